@@ -1,0 +1,67 @@
+"""All settings in one place, read from the environment (prefix ``GUIYUN_``) and passed in, never a global.
+
+Called by: the composition root (``broker.bootstrap``), the launcher and the command line.
+Must not: be imported by rules; hold a secret as plain ``str`` (``SecretStr`` keeps it out of logs and reprs).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set. Lengths are seconds, sizes bytes, unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="GUIYUN_", extra="ignore", frozen=True)
+
+    home: Path = Path(".guiyun")
+    """Where the embedded parts keep their state, logs and generated secrets."""
+
+    # PostgreSQL. Without a URL the launcher starts an embedded server and fills these in for its children.
+    database_url: SecretStr | None = None
+    """The runtime role's URL (``postgresql+psycopg://...``): may read and write rows, cannot change the schema."""
+    owner_database_url: SecretStr | None = None
+    """The owner's URL: migrations only. Without it migrations use ``database_url``."""
+    simulated_database_url: SecretStr | None = None
+    """The simulated clouds keep their state here: a database of their own, never the broker's."""
+    pool_size: int = 16
+
+    # Temporal. Without an address the launcher starts an embedded server.
+    temporal_address: str | None = None
+    temporal_namespace: str = "guiyun"
+
+    # The ways in.
+    host: str = "127.0.0.1"
+    port: int = 8080
+    session_hours: float = 12
+    secure_cookies: bool = False
+    """Set behind TLS; loopback demonstrations have none."""
+    login_attempts_per_minute: int = 10
+    body_limit_bytes: int = 2 * 1024 * 1024
+
+    # Business settings that are ours (no article fixes them).
+    office_open: str = "09:00"
+    office_close: str = "17:30"
+    holidays_file: Path | None = None
+    hold_days: int = 10
+    """How long a hold made at assessment waits for delivery, in calendar days."""
+    quarantine_days: int = 30
+    """How long a released IPv6 prefix rests before it may be given out again."""
+
+    # Secrets and files.
+    secret_key: SecretStr | None = None
+    """Base64 of 32 bytes: encrypts the one-time secrets of a handover. Generated into ``home`` when absent."""
+    attachments_url: str | None = None
+    """Where attachments are stored (``file:///...``); default: a folder in ``home``."""
+    clouds_file: Path | None = None
+    """Adapter options per sub-cloud (addresses, credentials or names of environment variables), outside the region file."""
+
+    log_format: Literal["json", "console"] = "json"
+    log_level: str = "INFO"
+    demonstration: bool = False
+    """Demonstration accounts exist only when this is set; refused unless ``host`` is loopback."""
+    worker_threads: int = Field(default=32, ge=1, le=512)

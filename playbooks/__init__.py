@@ -1,0 +1,1 @@
+"""Ansible content and the one runner that plays it."""
