@@ -1,0 +1,128 @@
+"""Tables of information systems and resources.
+
+Used by: ``inventory.service``. A resource's period is written in the same transaction as its state, and the database
+forbids two periods of one resource to overlap: usage derives from periods and cannot be counted twice.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Sequence, UniqueConstraint, column
+from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INET, JSONB, ExcludeConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker.catalog.models import SubCloud
+from broker.db.base import Base, CreatedAt, During, Id, Moment
+from broker.tenancy.models import Person, Unit
+
+resource_number = Sequence("resource_number", metadata=Base.metadata)
+
+
+class InformationSystem(Base):
+    """What resources are requested for (Art. 26, 28)."""
+
+    __tablename__ = "information_system"
+
+    id: Mapped[Id]
+    code: Mapped[str] = mapped_column(unique=True)
+    unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id), index=True)
+    name: Mapped[str]
+    mlps_level: Mapped[int]
+    function: Mapped[str]
+    scope_of_use: Mapped[str]
+    frequency_of_use: Mapped[str]
+    approving_department: Mapped[str]
+    approved_on: Mapped[date | None]
+    funding_source: Mapped[str]
+    owner_person_id: Mapped[UUID | None] = mapped_column(ForeignKey(Person.id))
+    retired_at: Mapped[Moment | None]
+
+    __table_args__ = (CheckConstraint("mlps_level BETWEEN 1 AND 5", name="mlps_level"),)
+
+
+class Project(Base):
+    """The home of one unit in one sub-cloud."""
+
+    __tablename__ = "project"
+
+    id: Mapped[Id]
+    unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id))
+    sub_cloud_id: Mapped[UUID] = mapped_column(ForeignKey(SubCloud.id))
+    ref: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (UniqueConstraint("unit_id", "sub_cloud_id"),)
+
+
+class Resource(Base):
+    """One server, volume or segment. ``item_id`` and ``delivery_id`` are empty for an adopted one.
+
+    ``network_id`` is the segment a server stands on, ``server_id`` the server a volume is attached to.
+    ``hold_id`` and ``prefix`` name what it took from ``quotas``.
+    """
+
+    __tablename__ = "resource"
+
+    id: Mapped[Id]
+    number: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    origin: Mapped[str]
+    unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id), index=True)
+    system_id: Mapped[UUID | None] = mapped_column(ForeignKey(InformationSystem.id), index=True)
+    sub_cloud_id: Mapped[UUID] = mapped_column(ForeignKey(SubCloud.id))
+    project_id: Mapped[UUID] = mapped_column(ForeignKey(Project.id))
+    request_id: Mapped[UUID | None] = mapped_column(index=True)
+    item_id: Mapped[UUID | None]
+    delivery_id: Mapped[UUID | None] = mapped_column(index=True)
+    hold_id: Mapped[UUID | None]
+    name: Mapped[str]
+    spec: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    network_id: Mapped[UUID | None] = mapped_column(ForeignKey("broker.resource.id"))
+    server_id: Mapped[UUID | None] = mapped_column(ForeignKey("broker.resource.id"))
+    prefix: Mapped[str | None] = mapped_column(CIDR)
+    routing_domain: Mapped[str | None]
+    state: Mapped[str]
+    ref: Mapped[str | None]
+    addresses: Mapped[list[str]] = mapped_column(ARRAY(INET), server_default="{}")
+    error_code: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('server', 'volume', 'segment')", name="kind"),
+        CheckConstraint("origin IN ('delivered', 'adopted')", name="origin"),
+        CheckConstraint("(origin = 'adopted') = (item_id IS NULL)", name="origin_item"),
+        CheckConstraint(
+            "state IN ('planned', 'building', 'ready', 'active', 'stopped', 'failed', 'undone', 'releasing', 'released')",
+            name="state",
+        ),
+        Index("ix_resource_sub_cloud_id_state", "sub_cloud_id", "state"),
+    )
+
+
+class ResourcePeriod(Base):
+    """The size and state a resource had over [from, to). Sizes in whole units: vCPU, GiB, segments (/64s)."""
+
+    __tablename__ = "resource_period"
+
+    id: Mapped[Id]
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
+    state: Mapped[str]
+    cpu_arch: Mapped[str | None]
+    vcpu: Mapped[int] = mapped_column(server_default="0")
+    memory_gib: Mapped[int] = mapped_column(server_default="0")
+    block_gib: Mapped[int] = mapped_column(server_default="0")
+    block_class: Mapped[str | None]
+    segments: Mapped[int] = mapped_column(server_default="0")
+    during: Mapped[During]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('active', 'stopped')", name="state"),
+        CheckConstraint("vcpu >= 0 AND memory_gib >= 0 AND block_gib >= 0 AND segments >= 0", name="sizes"),
+        CheckConstraint("(block_gib > 0) <= (block_class IS NOT NULL)", name="block_class"),
+        CheckConstraint("(vcpu > 0) <= (cpu_arch IS NOT NULL)", name="cpu_arch"),
+        CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
+        ExcludeConstraint((column("resource_id"), "="), (column("during"), "&&"), using="gist", name="ex_resource_period"),
+    )

@@ -1,0 +1,1 @@
+"""Who: units (a dated tree), people, accounts, roles, deputies, sign-in."""
