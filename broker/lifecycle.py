@@ -1,0 +1,191 @@
+"""The states of a request, an item and a resource, and the ONE transition table of each. Pure.
+
+Called by: the services of every stage, before they write a state. Must not: import SQL, web, cloud or engine.
+
+Read a table as: *in this state, this event leads to that state, and these roles may cause it*. What is not in the table
+is refused with ``state.refused``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from broker.errors import Conflict
+
+
+class Role(StrEnum):
+    """What a person or program may be to a request. ``SYSTEM`` is the worker."""
+
+    APPLICANT = "applicant"
+    UNIT_LEADER = "unit_leader"
+    APPROVER = "approver"
+    ASSESSOR = "assessor"
+    OPERATOR = "operator"
+    FINANCE = "finance"
+    AUDIT = "audit"
+    CLOUD_OPERATOR = "cloud_operator"
+    CLOUD_CHIEF = "cloud_chief"
+    ADMINISTRATOR = "administrator"
+    SYSTEM = "system"
+
+
+class RequestState(StrEnum):
+    """Where a request is on the road."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    RETURNED = "returned"
+    WITHDRAWN = "withdrawn"
+    REFUSED = "refused"
+    APPROVED = "approved"
+    ASSESSED = "assessed"
+    DELIVERING = "delivering"
+    NEEDS_OPERATOR = "needs_operator"
+    DELIVERED = "delivered"
+    PARTLY_DELIVERED = "partly_delivered"
+    UNDELIVERED = "undelivered"
+    RELEASING = "releasing"
+    RELEASED = "released"
+
+
+class RequestEvent(StrEnum):
+    """What can happen to a request."""
+
+    SAVE = "save"
+    SUBMIT = "submit"
+    WITHDRAW = "withdraw"
+    APPROVE = "approve"
+    RETURN = "return"
+    REFUSE = "refuse"
+    CONFIRM = "confirm"
+    SEND_BACK = "send_back"
+    EXPIRE = "expire"
+    DELIVER = "deliver"
+    STALL = "stall"
+    RESUME = "resume"
+    HAND_OVER = "hand_over"
+    HAND_OVER_PART = "hand_over_part"
+    UNDO = "undo"
+    RELEASE = "release"
+    CLOSE = "close"
+
+
+_S, _E, _R = RequestState, RequestEvent, Role
+_UNIT = frozenset({_R.APPLICANT, _R.UNIT_LEADER})
+_BUREAU = frozenset({_R.APPROVER})
+_ASSESSOR = frozenset({_R.ASSESSOR})
+_OPERATOR = frozenset({_R.OPERATOR})
+_SYSTEM = frozenset({_R.SYSTEM})
+
+Table = Mapping[tuple[RequestState, RequestEvent], tuple[RequestState, frozenset[Role]]]
+
+REQUEST: Table = {
+    (_S.DRAFT, _E.SAVE): (_S.DRAFT, _UNIT),
+    (_S.DRAFT, _E.SUBMIT): (_S.SUBMITTED, _UNIT),
+    (_S.DRAFT, _E.WITHDRAW): (_S.WITHDRAWN, _UNIT),
+    (_S.SUBMITTED, _E.WITHDRAW): (_S.WITHDRAWN, _UNIT),
+    (_S.SUBMITTED, _E.APPROVE): (_S.APPROVED, _BUREAU),
+    (_S.SUBMITTED, _E.RETURN): (_S.RETURNED, _BUREAU),
+    (_S.SUBMITTED, _E.REFUSE): (_S.REFUSED, _BUREAU),
+    (_S.RETURNED, _E.SAVE): (_S.RETURNED, _UNIT),
+    (_S.RETURNED, _E.SUBMIT): (_S.SUBMITTED, _UNIT),
+    (_S.RETURNED, _E.WITHDRAW): (_S.WITHDRAWN, _UNIT),
+    (_S.APPROVED, _E.WITHDRAW): (_S.WITHDRAWN, _UNIT),
+    (_S.APPROVED, _E.CONFIRM): (_S.ASSESSED, _ASSESSOR),
+    (_S.APPROVED, _E.SEND_BACK): (_S.RETURNED, _ASSESSOR),
+    (_S.ASSESSED, _E.WITHDRAW): (_S.WITHDRAWN, _UNIT),
+    (_S.ASSESSED, _E.EXPIRE): (_S.APPROVED, _SYSTEM),
+    (_S.ASSESSED, _E.DELIVER): (_S.DELIVERING, _OPERATOR),
+    (_S.DELIVERING, _E.EXPIRE): (_S.APPROVED, _SYSTEM),
+    (_S.DELIVERING, _E.STALL): (_S.NEEDS_OPERATOR, _SYSTEM),
+    (_S.DELIVERING, _E.HAND_OVER): (_S.DELIVERED, _SYSTEM),
+    (_S.DELIVERING, _E.HAND_OVER_PART): (_S.PARTLY_DELIVERED, _SYSTEM),
+    (_S.DELIVERING, _E.UNDO): (_S.UNDELIVERED, _SYSTEM),
+    (_S.NEEDS_OPERATOR, _E.RESUME): (_S.DELIVERING, _OPERATOR),
+    (_S.NEEDS_OPERATOR, _E.HAND_OVER): (_S.DELIVERED, _SYSTEM | _OPERATOR),
+    (_S.NEEDS_OPERATOR, _E.HAND_OVER_PART): (_S.PARTLY_DELIVERED, _SYSTEM | _OPERATOR),
+    (_S.NEEDS_OPERATOR, _E.UNDO): (_S.UNDELIVERED, _SYSTEM | _OPERATOR),
+    (_S.DELIVERED, _E.RELEASE): (_S.RELEASING, _UNIT),
+    (_S.PARTLY_DELIVERED, _E.RELEASE): (_S.RELEASING, _UNIT),
+    (_S.RELEASING, _E.CLOSE): (_S.RELEASED, _SYSTEM),
+}
+"""The request's road. ``SEND_BACK`` is the assessor's return; ``EXPIRE`` a hold whose date has passed."""
+
+
+def after(state: RequestState, event: RequestEvent, roles: frozenset[Role]) -> RequestState:
+    """The state that ``event`` leads to. Raises Conflict ``state.refused`` when the table has no such arrow for ``roles``."""
+    arrow = REQUEST.get((state, event))
+    if arrow is None or not (arrow[1] & roles):
+        raise Conflict("state.refused", state=state.value, event=event.value)
+    return arrow[0]
+
+
+def possible(state: RequestState, roles: frozenset[Role]) -> list[RequestEvent]:
+    """What these roles may do to a request in ``state``: what a page offers as buttons."""
+    return [event for (s, event), (_, who) in REQUEST.items() if s == state and who & roles]
+
+
+FINAL: frozenset[RequestState] = frozenset(
+    s for s in RequestState if not any(start == s and end != s for (start, _), (end, _) in REQUEST.items())
+)
+"""States that no arrow leaves."""
+
+
+class ItemState(StrEnum):
+    """Where one item of a request is: derived from its resources, kept so that lists need not look at them."""
+
+    REQUESTED = "requested"
+    HELD = "held"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    PARTLY_DELIVERED = "partly_delivered"
+    UNDELIVERED = "undelivered"
+    RELEASED = "released"
+    CANCELLED = "cancelled"
+
+
+class ResourceState(StrEnum):
+    """Where one server, volume or segment is.
+
+    ``READY`` is there in the cloud but not yet handed over: metering starts with ``ACTIVE``.
+    """
+
+    PLANNED = "planned"
+    BUILDING = "building"
+    READY = "ready"
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    UNDONE = "undone"
+    RELEASING = "releasing"
+    RELEASED = "released"
+
+
+_RS = ResourceState
+RESOURCE: Mapping[ResourceState, frozenset[ResourceState]] = {
+    _RS.PLANNED: frozenset({_RS.BUILDING, _RS.UNDONE}),
+    _RS.BUILDING: frozenset({_RS.READY, _RS.FAILED, _RS.UNDONE}),
+    _RS.READY: frozenset({_RS.ACTIVE, _RS.FAILED, _RS.UNDONE}),
+    _RS.FAILED: frozenset({_RS.BUILDING, _RS.UNDONE}),
+    _RS.ACTIVE: frozenset({_RS.STOPPED, _RS.RELEASING}),
+    _RS.STOPPED: frozenset({_RS.ACTIVE, _RS.RELEASING}),
+    _RS.RELEASING: frozenset({_RS.RELEASED}),
+    _RS.UNDONE: frozenset(),
+    _RS.RELEASED: frozenset(),
+}
+"""From which state of a resource to which; the machine's steps move along these and no others."""
+
+
+def item_state(states: list[ResourceState]) -> ItemState:
+    """The state of an item from those of its resources, all of them."""
+    live = {_RS.ACTIVE, _RS.STOPPED, _RS.RELEASING}
+    if all(s is _RS.PLANNED for s in states):
+        return ItemState.HELD
+    if all(s in live for s in states):
+        return ItemState.DELIVERED
+    if any(s in {_RS.PLANNED, _RS.BUILDING, _RS.READY, _RS.FAILED} for s in states):
+        return ItemState.DELIVERING
+    if any(s in live for s in states):
+        return ItemState.PARTLY_DELIVERED
+    return ItemState.RELEASED if any(s is _RS.RELEASED for s in states) else ItemState.UNDELIVERED

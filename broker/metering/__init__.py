@@ -1,0 +1,1 @@
+"""Stage 5: usage as spans, derived from the resources' periods."""

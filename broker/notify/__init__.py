@@ -1,0 +1,1 @@
+"""Outbox and inbox: reminders and results land here; channels read from here."""
