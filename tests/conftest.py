@@ -1,0 +1,127 @@
+"""The real database for tests: one embedded PostgreSQL a pytest process, cloned from a migrated template.
+
+Called by: pytest. Must not: replace any of our own code, or keep anything between two tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from api.cli.db import MIGRATIONS, migrate
+from broker.db.session import make_engine
+from broker.embedded.postgres import EmbeddedPostgres, libpq_url
+
+TEMPLATE = "guiyun_template"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database of a test's own. ``app_url``: the runtime role's; ``owner_url``: may change the schema."""
+
+    name: str
+    app_url: str
+    owner_url: str
+
+
+DatabaseFactory = Callable[..., Database]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One server a pytest process (with xdist: one a worker); it forgets everything with the process."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "server", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a migrated database without connections, to be cloned."""
+    postgres.create_database(TEMPLATE)
+    if (MIGRATIONS / "env.py").exists():
+        migrate(postgres.owner_url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def clone(postgres: EmbeddedPostgres, template: str) -> DatabaseFactory:
+    """Makes a fresh copy of the migrated template: ``clone()``. The copy lives as long as the server."""
+    numbers = itertools.count(1)
+
+    def make() -> Database:
+        name = f"test_{next(numbers)}"
+        with psycopg.connect(libpq_url(postgres.superuser_url()), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER guiyun_owner STRATEGY FILE_COPY").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
+        return Database(name, postgres.app_url(name), postgres.owner_url(name))
+
+    return make
+
+
+def drop(postgres: EmbeddedPostgres, database: Database) -> None:
+    """Remove a test's database, cutting what is still connected."""
+    with psycopg.connect(libpq_url(postgres.superuser_url()), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres, clone: DatabaseFactory) -> Iterator[Database]:
+    """A fresh migrated database for this test alone."""
+    made = clone()
+    yield made
+    drop(postgres, made)
+
+
+@pytest.fixture
+def blank_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """A fresh database without any table, with both roles, for this test alone."""
+    name = "blank"
+    postgres.create_database(name)
+    made = Database(name, postgres.app_url(name), postgres.owner_url(name))
+    yield made
+    drop(postgres, made)
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    """The runtime role's engine on this test's own database: several connections, real commits."""
+    made = make_engine(database.app_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def owner_engine(database: Database) -> Iterator[Engine]:
+    """The owner's engine on this test's own database."""
+    made = create_engine(database.owner_url, poolclass=NullPool)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture(scope="session")
+def shared_engine(clone: DatabaseFactory) -> Iterator[Engine]:
+    """The runtime role's engine on a migrated database that all ``session`` tests share and none changes."""
+    made = make_engine(clone().app_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def session(shared_engine: Engine) -> Iterator[Session]:
+    """A session that is rolled back; a ``commit()`` in the tested code ends only a savepoint. The fastest choice."""
+    with shared_engine.connect() as connection:
+        outer = connection.begin()
+        with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as made:
+            yield made
+        outer.rollback()
