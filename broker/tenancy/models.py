@@ -87,7 +87,11 @@ class RoleGrant(Base):
 
     __table_args__ = (
         ExcludeConstraint(
-            (column("account_id"), "="), (column("role"), "="), (column("during"), "&&"), using="gist", name="ex_role_grant"
+            (column("account_id"), "="),
+            (column("role"), "="),
+            (column("during"), "&&"),
+            using="gist",
+            name="ex_role_grant",
         ),
     )
 
@@ -145,4 +149,7 @@ class SignInAttempt(Base):
     at: Mapped[CreatedAt]
     succeeded: Mapped[bool] = mapped_column(server_default=text("false"))
 
-    __table_args__ = (Index("ix_sign_in_attempt_login_at", "login", "at"), Index("ix_sign_in_attempt_source_at", "source", "at"))
+    __table_args__ = (
+        Index("ix_sign_in_attempt_login_at", "login", "at"),
+        Index("ix_sign_in_attempt_source_at", "source", "at"),
+    )

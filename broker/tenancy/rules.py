@@ -1,0 +1,34 @@
+"""Who may decide: pure decisions over an actor and the unit that has the duty.
+
+Called by: approval, assessment, delivery, reclamation. Must not: read the database.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from broker.errors import Forbidden
+from broker.lifecycle import Role
+from broker.tenancy.values import Actor, Mandate
+
+
+def mandate(actor: Actor, role: Role, unit_id: UUID | None, *, except_for: frozenset[UUID] = frozenset()) -> Mandate:
+    """The actor's right to act in ``role`` for ``unit_id``: its own, else as somebody's deputy.
+
+    ``except_for`` are accounts that may not act here, themselves or through a deputy (the requester, the decider).
+    Raises Forbidden ``duty.missing`` (no such role in that unit) or ``duty.separated`` (excepted).
+    """
+    if actor.account_id is None:
+        raise Forbidden("duty.missing", role=role.value)
+    own = role in actor.roles and actor.unit_id == unit_id
+    principals = [p for p in actor.deputy_for.get(role, ()) if p.unit_id == unit_id]
+    if not own and not principals:
+        raise Forbidden("duty.missing", role=role.value)
+    if actor.account_id in except_for:
+        raise Forbidden("duty.separated", role=role.value)
+    if own:
+        return Mandate(actor.account_id, None)
+    for principal in principals:
+        if principal.account_id not in except_for:
+            return Mandate(actor.account_id, principal.account_id)
+    raise Forbidden("duty.separated", role=role.value)
