@@ -1,45 +1,46 @@
 """``guiyun db``: bring a database's schema up to date, say where it stands.
 
-Called by: the command line, ``guiyun up``, ``make check`` and the tests. Must not: run with the runtime role, which
-cannot change a schema.
+Called by: the command line. Must not: run with the runtime role, which cannot change a schema.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import typer
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.pool import NullPool
+from broker.db.migrate import current, differences, upgrade
+from broker.settings import Settings
 
-import broker.db
-
-MIGRATIONS = Path(broker.db.__file__).parent / "migrations"
+app = typer.Typer()
+group = typer.Typer(name="db", help="数据库结构：升级、查看版本、核对。", no_args_is_help=True)
+app.add_typer(group)
 
 
-def configuration(connection: Connection | None = None) -> Config:
-    """Alembic's configuration without an ini file; ``env.py`` takes ``attributes["connection"]``."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    if connection is not None:
-        config.attributes["connection"] = connection
-    return config
+def _owner_url() -> str:
+    settings = Settings()
+    url = settings.owner_database_url or settings.database_url
+    if url is None:
+        raise typer.BadParameter("请设置 GUIYUN_OWNER_DATABASE_URL（嵌入式数据库由 guiyun up 自动升级）")
+    return url.get_secret_value()
 
 
-def migrate(url: str, revision: str = "head") -> None:
-    """Run the missing migrations with the owner's ``url``, all in one transaction."""
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.begin() as connection:
-        command.upgrade(configuration(connection), revision)
+@group.command("migrate")
+def migrate() -> None:
+    """升级到最新的数据库结构。"""
+    typer.echo(upgrade(_owner_url()))
 
 
-def current(url: str) -> tuple[str | None, str | None]:
-    """The revision the database has and the newest one in the code; None where there is none."""
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:
-        has = MigrationContext.configure(connection).get_current_revision()
-    return has, ScriptDirectory.from_config(configuration()).get_current_head()
+@group.command("current")
+def show_current() -> None:
+    """显示数据库的版本与代码的版本；不一致时退出码为 1。"""
+    has, newest = current(_owner_url())
+    typer.echo(f"数据库 {has or '（空）'}，代码 {newest}")
+    raise typer.Exit(0 if has == newest else 1)
+
+
+@group.command("check")
+def check() -> None:
+    """核对数据库结构与代码中的表定义；有差异时逐条列出，退出码为 1。"""
+    found = differences(_owner_url())
+    for difference in found:
+        typer.echo(repr(difference))
+    raise typer.Exit(1 if found else 0)

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from broker.embedded.binaries import initdb_uid, postgres_programs
-from broker.embedded.spawn import KEEP_UID, EmbeddedError, run_as
+from broker.embedded.spawn import KEEP_UID, EmbeddedError, run_as, write_json
 
 OWNER = "guiyun_owner"
 """Owns the databases and migrates them."""
@@ -49,14 +49,7 @@ class Secrets:
         return made
 
     def save(self, path: Path) -> None:
-        """Write beside and rename: a crash leaves the old or the new file, never half of one."""
-        beside = path.with_suffix(".new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-            json.dump(asdict(self), output)
-            output.flush()
-            os.fsync(output.fileno())
-        beside.replace(path)
+        write_json(path, asdict(self))
 
     def at(self, port: int) -> Self:
         return replace(self, port=port)

@@ -53,6 +53,8 @@ START_S = 120.0
 class EmbeddedPostgres:
     """One server with its cluster in ``folder``. ``durable=False`` trades safety for speed (tests)."""
 
+    name = "PostgreSQL"
+
     def __init__(
         self, folder: Path, *, log: Path | None = None, durable: bool = True, settings: Mapping[str, str] | None = None
     ) -> None:
@@ -96,6 +98,11 @@ class EmbeddedPostgres:
             raise EmbeddedError("PostgreSQL is not running")
         return self._process.pid
 
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return f"127.0.0.1:{self._words.port}"
+
     def superuser_url(self, database: str = "postgres") -> str:
         """For creating databases; nothing of the broker runs with it."""
         return self._url("postgres", self._words.superuser, database)
@@ -126,7 +133,7 @@ class EmbeddedPostgres:
         return self._secrets
 
     def _url(self, role: str, password: str, database: str) -> str:
-        return f"postgresql+psycopg://{role}:{quote(password)}@127.0.0.1:{self._words.port}/{quote(database)}"
+        return f"postgresql+psycopg://{role}:{quote(password)}@{self.address}/{quote(database)}"
 
     def _start(self) -> None:
         data = self._folder / "data"

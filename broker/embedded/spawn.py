@@ -5,6 +5,7 @@ Called by: the other modules of ``broker.embedded``. Must not: know what the pro
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -56,12 +57,15 @@ def spawn(
         )
 
 
-def run_as(uid: int, command: Sequence[str], *, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_as(
+    uid: int, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run ``command`` to its end as ``uid``, without any other group. Raises ``PermissionError`` when it may not."""
     other = None if uid == KEEP_UID else uid
     return subprocess.run(  # noqa: S603 - our own command, no shell
         command,
         cwd=cwd,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -96,6 +100,17 @@ def wait_until(ready: Callable[[], bool], *, timeout_s: float, poll_s: float = P
             return False
         time.sleep(poll_s)
     return True
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a 0600 file beside and rename it: a crash leaves the old or the new file, never half of one."""
+    beside = path.with_name(f"{path.name}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+        json.dump(content, output, indent=1)
+        output.flush()
+        os.fsync(output.fileno())
+    beside.replace(path)
 
 
 def free_port(preferred: int | None = None) -> int:

@@ -1,0 +1,49 @@
+"""The command ``guiyun``: finds the module that has a verb, imports only that one, and runs it.
+
+Called by: the console script and ``python -m api.cli.main``. Must not: do anything itself. A new verb is one line in
+``VERBS`` and a module with a Typer ``app`` that has a command (or a group) of that name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable
+
+import typer
+
+from broker.embedded.spawn import EmbeddedError
+
+VERBS = {
+    "up": "api.cli.up",
+    "serve": "api.cli.serve",
+    "work": "api.cli.work",
+    "db": "api.cli.db",
+}
+"""Verb -> module. Only the module of the verb that is asked for is imported, which keeps the command quick."""
+
+
+def build(modules: Iterable[str]) -> typer.Typer:
+    """The command line with the verbs of ``modules``."""
+    root = typer.Typer(
+        name="guiyun", help="桂云：自治区政务云统筹平台", no_args_is_help=True, pretty_exceptions_enable=False
+    )
+    root.callback()(lambda: None)
+    for module in modules:
+        root.add_typer(importlib.import_module(module).app)
+    return root
+
+
+def main() -> None:
+    """Run the verb on the command line; exit 0 done, 1 refused, 2 wrong usage."""
+    verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    modules = [VERBS[verb]] if verb in VERBS else sorted(set(VERBS.values()))
+    try:
+        build(modules)()
+    except EmbeddedError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""``guiyun up``: everything on this machine in one command — database, engine, migrations, region, web server, worker.
+
+Called by: ``make run`` and the demonstration. Must not: hold a rule, or keep anything outside the home.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from pydantic import SecretStr
+from rich.console import Console
+
+from broker.db.migrate import upgrade
+from broker.embedded.lock import HomeLock
+from broker.embedded.postgres import EmbeddedPostgres
+from broker.embedded.processes import Program, Stop, Supervisor
+from broker.embedded.spawn import AlreadyRunningError, EmbeddedError, write_json
+from broker.embedded.temporal import EmbeddedTemporal
+from broker.settings import Settings
+
+app = typer.Typer()
+console = Console(highlight=False, soft_wrap=True)
+
+RUNNING = "running.json"
+"""What a running home tells other commands of the same person (0600): the settings of its processes, as environment."""
+
+
+class Progress:
+    """Tells a person what happens: one line an event, so that it reads the same in a terminal and in a log."""
+
+    def starting(self, name: str) -> None:
+        console.print(f"[dim]…[/] 正在启动 {name}")
+
+    def ready(self, name: str, seconds: float) -> None:
+        console.print(f"[green]✓[/] {name} 已就绪（{seconds:.1f} 秒）")
+
+    def crashed(self, name: str, status: int, pause_s: float) -> None:
+        console.print(f"[red]✗[/] {name} 意外退出（状态 {status}），{pause_s:.0f} 秒后重新启动")
+
+    def stopping(self, name: str) -> None:
+        console.print(f"[dim]…[/] 正在停止 {name}")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was started here rather than named by the operator."""
+
+    settings: Settings
+    owner_url: str
+
+
+@app.command("up")
+def up(
+    *,
+    host: Annotated[str | None, typer.Option(help="监听地址，默认 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="监听端口，默认 8080")] = None,
+    home: Annotated[Path | None, typer.Option(help="数据目录，默认 ./.guiyun")] = None,
+    demonstration: Annotated[bool, typer.Option(help="首次启动时载入示范区域与演示账号")] = True,
+) -> None:
+    """启动全部组件；按 Ctrl-C 停止。"""
+    named = {"host": host, "port": port, "home": home}
+    settings = Settings(**{key: value for key, value in named.items() if value is not None})  # type: ignore[arg-type]
+    settings = settings.model_copy(update={"home": settings.home.absolute(), "demonstration": demonstration})
+    if demonstration and not is_loopback(settings.host):
+        raise EmbeddedError(f"演示账号只能在本机回环地址上使用，而监听地址是 {settings.host}；请加 --no-demonstration")
+    lock = HomeLock(settings.home / "lock")
+    try:
+        lock.acquire()
+    except AlreadyRunningError as error:
+        raise AlreadyRunningError(f"桂云已在运行，不能再次启动：{error}") from None
+    try:
+        _run(settings)
+    except Stop:
+        console.print("[green]✓[/] 已全部停止")
+    finally:
+        (settings.home / RUNNING).unlink(missing_ok=True)
+        lock.release()
+
+
+def _run(settings: Settings) -> None:
+    _refuse_taken_port(settings)
+    logs = settings.home / "logs"
+    begin = time.monotonic()
+    with Supervisor(Progress()) as supervisor:
+        parts = _start_servers(supervisor, settings, logs)
+        _migrate_and_load(parts)
+        environment = child_environment(parts.settings)
+        _start_programs(supervisor, parts.settings, environment, logs)
+        write_json(settings.home / RUNNING, environment)
+        _welcome(parts.settings, time.monotonic() - begin)
+        supervisor.watch()
+
+
+def _start_servers(supervisor: Supervisor, settings: Settings, logs: Path) -> Parts:
+    """The database and the engine: those that the operator named, else embedded ones."""
+    found: dict[str, object] = {"secret_key": settings.secret_key or _secret_key(settings.home)}
+    if settings.database_url is None:
+        postgres = EmbeddedPostgres(settings.home / "postgres", log=logs / "postgres.log")
+        supervisor.add(postgres)
+        owner_url = postgres.owner_url()
+        found["database_url"] = SecretStr(postgres.app_url())
+        found["simulated_database_url"] = SecretStr(postgres.owner_url("guiyun_simulated"))
+    else:
+        owner_url = (settings.owner_database_url or settings.database_url).get_secret_value()
+    if settings.temporal_address is None:
+        temporal = EmbeddedTemporal(
+            settings.home / "temporal", log=logs / "temporal.log", namespace=settings.temporal_namespace
+        )
+        supervisor.add(temporal)
+        found["temporal_address"] = temporal.address
+    return Parts(settings.model_copy(update=found), owner_url)
+
+
+def _migrate_and_load(parts: Parts) -> None:
+    console.print(f"[green]✓[/] 数据库结构 {upgrade(parts.owner_url)}")
+
+
+def _start_programs(supervisor: Supervisor, settings: Settings, environment: dict[str, str], logs: Path) -> None:
+    """The web server and the worker, each in a process of its own."""
+    url = f"http://{settings.host}:{settings.port}"
+    for name, verb, ready in (
+        ("网页与接口服务", "serve", lambda: answers(f"{url}/healthz")),
+        ("工作进程", "work", lambda: True),
+    ):
+        supervisor.add(
+            Program(
+                name,
+                "api.cli.main",
+                [verb],
+                environment=lambda: environment,
+                log=logs / f"{verb}.log",
+                cwd=Path.cwd(),
+                ready=ready,
+            )
+        )
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment of our own processes: the operator's with the settings as they are now, without the owner's URL."""
+    environment = dict(os.environ)
+    environment.pop("GUIYUN_OWNER_DATABASE_URL", None)
+    for name, value in settings:
+        if value is not None and name != "owner_database_url":
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+            environment[f"GUIYUN_{name.upper()}"] = str(plain)
+    return environment
+
+
+def answers(url: str) -> bool:
+    """Whether something answers 200 there."""
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_taken_port(settings: Settings) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise EmbeddedError(
+                f"不能监听 {settings.host}:{settings.port}（{error.strerror}）；可换一个端口：make run PORT=8081"
+            ) from None
+
+
+def _secret_key(home: Path) -> SecretStr:
+    """The key of this home: made once, readable by its owner only."""
+    path = home / "secret.key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(base64.b64encode(secrets.token_bytes(32)).decode(), encoding="ascii")
+    return SecretStr(path.read_text(encoding="ascii").strip())
+
+
+def _welcome(settings: Settings, seconds: float) -> None:
+    console.print(f"\n[bold]桂云已启动（{seconds:.0f} 秒）：http://{settings.host}:{settings.port}[/]")
+    console.print(f"数据目录 {settings.home}，日志在 {settings.home / 'logs'}；按 Ctrl-C 停止\n")
