@@ -114,7 +114,7 @@ REQUEST: Table = {
 
 
 def after(state: RequestState, event: RequestEvent, roles: frozenset[Role]) -> RequestState:
-    """The state that ``event`` leads to. Raises Conflict ``state.refused`` when the table has no such arrow for ``roles``."""
+    """The state that ``event`` leads to. Raises Conflict ``state.refused`` when ``roles`` have no such arrow."""
     arrow = REQUEST.get((state, event))
     if arrow is None or not (arrow[1] & roles):
         raise Conflict("state.refused", state=state.value, event=event.value)

@@ -6,10 +6,10 @@ Called by: every room's ``models.py`` and the migrations. Must not: hold tables 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, MetaData, text
+from sqlalchemy import DateTime, MetaData, Row, Select, text
 from sqlalchemy.dialects.postgresql import TSTZRANGE, Range
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from uuid_utils.compat import uuid7
@@ -44,3 +44,8 @@ CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_de
 
 During = Annotated[Range[datetime], mapped_column(TSTZRANGE)]
 """A dated validity [from, to); an open end is still valid."""
+
+AnyRow = Row[*tuple[Any, ...]]
+"""A row of several columns, read by their names."""
+
+AnySelect = Select[*tuple[Any, ...]]

@@ -58,7 +58,7 @@ class ServiceRequest(Base):
 class RequestRevision(Base):
     """One submission as it was, with the quote it saw. Insert-only.
 
-    ``form`` holds no personal data: the contact is ``contact_id``. ``digest`` is SM3 (GB/T 32905) over the canonical form.
+    ``form`` holds no personal data: the contact is ``contact_id``. ``digest`` is SM3 (GB/T 32905) over the form.
     """
 
     __tablename__ = "request_revision"

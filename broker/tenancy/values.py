@@ -22,7 +22,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A signed-in person or program with the roles it holds today. ``deputy_for`` says whose duties it may take over."""
+    """A signed-in person or program with today's roles. ``deputy_for`` says whose duties it may take over."""
 
     account_id: UUID | None
     unit_id: UUID | None
