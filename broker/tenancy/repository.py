@@ -1,0 +1,160 @@
+"""SQL of accounts: who a session or token belongs to, sign-in attempts, and which units an actor may see.
+
+Called by: ``tenancy.service``; ``visible_units`` by the repositories of every room. Must not: decide, commit, or hand a
+password hash to anybody but ``tenancy.service``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, DateTime, Row, Select, delete, func, literal, or_, select, true, update
+from sqlalchemy.dialects.postgresql import ARRAY, Range, aggregate_order_by
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy.types import Uuid
+
+from broker.lifecycle import Role
+from broker.tenancy.models import Account, ApiToken, Deputy, RoleGrant, SignInAttempt, UnitPeriod, UserSession
+from broker.tenancy.values import Actor, Principal
+
+
+def _holds(during: InstrumentedAttribute[Range[datetime]], now: datetime) -> ColumnElement[bool]:
+    return during.bool_op("@>")(literal(now, DateTime(timezone=True)))
+
+
+def visible_units(actor: Actor, unit_id: InstrumentedAttribute[Any], now: datetime) -> ColumnElement[bool]:
+    """A condition on a unit's column: it lies in the tree of the actor's unit as it stands at ``now``.
+
+    Audit, the administrator and the system see every unit; somebody without a unit sees none.
+    """
+    if actor.sees_everything:
+        return true()
+    tree = select(UnitPeriod.unit_id).where(
+        UnitPeriod.ancestors.bool_op("@>")(literal([actor.unit_id], ARRAY(Uuid))), _holds(UnitPeriod.during, now)
+    )
+    return unit_id.in_(tree)
+
+
+def _account_columns(now: datetime) -> list[Any]:
+    """The account, its current roles and its current deputyships: all that an actor is, in one row."""
+    roles = (
+        select(func.array_agg(RoleGrant.role))
+        .where(RoleGrant.account_id == Account.id, _holds(RoleGrant.during, now))
+        .correlate(Account)
+        .scalar_subquery()
+    )
+    principal, grant = aliased(Account), aliased(RoleGrant)
+    entry = func.jsonb_build_array(Deputy.role, principal.id, principal.unit_id)
+    deputyships = (
+        select(func.jsonb_agg(aggregate_order_by(entry, Deputy.id)))
+        .join(principal, principal.id == Deputy.principal_id)
+        .join(grant, (grant.account_id == principal.id) & (grant.role == Deputy.role))
+        .where(
+            Deputy.deputy_id == Account.id,
+            _holds(Deputy.during, now),
+            _holds(grant.during, now),
+            principal.disabled_at.is_(None),
+        )
+        .correlate(Account)
+        .scalar_subquery()
+    )
+    return [Account.id, Account.login, Account.unit_id, roles.label("roles"), deputyships.label("deputyships")]
+
+
+def _actor(row: Row[*tuple[Any, ...]]) -> Actor:
+    deputy_for: dict[Role, list[Principal]] = defaultdict(list)
+    for role, account_id, unit_id in row.deputyships or ():
+        deputy_for[Role(role)].append(Principal(UUID(account_id), UUID(unit_id)))
+    return Actor(
+        account_id=row.id,
+        unit_id=row.unit_id,
+        roles=frozenset(Role(role) for role in row.roles or ()),
+        login=row.login,
+        deputy_for={role: tuple(principals) for role, principals in deputy_for.items()},
+    )
+
+
+def actor_of_session(session: Session, token_hash: bytes, now: datetime) -> tuple[Actor, str] | None:
+    """The actor behind a session that is still valid, and the session's CSRF token. One statement."""
+    row = session.execute(
+        select(*_account_columns(now), UserSession.csrf_token)
+        .join(Account, Account.id == UserSession.account_id)
+        .where(UserSession.token_hash == token_hash, UserSession.expires_at > now, Account.disabled_at.is_(None))
+    ).first()
+    return (_actor(row), row.csrf_token) if row else None
+
+
+def actor_of_token(session: Session, token_hash: bytes, now: datetime) -> Actor | None:
+    """The actor behind a bearer token that is neither expired nor revoked. One statement."""
+    row = session.execute(
+        select(*_account_columns(now))
+        .join(ApiToken, ApiToken.account_id == Account.id)
+        .where(
+            ApiToken.token_hash == token_hash,
+            or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now),
+            ApiToken.revoked_at.is_(None),
+            Account.disabled_at.is_(None),
+        )
+    ).first()
+    return _actor(row) if row else None
+
+
+def password_of(login: str) -> Select[UUID, str | None]:
+    """The account and its password's hash, unless it is disabled."""
+    return select(Account.id, Account.password_hash).where(Account.login == login, Account.disabled_at.is_(None))
+
+
+def failures_since(session: Session, *, login: str, source: str, since: datetime) -> tuple[int, int, datetime | None]:
+    """Attempts that did not succeed: for the login, for the source, and when the oldest of them was."""
+    of_login, of_source = SignInAttempt.login == login, SignInAttempt.source == source
+    row = session.execute(
+        select(
+            func.count().filter(of_login),
+            func.count().filter(of_source),
+            func.min(SignInAttempt.at),
+        ).where(or_(of_login, of_source), SignInAttempt.at > since, SignInAttempt.succeeded.is_(False))
+    ).one()
+    return row[0], row[1], row[2]
+
+
+def mark_succeeded(session: Session, attempt_id: UUID) -> None:
+    session.execute(update(SignInAttempt).where(SignInAttempt.id == attempt_id).values(succeeded=True))
+
+
+def store_password(session: Session, account_id: UUID, password_hash: str) -> None:
+    session.execute(update(Account).where(Account.id == account_id).values(password_hash=password_hash))
+
+
+def end_session(session: Session, token_hash: bytes) -> None:
+    session.execute(delete(UserSession).where(UserSession.token_hash == token_hash))
+
+
+def forget(session: Session, *, attempts_before: datetime, now: datetime) -> None:
+    """Remove sign-in attempts that no limit looks at any more, and sessions that have run out."""
+    session.execute(delete(SignInAttempt).where(SignInAttempt.at < attempts_before))
+    session.execute(delete(UserSession).where(UserSession.expires_at < now))
+
+
+def revoke_token(session: Session, token_id: UUID, account_id: UUID, now: datetime) -> bool:
+    """Revoke one of an account's own tokens; False when it has no such token."""
+    revoked = session.execute(
+        update(ApiToken)
+        .where(ApiToken.id == token_id, ApiToken.account_id == account_id, ApiToken.revoked_at.is_(None))
+        .values(revoked_at=literal(now))
+        .returning(ApiToken.id)
+    ).first()
+    return revoked is not None
+
+
+def unit_names(session: Session, unit_ids: Iterable[UUID], now: datetime) -> dict[UUID, str]:
+    """What units are called at ``now``. One statement."""
+    rows = session.execute(
+        select(UnitPeriod.unit_id, UnitPeriod.name).where(
+            UnitPeriod.unit_id.in_(set(unit_ids)), _holds(UnitPeriod.during, now)
+        )
+    )
+    return {row.unit_id: row.name for row in rows}
