@@ -124,10 +124,8 @@ def _goes_on(work: Work, request: ServiceRequest) -> bool:
 
 
 def _tell(work: Work, request: ServiceRequest, decision: Decision) -> None:
-    params = {"number": request.number}
-    notify.tell_account(work, request.applicant_id, f"approval.{decision.value}", "request", request.id, params)
+    about = ("request", request.id)
+    notify.tell_account(work, request.applicant_id, f"approval.{decision.value}", about, number=request.number)
     if decision is Decision.APPROVE:
-        assert request.assessing_unit_id is not None
-        notify.tell_role(
-            work, request.assessing_unit_id, Role.ASSESSOR, "assessment.waiting", "request", request.id, params
-        )
+        audience = (request.assessing_unit_id, Role.ASSESSOR)
+        notify.tell_role(work, audience, "assessment.waiting", about, number=request.number)

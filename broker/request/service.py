@@ -120,22 +120,15 @@ def submit(
         article="Art. 17(1)",
         data={"revision": str(revision.id), "digest": revision.digest, "quote_fen": revision.quote_fen},
     )
-    assert request.deciding_unit_id is not None
-    notify.tell_role(
-        work,
-        request.deciding_unit_id,
-        Role.APPROVER,
-        "request.submitted",
-        "request",
-        request.id,
-        {"number": request.number},
-    )
+    audience = (request.deciding_unit_id, Role.APPROVER)
+    notify.tell_role(work, audience, "request.submitted", ("request", request.id), number=request.number)
     return request
 
 
 def withdraw(work: Work, request_id: UUID, *, reason: str, version: int | None = None) -> ServiceRequest:
-    """The applicant takes the request back, up to the moment delivery starts. What was held for it is let go
-    by ``assessment.service.let_go``, which the API's use-case calls in the same transaction.
+    """The applicant takes the request back, up to the moment delivery starts.
+
+    What was held for it is let go by ``assessment.service.withdraw``, which calls this in the same transaction.
 
     Raises Conflict ``state.refused``, Stale.
     """
