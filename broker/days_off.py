@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker.errors import Invalid, Problem
-from broker.yaml_file import YamlError, read_yaml
+from broker.yaml_file import YamlError, path_of, read_yaml
 
 
 class CalendarError(Invalid):
@@ -55,7 +55,7 @@ def read_notices(path: Path) -> tuple[Notice, ...]:
     except ValidationError as error:
         raise CalendarError(
             [
-                Problem("calendar.invalid", ".".join(map(str, found["loc"])), params={"detail": found["msg"]})
+                Problem("calendar.invalid", path_of(found["loc"]), params={"detail": found["msg"]})
                 for found in error.errors(include_url=False)
             ]
         ) from error
@@ -68,7 +68,7 @@ def read_notices(path: Path) -> tuple[Notice, ...]:
 def _contradictions(notices: Sequence[Notice]) -> Iterator[Problem]:
     seen: set[tuple[int, str]] = set()
     for index, notice in enumerate(notices):
-        where = f"notices.{index}"
+        where = f"notices[{index}]"
         if (notice.year, notice.issuer) in seen:
             yield Problem("calendar.two_notices", where, params={"year": notice.year, "issuer": notice.issuer})
         seen.add((notice.year, notice.issuer))

@@ -93,3 +93,8 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise YamlError("yaml.not_utf8", f"{path.name}: byte {error.start}") from error
     return parse_yaml(text)
+
+
+def path_of(location: tuple[int | str, ...]) -> str:
+    """A place in the data as people write it: ``sub_clouds[3].capacity``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
