@@ -25,7 +25,6 @@ class Assessment(Base):
     revision_id: Mapped[UUID] = mapped_column(ForeignKey(RequestRevision.id))
     outcome: Mapped[str]
     reason: Mapped[str]
-    hold_id: Mapped[UUID | None]
     hold_expires_at: Mapped[Moment | None]
     quote: Mapped[dict[str, Any]] = mapped_column(JSONB)
     monthly_fen: Mapped[int] = mapped_column(BigInteger)
@@ -38,7 +37,7 @@ class Assessment(Base):
 
 
 class Placement(Base):
-    """Which sub-cloud an item goes to; ``candidates`` keeps for each one why it was or was not chosen. Insert-only."""
+    """Which sub-cloud an item goes to, in which size; ``candidates`` keeps for each one why (not). Insert-only."""
 
     __tablename__ = "placement"
 
@@ -47,6 +46,7 @@ class Placement(Base):
     item_id: Mapped[UUID] = mapped_column(ForeignKey(RequestItem.id))
     sub_cloud_id: Mapped[UUID] = mapped_column(ForeignKey(SubCloud.id))
     overridden: Mapped[bool]
+    spec: Mapped[dict[str, Any]] = mapped_column(JSONB)
     candidates: Mapped[list[Any]] = mapped_column(JSONB)
 
     __table_args__ = (UniqueConstraint("assessment_id", "item_id"),)

@@ -1,7 +1,7 @@
 """Tables of sub-clouds, their authorities, offerings and images.
 
-Used by: ``catalog.repository``. Credentials never stand here: ``options`` holds what may be shown, ``options_ref`` names
-the entry of the clouds file that holds the rest.
+Used by: ``catalog.repository``. Credentials never stand here: ``options`` holds what may be shown, ``options_ref``
+names the entry of the clouds file that holds the rest.
 """
 
 from __future__ import annotations
@@ -58,7 +58,11 @@ class SubCloudAuthority(Base):
     __table_args__ = (
         CheckConstraint("duty IN ('decide', 'assess', 'deliver')", name="duty"),
         ExcludeConstraint(
-            (column("sub_cloud_id"), "="), (column("duty"), "="), (column("during"), "&&"), using="gist", name="ex_authority"
+            (column("sub_cloud_id"), "="),
+            (column("duty"), "="),
+            (column("during"), "&&"),
+            using="gist",
+            name="ex_authority",
         ),
     )
 

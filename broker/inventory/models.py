@@ -95,7 +95,8 @@ class Resource(Base):
         CheckConstraint("origin IN ('delivered', 'adopted')", name="origin"),
         CheckConstraint("(origin = 'adopted') = (item_id IS NULL)", name="origin_item"),
         CheckConstraint(
-            "state IN ('planned', 'building', 'ready', 'active', 'stopped', 'failed', 'undone', 'releasing', 'released')",
+            "state IN ('planned', 'building', 'ready', 'active', 'stopped', 'failed', 'undone', 'releasing',"
+            " 'released')",
             name="state",
         ),
         Index("ix_resource_sub_cloud_id_state", "sub_cloud_id", "state"),
@@ -124,5 +125,7 @@ class ResourcePeriod(Base):
         CheckConstraint("(block_gib > 0) <= (block_class IS NOT NULL)", name="block_class"),
         CheckConstraint("(vcpu > 0) <= (cpu_arch IS NOT NULL)", name="cpu_arch"),
         CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
-        ExcludeConstraint((column("resource_id"), "="), (column("during"), "&&"), using="gist", name="ex_resource_period"),
+        ExcludeConstraint(
+            (column("resource_id"), "="), (column("during"), "&&"), using="gist", name="ex_resource_period"
+        ),
     )

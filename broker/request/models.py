@@ -41,7 +41,6 @@ class ServiceRequest(Base):
     deciding_unit_id: Mapped[UUID | None] = mapped_column(ForeignKey(Unit.id))
     assessing_unit_id: Mapped[UUID | None] = mapped_column(ForeignKey(Unit.id))
     delivering_unit_id: Mapped[UUID | None] = mapped_column(ForeignKey(Unit.id))
-    hold_id: Mapped[UUID | None]
     due_at: Mapped[Moment | None]
     created_at: Mapped[CreatedAt]
     submitted_at: Mapped[Moment | None]

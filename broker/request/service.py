@@ -20,6 +20,7 @@ from broker.lifecycle import ItemState, RequestEvent, RequestState, Role, after
 from broker.notify import service as notify
 from broker.pricing import rules as pricing
 from broker.pricing import service as prices
+from broker.pricing.values import Quote
 from broker.request import clocks, facts, form, repository, rules
 from broker.request.clocks import Stage
 from broker.request.models import (
@@ -42,7 +43,7 @@ class Checked:
     """What a form would be worth if it were submitted now: its problems, and the quote when there are prices."""
 
     problems: tuple[Problem, ...]
-    quote: pricing.Quote | None
+    quote: Quote | None
 
 
 def check(work: Work, raw: Mapping[str, Any]) -> Checked:
@@ -255,7 +256,7 @@ def _revise(work: Work, request: ServiceRequest, parsed: RequestForm, found: rul
         form=body,
         contact_id=request.contact_id,
         digest=hashlib.new("sm3", canonical.encode()).hexdigest(),
-        quote=pricing.quote_json(quote),
+        quote=quote.to_json(),
         quote_fen=quote.total_fen,
         submitted_by=work.actor.account_id,
         submitted_at=work.now,

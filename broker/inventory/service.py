@@ -1,0 +1,126 @@
+"""Writes resources: planned at assessment, moved along their states, with their dated sizes in the same transaction.
+
+Called by: assessment, delivery, reclamation. Must not: call a cloud, or move a resource along an arrow that is not in
+``lifecycle.RESOURCE``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import String, cast, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from broker.db.base import new_id
+from broker.errors import Invalid, Problem
+from broker.inventory.models import InformationSystem, Project, Resource, resource_number
+from broker.inventory.rules import sources
+from broker.lifecycle import ResourceState, Role
+from broker.tenancy.work import Work
+
+METERED = (ResourceState.ACTIVE, ResourceState.STOPPED)
+
+_OPEN_PERIODS = text("""
+INSERT INTO broker.resource_period
+  (id, resource_id, state, cpu_arch, vcpu, memory_gib, block_gib, block_class, segments, during)
+SELECT gen_random_uuid(), r.id, :state,
+  CASE WHEN r.kind = 'server' THEN r.spec->>'cpu_arch' END,
+  CASE WHEN r.kind = 'server' THEN (r.spec->>'vcpu')::int ELSE 0 END,
+  CASE WHEN r.kind = 'server' THEN (r.spec->>'memory_gib')::int ELSE 0 END,
+  CASE r.kind WHEN 'server' THEN (r.spec->>'system_disk_gib')::int
+              WHEN 'volume' THEN (r.spec->>'size_gib')::int ELSE 0 END,
+  CASE r.kind WHEN 'server' THEN r.spec->>'system_disk_class' WHEN 'volume' THEN r.spec->>'block_class' END,
+  CASE WHEN r.kind = 'segment' THEN 1 ELSE 0 END,
+  tstzrange(CAST(:at AS timestamptz), NULL)
+FROM broker.resource r WHERE r.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+_CLOSE_PERIODS = text("""
+UPDATE broker.resource_period SET during = tstzrange(lower(during), CAST(:at AS timestamptz))
+WHERE resource_id = ANY(CAST(:ids AS uuid[])) AND upper_inf(during) AND lower(during) < CAST(:at AS timestamptz)
+""")
+
+
+def project_for(work: Work, unit_id: UUID, sub_cloud_id: UUID) -> UUID:
+    """The unit's project in a sub-cloud; made when there is none. One statement, safe under concurrency."""
+    statement = (
+        insert(Project)
+        .values(id=new_id(), unit_id=unit_id, sub_cloud_id=sub_cloud_id)
+        .on_conflict_do_update(index_elements=["unit_id", "sub_cloud_id"], set_={"unit_id": unit_id})
+        .returning(Project.id)
+    )
+    return work.session.execute(statement).scalar_one()
+
+
+def plan(work: Work, **columns: Any) -> Resource:
+    """Add one planned resource to the session; its number is made by the database."""
+    number = func.concat("ZY-", func.lpad(cast(resource_number.next_value(), String), 8, "0"))
+    resource = Resource(
+        id=new_id(), number=number, origin="delivered", state=ResourceState.PLANNED.value, addresses=[], **columns
+    )
+    work.session.add(resource)
+    return resource
+
+
+def move(
+    work: Work, ids: Iterable[UUID], to: ResourceState, *, error_code: str | None = None, first: bool = False
+) -> list[UUID]:
+    """Move resources to ``to``; those that are there already or cannot come there are left alone (steps run twice).
+
+    Opens a period when one becomes active or stopped, closes the open one when it stops being metered or changes.
+    ``first`` says that they were never metered, so that there is nothing to close. Returns the ids that really moved.
+    """
+    wanted = list(ids)
+    if not wanted:
+        return []
+    moved = list(
+        work.session.scalars(
+            update(Resource)
+            .where(Resource.id.in_(wanted), Resource.state.in_(sources(to)))
+            .values(state=to.value, error_code=error_code)
+            .returning(Resource.id)
+        )
+    )
+    if moved and (to in METERED or to is ResourceState.RELEASING):
+        if not first:
+            work.session.execute(_CLOSE_PERIODS, {"ids": moved, "at": work.now})
+        if to in METERED:
+            work.session.execute(_OPEN_PERIODS, {"ids": moved, "at": work.now, "state": to.value})
+    return moved
+
+
+def note_observed(work: Work, resource_id: UUID, *, ref: str, addresses: Sequence[str] = ()) -> None:
+    """Write down what the cloud calls a resource and which addresses it got."""
+    work.session.execute(
+        update(Resource).where(Resource.id == resource_id).values(ref=ref, addresses=[str(a) for a in addresses])
+    )
+
+
+def of_delivery(work: Work, delivery_id: UUID) -> list[Resource]:
+    """The resources of a delivery in the order of the form."""
+    return list(work.session.scalars(select(Resource).where(Resource.delivery_id == delivery_id).order_by(Resource.id)))
+
+
+def of_request(work: Work, request_id: UUID) -> list[Resource]:
+    """All resources a request ever had."""
+    return list(work.session.scalars(select(Resource).where(Resource.request_id == request_id).order_by(Resource.id)))
+
+
+def register_system(work: Work, *, unit_id: UUID, **columns: Any) -> InformationSystem:
+    """Put an information system on the register (Art. 26). Raises Invalid ``system.code_taken``, ``mlps.range``."""
+    problems = []
+    if not 1 <= int(columns.get("mlps_level", 0)) <= 5:
+        problems.append(Problem("mlps.range", "mlps_level", "Art. 18(1)"))
+    taken = select(InformationSystem.id).where(InformationSystem.code == columns.get("code", ""))
+    if work.session.scalar(taken) is not None:
+        problems.append(Problem("system.code_taken", "code"))
+    if not work.actor.roles & {Role.APPLICANT, Role.UNIT_LEADER, Role.ADMINISTRATOR}:
+        problems.append(Problem("system.not_yours", "unit"))
+    if problems:
+        raise Invalid(problems)
+    system = InformationSystem(id=new_id(), unit_id=unit_id, **columns)
+    work.session.add(system)
+    work.record("system.registered", "system", system.id, article="Art. 26")
+    return system
