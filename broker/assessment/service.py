@@ -38,8 +38,9 @@ from broker.request.values import item_from, item_spec
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
-from quotas import ipv6
 from quotas import service as quotas
+from quotas.errors import PoolFull, QuotaExceeded, UnknownPool
+from quotas.ipv6 import service as ipv6
 
 _UNIT_FACTS = text("""
 SELECT u.kind, up.ancestors, coalesce(s.mlps_level, 1) AS mlps_level,
@@ -105,7 +106,8 @@ def _propose(work: Work, request: ServiceRequest, changes: Changes) -> Proposal:
         home_article=unit.home_article or "",
         authorities=_authorities(request),
     )
-    left = quotas.pool_left(work.session, [c.id for c in candidates])
+    stock = quotas.pool_left(work.session, [c.id for c in candidates])
+    left = {pool: {kind: s.left for kind, s in classes.items()} for pool, classes in stock.items()}
     judgements = {w.ordinal: tuple(rules.judge(w, wishes, asked, candidates, left)) for w in wishes}
     chosen = {w.ordinal: _choose(judgements[w.ordinal], changes.clouds.get(w.ordinal)) for w in wishes}
     return Proposal(
@@ -203,25 +205,46 @@ def _hold(work: Work, proposal: Proposal, expires_at: Any) -> dict[UUID, UUID]:
     holds = {}
     for cloud in sorted({c for c in proposal.chosen.values() if c is not None}):
         parts = [rules.item_amounts(w.item) for w in proposal.wishes if proposal.chosen[w.ordinal] == cloud]
-        holds[cloud] = quotas.hold(
-            work.session,
-            owner=proposal.request.id,
-            node=proposal.request.unit_id,
-            lines=scarce.lines(scarce.total(parts), cloud),
-            expires_at=expires_at,
-        )
+        try:
+            holds[cloud] = quotas.hold(
+                work.session,
+                owner=proposal.request.id,
+                node=proposal.request.unit_id,
+                lines=scarce.lines(scarce.total(parts), cloud),
+                expires_at=expires_at,
+            )
+        except QuotaExceeded as error:
+            raise _exceeded(error) from error
     return holds
+
+
+def _exceeded(error: QuotaExceeded) -> Conflict:
+    """Every limit that refuses, each as a problem of its own."""
+    conflict = Conflict("quota.exceeded")
+    conflict.problems = tuple(
+        Problem(
+            f"quota.{refusal.cause.value}",
+            refusal.resource_class.value,
+            params={"class": refusal.resource_class.value, "asked": refusal.asked, "limit": refusal.limit,
+                    "used": refusal.used, "node": str(refusal.node or ""), "pool": str(refusal.pool or "")},
+        )
+        for refusal in error.refusals
+    )
+    return conflict
 
 
 def _allocate(work: Work, segment: Resource, ancestors: Sequence[UUID], expires_at: Any) -> None:
     """Take a prefix for a segment from the unit's own block of the zone, or the nearest one above it."""
-    allocation = ipv6.allocate_first(
-        work.session,
-        pool_ids=candidate_pools(ancestors, segment.spec["zone"]),
-        owner=segment.id,
-        length=64,
-        expires_at=expires_at,
-    )
+    for pool in candidate_pools(ancestors, segment.spec["zone"]):
+        try:
+            allocation = ipv6.allocate(work.session, pool_id=pool, owner=segment.id, length=64, expires_at=expires_at)
+        except UnknownPool:
+            continue
+        except PoolFull as error:
+            raise Conflict("prefix.pool_full", zone=segment.spec["zone"], fits=error.fits) from error
+        break
+    else:
+        raise Conflict("prefix.no_pool", zone=segment.spec["zone"])
     segment.prefix = str(allocation.prefix)
     segment.routing_domain = allocation.routing_domain
 

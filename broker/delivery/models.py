@@ -23,7 +23,9 @@ from broker.tenancy.models import Account, Person
 class Delivery(Base):
     """Waits as ``queued``, is carried by a short workflow whose id is this row's, ends handed over or on a desk.
 
-    ``run`` counts how often the workflow was started (an operator's retry starts it again).
+    ``run`` counts how often the workflow was started (an operator's retry starts it again), ``mode`` whether it builds
+    or undoes. ``public_key`` gets into the servers; where the applicant gave none, ``secret`` is the private half,
+    encrypted with the key from the settings, shown once and then erased.
     """
 
     __tablename__ = "delivery"
@@ -35,14 +37,20 @@ class Delivery(Base):
     hold_id: Mapped[UUID]
     state: Mapped[str]
     run: Mapped[int] = mapped_column(server_default="1")
+    mode: Mapped[str] = mapped_column(server_default="build")
+    public_key: Mapped[str | None]
+    secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    secret_shown_at: Mapped[Moment | None]
     ordered_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
     queued_at: Mapped[Moment]
     finished_at: Mapped[Moment | None]
 
     __table_args__ = (
         UniqueConstraint("request_id", "sub_cloud_id", "hold_id"),
+        CheckConstraint("mode IN ('build', 'undo')", name="mode"),
         CheckConstraint(
-            "state IN ('queued', 'running', 'needs_operator', 'delivered', 'partly_delivered', 'undone', 'expired')", name="state"
+            "state IN ('queued', 'running', 'needs_operator', 'delivered', 'partly_delivered', 'undone', 'expired')",
+            name="state",
         ),
         Index("ix_delivery_open", "queued_at", postgresql_where=column("state").in_(["queued", "running"])),
     )
@@ -106,19 +114,16 @@ class DeskCase(Base):
 
 
 class Handover(Base):
-    """What was handed over: what, where, addresses, how to get in.
-
-    ``secret`` is encrypted with the key from the settings, shown once to the contact, and then erased.
-    """
+    """What was handed over in one run of a delivery: what, where, addresses, how to get in."""
 
     __tablename__ = "handover"
 
     id: Mapped[Id]
-    delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id), unique=True)
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id))
+    run: Mapped[int]
     request_id: Mapped[UUID] = mapped_column(ForeignKey(ServiceRequest.id), index=True)
     contact_id: Mapped[UUID] = mapped_column(ForeignKey(Person.id))
     record: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    secret: Mapped[bytes | None] = mapped_column(LargeBinary)
-    secret_shown_at: Mapped[Moment | None]
-    secret_shown_to: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
     handed_over_at: Mapped[Moment]
+
+    __table_args__ = (UniqueConstraint("delivery_id", "run"),)

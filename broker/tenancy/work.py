@@ -6,16 +6,17 @@ Must not: commit (its maker does), or decide anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from broker.audit import events
-from broker.tenancy.values import Actor, Mandate
+from broker.tenancy.values import SYSTEM, Actor, Mandate
 from broker.workdays import WorkCalendar
 
 
@@ -54,3 +55,18 @@ class Work:
             trace_id=self.trace_id,
             data=data,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFactory:
+    """Opens use-cases for the worker, which has no web request: one transaction each, committed on leaving."""
+
+    sessions: sessionmaker[Session]
+    clock: Callable[[], datetime]
+    calendar: WorkCalendar
+
+    @contextmanager
+    def begin(self, actor: Actor = SYSTEM, trace_id: str = "") -> Iterator[Work]:
+        """A use-case in a transaction of its own; an exception rolls it back."""
+        with self.sessions.begin() as session:
+            yield Work(session=session, actor=actor, now=self.clock(), calendar=self.calendar, trace_id=trace_id)
