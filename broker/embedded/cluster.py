@@ -23,7 +23,10 @@ OWNER = "guiyun_owner"
 """Owns the databases and migrates them."""
 APP = "guiyun_app"
 """The runtime role: reads and writes rows, cannot change the schema."""
-DATABASES = ("guiyun", "guiyun_simulated")
+SIMULATED = "guiyun_simulated"
+"""Owns the database of the same name, where the simulated clouds make their own tables, and nothing else."""
+DATABASES = {"guiyun": OWNER, SIMULATED: SIMULATED}
+"""Database -> the role that owns it."""
 
 ANY_DIRECTORY = "/proc/self/cwd"
 """The folder a process stands in, whatever its name: PostgreSQL's user need not be able to walk there from ``/``."""
@@ -38,12 +41,13 @@ class Secrets:
     superuser: str
     owner: str
     app: str
+    simulated: str
 
     @classmethod
     def load_or_make(cls, path: Path) -> Self:
         if path.exists():
             return cls(**json.loads(path.read_text(encoding="utf-8")))
-        words = (secrets.token_urlsafe(24) for _ in range(3))
+        words = (secrets.token_urlsafe(24) for _ in range(4))
         made = cls(f"guiyun-{secrets.token_hex(6)}", 0, *words)
         made.save(path)
         return made
@@ -103,26 +107,28 @@ def _give(path: Path, uid: int) -> None:
 
 
 def prepare_roles(superuser_url: str, words: Secrets) -> None:
-    """Create the two roles and our databases where they are missing; safe to run at every start."""
+    """Create the roles and our databases where they are missing; safe to run at every start."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-        for role, password in ((OWNER, words.owner), (APP, words.app)):
+        for role, password in ((OWNER, words.owner), (APP, words.app), (SIMULATED, words.simulated)):
             if role not in known:
                 connection.execute(
                     sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
                 )
         present = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-    for name in DATABASES:
+    for name, owner in DATABASES.items():
         if name not in present:
-            create_database(superuser_url, name)
+            create_database(superuser_url, name, owner=owner)
 
 
-def create_database(superuser_url: str, name: str) -> None:
-    """An empty database of the owner's; the runtime role may use what the owner creates, and create nothing."""
+def create_database(superuser_url: str, name: str, *, owner: str = OWNER) -> None:
+    """An empty database. In the migrating owner's, the runtime role may use what is created, and create nothing."""
     database = sql.Identifier(name)
     with psycopg.connect(superuser_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(OWNER)))
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(owner)))
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+        if owner != OWNER:
+            return
         connection.execute(
             sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(database, sql.Identifier(APP))
         )

@@ -115,6 +115,10 @@ class EmbeddedPostgres:
         """The runtime role."""
         return self._url(APP, self._words.app, database)
 
+    def simulated_url(self) -> str:
+        """The simulated clouds' own role and database."""
+        return self._url(cluster.SIMULATED, self._words.simulated, cluster.SIMULATED)
+
     def create_database(self, name: str) -> None:
         """One more empty database with the same owner and rights as ours."""
         cluster.create_database(libpq_url(self.superuser_url()), name)
