@@ -8,6 +8,10 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'guiyun_app') THEN
         RETURN;  -- a database with a single role
     END IF;
+    -- The owner's default privileges may have given more; a later file that makes a table has to do this again.
+    REVOKE ALL ON ALL TABLES IN SCHEMA quotas FROM guiyun_app;
+    REVOKE ALL ON ALL SEQUENCES IN SCHEMA quotas FROM guiyun_app;
+    REVOKE ALL ON ALL FUNCTIONS IN SCHEMA quotas FROM guiyun_app;
     GRANT USAGE ON SCHEMA quotas TO guiyun_app;
     GRANT SELECT ON ALL TABLES IN SCHEMA quotas TO guiyun_app;
     GRANT EXECUTE ON FUNCTION

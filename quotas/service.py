@@ -1,0 +1,350 @@
+"""Hold, pin, post, void, release, sweep; what is left; and the recount. One SQL statement each.
+
+Called by: the broker's assessment, delivery, reclamation, workflows and command line, with a session whose transaction
+is theirs. Must not: commit, know requests or clouds, decide in Python what the SQL counts.
+
+**One counting call a transaction** (``hold``, ``void``, ``release``, ``sweep``) cannot deadlock with any other. Two in
+one transaction may, in the wrong order; the database then ends one of them with an error and nothing is lost. To change
+a hold for another in one go, use ``hold(..., replaces=...)``. ``pin`` and ``post`` count nothing and may be mixed in.
+``set_limit`` and ``set_inventory`` wait for all counting transactions where a counter appears or goes (unlimited to
+finite and back): call them in a transaction of their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from quotas import models, rules
+from quotas.errors import (
+    BadAmount,
+    HoldConflict,
+    HoldGone,
+    KeyReused,
+    NodeElsewhere,
+    NotThatMuch,
+    NotYours,
+    QuotaExceeded,
+    Short,
+    UnknownHold,
+    UnknownNode,
+)
+from quotas.values import (
+    MAX_AMOUNT,
+    Cause,
+    Difference,
+    HeldLine,
+    Hold,
+    HoldState,
+    Left,
+    Limit,
+    Line,
+    Refusal,
+    ResourceClass,
+    Snapshot,
+    Stock,
+    Swept,
+)
+
+ADD_NODE = text("SELECT quotas.add_node(CAST(:id AS uuid), CAST(:parent AS uuid))")
+SET_LIMIT = text("SELECT quotas.set_limit(:node, :class, CAST(:pool AS uuid), CAST(:limit AS bigint))")
+SET_INVENTORY = text(
+    "SELECT quotas.set_inventory(:pool, :class, CAST(:total AS bigint), CAST(:reserved AS bigint),"
+    " CAST(:ratio AS numeric), CAST(:step AS bigint))"
+)
+HOLD = text(
+    "SELECT quotas.hold(:id, :owner, :node, CAST(:classes AS text[]), CAST(:pools AS uuid[]),"
+    " CAST(:amounts AS bigint[]), :expires_at, CAST(:replaces AS uuid))"
+)
+PIN = text("SELECT quotas.pin(:hold, CAST(:now AS timestamptz))")
+POST = text(
+    "SELECT quotas.post(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]),"
+    " CAST(:now AS timestamptz))"
+)
+VOID = text("SELECT quotas.void(:hold)")
+RELEASE = text(
+    "SELECT quotas.release(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]))"
+)
+SWEEP = text("SELECT hold_id, owner, node_id, lines FROM quotas.sweep(:now, :limit)")
+VERIFY = text("SELECT what, id, kept, recounted FROM quotas.verify()")
+
+
+def whole(amount: Decimal | int, *, least: int = 1) -> int:
+    """The amount as a whole number from ``least`` to ``MAX_AMOUNT``. BadAmount: fractional, too small or too large."""
+    if isinstance(amount, bool) or amount != amount // 1:
+        raise BadAmount(f"{amount} is not a whole number")
+    if not least <= amount <= MAX_AMOUNT:
+        raise BadAmount(f"{amount} is not between {least} and {MAX_AMOUNT}")
+    return int(amount)
+
+
+def _columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
+    """Lines as three arrays; several lines of one class and pool count together."""
+    if lines is None:
+        return {"classes": None, "pools": None, "amounts": None}
+    if not lines:
+        raise BadAmount("no lines")
+    sums: defaultdict[tuple[str, UUID], int] = defaultdict(int)
+    for line in lines:
+        sums[ResourceClass(line.resource_class).value, line.pool] += whole(line.amount)
+    return {
+        "classes": [kind for kind, _ in sums],
+        "pools": [pool for _, pool in sums],
+        "amounts": [whole(amount) for amount in sums.values()],
+    }
+
+
+def add_node(session: Session, *, id: UUID, parent_id: UUID | None) -> None:  # noqa: A002 - what it is called everywhere
+    """Put a node below its parent (None: a root). Again: nothing happens. UnknownNode: no parent; NodeElsewhere."""
+    outcome = session.scalar(ADD_NODE, {"id": id, "parent": parent_id})
+    if outcome == "no_parent":
+        raise UnknownNode(str(parent_id))
+    if outcome == "elsewhere":
+        raise NodeElsewhere(str(id))
+
+
+def set_limit(
+    session: Session, node_id: UUID, resource_class: ResourceClass, pool_id: UUID | None, limit: int | None
+) -> None:
+    """What a node and all below it may use of a class, in one pool or (None) in all together. None: unlimited.
+
+    May be set below what is used; then only shrinking passes. UnknownNode, BadAmount.
+    """
+    amount = None if limit is None else whole(limit, least=0)
+    values = {"node": node_id, "class": ResourceClass(resource_class).value, "pool": pool_id, "limit": amount}
+    if session.scalar(SET_LIMIT, values) == "no_node":
+        raise UnknownNode(str(node_id))
+
+
+def set_inventory(
+    session: Session,
+    pool_id: UUID,
+    resource_class: ResourceClass,
+    *,
+    total: int | None,
+    reserved: int = 0,
+    allocation_ratio: Decimal | int = 1,
+    step: int = 1,
+) -> None:
+    """What a pool has of a class: ``floor((total - reserved) * allocation_ratio)`` may be handed out, in whole steps.
+
+    ``total`` None: it has the class and something else bounds it. A class that was never set is not offered. BadAmount.
+    """
+    if not 0 < allocation_ratio < 10**4 or not 0 <= reserved <= MAX_AMOUNT:
+        raise BadAmount(f"reserved {reserved}, allocation ratio {allocation_ratio}")
+    values = {
+        "pool": pool_id,
+        "class": ResourceClass(resource_class).value,
+        "total": None if total is None else whole(total, least=0),
+        "reserved": whole(reserved, least=0),
+        "ratio": Decimal(allocation_ratio),
+        "step": whole(step),
+    }
+    session.execute(SET_INVENTORY, values)
+
+
+def hold(
+    session: Session,
+    *,
+    owner: UUID,
+    node: UUID,
+    lines: Sequence[Line],
+    expires_at: datetime,
+    replaces: UUID | None = None,
+    hold_id: UUID | None = None,
+) -> UUID:
+    """Count the lines on every limit from the node to the root and on the pools' stock, all or nothing; the hold's id.
+
+    ``replaces``: void what that hold of the same owner still holds in the same count, so that only the difference is
+    asked for. ``hold_id``: an id of the caller's; the same call again counts once. QuotaExceeded (all refusals, nothing
+    changed), UnknownNode, UnknownHold, NotYours, HoldConflict, BadAmount.
+    """
+    made = hold_id or uuid7()
+    values = {"id": made, "owner": owner, "node": node, "expires_at": expires_at, "replaces": replaces}
+    answer: Mapping[str, Any] = session.scalars(HOLD, values | _columns(lines)).one()
+    match answer["outcome"]:
+        case "refused":
+            raise QuotaExceeded([_refusal(found) for found in answer["refused"]])
+        case "no_node":
+            raise UnknownNode(str(node))
+        case "conflict":
+            raise HoldConflict(str(made))
+        case "unknown" if replaces is not None:
+            raise UnknownHold(replaces)
+        case "not_yours":
+            raise NotYours(str(replaces))
+    return made
+
+
+def _refusal(found: Mapping[str, Any]) -> Refusal:
+    return Refusal(
+        cause=Cause(found["cause"]),
+        node=None if found["node_id"] is None else UUID(found["node_id"]),
+        resource_class=ResourceClass(found["resource_class"]),
+        pool=None if found["pool_id"] is None else UUID(found["pool_id"]),
+        limit=found["limit"],
+        used=found["used"],
+        asked=found["asked"],
+    )
+
+
+def pin(session: Session, hold_id: UUID, *, now: datetime | None = None) -> None:
+    """From now on the hold does not expire. Again, or when all is posted: no harm. HoldGone (overdue counts as gone).
+
+    ``now``: the instant at which "overdue" is judged; default the database's clock.
+    """
+    state = session.scalar(PIN, {"hold": hold_id, "now": now})
+    if state == "unknown":
+        raise UnknownHold(hold_id)
+    if state != "ok":
+        raise HoldGone(hold_id, str(state))
+
+
+def post(
+    session: Session,
+    hold_id: UUID,
+    lines: Sequence[Line] | None = None,
+    *,
+    key: UUID | None = None,
+    now: datetime | None = None,
+) -> None:
+    """What was held is now used. None: all that is held. The same ``key`` twice has effect once; a part needs one.
+
+    HoldGone, NotThatMuch (nothing is posted then), KeyReused, UnknownHold, BadAmount.
+    """
+    if lines is not None and key is None:
+        raise BadAmount("posting a part needs a key, or a repeated call would post it twice")
+    values = {"hold": hold_id, "key": key or uuid4(), "now": now}
+    _settled(hold_id, session.scalars(POST, values | _columns(lines)).one())
+
+
+def void(session: Session, hold_id: UUID) -> None:
+    """Give back what is still held; what is posted stays. Again, or after an expiry: no harm. UnknownHold."""
+    if session.scalar(VOID, {"hold": hold_id}) == "unknown":
+        raise UnknownHold(hold_id)
+
+
+def release(session: Session, *, key: UUID, hold_id: UUID, lines: Sequence[Line] | None = None) -> None:
+    """Give back what was posted (None: all of it). The same ``key`` twice has effect once.
+
+    NotThatMuch (nothing is released then), KeyReused, UnknownHold, BadAmount.
+    """
+    _settled(hold_id, session.scalars(RELEASE, {"hold": hold_id, "key": key} | _columns(lines)).one())
+
+
+def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
+    match answer["outcome"]:
+        case "gone":
+            raise HoldGone(hold_id, answer["state"])
+        case "unknown":
+            raise UnknownHold(hold_id)
+        case "key_reused":
+            raise KeyReused(str(hold_id))
+        case "short":
+            raise NotThatMuch(
+                [
+                    Short(ResourceClass(s["resource_class"]), UUID(s["pool_id"]), s["asked"], s["there"])
+                    for s in answer["short"]
+                ]
+            )
+
+
+def sweep(session: Session, now: datetime, limit: int = 100) -> list[Swept]:
+    """Expire holds that are due at ``now`` and not pinned, at most ``limit``; those in use wait for the next."""
+    return [
+        Swept(
+            hold=row.hold_id,
+            owner=row.owner,
+            node=row.node_id,
+            lines=tuple(
+                Line(ResourceClass(line["resource_class"]), line["amount"], UUID(line["pool_id"])) for line in row.lines
+            ),
+        )
+        for row in session.execute(SWEEP, {"now": now, "limit": limit})
+    ]
+
+
+def holds(session: Session, *, hold_ids: Iterable[UUID] = (), owners: Iterable[UUID] = ()) -> list[Hold]:
+    """Holds by id or by owner, oldest first, each with its lines. Unknown ids are left out."""
+    h, line = models.hold, models.hold_line
+    rows = session.execute(
+        select(h, line)
+        .join_from(h, line, line.c.hold_id == h.c.id)
+        .where(h.c.id.in_(list(hold_ids)) | h.c.owner.in_(list(owners)))
+        .order_by(h.c.created_at, h.c.id, line.c.pool_id, line.c.resource_class)
+    ).all()
+    lines: defaultdict[UUID, list[HeldLine]] = defaultdict(list)
+    for row in rows:
+        held = HeldLine(
+            ResourceClass(row.resource_class), row.pool_id, row.amount, row.posted, row.voided, row.released
+        )
+        lines[row.id].append(held)
+    heads = {row.id: row for row in rows}
+    return [
+        Hold(id, head.owner, head.node_id, HoldState(head.state), head.expires_at, tuple(lines[id]))
+        for id, head in heads.items()  # noqa: A001 - a hold's id
+    ]
+
+
+def snapshot(session: Session, node_id: UUID, pool_ids: Iterable[UUID] = ()) -> Snapshot:
+    """The finite limits from the node to the root and the stock of the pools, for ``quotas.rules``."""
+    n, m = models.node, models.node_limit
+    way = select(func.unnest(n.c.path).label("id")).where(n.c.id == node_id).subquery()
+    found = session.execute(
+        select(m, n.c.depth)
+        .join(way, way.c.id == m.c.node_id)
+        .join(n, n.c.id == m.c.node_id)
+        .order_by(n.c.depth.desc(), m.c.resource_class.collate("C"), m.c.pool_id.nulls_first())
+    )
+    limits = tuple(
+        Limit(row.node_id, ResourceClass(row.resource_class), row.pool_id, row.limit_amount, row.used) for row in found
+    )
+    stock = pool_left(session, pool_ids)
+    return Snapshot(limits, tuple(s for pool in stock.values() for s in pool.values()))
+
+
+def left(session: Session, node_id: UUID, pool_id: UUID | None = None) -> list[Left]:
+    """What a node may still ask for: of each class that the pool offers or, without a pool, of every class."""
+    seen = snapshot(session, node_id, [] if pool_id is None else [pool_id])
+    n, h, line = models.node, models.hold, models.hold_line
+    rows = session.execute(
+        select(line.c.resource_class, func.sum(line.c.amount - line.c.voided - line.c.released))
+        .join(h, h.c.id == line.c.hold_id)
+        .join(n, n.c.id == h.c.node_id)
+        .where(n.c.path.contains([node_id]), *([] if pool_id is None else [line.c.pool_id == pool_id]))
+        .group_by(line.c.resource_class)
+    )
+    used: defaultdict[ResourceClass, int] = defaultdict(int)
+    for code, amount in rows:
+        for kind in ResourceClass(code).counted_as:
+            used[kind] += int(amount)
+    classes = list(ResourceClass) if pool_id is None else [s.resource_class for s in seen.stock]
+    return [rules.left_of(seen, node_id, kind, pool_id, used=used[kind]) for kind in classes]
+
+
+def pool_left(session: Session, pool_ids: Iterable[UUID]) -> dict[UUID, dict[ResourceClass, Stock]]:
+    """The stock of several pools in one statement, for placement. A pool that offers nothing has an empty entry."""
+    i = models.inventory
+    wanted = list(pool_ids)
+    found: dict[UUID, dict[ResourceClass, Stock]] = {pool: {} for pool in wanted}
+    if not wanted:
+        return found
+    for row in session.execute(select(i).where(i.c.pool_id.in_(wanted)).order_by(i.c.pool_id, i.c.resource_class)):
+        kind = ResourceClass(row.resource_class)
+        found[row.pool_id][kind] = Stock(
+            row.pool_id, kind, row.total, row.reserved, row.allocation_ratio, row.step, row.capacity, row.used
+        )
+    return found
+
+
+def verify(session: Session) -> list[Difference]:
+    """Recount every counter and line from the rows it stands for; empty when all agree. May run beside writers."""
+    return [Difference(row.what, row.id, str(row.kept), str(row.recounted)) for row in session.execute(VERIFY)]
