@@ -1,0 +1,291 @@
+"""What each section of a region file wants in which table.
+
+Called by: ``region.loader``. Must not: write (``region.rows`` does, once everything was looked at).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import Range
+
+from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority
+from broker.inventory.models import InformationSystem
+from broker.pricing.models import Payer, TariffPrice
+from broker.region.dated import Wanted
+from broker.region.rows import Plain, Run, midnight
+from broker.region.schema import SubCloudEntry
+from broker.region.tree import division_of, standings
+from broker.tenancy.models import Account, Deputy, Person, RoleGrant, Unit, UnitPeriod
+
+SIMULATED = "simulated"
+
+
+def units(run: Run) -> None:
+    """Units, and where each stood in the tree."""
+    entries = {unit.code: unit for unit in run.region.units.more}
+    ids = run.plain(
+        Unit,
+        (
+            Plain(
+                {"code": unit.code},
+                {"kind": unit.kind, "division_code": division_of(unit, entries)},
+                {},
+                f"units.{unit.code}",
+            )
+            for unit in entries.values()
+        ),
+    )
+    run.ids["unit"] = unit_ids = {code: id_ for (code,), id_ in ids.items()}
+    run.dated(
+        UnitPeriod,
+        ("unit_id",),
+        (
+            Wanted(
+                (unit_ids[standing.unit],),
+                midnight(standing.since),
+                {
+                    "parent_id": None if standing.parent is None else unit_ids[standing.parent],
+                    "name": standing.name,
+                    "ancestors": [unit_ids[code] for code in standing.ancestors],
+                },
+                f"units.{standing.unit}",
+            )
+            for standing in standings(run.region)
+        ),
+    )
+
+
+def clouds(run: Run) -> None:
+    """Sub-clouds with their authorities, offerings and images."""
+    ids = run.plain(
+        SubCloud,
+        (
+            Plain(
+                {"code": cloud.code},
+                {"tier": cloud.tier, "provider": cloud.provider, "division_code": cloud.division},
+                {
+                    "name": cloud.name,
+                    "operator": cloud.operator,
+                    "options": options_of(run, cloud),
+                    "options_ref": cloud.options_ref,
+                    "mlps_level": cloud.mlps_level,
+                    "zones": list(cloud.zones),
+                    "unified_management": cloud.unified_management,
+                    "accredited_at": None if cloud.accredited_on is None else midnight(cloud.accredited_on),
+                    "position": position,
+                },
+                f"sub_clouds[{position}]",
+            )
+            for position, cloud in enumerate(run.region.sub_clouds)
+        ),
+    )
+    run.ids["cloud"] = {code: id_ for (code,), id_ in ids.items()}
+    run.dated(SubCloudAuthority, ("sub_cloud_id", "duty"), _authorities(run))
+    run.plain(Offering, _offerings(run))
+    run.plain(Image, _images(run))
+
+
+def options_of(run: Run, cloud: SubCloudEntry) -> dict[str, str]:
+    """The adapter's options that are no secret. A simulated cloud is as large as its capacity says."""
+    if cloud.provider != SIMULATED:
+        return dict(cloud.options)
+    names = {image.code: image.provider_name or image.code for image in run.region.images}
+    sizes: dict[str, str] = {"images": ",".join(names[code] for code in cloud.images)}
+    for arch in ("x86_64", "aarch64"):
+        compute = cloud.capacity.compute.get(arch)
+        sizes[f"vcpu_{arch}"] = str(int(compute.cores * compute.vcpu_ratio) if compute else 0)
+        sizes[f"memory_gib_{arch}"] = str(compute.memory_gib if compute else 0)
+    for block_class in ("ssd", "hdd"):
+        block = cloud.capacity.block.get(block_class)
+        sizes[f"block_{block_class}_gib"] = str(block.gib if block else 0)
+    return {**sizes, **cloud.options}
+
+
+def _authorities(run: Run) -> Iterator[Wanted]:
+    unit, cloud_id = run.ids["unit"], run.ids["cloud"]
+    for index, cloud in enumerate(run.region.sub_clouds):
+        for number, authority in enumerate(cloud.authorities):
+            duties = {"decide": authority.decides, "assess": authority.assesses, "deliver": authority.delivers}
+            for duty, code in duties.items():
+                yield Wanted(
+                    (cloud_id[cloud.code], duty),
+                    run.since(authority),
+                    {"unit_id": unit[code]},
+                    f"sub_clouds[{index}].authorities[{number}]",
+                )
+
+
+def _offerings(run: Run) -> Iterator[Plain]:
+    def offer(cloud: SubCloudEntry, kind: str, cpu_arch: str = "", block_class: str = "", **most: int | None) -> Plain:
+        key = {"sub_cloud_id": run.ids["cloud"][cloud.code], "kind": kind}
+        sizes = {"max_vcpu": None, "max_memory_gib": None, "max_disk_gib": None}
+        place = f"offerings.{cloud.offering}"
+        return Plain({**key, "cpu_arch": cpu_arch, "block_class": block_class}, {}, {**sizes, **most}, place)
+
+    for cloud in run.region.sub_clouds:
+        offering = run.region.offerings[cloud.offering]
+        for server in offering.servers:
+            yield offer(
+                cloud,
+                "server",
+                cpu_arch=server.cpu_arch,
+                max_vcpu=server.max_vcpu,
+                max_memory_gib=server.max_memory_gib,
+                max_disk_gib=server.max_system_disk_gib,
+            )
+        for volume in offering.volumes:
+            yield offer(cloud, "volume", block_class=volume.block_class, max_disk_gib=volume.max_gib)
+        if offering.segments:
+            yield offer(cloud, "segment")
+
+
+def _images(run: Run) -> Iterator[Plain]:
+    images = {image.code: image for image in run.region.images}
+    for cloud in run.region.sub_clouds:
+        for code in cloud.images:
+            image = images[code]
+            yield Plain(
+                {"sub_cloud_id": run.ids["cloud"][cloud.code], "code": code},
+                {"cpu_arch": image.cpu_arch},
+                {"name": image.name, "provider_name": image.provider_name or code},
+                f"images.{code}",
+            )
+
+
+def rules(run: Run) -> None:
+    """Home clouds, payers and prices: dated rules."""
+    unit, cloud = run.ids["unit"], run.ids["cloud"]
+    run.dated(
+        HomeCloud,
+        ("unit_id",),
+        (
+            Wanted(
+                (unit[rule.unit],),
+                run.since(rule),
+                {"sub_cloud_id": cloud[rule.cloud], "article": rule.article},
+                f"home_clouds[{index}]",
+            )
+            for index, rule in enumerate(run.region.home_clouds)
+        ),
+    )
+    run.dated(
+        Payer,
+        ("unit_id", "tier"),
+        (
+            Wanted(
+                (unit[rule.unit], rule.tier),
+                run.since(rule),
+                {"payer_unit_id": unit[rule.pays], "rule": rule.rule, "article": rule.article},
+                f"payers[{index}]",
+            )
+            for index, rule in enumerate(run.region.payers)
+        ),
+    )
+    run.dated(
+        TariffPrice,
+        ("meter", "sub_cloud_id"),
+        (
+            Wanted(
+                (price.meter, None if price.cloud is None else cloud[price.cloud]),
+                run.since(price),
+                {"price_cny": price.price_cny, "per": price.per, "version": price.version, "source": price.source},
+                f"prices[{index}]",
+            )
+            for index, price in enumerate(run.region.prices)
+        ),
+    )
+
+
+def systems(run: Run) -> None:
+    """Information systems (Art. 26)."""
+    run.plain(
+        InformationSystem,
+        (
+            Plain(
+                {"code": system.code},
+                {"unit_id": run.ids["unit"][system.unit]},
+                system.model_dump(exclude={"code", "unit"}),
+                f"information_systems[{index}]",
+            )
+            for index, system in enumerate(run.region.information_systems)
+        ),
+    )
+
+
+def people(run: Run, password_hash: Callable[[], str | None]) -> None:
+    """Accounts with their people, roles and deputies. A person who was blanked stays blank."""
+    _accounts(run, password_hash)
+    unit_since = midnight(run.region.valid_from)
+    account = run.ids["account"]
+    grants = {(row.account_id, row.role) for row in run.session.execute(_CURRENT_GRANTS, {})}
+    new = {row["id"] for row in run.inserts[Account]}
+    for person in run.region.people:
+        for role in person.roles:
+            if (account[person.login], role.value) not in grants:
+                since = unit_since if account[person.login] in new else run.now
+                run.add(
+                    RoleGrant,
+                    {"account_id": account[person.login], "role": role.value, "during": Range(since, None)},
+                )
+    _deputies(run)
+
+
+_CURRENT_GRANTS = select(RoleGrant.account_id, RoleGrant.role)
+
+
+def _accounts(run: Run, password_hash: Callable[[], str | None]) -> None:
+    known = {
+        row.login: row
+        for row in run.session.execute(
+            select(
+                Account.id, Account.login, Account.unit_id, Account.person_id, Account.password_hash,
+                Person.name, Person.title, Person.phone, Person.email, Person.blanked_at,
+            ).outerjoin(Person, Person.id == Account.person_id)
+        )
+    }  # fmt: skip
+    for index, entry in enumerate(run.region.people):
+        unit_id = run.ids["unit"][entry.unit]
+        personal = {"name": entry.name, "title": entry.title, "phone": entry.phone, "email": entry.email}
+        row = known.get(entry.login)
+        if row is None:
+            person_id = run.add(Person, personal)
+            values = {"unit_id": unit_id, "person_id": person_id, "password_hash": password_hash()}
+            run.ids["account"][entry.login] = run.add(Account, {"login": entry.login, **values})
+            continue
+        run.ids["account"][entry.login] = row.id
+        _edit_account(run, row, unit_id, personal, f"people[{index}]")
+        if row.password_hash is None and password_hash() is not None:
+            run.updates[Account].append({"id": row.id, "password_hash": password_hash()})
+
+
+def _edit_account(run: Run, row: Any, unit_id: UUID, personal: dict[str, str], place: str) -> None:
+    """Names and telephone numbers may be edited; who changes units gets a new account (decisions name the old one)."""
+    if row.unit_id != unit_id:
+        run.refuse("region.fixed", f"{place}.unit")
+    if row.blanked_at is None and any(getattr(row, name) != value for name, value in personal.items()):
+        run.updates[Person].append({"id": row.person_id, **personal})
+
+
+def _deputies(run: Run) -> None:
+    account = run.ids["account"]
+    known = {
+        (row.principal_id, row.deputy_id, row.role, row.during.lower): row
+        for row in run.session.execute(select(*Deputy.__table__.columns))
+        if not row.during.isempty
+    }
+    for index, entry in enumerate(run.region.deputies):
+        since, until = midnight(entry.since), midnight(entry.until)
+        key = (account[entry.principal], account[entry.deputy], entry.role.value, since)
+        row = known.get(key)
+        values = {"reason": entry.reason, "during": Range(since, until)}
+        if row is None:
+            named = {"principal_id": key[0], "deputy_id": key[1], "role": key[2]}
+            run.add(Deputy, {**named, **values})
+        elif row.during.upper != until and (row.during.upper is None or min(row.during.upper, until) < run.now):
+            run.refuse("region.history", f"deputies[{index}].to")
+        elif (row.reason, row.during.upper) != (entry.reason, until):
+            run.updates[Deputy].append({"id": row.id, **values})
