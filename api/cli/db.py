@@ -1,14 +1,26 @@
-"""``guiyun db``: bring a database's schema up to date, say where it stands.
+"""``guiyun db``: bring a database's schema up to date, say where it stands, load a region file.
 
-Called by: the command line. Must not: run with the runtime role, which cannot change a schema.
+Called by: the command line; ``guiyun up`` loads the region through it. Must not: migrate with the runtime role, which
+cannot change a schema.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from api.texts import sentence
 from broker.db.migrate import current, differences, upgrade
+from broker.db.session import make_engine, make_sessions
+from broker.errors import BrokerError
+from broker.region.loader import LoadReport, load
+from broker.region.reading import read_region
+from broker.region.schema import Region
 from broker.settings import Settings
+from broker.tenancy.passwords import hash_password
 
 app = typer.Typer()
 group = typer.Typer(name="db", help="数据库结构：升级、查看版本、核对。", no_args_is_help=True)
@@ -44,3 +56,30 @@ def check() -> None:
     for difference in found:
         typer.echo(repr(difference))
     raise typer.Exit(1 if found else 0)
+
+
+def load_region(url: str, region: Region, *, demonstration: bool) -> LoadReport:
+    """Write the region in one transaction. Raises RegionError with every reason, and changes nothing then."""
+    engine = make_engine(url, pool_size=1, application_name="guiyun-load")
+    try:
+        with make_sessions(engine).begin() as session:
+            return load(session, region, now=datetime.now(UTC), demonstration=demonstration, hasher=hash_password)
+    finally:
+        engine.dispose()
+
+
+@group.command("load-region")
+def load_region_file(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="区域文件（YAML）")],
+) -> None:
+    """载入或更新区域文件；有任何一处不合规则时整个文件都不载入。"""
+    try:
+        report = load_region(_owner_url(), read_region(file), demonstration=Settings().demonstration)
+    except BrokerError as error:
+        for problem in error.problems:
+            typer.echo(f"{problem.code} {problem.field}：{sentence(problem.code, problem.params)}", err=True)
+        raise typer.Exit(1) from None
+    for name, count in report.counts.items():
+        typer.echo(f"{name} {count}")
+    if report.nothing_changed:
+        typer.echo("没有变化")

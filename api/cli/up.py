@@ -19,20 +19,33 @@ import httpx
 import typer
 from pydantic import SecretStr
 from rich.console import Console
+from rich.table import Table
+from sqlalchemy import exists, select
 
+from api.cli.db import load_region
+from api.texts.names import ROLES as ROLE_NAMES
 from broker.db.migrate import upgrade
+from broker.db.session import make_engine
 from broker.embedded.lock import HomeLock
 from broker.embedded.postgres import EmbeddedPostgres
 from broker.embedded.processes import Program, Stop, Supervisor
 from broker.embedded.spawn import AlreadyRunningError, EmbeddedError, write_json
 from broker.embedded.temporal import EmbeddedTemporal
+from broker.region.loader import DEMONSTRATION_PASSWORD
+from broker.region.reading import read_region
+from broker.region.schema import Region
 from broker.settings import Settings
+from broker.tenancy.models import Unit
 
 app = typer.Typer()
 console = Console(highlight=False, soft_wrap=True)
 
 RUNNING = "running.json"
 """What a running home tells other commands of the same person (0600): the settings of its processes, as environment."""
+
+
+DEMONSTRATION_MARK = "demonstration"
+"""Its presence in a home says that accounts with a printed password live there."""
 
 
 class Progress:
@@ -71,8 +84,11 @@ def up(
     named = {"host": host, "port": port, "home": home}
     settings = Settings(**{key: value for key, value in named.items() if value is not None})  # type: ignore[arg-type]
     settings = settings.model_copy(update={"home": settings.home.absolute(), "demonstration": demonstration})
-    if demonstration and not is_loopback(settings.host):
-        raise EmbeddedError(f"演示账号只能在本机回环地址上使用，而监听地址是 {settings.host}；请加 --no-demonstration")
+    if not is_loopback(settings.host) and (demonstration or (settings.home / DEMONSTRATION_MARK).exists()):
+        raise EmbeddedError(
+            f"演示账号只能在本机回环地址上使用，而监听地址是 {settings.host}；"
+            "请加 --no-demonstration，并使用没有演示账号的数据目录（--home）"
+        )
     lock = HomeLock(settings.home / "lock")
     try:
         lock.acquire()
@@ -93,11 +109,11 @@ def _run(settings: Settings) -> None:
     begin = time.monotonic()
     with Supervisor(Progress()) as supervisor:
         parts = _start_servers(supervisor, settings, logs)
-        _migrate_and_load(parts)
+        region = _migrate_and_load(parts)
         environment = child_environment(parts.settings)
         _start_programs(supervisor, parts.settings, environment, logs)
         write_json(settings.home / RUNNING, environment)
-        _welcome(parts.settings, time.monotonic() - begin)
+        _welcome(parts.settings, region, time.monotonic() - begin)
         supervisor.watch()
 
 
@@ -121,8 +137,28 @@ def _start_servers(supervisor: Supervisor, settings: Settings, logs: Path) -> Pa
     return Parts(settings.model_copy(update=found), owner_url)
 
 
-def _migrate_and_load(parts: Parts) -> None:
+def _migrate_and_load(parts: Parts) -> Region | None:
+    """The newest schema; the demonstration region if no region was ever loaded. Returns it in a demonstration home."""
     console.print(f"[green]✓[/] 数据库结构 {upgrade(parts.owner_url)}")
+    settings = parts.settings
+    mark = settings.home / DEMONSTRATION_MARK
+    if settings.demonstration and not has_region(parts.owner_url):
+        begin = time.monotonic()
+        mark.touch()
+        report = load_region(parts.owner_url, read_region(), demonstration=True)
+        total = sum(count for name, count in report.counts.items() if name.endswith(".added"))
+        console.print(f"[green]✓[/] 示范区域已载入：{total} 条记录（{time.monotonic() - begin:.1f} 秒）")
+    return read_region() if mark.exists() else None
+
+
+def has_region(url: str) -> bool:
+    """Whether any unit is there."""
+    engine = make_engine(url, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            return bool(connection.scalar(select(exists().where(Unit.id.is_not(None)))))
+    finally:
+        engine.dispose()
 
 
 def _start_programs(supervisor: Supervisor, settings: Settings, environment: dict[str, str], logs: Path) -> None:
@@ -193,6 +229,25 @@ def _secret_key(home: Path) -> SecretStr:
     return SecretStr(path.read_text(encoding="ascii").strip())
 
 
-def _welcome(settings: Settings, seconds: float) -> None:
+def _welcome(settings: Settings, region: Region | None, seconds: float) -> None:
     console.print(f"\n[bold]桂云已启动（{seconds:.0f} 秒）：http://{settings.host}:{settings.port}[/]")
+    if region is not None:
+        console.print(accounts(region))
+        console.print(f"演示账号的密码都是 [bold]{DEMONSTRATION_PASSWORD}[/]（仅限本机演示）")
     console.print(f"数据目录 {settings.home}，日志在 {settings.home / 'logs'}；按 Ctrl-C 停止\n")
+
+
+def accounts(region: Region) -> Table:
+    """One account for each role: enough to walk the whole road."""
+    units = {unit.code: unit.name for unit in region.units.more}
+    table = Table(
+        "账号", "姓名", "职责", "单位", box=None, padding=(0, 2), title="演示账号（每种职责一个）", title_justify="left"
+    )
+    shown: set[str] = set()
+    for person in region.people:
+        if shown.issuperset(person.roles):
+            continue
+        shown.update(person.roles)
+        duties = "、".join(ROLE_NAMES[role] for role in person.roles)
+        table.add_row(person.login, person.name, duties, units.get(person.unit, person.unit))
+    return table
