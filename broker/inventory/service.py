@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import String, cast, func, select, text, update
+from sqlalchemy import String, cast, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.db.base import new_id
@@ -106,6 +106,16 @@ def of_delivery(work: Work, delivery_id: UUID) -> list[Resource]:
 def of_request(work: Work, request_id: UUID) -> list[Resource]:
     """All resources a request ever had."""
     return list(work.session.scalars(select(Resource).where(Resource.request_id == request_id).order_by(Resource.id)))
+
+
+def standing_on(work: Work, ids: Sequence[UUID]) -> list[str]:
+    """Numbers of live resources outside ``ids`` that stand on or are attached to one of them."""
+    statement = select(Resource.number).where(
+        or_(Resource.network_id.in_(ids), Resource.server_id.in_(ids)),
+        Resource.id.not_in(ids),
+        Resource.state.in_(("planned", "building", "ready", "active", "stopped")),
+    )
+    return list(work.session.scalars(statement))
 
 
 def register_system(work: Work, *, unit_id: UUID, **columns: Any) -> InformationSystem:

@@ -33,7 +33,9 @@ class Release(Base):
     finished_at: Mapped[Moment | None]
 
     __table_args__ = (
-        CheckConstraint("state IN ('asked', 'queued', 'running', 'needs_operator', 'released', 'declined')", name="state"),
+        CheckConstraint(
+            "state IN ('asked', 'queued', 'running', 'needs_operator', 'released', 'declined')", name="state"
+        ),
         Index("ix_release_open", "confirmed_at", postgresql_where=column("state").in_(["queued", "running"])),
     )
 

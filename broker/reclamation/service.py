@@ -1,0 +1,116 @@
+"""Stage 7's use-cases for people: the unit asks to give resources back, the authority confirms (Art. 14).
+
+Called by: the API. Must not: call a cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+
+from broker.db.base import AnyRow, new_id
+from broker.delivery import service as delivery
+from broker.delivery.models import DeskCase
+from broker.delivery.service import Action
+from broker.errors import Conflict, Invalid, NotFound, Problem
+from broker.inventory import service as inventory
+from broker.lifecycle import RequestEvent, RequestState, ResourceState, Role, after
+from broker.notify import service as notify
+from broker.reclamation.models import Release, ReleaseResource
+from broker.request import repository
+from broker.request.models import ServiceRequest
+from broker.tenancy.rules import mandate
+from broker.tenancy.work import Work
+
+_GIVEABLE = (ResourceState.ACTIVE.value, ResourceState.STOPPED.value)
+
+
+def ask(work: Work, request_id: UUID, *, reason: str) -> list[Release]:
+    """The unit gives back everything a request brought: one release for each sub-cloud.
+
+    Raises Conflict ``state.refused``, Invalid ``reason.missing``, ``release.in_use`` (a segment others stand on).
+    """
+    request = repository.load(work.session, work.actor, request_id, lock=True)
+    state = after(RequestState(request.state), RequestEvent.RELEASE, work.actor.roles)
+    if not reason.strip():
+        raise Invalid([Problem("reason.missing", "reason")])
+    resources = [r for r in inventory.of_request(work, request_id) if r.state in _GIVEABLE]
+    if others := inventory.standing_on(work, [r.id for r in resources]):
+        raise Invalid([Problem("release.in_use", "resources", params={"resources": "、".join(others)})])
+    request.state = state.value
+    request.version += 1
+    assert work.actor.account_id is not None
+    releases = []
+    for sub_cloud_id in sorted({r.sub_cloud_id for r in resources}):
+        release = Release(
+            id=new_id(),
+            request_id=request.id,
+            sub_cloud_id=sub_cloud_id,
+            delivering_unit_id=request.delivering_unit_id,
+            state="asked",
+            reason=reason.strip(),
+            asked_by=work.actor.account_id,
+            asked_at=work.now,
+        )
+        work.session.add(release)
+        work.session.flush()
+        for resource in resources:
+            if resource.sub_cloud_id == sub_cloud_id:
+                work.session.add(ReleaseResource(release_id=release.id, resource_id=resource.id))
+        releases.append(release)
+    audience = (request.delivering_unit_id, Role.OPERATOR)
+    notify.tell_role(work, audience, "release.asked", ("request", request.id), number=request.number)
+    work.record("request.releasing", "request", request.id, request_id=request.id, article="Art. 14")
+    return releases
+
+
+def confirm(work: Work, release_id: UUID) -> Release:
+    """The delivering authority confirms; the worker takes the resources back. Raises NotFound, Forbidden, Conflict."""
+    release = work.session.scalar(select(Release).where(Release.id == release_id).with_for_update())
+    if release is None:
+        raise NotFound("release.not_found")
+    request = repository.load(work.session, work.actor, release.request_id)
+    excepted = frozenset({release.asked_by})
+    by = mandate(work.actor, Role.OPERATOR, release.delivering_unit_id, except_for=excepted)
+    if release.state != "asked":
+        raise Conflict("release.not_asked", state=release.state)
+    release.state, release.confirmed_by, release.confirmed_at = "queued", by.account_id, work.now
+    work.record("release.confirmed", "release", release.id, request_id=request.id, mandate=by, article="Art. 14")
+    return release
+
+
+def decide_case(work: Work, case_id: UUID, action: Action, *, reason: str = "") -> DeskCase:
+    """Close a desk case of a delivery or a release and set in motion what follows. See ``delivery.service``.
+
+    For a release every action starts it again: after a retry the cloud is asked once more; after giving up the operator
+    has removed the thing by hand, and the next run finds nothing there.
+    """
+    case = delivery.decide_case(work, case_id, action, reason=reason)
+    if case.subject_type == "release":
+        release = work.session.get_one(Release, case.subject_id, with_for_update=True)
+        if release.state == "needs_operator":
+            release.state = "queued"
+            release.run += 1
+    return case
+
+
+def of_request(work: Work, request_id: UUID) -> list[Release]:
+    """The releases of a request, oldest first."""
+    return list(work.session.scalars(select(Release).where(Release.request_id == request_id).order_by(Release.id)))
+
+
+def waiting(work: Work, *, limit: int = 100) -> Sequence[AnyRow]:
+    """Releases that the actor's authority has to confirm, oldest first: rows of ``(Release, number)``."""
+    statement = (
+        select(Release, ServiceRequest.number)
+        .join(ServiceRequest, ServiceRequest.id == Release.request_id)
+        .where(Release.state == "asked")
+        .order_by(Release.id)
+        .limit(limit)
+    )
+    if not work.actor.sees_everything:
+        units = {work.actor.unit_id} | {p.unit_id for p in work.actor.deputy_for.get(Role.OPERATOR, ())}
+        statement = statement.where(Release.delivering_unit_id.in_(units))
+    return list(work.session.execute(statement).all())

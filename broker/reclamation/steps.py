@@ -1,0 +1,158 @@
+"""The machine steps of a release: last reading, delete, give back, close. Each may run any number of times.
+
+Called by: ``workflows.steps``. Must not: keep a transaction open across a call to a cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from broker.catalog.models import SubCloud
+from broker.db.base import new_id
+from broker.delivery import progress
+from broker.delivery.models import DeskCase
+from broker.delivery.remove import remove
+from broker.delivery.tools import Pace, Tools
+from broker.inventory import rules as scarce
+from broker.inventory import service as inventory
+from broker.inventory.models import Resource
+from broker.lifecycle import ItemState, RequestEvent, RequestState, ResourceState, Role, after
+from broker.notify import service as notify
+from broker.reclamation.models import Release, ReleaseResource
+from broker.request.models import RequestItem, ServiceRequest
+from broker.tenancy.work import Work
+from quotas import service as quotas
+from quotas.ipv6 import service as ipv6
+
+
+def last_reading(tools: Tools, release_id: UUID) -> None:
+    """Metering ends here: the periods are closed at this instant, before anything is deleted."""
+    with tools.works.begin() as work:
+        release, _ = _release(work, release_id, lock=True)
+        if release.state not in {"queued", "running"}:
+            return
+        release.state = "running"
+        progress.begin(work, release.id, release.run, "last_reading")
+        inventory.move(work, [r.id for r in _resources(work, release_id)], ResourceState.RELEASING)
+        progress.end(work, release.id, release.run, "last_reading")
+
+
+def delete(tools: Tools, release_id: UUID, pace: Pace) -> bool:
+    """Delete everything in the cloud; what cannot be deleted goes to the operator's desk. True: all is gone."""
+    with tools.works.begin() as work:
+        release, cloud = _release(work, release_id)
+        progress.begin(work, release.id, release.run, "delete")
+        resources = [r for r in _resources(work, release_id) if r.state == ResourceState.RELEASING.value]
+    stuck = remove(tools.providers(cloud), resources, pace)
+    with tools.works.begin() as work:
+        release, _ = _release(work, release_id, lock=True)
+        progress.end(work, release.id, release.run, "delete", failed=" ".join(sorted(set(stuck.values()))))
+        for resource_id, code in stuck.items():
+            _open_case(work, release, code, resource_id)
+        if stuck:
+            release.state = "needs_operator"
+            request = work.session.get_one(ServiceRequest, release.request_id)
+            audience = (release.delivering_unit_id, Role.OPERATOR)
+            notify.tell_role(work, audience, "release.needs_operator", ("request", request.id), number=request.number)
+    return not stuck
+
+
+def give_back(tools: Tools, release_id: UUID) -> str:
+    """Quota and prefixes go back (prefixes rest first), the resources are released, the request is closed."""
+    with tools.works.begin() as work:
+        release, _ = _release(work, release_id, lock=True)
+        if release.state != "running":
+            return release.state
+        request = work.session.get_one(ServiceRequest, release.request_id, with_for_update=True)
+        resources = [r for r in _resources(work, release_id) if r.state == ResourceState.RELEASING.value]
+        progress.begin(work, release.id, release.run, "give_back")
+        _quota(work, release, resources)
+        rests_until = work.now + timedelta(days=tools.settings.quarantine_days)
+        for resource in resources:
+            if resource.kind == "segment":
+                ipv6.release(work.session, resource.id, rests_until)
+        inventory.move(work, [r.id for r in resources], ResourceState.RELEASED)
+        release.state, release.finished_at = "released", work.now
+        progress.end(work, release.id, release.run, "give_back")
+        work.record(
+            "release.done",
+            "release",
+            release.id,
+            request_id=request.id,
+            article="Art. 14",
+            data={"resources": [str(r.id) for r in resources]},
+        )
+        work.session.flush()
+        _close(work, request)
+        return release.state
+
+
+def _quota(work: Work, release: Release, resources: Sequence[Resource]) -> None:
+    """Give back what was posted, hold by hold; the release's id is the key, so that it happens once."""
+    by_hold: dict[UUID, list[Resource]] = {}
+    for resource in resources:
+        if resource.hold_id is not None:
+            by_hold.setdefault(resource.hold_id, []).append(resource)
+    for hold_id, part in sorted(by_hold.items()):
+        amounts = scarce.total(scarce.amounts(r.kind, r.spec) for r in part)
+        quotas.release(work.session, key=release.id, hold_id=hold_id, lines=scarce.lines(amounts, release.sub_cloud_id))
+
+
+def _close(work: Work, request: ServiceRequest) -> None:
+    """The request is released when none of its releases is still on its way."""
+    open_ones = select(func.count()).where(Release.request_id == request.id, Release.state != "released")
+    if work.session.scalar(open_ones):
+        return
+    request.state = after(RequestState(request.state), RequestEvent.CLOSE, frozenset({Role.SYSTEM})).value
+    request.version += 1
+    request.closed_at = work.now
+    work.session.execute(
+        update(RequestItem).where(RequestItem.revision_id == request.revision_id).values(state=ItemState.RELEASED.value)
+    )
+    about = ("request", request.id)
+    notify.tell_account(work, request.applicant_id, "release.done", about, number=request.number)
+    work.record("request.released", "request", request.id, request_id=request.id)
+
+
+def _release(work: Work, release_id: UUID, *, lock: bool = False) -> tuple[Release, str]:
+    statement = (
+        select(Release, SubCloud.code)
+        .join(SubCloud, SubCloud.id == Release.sub_cloud_id)
+        .where(Release.id == release_id)
+    )
+    row = work.session.execute(statement.with_for_update(of=Release) if lock else statement).one()
+    return row[0], row[1]
+
+
+def _resources(work: Work, release_id: UUID) -> list[Resource]:
+    return list(
+        work.session.scalars(
+            select(Resource)
+            .join(ReleaseResource, ReleaseResource.resource_id == Resource.id)
+            .where(ReleaseResource.release_id == release_id)
+            .order_by(Resource.id)
+        )
+    )
+
+
+def _open_case(work: Work, release: Release, code: str, resource_id: UUID) -> None:
+    work.session.execute(
+        insert(DeskCase)
+        .values(
+            id=new_id(),
+            request_id=release.request_id,
+            subject_type="release",
+            subject_id=release.id,
+            resource_id=resource_id,
+            unit_id=release.delivering_unit_id,
+            step="delete",
+            code=code,
+            detail="",
+        )
+        .on_conflict_do_nothing()
+    )
