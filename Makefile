@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lock
+.PHONY: help setup run test check lock openstack openstack-down test-openstack
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -59,6 +59,15 @@ run: setup ## 启动全部组件（PORT=8080，数据在 GUIYUN_HOME，默认 ./
 
 test: setup ## 运行测试
 	@exec $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+test-openstack: setup ## 在真实 OpenStack 上运行一致性套件与全程（先 make openstack）
+	@exec $(BIN)/python -m pytest -m openstack $(PYTEST_ARGS)
+
+openstack: ## 启动一个测试用的真实 OpenStack（Debian 12，需要 root）
+	@exec tests/openstack/up
+
+openstack-down: ## 停止它（状态保留；彻底清除用 tests/openstack/down --wipe）
+	@exec tests/openstack/down
 
 check: setup ## 全部检查：格式、类型、引用方向、模板、剧本、测试
 	@tools/check $(CODE)

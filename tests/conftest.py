@@ -6,8 +6,14 @@ Called by: pytest. Must not: replace any of our own code, or keep anything betwe
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import shutil
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -20,6 +26,42 @@ from broker.db.session import make_engine
 from broker.embedded.postgres import EmbeddedPostgres, libpq_url
 
 TEMPLATE = "guiyun_template"
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def openstack_is_up() -> bool:
+    """Whether the laboratory of `make openstack` answers."""
+    home = Path(os.environ.get("GUIYUN_OPENSTACK_HOME", Path(__file__).parent.parent / ".openstack"))
+    if not (home / "adapter.json").exists():
+        return False
+    address = urlsplit(json.loads((home / "adapter.json").read_text())["auth_url"])
+    with socket.socket() as probe:
+        return probe.connect_ex((address.hostname, address.port)) == 0
+
+
+def missing_parts() -> dict[str, str]:
+    """Marker -> why its tests cannot run here and what helps."""
+    missing = {}
+    if not openstack_is_up():
+        missing["openstack"] = "没有运行真实 OpenStack 的测试（先 make openstack，再 make test-openstack）"
+    if not any(shutil.which(browser) for browser in BROWSERS):
+        missing["browser"] = "没有运行浏览器测试（apt-get install chromium fonts-noto-cjk）"
+    return missing
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a part that is not here; ``pytest_terminal_summary`` says so."""
+    missing = missing_parts()
+    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reason in missing_parts().values():
+        terminalreporter.write_line(f"未包括：{reason}", yellow=True)
 
 
 @dataclass(frozen=True, slots=True)

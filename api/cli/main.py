@@ -19,6 +19,7 @@ VERBS = {
     "serve": "api.cli.serve",
     "work": "api.cli.work",
     "db": "api.cli.db",
+    "rate": "api.cli.rate",
 }
 """Verb -> module. Only the module of the verb that is asked for is imported, which keeps the command quick."""
 
