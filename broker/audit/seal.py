@@ -21,7 +21,7 @@ from broker.audit.models import AuditEvent, AuditSeal
 
 GENESIS = bytes(32)
 _LOCK = 0x6775_6979
-_BATCH = 1000
+BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def head(session: Session) -> Head:
     return Head(row.seq, row.hash) if row else Head(0, GENESIS)
 
 
-def seal(session: Session, *, limit: int = _BATCH) -> int:
+def seal(session: Session, *, limit: int = BATCH) -> int:
     """Seal up to ``limit`` committed events; returns how many. Does nothing while another sealer is at it."""
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
         return 0
@@ -108,7 +108,7 @@ def verify(session: Session, anchor: Head | None = None) -> Iterator[Finding]:
         select(AuditSeal, AuditEvent)
         .join(AuditEvent, AuditEvent.id == AuditSeal.event_id)
         .order_by(AuditSeal.seq)
-        .execution_options(yield_per=_BATCH)
+        .execution_options(yield_per=BATCH)
     )
     for link, event in rows:
         expected += 1

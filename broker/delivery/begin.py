@@ -66,8 +66,8 @@ def pin_hold(tools: Tools, delivery_id: UUID) -> Plan:
             return Plan(expired=True)
         delivery.state = "running"
         _key(tools, work, delivery, resources)
-        progress.begin(work, delivery.id, delivery.run, "pin_hold")
-        progress.end(work, delivery.id, delivery.run, "pin_hold")
+        progress.begin(work, delivery, "pin_hold")
+        progress.end(work, delivery, "pin_hold")
     open_ones = [r for r in resources if r.state not in _DONE]
     capabilities = tools.providers(code).capabilities
     return Plan(

@@ -34,18 +34,25 @@ _RS = ResourceState
 _GONE = {_RS.UNDONE.value, _RS.RELEASED.value, _RS.RELEASING.value}
 
 
-def undo_failed(tools: Tools, delivery_id: UUID, pace: Pace) -> None:
-    """Take whatever there is of the failed resources out of the cloud again; they stay ``failed`` for the operator."""
+def undo_failed(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
+    """Take whatever there is of the failed resources out of the cloud again; they stay ``failed`` for the operator.
+
+    What a broken step left half-made has failed too. False: something could not be removed (it is on the desk).
+    """
     with tools.works.begin() as work:
         delivery, cloud = _delivery(work, delivery_id)
-        failed = [r for r in inventory.of_delivery(work, delivery_id) if r.state == _RS.FAILED.value]
-    if not failed:
-        return
+        progress.begin(work, delivery, "undo_failed")
+        resources = inventory.of_delivery(work, delivery_id)
+        half_made = [r.id for r in resources if r.state == _RS.BUILDING.value]
+        inventory.move(work, half_made, _RS.FAILED, error_code="step_failed")
+        failed = [r for r in resources if r.state in {_RS.FAILED.value, _RS.BUILDING.value}]
     stuck = remove(tools.providers(cloud), failed, pace)
-    if stuck:
-        with tools.works.begin() as work:
-            for resource_id, code in stuck.items():
-                _open_case(work, delivery, "undo_failed", code, resource_id)
+    with tools.works.begin() as work:
+        for resource_id, code in stuck.items():
+            _open_case(work, delivery, "undo_failed", code, resource_id)
+        codes = " ".join(sorted(set(stuck.values())))
+        progress.end(work, delivery, "undo_failed", failed=codes)
+    return not stuck
 
 
 def hand_over(tools: Tools, delivery_id: UUID) -> str:
@@ -58,7 +65,7 @@ def hand_over(tools: Tools, delivery_id: UUID) -> str:
         resources = inventory.of_delivery(work, delivery_id)
         ready = [r for r in resources if r.state == _RS.READY.value]
         failed = [r for r in resources if r.state in (_RS.FAILED.value, _RS.BUILDING.value, _RS.PLANNED.value)]
-        progress.begin(work, delivery.id, delivery.run, "hand_over")
+        progress.begin(work, delivery, "hand_over")
         for resource in failed:
             inventory.move(work, [resource.id], _RS.BUILDING)
             inventory.move(work, [resource.id], _RS.FAILED, error_code=resource.error_code or "step_failed")
@@ -74,7 +81,7 @@ def hand_over(tools: Tools, delivery_id: UUID) -> str:
         before = any(r.state == _RS.ACTIVE.value for r in resources)
         delivery.state = _outcome(failed=bool(failed), undone=bool(undone), handed_over=allowed or before)
         delivery.finished_at = work.now
-        progress.end(work, delivery.id, delivery.run, "hand_over", failed="needs_operator" if failed else "")
+        progress.end(work, delivery, "hand_over", failed="needs_operator" if failed else "")
         work.session.flush()
         close_request(work, request)
         return delivery.state
@@ -166,7 +173,7 @@ def undo(tools: Tools, delivery_id: UUID, pace: Pace) -> str:
     """Undo a whole delivery: nothing of it is left in the cloud, quota and prefixes are free again."""
     with tools.works.begin() as work:
         delivery, cloud = _delivery(work, delivery_id)
-        progress.begin(work, delivery.id, delivery.run, "undo")
+        progress.begin(work, delivery, "undo")
         mine = [r for r in inventory.of_delivery(work, delivery_id) if r.state not in _GONE]
     stuck = remove(tools.providers(cloud), mine, pace)
     with tools.works.begin() as work:
@@ -185,7 +192,7 @@ def undo(tools: Tools, delivery_id: UUID, pace: Pace) -> str:
             quotas.void(work.session, delivery.hold_id)
             delivery.state = "undone"
         delivery.finished_at = work.now
-        progress.end(work, delivery.id, delivery.run, "undo", failed=" ".join(sorted(set(stuck.values()))))
+        progress.end(work, delivery, "undo", failed=" ".join(sorted(set(stuck.values()))))
         work.session.flush()
         close_request(work, request)
         return delivery.state

@@ -63,6 +63,7 @@ class DeliveryStep(Base):
 
     id: Mapped[Id]
     subject_id: Mapped[UUID]
+    request_id: Mapped[UUID] = mapped_column(ForeignKey(ServiceRequest.id), index=True)
     run: Mapped[int]
     name: Mapped[str]
     state: Mapped[str]

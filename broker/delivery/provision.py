@@ -68,11 +68,14 @@ class Result:
             raise TryAgainError(error.code, getattr(error, "retry_after_s", 1.0))
 
 
-def create_project(tools: Tools, delivery_id: UUID, pace: Pace) -> None:
-    """The unit's project in the sub-cloud, with the cloud's own limits set to just what was granted."""
+def create_project(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
+    """The unit's project in the sub-cloud, with the cloud's own limits set to just what was granted.
+
+    Like every step here: False when something has failed for good, TryAgainError while attempts are left.
+    """
     with tools.works.begin() as work:
         delivery, cloud = _delivery(work, delivery_id)
-        progress.begin(work, delivery.id, delivery.run, "create_project")
+        progress.begin(work, delivery, "create_project")
         code = work.session.scalar(select(Unit.code).join(Project).where(Project.id == delivery.project_id))
         granted = work.session.scalars(
             select(Resource).where(Resource.project_id == delivery.project_id, Resource.state.in_(_LIVE))
@@ -86,13 +89,14 @@ def create_project(tools: Tools, delivery_id: UUID, pace: Pace) -> None:
         if isinstance(error, (Temporary, UnknownOutcome)) and not pace.last:
             raise TryAgainError(error.code, getattr(error, "retry_after_s", 1.0)) from error
         _fail_all(tools, delivery_id, "create_project", error.code)
-        return
+        return False
     with tools.works.begin() as work:
         work.session.execute(update(Project).where(Project.id == delivery.project_id).values(ref=seen.ref))
-        progress.end(work, delivery.id, delivery.run, "create_project")
+        progress.end(work, delivery, "create_project")
+    return True
 
 
-def create(tools: Tools, delivery_id: UUID, kind: str, pace: Pace) -> None:
+def create(tools: Tools, delivery_id: UUID, kind: str, pace: Pace) -> bool:
     """Make all resources of ``kind`` (``segment``, ``volume``, ``server``) of a delivery and wait until they are there.
 
     Raises TryAgainError while something is unclear and attempts are left.
@@ -102,7 +106,7 @@ def create(tools: Tools, delivery_id: UUID, kind: str, pace: Pace) -> None:
         delivery, cloud = _delivery(work, delivery_id)
         wanted = _to_make(work, delivery_id, kind)
         orphans = _without_base(work, wanted)
-        progress.begin(work, delivery.id, delivery.run, step)
+        progress.begin(work, delivery, step)
         inventory.move(work, [r.id for r in wanted], ResourceState.BUILDING)
         _fail(work, dict.fromkeys(orphans, "base_failed"))
         images = _images(work, delivery.sub_cloud_id) if kind == "server" else {}
@@ -113,15 +117,16 @@ def create(tools: Tools, delivery_id: UUID, kind: str, pace: Pace) -> None:
     with tools.works.begin() as work:
         _write(work, result)
         if not result.unclear:
-            progress.end(work, delivery.id, delivery.run, step, failed=_codes(result))
+            progress.end(work, delivery, step, failed=_codes(result))
     result.raise_if_unclear()
+    return not result.failed and not orphans
 
 
-def attach_volumes(tools: Tools, delivery_id: UUID, pace: Pace) -> None:
+def attach_volumes(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
     """Attach each data disk to its server. Raises TryAgainError while something is unclear and attempts are left."""
     with tools.works.begin() as work:
         delivery, cloud = _delivery(work, delivery_id)
-        progress.begin(work, delivery.id, delivery.run, "attach_volumes")
+        progress.begin(work, delivery, "attach_volumes")
         disks = [
             r
             for r in inventory.of_delivery(work, delivery_id)
@@ -143,15 +148,16 @@ def attach_volumes(tools: Tools, delivery_id: UUID, pace: Pace) -> None:
     with tools.works.begin() as work:
         _fail(work, result.failed)
         if not result.unclear:
-            progress.end(work, delivery.id, delivery.run, "attach_volumes", failed=_codes(result))
+            progress.end(work, delivery, "attach_volumes", failed=_codes(result))
     result.raise_if_unclear()
+    return not result.failed and not orphans
 
 
-def configure(tools: Tools, delivery_id: UUID, pace: Pace) -> None:
+def configure(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
     """Harden the servers that a playbook can reach; one that cannot be hardened has failed."""
     with tools.works.begin() as work:
         delivery, _ = _delivery(work, delivery_id)
-        progress.begin(work, delivery.id, delivery.run, "configure_guests")
+        progress.begin(work, delivery, "configure_guests")
         servers = [
             r
             for r in inventory.of_delivery(work, delivery_id)
@@ -166,7 +172,8 @@ def configure(tools: Tools, delivery_id: UUID, pace: Pace) -> None:
     failed = {by_address[address].id: "configure.failed" for address in failures}
     with tools.works.begin() as work:
         _fail(work, failed)
-        progress.end(work, delivery.id, delivery.run, "configure_guests", failed=" ".join(failures.values()))
+        progress.end(work, delivery, "configure_guests", failed=" ".join(failures.values()))
+    return not failed
 
 
 def _delivery(work: Work, delivery_id: UUID) -> tuple[Delivery, str]:
@@ -274,7 +281,7 @@ def _fail_all(tools: Tools, delivery_id: UUID, step: str, code: str) -> None:
         ids = [r.id for r in inventory.of_delivery(work, delivery_id) if r.state in _MAKEABLE]
         inventory.move(work, ids, ResourceState.BUILDING)
         inventory.move(work, ids, ResourceState.FAILED, error_code=code)
-        progress.end(work, delivery.id, delivery.run, step, failed=code)
+        progress.end(work, delivery, step, failed=code)
 
 
 def _codes(result: Result) -> str:

@@ -53,7 +53,10 @@ class Stop(BaseException):
 
 
 class Program:
-    """One of our own processes: ``python -m MODULE ...`` with an environment that is known only once it starts."""
+    """One of our own processes: ``python -m MODULE ...`` with an environment that is known only once it starts.
+
+    ``ready`` is asked again and again with what the process has written to its log since it was started.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,7 @@ class Program:
         environment: Callable[[], Mapping[str, str]],
         log: Path,
         cwd: Path,
-        ready: Callable[[], bool],
+        ready: Callable[[str], bool],
         start_s: float = 60.0,
         address: str = "",
     ) -> None:
@@ -85,11 +88,16 @@ class Program:
         return self._process.pid
 
     def start(self) -> None:
+        begin = self._log.stat().st_size if self._log.exists() else 0
         process = spawn(
             self._command, log=self._log, cwd=self._cwd, death_signal=signal.SIGTERM, environment=self._environment()
         )
         self._process = process
-        came_up = wait_until(lambda: process.poll() is not None or self._ready(), timeout_s=self._start_s, poll_s=0.1)
+
+        def settled() -> bool:
+            return process.poll() is not None or self._ready(self._said_since(begin))
+
+        came_up = wait_until(settled, timeout_s=self._start_s, poll_s=0.1)
         if not came_up or process.poll() is not None:
             self.stop()
             raise EmbeddedError(f"{self.name} does not start, see {self._log}:\n{last_lines(self._log)}")
@@ -101,6 +109,11 @@ class Program:
 
     def poll(self) -> int | None:
         return self._process.poll() if self._process is not None else 0
+
+    def _said_since(self, begin: int) -> str:
+        with self._log.open("rb") as log:
+            log.seek(begin)
+            return log.read().decode(errors="replace")
 
 
 @dataclass

@@ -37,21 +37,21 @@ def last_reading(tools: Tools, release_id: UUID) -> None:
         if release.state not in {"queued", "running"}:
             return
         release.state = "running"
-        progress.begin(work, release.id, release.run, "last_reading")
+        progress.begin(work, release, "last_reading")
         inventory.move(work, [r.id for r in _resources(work, release_id)], ResourceState.RELEASING)
-        progress.end(work, release.id, release.run, "last_reading")
+        progress.end(work, release, "last_reading")
 
 
 def delete(tools: Tools, release_id: UUID, pace: Pace) -> bool:
     """Delete everything in the cloud; what cannot be deleted goes to the operator's desk. True: all is gone."""
     with tools.works.begin() as work:
         release, cloud = _release(work, release_id)
-        progress.begin(work, release.id, release.run, "delete")
+        progress.begin(work, release, "delete")
         resources = [r for r in _resources(work, release_id) if r.state == ResourceState.RELEASING.value]
     stuck = remove(tools.providers(cloud), resources, pace)
     with tools.works.begin() as work:
         release, _ = _release(work, release_id, lock=True)
-        progress.end(work, release.id, release.run, "delete", failed=" ".join(sorted(set(stuck.values()))))
+        progress.end(work, release, "delete", failed=" ".join(sorted(set(stuck.values()))))
         for resource_id, code in stuck.items():
             _open_case(work, release, code, resource_id)
         if stuck:
@@ -70,7 +70,7 @@ def give_back(tools: Tools, release_id: UUID) -> str:
             return release.state
         request = work.session.get_one(ServiceRequest, release.request_id, with_for_update=True)
         resources = [r for r in _resources(work, release_id) if r.state == ResourceState.RELEASING.value]
-        progress.begin(work, release.id, release.run, "give_back")
+        progress.begin(work, release, "give_back")
         _quota(work, release, resources)
         rests_until = work.now + timedelta(days=tools.settings.quarantine_days)
         for resource in resources:
@@ -78,7 +78,7 @@ def give_back(tools: Tools, release_id: UUID) -> str:
                 ipv6.release(work.session, resource.id, rests_until)
         inventory.move(work, [r.id for r in resources], ResourceState.RELEASED)
         release.state, release.finished_at = "released", work.now
-        progress.end(work, release.id, release.run, "give_back")
+        progress.end(work, release, "give_back")
         work.record(
             "release.done",
             "release",

@@ -44,6 +44,13 @@ def _no_control(value: str) -> str:
     return value
 
 
+def _some(value: tuple[T, ...]) -> tuple[T, ...]:
+    # Not a minimal length in the schema: that would also complain of a list whose only entry is wrong.
+    if not value:
+        raise ValueError("an empty list")
+    return value
+
+
 Code = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Block = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[0-9a-f]{2}$")]
 Text = Annotated[str, AfterValidator(_no_control), Field(min_length=1, max_length=200)]
@@ -180,7 +187,7 @@ class SubCloudEntry(_Entry):
     images: Rows[Code]
     accredited_on: date | None = None
     unified_management: bool
-    authorities: Annotated[Rows[Authority], Field(min_length=1)]
+    authorities: Annotated[Rows[Authority], AfterValidator(_some)]
     capacity: CapacityEntry
 
 
@@ -239,7 +246,7 @@ class PersonEntry(_Entry):
     phone: Annotated[str, Field(max_length=30, pattern=r"^[0-9+ -]*$")] = ""
     email: Annotated[str, Field(max_length=120)] = ""
     unit: Code
-    roles: Annotated[Rows[RoleName], Field(min_length=1)]
+    roles: Annotated[Rows[RoleName], AfterValidator(_some)]
 
 
 class DeputyEntry(_Entry):

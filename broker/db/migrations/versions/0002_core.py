@@ -36,22 +36,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_audit_event_request_id"), "audit_event", ["request_id"], unique=False, schema="broker")
     op.create_index("ix_audit_event_subject_id", "audit_event", ["subject_id"], unique=False, schema="broker")
     op.create_table(
-        "delivery_step",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("subject_id", sa.Uuid(), nullable=False),
-        sa.Column("run", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
-        sa.Column("attempts", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("detail", sa.String(), server_default="", nullable=False),
-        sa.CheckConstraint("state IN ('running', 'done', 'failed', 'undone')", name=op.f("ck_delivery_step_state")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_step")),
-        sa.UniqueConstraint("subject_id", "run", "name", name=op.f("uq_delivery_step_subject_id_run_name")),
-        schema="broker",
-    )
-    op.create_table(
         "idempotency_key",
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
@@ -515,7 +499,6 @@ def upgrade() -> None:
         sa.Column("deciding_unit_id", sa.Uuid(), nullable=True),
         sa.Column("assessing_unit_id", sa.Uuid(), nullable=True),
         sa.Column("delivering_unit_id", sa.Uuid(), nullable=True),
-        sa.Column("hold_id", sa.Uuid(), nullable=True),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
@@ -637,9 +620,14 @@ def upgrade() -> None:
         sa.Column("hold_id", sa.Uuid(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("run", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("mode", sa.String(), server_default="build", nullable=False),
+        sa.Column("public_key", sa.String(), nullable=True),
+        sa.Column("secret", sa.LargeBinary(), nullable=True),
+        sa.Column("secret_shown_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ordered_by", sa.Uuid(), nullable=False),
         sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("mode IN ('build', 'undo')", name=op.f("ck_delivery_mode")),
         sa.CheckConstraint(
             "state IN ('queued', 'running', 'needs_operator', 'delivered', 'partly_delivered', 'undone', 'expired')",
             name=op.f("ck_delivery_state"),
@@ -663,6 +651,27 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('queued', 'running')"),
     )
     op.create_index(op.f("ix_delivery_request_id"), "delivery", ["request_id"], unique=False, schema="broker")
+    op.create_table(
+        "delivery_step",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=False),
+        sa.Column("run", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("detail", sa.String(), server_default="", nullable=False),
+        sa.CheckConstraint("state IN ('running', 'done', 'failed', 'undone')", name=op.f("ck_delivery_step_state")),
+        sa.ForeignKeyConstraint(
+            ["request_id"], ["broker.service_request.id"], name=op.f("fk_delivery_step_request_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_step")),
+        sa.UniqueConstraint("subject_id", "run", "name", name=op.f("uq_delivery_step_subject_id_run_name")),
+        schema="broker",
+    )
+    op.create_index(op.f("ix_delivery_step_request_id"), "delivery_step", ["request_id"], unique=False, schema="broker")
     op.create_table(
         "desk_case",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -848,7 +857,6 @@ def upgrade() -> None:
         sa.Column("revision_id", sa.Uuid(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("hold_id", sa.Uuid(), nullable=True),
         sa.Column("hold_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("quote", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("monthly_fen", sa.BigInteger(), nullable=False),
@@ -883,19 +891,16 @@ def upgrade() -> None:
         "handover",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("delivery_id", sa.Uuid(), nullable=False),
+        sa.Column("run", sa.Integer(), nullable=False),
         sa.Column("request_id", sa.Uuid(), nullable=False),
         sa.Column("contact_id", sa.Uuid(), nullable=False),
         sa.Column("record", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("secret", sa.LargeBinary(), nullable=True),
-        sa.Column("secret_shown_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("secret_shown_to", sa.Uuid(), nullable=True),
         sa.Column("handed_over_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["contact_id"], ["broker.person.id"], name=op.f("fk_handover_contact_id")),
         sa.ForeignKeyConstraint(["delivery_id"], ["broker.delivery.id"], name=op.f("fk_handover_delivery_id")),
         sa.ForeignKeyConstraint(["request_id"], ["broker.service_request.id"], name=op.f("fk_handover_request_id")),
-        sa.ForeignKeyConstraint(["secret_shown_to"], ["broker.account.id"], name=op.f("fk_handover_secret_shown_to")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_handover")),
-        sa.UniqueConstraint("delivery_id", name=op.f("uq_handover_delivery_id")),
+        sa.UniqueConstraint("delivery_id", "run", name=op.f("uq_handover_delivery_id_run")),
         schema="broker",
     )
     op.create_index(op.f("ix_handover_request_id"), "handover", ["request_id"], unique=False, schema="broker")
@@ -938,6 +943,7 @@ def upgrade() -> None:
         sa.Column("item_id", sa.Uuid(), nullable=False),
         sa.Column("sub_cloud_id", sa.Uuid(), nullable=False),
         sa.Column("overridden", sa.Boolean(), nullable=False),
+        sa.Column("spec", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("candidates", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.ForeignKeyConstraint(["assessment_id"], ["broker.assessment.id"], name=op.f("fk_placement_assessment_id")),
         sa.ForeignKeyConstraint(["item_id"], ["broker.request_item.id"], name=op.f("fk_placement_item_id")),
@@ -962,6 +968,23 @@ CROSS JOIN LATERAL (VALUES
 WHERE m.quantity > 0
 """
 
+_TELL = """
+CREATE FUNCTION broker.tell() RETURNS trigger LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
+DECLARE
+    row jsonb := to_jsonb(NEW);
+BEGIN
+    PERFORM pg_notify('guiyun', json_build_object(
+        'table', TG_TABLE_NAME, 'id', NEW.id, 'request_id', coalesce(row->>'request_id', row->>'id'),
+        'state', NEW.state)::text);
+    IF NEW.state = 'queued' THEN
+        PERFORM pg_notify('guiyun_work', '');
+    END IF;
+    RETURN NULL;
+END $$
+"""
+
+_TOLD = ("service_request", "delivery", "release", "delivery_step")
+
 _INSERT_ONLY = ("approval", "assessment", "audit_event", "audit_seal", "charge", "placement", "request_revision")
 _MAY_DELETE = ("idempotency_key", "sign_in_attempt", "user_session")
 
@@ -982,4 +1005,13 @@ END $$
 def _finish() -> None:
     """What autogeneration cannot write: numbers people can say, the usage view, and what the runtime role may do."""
     op.execute(_USAGE_SPAN)
+    op.execute(_TELL)
+    for table in _TOLD:
+        op.execute(
+            f"CREATE TRIGGER tell_insert AFTER INSERT ON broker.{table} FOR EACH ROW EXECUTE FUNCTION broker.tell()"
+        )
+        op.execute(
+            f"CREATE TRIGGER tell_update AFTER UPDATE OF state ON broker.{table} FOR EACH ROW"
+            " WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION broker.tell()"
+        )
     op.execute(_GRANTS)

@@ -1,0 +1,141 @@
+"""The composition root: builds settings, database, calendar, providers and tools, and hands each what it needs.
+
+Called by: the API's lifespan, the worker, commands that work on the database. Must not: hold a rule.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+import yaml
+from pydantic import SecretStr
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from broker.catalog.models import SubCloud
+from broker.db.session import make_engine, make_sessions
+from broker.delivery.tools import Tools
+from broker.errors import Invalid, Problem
+from broker.settings import Settings
+from broker.tenancy.work import WorkFactory
+from broker.workdays import WorkCalendar, load_calendar
+from providers import registry
+from providers.contract import Provider
+from providers.errors import ActionRequired
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The real clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Providers:
+    """Looks up the adapter of a sub-cloud by its code; builds it once a process."""
+
+    sessions: sessionmaker[Session]
+    settings: Settings
+    _built: dict[str, Provider] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def __call__(self, code: str) -> Provider:
+        """Raises ActionRequired when the sub-cloud, its adapter or its options are missing."""
+        with self._lock:
+            if code not in self._built:
+                self._built[code] = self._build(code)
+            return self._built[code]
+
+    def _build(self, code: str) -> Provider:
+        with self.sessions() as session:
+            cloud = session.scalar(select(SubCloud).where(SubCloud.code == code))
+        if cloud is None:
+            raise ActionRequired("sub_cloud.unknown", code)
+        options = {name: str(value) for name, value in cloud.options.items()}
+        options |= self._secret_options(cloud.options_ref)
+        if cloud.provider == "simulated" and self.settings.simulated_database_url is not None:
+            options.setdefault("database_url", self.settings.simulated_database_url.get_secret_value())
+        return registry.build(cloud.provider, code, options)
+
+    def _secret_options(self, ref: str | None) -> dict[str, str]:
+        """The entry of the clouds file; a value ``env:NAME`` is taken from the environment."""
+        if ref is None:
+            return {}
+        if self.settings.clouds_file is None:
+            raise ActionRequired(
+                "clouds_file.missing", f"options of {ref!r} are asked for, GUIYUN_CLOUDS_FILE is not set"
+            )
+        found: Mapping[str, Any] = yaml.safe_load(self.settings.clouds_file.read_text()) or {}
+        if ref not in found:
+            raise ActionRequired("clouds_file.entry_missing", ref)
+        return {name: _from_environment(str(value)) for name, value in found[ref].items()}
+
+    def close(self) -> None:
+        """Close every adapter that was built."""
+        for provider in self._built.values():
+            provider.close()
+
+
+def _from_environment(value: str) -> str:
+    if not value.startswith("env:"):
+        return value
+    name = value.removeprefix("env:")
+    if name not in os.environ:
+        raise ActionRequired("clouds_file.environment_missing", name)
+    return os.environ[name]
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything a process of the broker works with."""
+
+    settings: Settings
+    engine: Engine
+    sessions: sessionmaker[Session]
+    calendar: WorkCalendar
+    providers: Providers
+    clock: Clock
+
+    @property
+    def works(self) -> WorkFactory:
+        """Opens use-cases of the system's own."""
+        return WorkFactory(self.sessions, self.clock, self.calendar)
+
+    def tools(self) -> Tools:
+        """What the machine steps need."""
+        return Tools(works=self.works, providers=self.providers, settings=self.settings)
+
+    def close(self) -> None:
+        """Release connections."""
+        self.providers.close()
+        self.engine.dispose()
+
+
+def build(settings: Settings, *, clock: Clock = utc_now, application_name: str = "guiyun") -> App:
+    """Build everything from the settings. Raises Invalid ``settings.database_url_missing``."""
+    if settings.database_url is None:
+        raise Invalid([Problem("settings.database_url_missing", "GUIYUN_DATABASE_URL")])
+    settings = settings.model_copy(update={"secret_key": settings.secret_key or _own_secret_key(settings)})
+    url = settings.database_url.get_secret_value() if settings.database_url else ""
+    engine = make_engine(url, pool_size=settings.pool_size, application_name=application_name)
+    sessions = make_sessions(engine)
+    calendar = load_calendar(settings.holidays_file, open=settings.office_open, close=settings.office_close)
+    return App(settings, engine, sessions, calendar, Providers(sessions, settings), clock)
+
+
+def _own_secret_key(settings: Settings) -> SecretStr:
+    """A key of this home's own, made once and readable by its owner only."""
+    path = settings.home / "secret.key"
+    if not path.exists():
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(base64.b64encode(secrets.token_bytes(32)).decode())
+    return SecretStr(path.read_text().strip())

@@ -1,0 +1,89 @@
+"""Rates a month from files, for audit and comparison: no database, the same amounts.
+
+Called by: ``guiyun rate``. Must not: leave half a result behind: the files appear when both are complete.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from broker.chargeback.problems import Problems
+from broker.chargeback.rating import Line, Rating
+from broker.chargeback.span_file import read_spans
+from broker.chargeback.tariff_file import read_tariff
+from broker.pricing.months import Month
+
+LINES = "lines.csv"
+TOTALS = "totals.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """What a run did: rows read, lines and payers written, the sum of all amounts in fen."""
+
+    spans: int
+    lines: int
+    payers: int
+    amount_fen: int
+
+
+def rate_files(spans: Path, tariff: Path, month: Month, out: Path) -> Rated:
+    """Rate the spans of a file with the prices of another; writes ``lines.csv`` and ``totals.csv`` into ``out``.
+
+    Raises Invalid with every problem found (up to 20), each with file and line; then nothing is written.
+    """
+    problems = Problems()
+    rating = Rating(read_tariff(tariff, problems), month, problems)
+    problems.stop_if_any()
+    count = 0
+    for span in read_spans(spans, problems):
+        rating.add(span)
+        count += 1
+    lines = rating.lines()
+    problems.stop_if_any()
+    totals = _totals(lines)
+    _write_all(out, lines, totals)
+    return Rated(count, len(lines), len({payer for payer, _, _ in totals}), sum(line.amount_fen for line in lines))
+
+
+def plain(number: Decimal) -> str:
+    """A decimal without exponent and without zeros at the end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _totals(lines: Iterable[Line]) -> list[tuple[str, str, int]]:
+    sums: dict[tuple[str, str], int] = {}
+    for line in lines:
+        key = (line.payer_id, line.city_code)
+        sums[key] = sums.get(key, 0) + line.amount_fen
+    return [(payer, city, fen) for (payer, city), fen in sorted(sums.items())]
+
+
+def _write_all(out: Path, lines: Sequence[Line], totals: Sequence[tuple[str, str, int]]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out, prefix=".rate-") as folder:
+        work = Path(folder)
+        _write(
+            work.joinpath(LINES),
+            ("payer_id", "resource_id", "meter", "valid_from", "quantity_seconds", "amount_fen"),
+            (
+                (x.payer_id, x.resource_id, x.meter, x.price.valid_from, plain(x.quantity_seconds), x.amount_fen)
+                for x in lines
+            ),
+        )
+        _write(work.joinpath(TOTALS), ("payer_id", "city_code", "amount_fen"), totals)
+        for name in (LINES, TOTALS):
+            work.joinpath(name).replace(out.joinpath(name))
+
+
+def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,191 @@
+"""SQL over statements, and the rows of the rating statement as values.
+
+Called by: ``chargeback.service``. Must not: decide who may issue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from broker.chargeback.rating_sql import ISSUE, RATE
+from broker.chargeback.values import ChargeRow, Gap, RatedLine, StatementRow
+from broker.pricing.months import Month
+from broker.pricing.rules import FREE_WHEN_STOPPED, LIMIT_FEN
+from broker.pricing.values import Per
+from broker.tenancy.values import Actor
+
+_RATE = text(RATE)
+_ISSUE = text(ISSUE)
+_FIRST_USE = text("""
+SELECT min(s.start_at) FROM broker.usage_span s JOIN broker.resource r ON r.id = s.resource_id
+WHERE r.request_id = :request_id
+""")
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('broker.statement'), :month_number)")
+
+# Finance acts for the nearest unit at or above its own that pays for anything today.
+_FINANCE_SCOPE = text("""
+SELECT a.unit_id, a.depth = 1 AS whole_region
+FROM broker.unit_period u CROSS JOIN LATERAL unnest(u.ancestors) WITH ORDINALITY AS a(unit_id, depth)
+WHERE u.unit_id = :unit_id AND u.during @> CAST(:now AS timestamptz)
+  AND EXISTS (SELECT FROM broker.payer p
+              WHERE p.payer_unit_id = a.unit_id AND p.during @> CAST(:now AS timestamptz))
+ORDER BY a.depth DESC LIMIT 1
+""")
+
+# A statement's payer is placed in the tree as it stood in the time that the statement covers: a reorganisation hides
+# nothing old.
+_STATEMENTS = text("""
+SELECT s.id, s.payer_unit_id, coalesce(n.name, u.code), s.month, s.version,
+       s.version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month) AS latest,
+       s.total_fen, s.covers_until, s.created_at
+FROM broker.statement s
+JOIN broker.unit u ON u.id = s.payer_unit_id
+LEFT JOIN LATERAL (
+  SELECT name FROM broker.unit_period p WHERE p.unit_id = s.payer_unit_id AND lower(p.during) < s.covers_until
+  ORDER BY lower(p.during) DESC LIMIT 1
+) AS n ON true
+WHERE (:sees_everything OR EXISTS (
+    SELECT FROM broker.unit_period p
+    WHERE p.unit_id = s.payer_unit_id AND p.ancestors @> ARRAY[CAST(:root_unit_id AS uuid)]
+      AND p.during && tstzrange(CAST(s.month AS timestamp) AT TIME ZONE 'Asia/Shanghai', s.covers_until)
+  ))
+  AND (CAST(:id AS uuid) IS NULL OR s.id = CAST(:id AS uuid))
+  AND (CAST(:month AS date) IS NULL OR s.month = CAST(:month AS date))
+  AND (CAST(:payer_unit_id AS uuid) IS NULL OR s.payer_unit_id = CAST(:payer_unit_id AS uuid))
+  AND (CAST(:before AS uuid) IS NULL OR s.id < CAST(:before AS uuid))
+  AND (NOT :only_latest OR s.version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month))
+ORDER BY s.id DESC
+LIMIT CAST(:limit AS int)
+""")
+
+_CHARGES = text("""
+SELECT c.unit_id, coalesce(n.name, u.code) AS unit_name, c.resource_id, r.number AS resource_number,
+       r.name AS resource_name, c.sub_cloud_id, k.name AS sub_cloud_name, c.meter, c.quantity_seconds, t.price_cny,
+       t.per, t.version AS tariff_version, c.payer_rule, c.article, c.amount_fen
+FROM broker.charge c
+JOIN broker.statement s ON s.id = c.statement_id
+JOIN broker.resource r ON r.id = c.resource_id
+JOIN broker.sub_cloud k ON k.id = c.sub_cloud_id
+JOIN broker.tariff_price t ON t.id = c.tariff_price_id
+JOIN broker.unit u ON u.id = c.unit_id
+LEFT JOIN LATERAL (
+  SELECT name FROM broker.unit_period p WHERE p.unit_id = c.unit_id AND lower(p.during) < s.covers_until
+  ORDER BY lower(p.during) DESC LIMIT 1
+) AS n ON true
+WHERE c.statement_id = :id
+ORDER BY r.number, c.meter, lower(t.during)
+""")
+
+
+def rate(
+    session: Session,
+    months: Sequence[Month],
+    until: datetime,
+    *,
+    payer_unit_id: UUID | None = None,
+    request_id: UUID | None = None,
+) -> tuple[tuple[RatedLine, ...], tuple[Gap, ...]]:
+    """Usage of ``months`` up to ``until``, rated, of one payer or one request or all. One statement."""
+    filters = {"payer_unit_id": payer_unit_id, "request_id": request_id}
+    rows = session.execute(_RATE, _usage(months, until) | filters).all()
+    by_start = {month.start: month for month in months}
+    lines = tuple(_line(by_start[row.month_start], row) for row in rows if row.missing is None)
+    return lines, tuple(_gap(by_start[row.month_start], row) for row in rows if row.missing is not None)
+
+
+def issue(session: Session, month: Month, until: datetime, now: datetime) -> Sequence[Row[Any]]:
+    """Write the month's next version; one SQL statement after a lock that lets two people issue one after the other.
+
+    Rows with a ``reason`` say why nothing was written; without, they are the statements.
+    """
+    session.execute(_LOCK, {"month_number": month.year * 12 + month.number})
+    more = {"request_id": None, "month": month.first_day, "now": now, "limit_fen": LIMIT_FEN}
+    return session.execute(_ISSUE, _usage((month,), until) | more).all()
+
+
+def first_use(session: Session, request_id: UUID) -> datetime | None:
+    """When the first resource of a request began to be metered."""
+    found: datetime | None = session.execute(_FIRST_USE, {"request_id": request_id}).scalar_one()
+    return found
+
+
+def finance_scope(session: Session, unit_id: UUID | None, now: datetime) -> tuple[UUID | None, bool]:
+    """The unit whose tree the finance people of ``unit_id`` see, and whether that is the whole region."""
+    row = session.execute(_FINANCE_SCOPE, {"unit_id": unit_id, "now": now}).one_or_none()
+    return (None, False) if row is None else (row.unit_id, row.whole_region)
+
+
+def statements(
+    session: Session,
+    actor: Actor,
+    *,
+    root_unit_id: UUID | None,
+    statement_id: UUID | None = None,
+    month: date | None = None,
+    payer_unit_id: UUID | None = None,
+    before: UUID | None = None,
+    only_latest: bool = False,
+    limit: int = 1,
+) -> tuple[StatementRow, ...]:
+    """Statements of payers in the tree of ``root_unit_id``, or of all where ``actor`` sees everything; newest first."""
+    rows = session.execute(
+        _STATEMENTS,
+        {
+            "root_unit_id": root_unit_id,
+            "sees_everything": actor.sees_everything,
+            "id": statement_id,
+            "month": month,
+            "payer_unit_id": payer_unit_id,
+            "before": before,
+            "only_latest": only_latest,
+            "limit": limit,
+        },
+    )
+    return tuple(StatementRow(*row) for row in rows)
+
+
+def charges(session: Session, statement_id: UUID) -> tuple[ChargeRow, ...]:
+    """A statement's lines with their names, by resource, meter and time."""
+    rows = session.execute(_CHARGES, {"id": statement_id}).mappings()
+    return tuple(ChargeRow(**{**row, "per": Per(row["per"])}) for row in rows)
+
+
+def _usage(months: Iterable[Month], until: datetime) -> dict[str, Any]:
+    begun = [month for month in months if month.start < until]
+    return {
+        "month_starts": [month.start for month in begun],
+        "month_ends": [month.end for month in begun],
+        "month_seconds": [month.seconds for month in begun],
+        "until": until,
+        "free_when_stopped": list(FREE_WHEN_STOPPED),
+    }
+
+
+def _line(month: Month, row: Row[Any]) -> RatedLine:
+    return RatedLine(
+        month=month,
+        payer_unit_id=row.payer_unit_id,
+        unit_id=row.unit_id,
+        resource_id=row.resource_id,
+        sub_cloud_id=row.sub_cloud_id,
+        meter=row.meter,
+        tariff_price_id=row.tariff_price_id,
+        price_cny=row.price_cny,
+        per=Per(row.per),
+        payer_rule=row.payer_rule,
+        article=row.article,
+        quantity_seconds=row.quantity_seconds,
+        amount_fen=int(row.amount_fen),
+        exact_fen=Fraction(row.numerator) * Fraction(1, int(row.denominator)),
+    )
+
+
+def _gap(month: Month, row: Row[Any]) -> Gap:
+    return Gap(month, row.resource_id, row.meter, row.quantity_seconds, row.missing)

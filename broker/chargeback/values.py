@@ -1,0 +1,148 @@
+"""Rated usage and statements as values.
+
+Called by: chargeback, the API, the console. Must not: read the database. Amounts are whole fen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from uuid import UUID
+
+from broker.pricing.months import Month
+from broker.pricing.values import Per
+
+
+@dataclass(frozen=True, slots=True)
+class RatedLine:
+    """What a payer owes for one meter of one resource under one price version in one month.
+
+    ``quantity_seconds`` is exact; ``exact_fen`` is the amount before its one rounding. ``article`` is empty where the
+    rule is ours; where the rule changed within the line, both stand in it.
+    """
+
+    month: Month
+    payer_unit_id: UUID
+    unit_id: UUID
+    resource_id: UUID
+    sub_cloud_id: UUID
+    meter: str
+    tariff_price_id: UUID
+    price_cny: Decimal
+    per: Per
+    payer_rule: str
+    article: str
+    quantity_seconds: Decimal
+    amount_fen: int
+    exact_fen: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Usage that cannot be charged: ``missing`` is ``price`` or ``payer`` for part or all of it."""
+
+    month: Month
+    resource_id: UUID
+    meter: str
+    quantity_seconds: Decimal
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A month as it would be billed now, up to ``covers_until``. With ``gaps`` it could not be issued."""
+
+    month: Month
+    covers_until: datetime
+    lines: tuple[RatedLine, ...]
+    gaps: tuple[Gap, ...]
+
+    @property
+    def total_fen(self) -> int:
+        return sum(line.amount_fen for line in self.lines)
+
+    @property
+    def totals(self) -> dict[UUID, int]:
+        """Fen by payer unit."""
+        out: dict[UUID, int] = {}
+        for line in self.lines:
+            out[line.payer_unit_id] = out.get(line.payer_unit_id, 0) + line.amount_fen
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class CostToDate:
+    """What a request's resources have cost until ``until``, over all months.
+
+    ``total_fen`` is the sum of rounded lines, as statements would have it; ``exact_fen`` is not rounded and grows with
+    every second (``pricing.rules.show_fen`` writes it).
+    """
+
+    until: datetime
+    lines: tuple[RatedLine, ...]
+    gaps: tuple[Gap, ...]
+
+    @property
+    def total_fen(self) -> int:
+        return sum(line.amount_fen for line in self.lines)
+
+    @property
+    def exact_fen(self) -> Fraction:
+        return sum((line.exact_fen for line in self.lines), Fraction(0))
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedStatement:
+    """A statement just written."""
+
+    id: UUID
+    payer_unit_id: UUID
+    version: int
+    total_fen: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRow:
+    """A statement in a list. ``month`` is the first day; ``latest`` is false where a newer version stands."""
+
+    id: UUID
+    payer_unit_id: UUID
+    payer_name: str
+    month: date
+    version: int
+    latest: bool
+    total_fen: int
+    covers_until: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """A statement's line with the names a reader needs, its price and the rule that put it there."""
+
+    unit_id: UUID
+    unit_name: str
+    resource_id: UUID
+    resource_number: str
+    resource_name: str
+    sub_cloud_id: UUID
+    sub_cloud_name: str
+    meter: str
+    quantity_seconds: Decimal
+    price_cny: Decimal
+    per: Per
+    tariff_version: str
+    payer_rule: str
+    article: str
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementView:
+    """One statement with its lines."""
+
+    head: StatementRow
+    lines: tuple[ChargeRow, ...]

@@ -1,0 +1,1 @@
+"""The order of machine steps, and nothing else. The only importer of temporalio."""

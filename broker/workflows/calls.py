@@ -1,0 +1,53 @@
+"""How a workflow calls a step: on the cloud (retried, beating) or in the database only.
+
+Called by: the workflows. Must not: know which steps there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+from broker.workflows.orders import (
+    DATABASE_STEP_TIMEOUT,
+    IN_DATABASE_RETRY,
+    ON_CLOUD_RETRY,
+    STEP_TIMEOUT,
+    Order,
+)
+
+T = TypeVar("T")
+
+
+async def in_database(step: Callable[[Any, Order], T], order: Order) -> T:
+    """A step that touches only the database: run in place, retried until it is through."""
+    return await workflow.execute_local_activity_method(
+        step, order, start_to_close_timeout=DATABASE_STEP_TIMEOUT, retry_policy=IN_DATABASE_RETRY
+    )
+
+
+async def on_cloud(step: Callable[[Any, Order], T], order: Order) -> T:
+    """A step on a sub-cloud: a lost worker is noticed by its silence, a failed attempt is made again."""
+    return await workflow.execute_activity_method(
+        step,
+        order,
+        start_to_close_timeout=STEP_TIMEOUT,
+        heartbeat_timeout=timedelta(seconds=order.heartbeat_s),
+        retry_policy=ON_CLOUD_RETRY,
+    )
+
+
+async def tried(step: Callable[[Any, Order], bool], order: Order) -> bool:
+    """A step on a sub-cloud after which the road goes on, whatever came of it: rows say what failed.
+
+    True: nothing failed. False: something did, or the step broke on its last attempt.
+    """
+    try:
+        return await on_cloud(step, order)
+    except ActivityError as error:
+        workflow.logger.warning("step broke: %s", error.cause or error)
+        return False

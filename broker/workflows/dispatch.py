@@ -1,0 +1,144 @@
+"""Finds rows that want acting on and dates that have come, and sets things in motion.
+
+Called by: the worker's main loop; services nudge it after their commit (a lost nudge costs a second, nothing more).
+Must not: act itself: a row is carried by a workflow whose id is the row's, a date by the service that owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import literal, select, text, union_all
+from sqlalchemy.orm import Session
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from broker.assessment import service as assessment
+from broker.audit import seal
+from broker.bootstrap import App
+from broker.catalog.models import SubCloud
+from broker.delivery.models import Delivery
+from broker.reclamation.models import Release
+from broker.request import clocks
+from broker.workflows import reminders
+from broker.workflows.fulfil import Fulfil
+from broker.workflows.orders import Order, queue_of
+from broker.workflows.release import GiveBack
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_S = 15.0
+"""A row that was handed to the engine is not looked at again before this (the engine may have lost it)."""
+
+_DATES_LOCK = 0x6461_7465
+_DATES_EVERY = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanting:
+    """A row that wants acting on."""
+
+    kind: str
+    id: UUID
+    run: int
+    cloud: str
+
+    @property
+    def workflow_id(self) -> str:
+        """The id *is* the row's (and its run's), so that nothing is started twice."""
+        return f"{self.kind}/{self.id}/{self.run}"
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """One loop for each worker process; several may run, and start nothing twice."""
+
+    app: App
+    client: Client
+    heartbeat_s: float
+    _started: dict[str, float] = field(default_factory=dict)
+    _dates_at: float = 0.0
+
+    async def round(self) -> int:
+        """Start what wants acting on; look at the dates now and then. Returns how many workflows were started."""
+        started = await self._start(await asyncio.to_thread(self._look))
+        if monotonic() - self._dates_at > _DATES_EVERY.total_seconds():
+            self._dates_at = monotonic()
+            await asyncio.to_thread(self.dates)
+        await asyncio.to_thread(self.seal)
+        return started
+
+    def _look(self) -> list[Wanting]:
+        with self.app.sessions() as session:
+            return list(wanting(session))
+
+    async def _start(self, rows: Iterable[Wanting]) -> int:
+        now, started = monotonic(), 0
+        self._started = {k: t for k, t in self._started.items() if now - t < LOOK_AGAIN_S}
+        waiting = [row for row in rows if row.workflow_id not in self._started]
+        for row, done in zip(waiting, await asyncio.gather(*map(self._start_one, waiting)), strict=True):
+            if done:
+                self._started[row.workflow_id] = now
+                started += 1
+        return started
+
+    async def _start_one(self, row: Wanting) -> bool:
+        workflow: Any = Fulfil.run if row.kind == "fulfil" else GiveBack.run
+        try:
+            await self.client.start_workflow(
+                workflow,
+                Order(row.id, self.heartbeat_s),
+                id=row.workflow_id,
+                task_queue=queue_of(row.cloud),
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            )
+        except WorkflowAlreadyStartedError:
+            return True
+        return True
+
+    def dates(self) -> None:
+        """Dates that have come: expired holds, clocks that run out or have run out, a newly published year."""
+        with self.app.works.begin() as work:
+            if not work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}):
+                return
+            expired = assessment.expire_holds(work)
+            recomputed = clocks.recompute_all(work)
+            told = reminders.remind(work)
+            if expired or recomputed or told:
+                log.info("dates", expired_holds=expired, recomputed_clocks=recomputed, reminders=told)
+
+    def seal(self) -> None:
+        """Chain the audit events that were committed since."""
+        with self.app.sessions.begin() as session:
+            while seal.seal(session) == seal.BATCH:
+                pass
+
+
+def wanting(session: Session) -> list[Wanting]:
+    """Deliveries and releases that are queued or on their way, oldest first."""
+    delivery = (
+        select(
+            literal("fulfil").label("kind"), Delivery.id, Delivery.run, SubCloud.code, Delivery.queued_at.label("at")
+        )
+        .join(SubCloud, SubCloud.id == Delivery.sub_cloud_id)
+        .where(Delivery.state.in_(("queued", "running")))
+    )
+    release = (
+        select(
+            literal("release").label("kind"), Release.id, Release.run, SubCloud.code, Release.confirmed_at.label("at")
+        )
+        .join(SubCloud, SubCloud.id == Release.sub_cloud_id)
+        .where(Release.state.in_(("queued", "running")))
+    )
+    both = union_all(delivery, release).subquery()
+    rows = session.execute(select(both).order_by(both.c.at).limit(500))
+    return [Wanting(row.kind, row.id, row.run, row.code) for row in rows]

@@ -1,0 +1,40 @@
+"""What a workflow is given, and how steps are called: the engine's dials in one place. Pure but for the engine.
+
+Called by: the workflows and dispatch. Must not: carry a secret or personal data (the engine keeps history).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from temporalio.common import RetryPolicy
+
+ATTEMPTS = 6
+"""How often a step on a cloud is tried before an operator is asked."""
+
+ON_CLOUD_RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=20),
+    maximum_attempts=ATTEMPTS,
+)
+IN_DATABASE_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10))
+"""A step that only touches the database is tried until the database answers."""
+
+STEP_TIMEOUT = timedelta(minutes=20)
+DATABASE_STEP_TIMEOUT = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which row to carry. ``heartbeat_s``: how soon a lost worker is noticed."""
+
+    id: UUID
+    heartbeat_s: float = 10.0
+
+
+def queue_of(sub_cloud_code: str) -> str:
+    """The task queue of a sub-cloud: a dead cloud takes no one else's workers."""
+    return f"cloud-{sub_cloud_code}"

@@ -1,0 +1,118 @@
+"""The steps: the only functions a workflow calls. Each hands over to the room that knows how.
+
+Called by: ``workflows.fulfil``, ``workflows.release``. Must not: hold a rule or an order.
+
+A step on a cloud beats while it works, so that a lost worker is noticed; it says "again" by raising a retryable error
+and takes a decision only on its last attempt.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from broker.delivery import begin, handover, provision
+from broker.delivery.begin import Plan
+from broker.delivery.provision import TryAgainError
+from broker.delivery.tools import Pace, Tools
+from broker.reclamation import steps as reclamation
+from broker.workflows.orders import ATTEMPTS, Order
+
+
+class Steps:
+    """All steps, with the tools they work with."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+
+    # ---- delivery, in the order of the road
+    @activity.defn
+    def pin_hold(self, order: Order) -> Plan:
+        return begin.pin_hold(self.tools, order.id)
+
+    @activity.defn
+    def create_project(self, order: Order) -> bool:
+        with _attempt(order) as pace:
+            return provision.create_project(self.tools, order.id, pace)
+
+    @activity.defn
+    def create_segments(self, order: Order) -> bool:
+        with _attempt(order) as pace:
+            return provision.create(self.tools, order.id, "segment", pace)
+
+    @activity.defn
+    def create_volumes(self, order: Order) -> bool:
+        with _attempt(order) as pace:
+            return provision.create(self.tools, order.id, "volume", pace)
+
+    @activity.defn
+    def create_servers(self, order: Order) -> bool:
+        with _attempt(order) as pace:
+            return provision.create(self.tools, order.id, "server", pace)
+
+    @activity.defn
+    def attach_volumes(self, order: Order) -> bool:
+        with _attempt(order) as pace:
+            return provision.attach_volumes(self.tools, order.id, pace)
+
+    @activity.defn
+    def configure_guests(self, order: Order) -> bool:
+        with _attempt(order) as pace:
+            return provision.configure(self.tools, order.id, pace)
+
+    @activity.defn
+    def undo_failed(self, order: Order) -> bool:
+        with _attempt(order) as pace:
+            return handover.undo_failed(self.tools, order.id, pace)
+
+    @activity.defn
+    def hand_over(self, order: Order) -> str:
+        return handover.hand_over(self.tools, order.id)
+
+    @activity.defn
+    def undo(self, order: Order) -> str:
+        with _attempt(order) as pace:
+            return handover.undo(self.tools, order.id, pace)
+
+    # ---- release
+    @activity.defn
+    def last_reading(self, order: Order) -> None:
+        reclamation.last_reading(self.tools, order.id)
+
+    @activity.defn
+    def delete(self, order: Order) -> bool:
+        with _attempt(order) as pace:
+            return reclamation.delete(self.tools, order.id, pace)
+
+    @activity.defn
+    def give_back(self, order: Order) -> str:
+        return reclamation.give_back(self.tools, order.id)
+
+
+@contextmanager
+def _attempt(order: Order) -> Iterator[Pace]:
+    """One attempt of a step on a cloud: beats from a thread of its own, since a call to a cloud blocks."""
+    stop = threading.Event()
+    context = contextvars.copy_context()
+
+    def beat() -> None:
+        while not stop.wait(order.heartbeat_s / 3):
+            context.run(activity.heartbeat)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield Pace(beat=activity.heartbeat, last=activity.info().attempt >= ATTEMPTS)
+    except TryAgainError as error:
+        raise ApplicationError(
+            error.code, type="TryAgain", next_retry_delay=timedelta(seconds=error.retry_after_s)
+        ) from error
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,154 @@
+"""A worker process: carries out the machine steps of every sub-cloud, and runs dispatch.
+
+Called by: ``guiyun work``. Must not: hold a rule. More workers on more machines is all it takes to grow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import structlog
+from sqlalchemy import make_url
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from broker import bootstrap
+from broker.bootstrap import App
+from broker.catalog import repository as catalog
+from broker.settings import Settings
+from broker.workflows.dispatch import Dispatch
+from broker.workflows.fulfil import Fulfil
+from broker.workflows.health import HealthCheck
+from broker.workflows.orders import queue_of
+from broker.workflows.release import GiveBack
+from broker.workflows.steps import Steps
+
+log = structlog.get_logger(__name__)
+
+STEPS_PER_CLOUD = 8
+HEALTH_EVERY_S = 60.0
+LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dials:
+    """How patient a worker is; tests that kill it set them short. Seconds."""
+
+    heartbeat_s: float = 10.0
+    sticky_s: float = 5.0
+
+
+def main(settings: Settings, dials: Dials = Dials()) -> None:
+    """Run until SIGTERM or SIGINT."""
+    app = bootstrap.build(settings, application_name="guiyun-worker")
+    try:
+        asyncio.run(_run(app, dials))
+    finally:
+        app.close()
+
+
+async def _run(app: App, dials: Dials) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    client = await _connect(app.settings)
+    with app.sessions() as session:
+        codes = [cloud.code for cloud in catalog.in_service(session)]
+    steps = Steps(app.tools())
+    async with contextlib.AsyncExitStack() as stack:
+        for code in codes:
+            await stack.enter_async_context(worker_for(client, code, steps, dials))
+        log.info("worker ready", pid=os.getpid(), sub_clouds=len(codes))
+        await _serve(app, client, dials, stop)
+    log.info("worker stopped")
+
+
+def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
+    """The worker of one sub-cloud's queue, with threads of its own: a dead cloud blocks no one else's."""
+    return Worker(
+        client,
+        task_queue=queue_of(code),
+        workflows=[Fulfil, GiveBack],
+        activities=all_steps(steps),
+        activity_executor=ThreadPoolExecutor(STEPS_PER_CLOUD * 2, thread_name_prefix=f"cloud-{code}"),
+        max_concurrent_activities=STEPS_PER_CLOUD,
+        max_concurrent_local_activities=STEPS_PER_CLOUD,
+        max_concurrent_workflow_task_polls=2,
+        max_concurrent_activity_task_polls=2,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=dials.sticky_s),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+def all_steps(steps: Steps) -> list[Callable[..., Any]]:
+    """Every step as the engine registers it."""
+    names = [name for name, member in vars(Steps).items() if hasattr(member, "__temporal_activity_definition")]
+    return [getattr(steps, name) for name in names]
+
+
+async def _connect(settings: Settings) -> Client:
+    """Wait for the engine: it may come up after us. Raises RPCError after a minute."""
+    address = settings.temporal_address or "127.0.0.1:7233"
+    for _ in range(120):
+        try:
+            return await Client.connect(address, namespace=settings.temporal_namespace)
+        except (RPCError, RuntimeError) as error:
+            failure = error
+            await asyncio.sleep(0.5)
+    raise failure
+
+
+async def _serve(app: App, client: Client, dials: Dials, stop: asyncio.Event) -> None:
+    """Dispatch on every nudge and at least every second; ask the clouds now and then."""
+    dispatch = Dispatch(app, client, dials.heartbeat_s)
+    nudged = asyncio.Event()
+    listener = asyncio.create_task(_listen(app.settings, nudged))
+    with ThreadPoolExecutor(8, thread_name_prefix="health") as pool:
+        checker = asyncio.create_task(_check_health(HealthCheck(app, pool)))
+        stopping = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            try:
+                await dispatch.round()
+            except Exception:
+                log.exception("dispatch failed; it looks again")
+            waiting = asyncio.create_task(nudged.wait())
+            await asyncio.wait({waiting, stopping}, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            nudged.clear()
+        for task in (listener, checker, stopping):
+            task.cancel()
+        await asyncio.gather(listener, checker, stopping, return_exceptions=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _check_health(check: HealthCheck) -> None:
+    while True:
+        await asyncio.to_thread(check.ask_all)
+        await asyncio.sleep(HEALTH_EVERY_S)
+
+
+async def _listen(settings: Settings, nudged: asyncio.Event) -> None:
+    """Turn the database's notices about queued rows into nudges. A lost connection is made anew."""
+    assert settings.database_url is not None
+    url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
+    while True:
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                url.render_as_string(hide_password=False), autocommit=True
+            ) as connection:
+                await connection.execute("LISTEN guiyun_work")
+                async for _ in connection.notifies():
+                    nudged.set()
+        except psycopg.OperationalError:
+            log.warning("listener lost its connection")
+            await asyncio.sleep(1)
