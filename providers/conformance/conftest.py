@@ -1,6 +1,6 @@
 """The suite's fixtures. What takes a cloud seconds to make is made once a session and shared by the tests.
 
-Called by: pytest. Must not: give a test anything that another may delete.
+Called by: pytest. Must not: give a test anything that another may delete, or make what the adapter says it has not.
 """
 
 from __future__ import annotations
@@ -39,16 +39,20 @@ def capabilities(provider: Provider) -> Capabilities:
     return provider.capabilities
 
 
-@pytest.fixture(autouse=True)
-def _able(request: pytest.FixtureRequest, capabilities: Capabilities) -> None:
-    """Skips, visibly, what the adapter says it cannot do."""
-    needed = [what for mark in request.node.iter_markers("needs") for what in mark.args]
-    if hasattr(request.node, "callspec"):
-        needed += [value for value in request.node.callspec.params.values() if isinstance(value, Kind)]
+def require(capabilities: Capabilities, *needed: object) -> None:
+    """Skips, visibly, unless the adapter says that it has these kinds and abilities."""
     for what in needed:
-        able = what in capabilities.kinds if isinstance(what, Kind) else getattr(capabilities, what)
+        able = what in capabilities.kinds if isinstance(what, Kind) else getattr(capabilities, str(what))
         if not able:
             pytest.skip(f"{capabilities.provider} says that it has no {what}")
+
+
+@pytest.fixture(autouse=True)
+def _able(request: pytest.FixtureRequest, capabilities: Capabilities) -> None:
+    """What a test names with ``needs``, or is asked to do for a kind."""
+    require(capabilities, *(what for mark in request.node.iter_markers("needs") for what in mark.args))
+    if hasattr(request.node, "callspec"):
+        require(capabilities, *(value for value in request.node.callspec.params.values() if isinstance(value, Kind)))
 
 
 @pytest.fixture(scope="session")
@@ -75,24 +79,27 @@ def other_project(workshop: Workshop) -> ProjectSpec:
 
 
 @pytest.fixture(scope="session")
-def network(workshop: Workshop, project: ProjectSpec) -> NetworkSpec:
+def network(capabilities: Capabilities, workshop: Workshop, project: ProjectSpec) -> NetworkSpec:
     """A network of the shared project."""
+    require(capabilities, Kind.NETWORK)
     spec = workshop.network(project.id)
     workshop.make(spec)
     return spec
 
 
 @pytest.fixture(scope="session")
-def volume(workshop: Workshop, project: ProjectSpec) -> VolumeSpec:
+def volume(capabilities: Capabilities, workshop: Workshop, project: ProjectSpec) -> VolumeSpec:
     """A volume of the shared project, attached to nothing between two tests."""
+    require(capabilities, Kind.VOLUME)
     spec = workshop.volume(project.id)
     workshop.make(spec)
     return spec
 
 
 @pytest.fixture(scope="session")
-def server(workshop: Workshop, network: NetworkSpec) -> ServerSpec:
+def server(capabilities: Capabilities, workshop: Workshop, network: NetworkSpec) -> ServerSpec:
     """A server of the shared project, active between two tests."""
+    require(capabilities, Kind.SERVER)
     spec = workshop.server(network)
     workshop.make(spec)
     return spec

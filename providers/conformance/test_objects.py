@@ -55,8 +55,10 @@ def test_an_object_is_made_seen_listed_and_removed(
     ready = workshop.until(key, Status.ACTIVE)
     assert ready.ref == ordered.ref
     assert ready.ref
-    assert workshop.observe(key) == ready
-    assert [seen.key for seen in workshop.list(kind) if seen.key == key] == [key], "listed once in the whole cloud"
+    seen = workshop.observe(key)
+    assert seen is not None
+    assert (seen.key, seen.ref, seen.status) == (key, ready.ref, ready.status), "a look and the list agree"
+    assert [one.key for one in workshop.list(kind) if one.key == key] == [key], "listed once in the whole cloud"
 
     workshop.remove(key)
     assert workshop.observe(key) is None

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from providers.simulated.options import Options
 from providers.simulated.provider import SimulatedProvider
 
+__all__ = ["Options", "SimulatedProvider", "build"]
+
 
 def build(name: str, options: Mapping[str, str]) -> SimulatedProvider:
     """The simulated cloud ``name``; the options are described in ``options.Options``.
