@@ -36,6 +36,16 @@ notices:
     worked: [2026-12-27, 2027-02-13]
 """
 
+PROVISIONAL_SATURDAY = """
+notices:
+  - year: 2026
+    issuer: region
+    name: 调休
+    source: made up for this test
+    provisional: true
+    worked: [2026-08-08]
+"""
+
 
 def test_a_published_year_settles_its_days_and_last_december(tmp_path: Path) -> None:
     """The operator lays the notice over the computed days; what followed the weekday rule is final then."""
@@ -48,6 +58,14 @@ def test_a_published_year_settles_its_days_and_last_december(tmp_path: Path) -> 
     assert calendar.is_workday(date(2027, 4, 9)).provisional, "the region's own notice is still to come"
     assert calendar.deadline(at("2026-12-25 10:00:00"), 1).at == at("2026-12-27 17:30:00")
     assert CALENDAR.deadline(at("2026-12-25 10:00:00"), 1).at == at("2026-12-28 17:30:00")
+
+
+def test_a_deadline_on_a_day_that_is_not_settled_is_provisional(tmp_path: Path) -> None:
+    """The day of the deadline itself counts, though every day before it is final."""
+    calendar = load_calendar(written(tmp_path, PROVISIONAL_SATURDAY))
+    found = calendar.deadline(at("2026-08-07 10:00:00"), 1)
+    assert (found.at, found.provisional) == (at("2026-08-08 17:30:00"), True)
+    assert not calendar.deadline(at("2026-08-06 10:00:00"), 1).provisional
 
 
 def test_the_version_changes_when_an_answer_could(tmp_path: Path) -> None:

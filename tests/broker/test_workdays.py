@@ -7,11 +7,12 @@ from zoneinfo import ZoneInfo
 
 import chinese_calendar
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.workdays import Reason, load_calendar
 
+patient = settings(deadline=None)  # a busy machine is no failure
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 CALENDAR = load_calendar(None)
 
@@ -91,6 +92,7 @@ def test_the_last_days_of_december_wait_for_next_years_notice() -> None:
     assert CALENDAR.is_workday(date(2018, 12, 29)).working
 
 
+@patient
 @given(st.dates())
 def test_any_date_at_all_has_an_answer(day: date) -> None:
     """Never a crash, whatever the year."""

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID, uuid4
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.region.dated import Held, Merge, Wanted, merge
 
+patient = settings(deadline=None)  # a busy machine is no failure
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
@@ -73,6 +74,7 @@ def test_rows_the_file_does_not_name_stay() -> None:
 plans = st.dictionaries(st.integers(-1000, 1000), st.sampled_from("abc"), min_size=1, max_size=6)
 
 
+@patient
 @given(plans, plans)
 def test_rows_of_one_key_never_overlap_and_a_second_merge_changes_nothing(
     first: dict[int, str], second: dict[int, str]
@@ -90,6 +92,7 @@ def test_rows_of_one_key_never_overlap_and_a_second_merge_changes_nothing(
     assert merge(wanted, rows, NOW) == Merge()
 
 
+@patient
 @given(plans, plans)
 def test_what_holds_today_holds_on_unless_refused(first: dict[int, str], second: dict[int, str]) -> None:
     """No accepted load changes what held at any instant up to now."""
