@@ -28,6 +28,8 @@ setup: $(VENV)/.stamp-install $(VENV)/.stamp-console ## 安装到 .venv（可重
 	@:
 
 $(VENV)/.stamp-python:
+	@command -v $(firstword $(PYTHON)) >/dev/null || { \
+	  echo "需要 Python 3.11 或更新的版本。请先运行：sudo apt-get install -y python3 python3-venv make" >&2; exit 1; }
 	@$(PYTHON) tools/check_python.py
 	@echo "→ 创建 Python 环境 $(VENV)（$$($(PYTHON) --version)）"
 	@$(PYTHON) -m venv --clear $(VENV)

@@ -32,7 +32,7 @@ def fetch(folder: Path) -> Path:
     """Install the pinned packages into ``folder``; returns its ``node_modules``."""
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(ROOT / name, folder / name)
-    command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     # npm's own folder first on the path: the wheel's npm has to find the wheel's node.
     path = f"{Path(command[0]).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     subprocess.run(command, cwd=folder, check=True, env=os.environ | {"PATH": path})  # noqa: S603 - our own command

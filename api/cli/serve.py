@@ -10,6 +10,7 @@ import uvicorn
 
 from api.app import create_app
 from broker.settings import Settings
+from broker.telemetry import configure_logging
 
 app = typer.Typer()
 
@@ -21,6 +22,7 @@ GRACE_S = 3
 def serve() -> None:
     """启动网页控制台与接口服务（地址取自 GUIYUN_HOST、GUIYUN_PORT）。"""
     settings = Settings()
+    configure_logging(settings)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

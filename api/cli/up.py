@@ -5,10 +5,9 @@ Called by: ``make run`` and the demonstration. Must not: hold a rule, or keep an
 
 from __future__ import annotations
 
-import base64
 import ipaddress
+import json
 import os
-import secrets
 import socket
 import time
 from dataclasses import dataclass
@@ -93,7 +92,8 @@ def up(
     try:
         lock.acquire()
     except AlreadyRunningError as error:
-        raise AlreadyRunningError(f"桂云已在运行，不能再次启动：{error}") from None
+        url = running(settings.home).get("GUIYUN_URL", "正在启动")
+        raise EmbeddedError(f"桂云已在运行（进程 {error.holder}，{url}），同一数据目录不能再次启动") from None
     try:
         _run(settings)
     except Stop:
@@ -112,14 +112,14 @@ def _run(settings: Settings) -> None:
         region = _migrate_and_load(parts)
         environment = child_environment(parts.settings)
         _start_programs(supervisor, parts.settings, environment, logs)
-        write_json(settings.home / RUNNING, environment)
+        _publish(parts.settings, environment)
         _welcome(parts.settings, region, time.monotonic() - begin)
         supervisor.watch()
 
 
 def _start_servers(supervisor: Supervisor, settings: Settings, logs: Path) -> Parts:
     """The database and the engine: those that the operator named, else embedded ones."""
-    found: dict[str, object] = {"secret_key": settings.secret_key or _secret_key(settings.home)}
+    found: dict[str, object] = {}
     if settings.database_url is None:
         postgres = EmbeddedPostgres(settings.home / "postgres", log=logs / "postgres.log")
         supervisor.add(postgres)
@@ -165,8 +165,8 @@ def _start_programs(supervisor: Supervisor, settings: Settings, environment: dic
     """The web server and the worker, each in a process of its own."""
     url = f"http://{settings.host}:{settings.port}"
     for name, verb, ready in (
-        ("网页与接口服务", "serve", lambda: answers(f"{url}/healthz")),
-        ("工作进程", "work", lambda: True),
+        ("网页与接口服务", "serve", lambda _: answers(f"{url}/healthz")),
+        ("工作进程", "work", lambda said: "worker ready" in said),
     ):
         supervisor.add(
             Program(
@@ -179,6 +179,20 @@ def _start_programs(supervisor: Supervisor, settings: Settings, environment: dic
                 ready=ready,
             )
         )
+
+
+def _publish(settings: Settings, environment: dict[str, str]) -> None:
+    named = {name: value for name, value in environment.items() if name.startswith("GUIYUN_")}
+    write_json(settings.home / RUNNING, named | {"GUIYUN_URL": f"http://{settings.host}:{settings.port}"})
+
+
+def running(home: Path) -> dict[str, str]:
+    """Settings (as environment) and address (``GUIYUN_URL``) of the broker that runs in ``home``; empty if none does."""
+    try:
+        found: dict[str, str] = json.loads((home / RUNNING).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
@@ -218,15 +232,6 @@ def _refuse_taken_port(settings: Settings) -> None:
             raise EmbeddedError(
                 f"不能监听 {settings.host}:{settings.port}（{error.strerror}）；可换一个端口：make run PORT=8081"
             ) from None
-
-
-def _secret_key(home: Path) -> SecretStr:
-    """The key of this home: made once, readable by its owner only."""
-    path = home / "secret.key"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(base64.b64encode(secrets.token_bytes(32)).decode(), encoding="ascii")
-    return SecretStr(path.read_text(encoding="ascii").strip())
 
 
 def _welcome(settings: Settings, region: Region | None, seconds: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from broker.settings import Settings
+from broker.telemetry import configure_logging
 from broker.workflows.worker import main
 
 app = typer.Typer()
@@ -16,4 +17,6 @@ app = typer.Typer()
 @app.command("work")
 def work() -> None:
     """启动一个工作进程，执行交付、回收等步骤；可在多台机器上启动多个。"""
-    main(Settings())
+    settings = Settings()
+    configure_logging(settings)
+    main(settings)

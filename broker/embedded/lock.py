@@ -29,7 +29,7 @@ class HomeLock:
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode(errors="replace").strip()
             os.close(descriptor)
-            raise AlreadyRunningError(f"{self._path.parent} is in use by process {holder or '?'}") from None
+            raise AlreadyRunningError(self._path.parent, holder or "?") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor

@@ -25,7 +25,11 @@ class EmbeddedError(Exception):
 
 
 class AlreadyRunningError(EmbeddedError):
-    """Another live process holds this home."""
+    """Another live process, ``holder``, has this folder."""
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        super().__init__(f"{folder} is in use by process {holder}")
+        self.holder = holder
 
 
 def spawn(

@@ -26,7 +26,7 @@ class Say:
     def stopping(self, name): print("stopping", name, flush=True)
 
 def listens(port):
-    def look():
+    def look(said):
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
     return look
