@@ -187,7 +187,7 @@ def _publish(settings: Settings, environment: dict[str, str]) -> None:
 
 
 def running(home: Path) -> dict[str, str]:
-    """Settings (as environment) and address (``GUIYUN_URL``) of the broker that runs in ``home``; empty if none does."""
+    """Settings (as environment) and address (``GUIYUN_URL``) of the broker running in ``home``; empty if none does."""
     try:
         found: dict[str, str] = json.loads((home / RUNNING).read_text(encoding="utf-8"))
     except FileNotFoundError:
