@@ -20,7 +20,6 @@ VERBS = {
     "work": "api.cli.work",
     "db": "api.cli.db",
     "rate": "api.cli.rate",
-    "rate": "api.cli.rate",
 }
 """Verb -> module. Only the module of the verb that is asked for is imported, which keeps the command quick."""
 
