@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address
+from random import Random
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from sqlalchemy import Engine, event
 from uuid_utils.compat import uuid7
 
 from broker.embedded.postgres import libpq_url
-from providers.contract import AttachmentSpec, CpuArch, Key, Kind, ProjectLimits, Status, key_of
+from providers.contract import AttachmentSpec, CpuArch, Key, Kind, ProjectLimits, Spec, Status, key_of
 from providers.errors import ActionRequired, Permanent, ProviderError, Temporary, UnknownOutcome
 from providers.simulated import SimulatedProvider, build, faults
 from providers.simulated.faults import Fault, Mode
@@ -132,6 +133,50 @@ def test_what_does_not_fit_is_refused_and_what_fits_is_counted(world: World) -> 
     used = provider.capacity().compute[CpuArch.AARCH64]
     assert (used.vcpu_used, used.vcpu_total, used.memory_used_gib) == (10, 11, 20)
     assert len(provider.list(Kind.SERVER, project.id)) == 5
+
+
+def test_the_counts_are_exact_after_many_did_everything_at_once(world: World) -> None:
+    """Eight workers make, resize, attach, switch and delete the same things: no deadlock, nothing counted twice."""
+    provider = world.provider()
+    project = world.project()
+    provider.create(project)
+    network = world.network(project.id)
+    provider.create(network)
+    servers = [world.server(network) for _ in range(4)]
+    volumes = [world.volume(project.id) for _ in range(4)]
+    disks = [AttachmentSpec(volume.id, project.id, server.id) for volume, server in zip(volumes, servers, strict=True)]
+
+    def act(chance: Random) -> object:
+        server = chance.choice(servers)
+        anything: list[Spec] = [server, chance.choice(volumes), chance.choice(disks)]
+        match chance.choice(["make", "delete", "resize", "stop"]):
+            case "make":
+                return provider.create(chance.choice(anything))
+            case "delete":
+                return provider.delete(key_of(chance.choice(anything)))
+            case "resize":
+                return provider.change(replace(server, vcpu=chance.randint(1, 9)))
+            case _:
+                return provider.power(key_of(server), on=False)
+
+    def work(seed: int) -> set[str]:
+        chance, refusals = Random(seed), set()
+        for _ in range(60):
+            try:
+                act(chance)
+            except ProviderError as error:
+                refusals.add(error.code)
+        return refusals
+
+    with ThreadPoolExecutor(8) as threads:
+        refusals = set().union(*threads.map(work, range(8)))
+    assert refusals <= {"server.unknown", "volume.unknown", "volume.attached", "object.vanished", "busy"}
+    used = provider.capacity()
+    held = provider.list(Kind.SERVER)
+    assert used.compute[CpuArch.AARCH64].vcpu_used == sum(server.vcpu or 0 for server in held)
+    assert used.compute[CpuArch.AARCH64].memory_used_gib == sum(server.memory_gib or 0 for server in held)
+    assert used.block_used_gib["ssd"] == sum(volume.size_gib or 0 for volume in provider.list(Kind.VOLUME))
+    assert {disk.server_id for disk in provider.list(Kind.ATTACHMENT)} <= {server.key.id for server in held}
 
 
 def test_block_storage_is_counted_by_class(world: World, provider: SimulatedProvider) -> None:

@@ -145,7 +145,10 @@ language plpgsql as $$
 declare v simulated.object; s simulated.object;
 begin
   perform simulated.project_of(c, (a ->> 'project')::uuid);
-  select * into s from simulated.tagged(c, 'server', (a ->> 'project')::uuid, (a ->> 'server')::uuid) limit 1;
+  -- The lock keeps the server from being deleted under the new attachment.
+  select * into s from simulated.object
+  where cloud = c and kind = 'server' and tag = (a ->> 'server')::uuid and project = (a ->> 'project')::uuid
+  order by seq limit 1 for key share;
   if not found then perform simulated.refuse(404, 'server.unknown', format('no server %s', a ->> 'server')); end if;
   select * into v from simulated.tagged(c, 'volume', (a ->> 'project')::uuid, (a ->> 'tag')::uuid) limit 1;
   if not found then perform simulated.refuse(404, 'volume.unknown', format('no volume %s', a ->> 'tag')); end if;
@@ -195,6 +198,7 @@ declare o simulated.object; n simulated.object; p simulated.object;
 begin
   p := simulated.project_of(c, (a ->> 'project')::uuid);
   select * into o from simulated.tagged(c, k, (a ->> 'project')::uuid, (a ->> 'tag')::uuid) limit 1;
+  if found then select * into o from simulated.object where ref = o.ref for update; end if;
   if not found then perform simulated.refuse(404, k || '.unknown', format('no %s %s', k, a ->> 'tag')); end if;
   if k = 'project' then
     update simulated.object set limits = a -> 'limits' where ref = o.ref;
