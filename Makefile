@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))) python3)
 PORT ?= 8080
 PYTEST_ARGS ?=
-CODE := api broker playbooks providers quotas tests tools $(wildcard benchmarks)
+CODE := api broker playbooks providers quotas tests tools $(if $(wildcard benchmarks/*.py),benchmarks)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -59,6 +59,18 @@ $(VENV)/.stamp-console: package.json package-lock.json tools/console_assets.py $
 run: setup ## 启动全部组件（PORT=8080，数据在 GUIYUN_HOME，默认 ./.guiyun），Ctrl-C 停止
 	@exec $(BIN)/guiyun up --port $(PORT)
 
+ifneq ($(wildcard api/cli/demo.py),)
+.PHONY: demo
+demo: setup ## 让一份申请走完全程（CLOUD=openstack 则在真实 OpenStack 上）
+	@exec $(BIN)/guiyun demo $(if $(CLOUD),--cloud $(CLOUD))
+endif
+
+ifneq ($(wildcard benchmarks/__main__.py),)
+.PHONY: bench
+bench: setup ## 运行基准（BENCH=road,quotas,…，SCALE=small,full），打印表格与一行 JSON
+	@exec $(BIN)/python -m benchmarks
+endif
+
 test: setup ## 运行测试
 	@exec $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
@@ -72,8 +84,7 @@ openstack-down: ## 停止它（状态保留；彻底清除用 tests/openstack/do
 	@exec tests/openstack/down
 
 check: setup ## 全部检查：格式、类型、引用方向、模板、剧本、测试
-	@tools/check $(CODE)
-	@$(MAKE) test
+	@status=0; tools/check $(CODE) || status=1; $(MAKE) test || status=1; exit $$status
 
 # --- maintenance ---
 
