@@ -30,6 +30,8 @@ from providers import registry
 from providers.contract import Provider
 from providers.errors import ActionRequired
 
+SIMULATED = "simulated"
+
 Clock = Callable[[], datetime]
 
 
@@ -60,23 +62,28 @@ class Providers:
         if cloud is None:
             raise ActionRequired("sub_cloud.unknown", code)
         options = {name: str(value) for name, value in cloud.options.items()}
-        options |= self._secret_options(cloud.options_ref)
-        if cloud.provider == "simulated" and self.settings.simulated_database_url is not None:
-            options.setdefault("database_url", self.settings.simulated_database_url.get_secret_value())
-        return registry.build(cloud.provider, code, options)
+        options |= self._given_by_settings(cloud.provider)
+        return registry.build(cloud.provider, code, options | self._of_clouds_file(cloud))
 
-    def _secret_options(self, ref: str | None) -> dict[str, str]:
-        """The entry of the clouds file; a value ``env:NAME`` is taken from the environment."""
-        if ref is None:
+    def _given_by_settings(self, adapter: str) -> dict[str, str]:
+        """The simulated clouds' database is a setting of the broker's own; other adapters get nothing from here."""
+        if adapter == SIMULATED and self.settings.simulated_database_url is not None:
+            return {"database_url": self.settings.simulated_database_url.get_secret_value()}
+        return {}
+
+    def _of_clouds_file(self, cloud: SubCloud) -> dict[str, str]:
+        """The entry that ``options_ref`` names; a value ``env:NAME`` is taken from the environment.
+
+        A cloud that the settings serve needs no entry.
+        """
+        entries: Mapping[str, Mapping[str, Any]] = {}
+        if self.settings.clouds_file is not None:
+            entries = yaml.safe_load(self.settings.clouds_file.read_text()) or {}
+        if cloud.options_ref is None or (cloud.options_ref not in entries and self._given_by_settings(cloud.provider)):
             return {}
-        if self.settings.clouds_file is None:
-            raise ActionRequired(
-                "clouds_file.missing", f"options of {ref!r} are asked for, GUIYUN_CLOUDS_FILE is not set"
-            )
-        found: Mapping[str, Any] = yaml.safe_load(self.settings.clouds_file.read_text()) or {}
-        if ref not in found:
-            raise ActionRequired("clouds_file.entry_missing", ref)
-        return {name: _from_environment(str(value)) for name, value in found[ref].items()}
+        if cloud.options_ref not in entries:
+            raise ActionRequired("clouds_file.entry_missing", cloud.options_ref)
+        return {name: _from_environment(str(value)) for name, value in entries[cloud.options_ref].items()}
 
     def close(self) -> None:
         """Close every adapter that was built."""

@@ -6,8 +6,9 @@ Must not: hold interface texts; the Chinese sentence for a code stands in ``api/
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Problem:
     code: str
     field: str = ""
     article: str = ""
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 class BrokerError(Exception):

@@ -245,7 +245,7 @@ def _close_items(work: Work, request: ServiceRequest) -> None:
         select(Resource.item_id, func.array_agg(Resource.state.distinct()))
         .where(Resource.request_id == request.id, Resource.delivery_id.is_not(None))
         .group_by(Resource.item_id)
-    ).tuples()
+    )
     by_state: dict[ItemState, list[UUID]] = {}
     for item_id, states in rows:
         if item_id is not None:

@@ -208,7 +208,7 @@ def _without_base(work: Work, wanted: Sequence[Resource]) -> list[UUID]:
 
 def _images(work: Work, sub_cloud_id: UUID) -> dict[str, str]:
     rows = work.session.execute(select(Image.code, Image.provider_name).where(Image.sub_cloud_id == sub_cloud_id))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def _order(provider: Provider, wanted: Sequence[Resource], images: Mapping[str, str], public_key: str | None) -> Result:

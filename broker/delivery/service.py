@@ -49,7 +49,7 @@ def order(work: Work, request_id: UUID) -> ServiceRequest:
         select(Resource.sub_cloud_id, Resource.project_id, Resource.hold_id)
         .where(Resource.request_id == request.id, Resource.state == ResourceState.PLANNED.value)
         .distinct()
-    ).tuples()
+    )
     for sub_cloud_id, project_id, hold_id in planned.all():
         delivery = Delivery(
             id=new_id(),

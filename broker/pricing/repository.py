@@ -23,10 +23,9 @@ def prices_at(session: Session, sub_cloud_id: UUID | None, at: datetime) -> list
             TariffPrice.during.contains(at),
             or_(TariffPrice.sub_cloud_id.is_(None), TariffPrice.sub_cloud_id == sub_cloud_id),
         )
-        .distinct(TariffPrice.meter)
-        .order_by(TariffPrice.meter, TariffPrice.sub_cloud_id.nulls_last())
+        .order_by(TariffPrice.meter, TariffPrice.sub_cloud_id.nulls_first())
     )
-    return list(session.scalars(statement))
+    return list({row.meter: row for row in session.scalars(statement)}.values())  # a sub-cloud's own comes last
 
 
 def payer_of(session: Session, unit_id: UUID, tier: str, at: datetime) -> tuple[UUID, str, str] | None:

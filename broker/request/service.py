@@ -238,7 +238,7 @@ def _contact(work: Work, contact: Contact, person_id: UUID | None) -> UUID | Non
         return person_id
     person = Person(id=new_id(), name=contact.name, phone=contact.phone, email=contact.email)
     work.session.add(person)
-    work.session.flush([person])
+    work.session.flush()
     return person.id
 
 

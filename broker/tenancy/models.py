@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, LargeBinary, Uuid, column, text
-from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Uuid, column, text
+from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, CreatedAt, During, Id, Moment

@@ -57,7 +57,9 @@ CREATE TABLE quotas.inventory (
     reserved bigint NOT NULL DEFAULT 0 CONSTRAINT ck_inventory_reserved CHECK (reserved >= 0),
     allocation_ratio numeric(10, 4) NOT NULL DEFAULT 1 CONSTRAINT ck_inventory_allocation_ratio CHECK (allocation_ratio > 0),
     step bigint NOT NULL DEFAULT 1 CONSTRAINT ck_inventory_step CHECK (step >= 1),
-    capacity bigint GENERATED ALWAYS AS (floor(greatest(total - reserved, 0) * allocation_ratio)::bigint) STORED,
+    -- greatest() ignores NULL, so that an unbounded total needs a case of its own
+    capacity bigint GENERATED ALWAYS AS (
+        CASE WHEN total IS NOT NULL THEN floor(greatest(total - reserved, 0) * allocation_ratio)::bigint END) STORED,
     used bigint NOT NULL DEFAULT 0 CONSTRAINT ck_inventory_used CHECK (used >= 0),
     CONSTRAINT pk_inventory PRIMARY KEY (pool_id, resource_class)
 ) WITH (fillfactor = 50);

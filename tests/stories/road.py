@@ -1,0 +1,111 @@
+"""The road in the people's hands: submit, approve, assess, order; and the machine's steps without the engine.
+
+Called by: the stories. The steps are called in the order of ``workflows.fulfil``; other tests use the real engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from broker.approval import service as approval
+from broker.approval.service import Decision
+from broker.assessment import service as assessment
+from broker.delivery import begin, handover, provision
+from broker.delivery import service as delivery
+from broker.delivery.provision import TryAgainError
+from broker.delivery.tools import Pace
+from broker.reclamation import service as reclamation
+from broker.reclamation import steps as release_steps
+from broker.request import service as requests
+from broker.workflows.dispatch import wanting
+from tests.stories.world import World, form
+
+HOLD_DAYS = 10
+
+
+def submit(world: World, who: str = "apply.jyt", **changes: Any) -> UUID:
+    with world.acting(who) as work:
+        return requests.submit(work, form(**changes)).id
+
+
+def approve(world: World, request_id: UUID, who: str = "approve.jyt") -> None:
+    with world.acting(who) as work:
+        revision = world.request(request_id).revision_id
+        assert revision is not None
+        approval.decide(work, request_id, Decision.APPROVE, revision_id=revision)
+
+
+def assess(world: World, request_id: UUID, who: str = "assess.jyt") -> None:
+    with world.acting(who) as work:
+        revision = world.request(request_id).revision_id
+        assert revision is not None
+        assessment.confirm(work, request_id, revision_id=revision, hold_days=HOLD_DAYS)
+
+
+def order(world: World, request_id: UUID, who: str = "deliver.jyt") -> None:
+    with world.acting(who) as work:
+        delivery.order(work, request_id)
+
+
+def up_to_order(world: World, **changes: Any) -> UUID:
+    """A request of the education department whose delivery has been ordered."""
+    request_id = submit(world, **changes)
+    approve(world, request_id)
+    assess(world, request_id)
+    order(world, request_id)
+    return request_id
+
+
+def walk(world: World) -> None:
+    """Carry every row that wants acting on, as the workflows would, each step tried until it is through."""
+    with world.app.sessions() as session:
+        rows = wanting(session)
+    for row in rows:
+        if row.kind == "fulfil":
+            fulfil(world, row.id)
+        else:
+            give_back(world, row.id)
+
+
+def patiently(step: Any, *args: Any) -> Any:
+    """A step as the engine would try it: again while it asks for it, a decision on the sixth attempt."""
+    for attempt in range(1, 7):
+        try:
+            return step(*args, Pace(beat=lambda: None, last=attempt == 6, deadline_s=5))
+        except TryAgainError:
+            continue
+    raise AssertionError("the last attempt asked for another")
+
+
+def fulfil(world: World, delivery_id: UUID) -> str:
+    tools = world.app.tools()
+    plan = begin.pin_hold(tools, delivery_id)
+    if plan.expired:
+        return "expired"
+    if plan.undo:
+        return str(patiently(handover.undo, tools, delivery_id))
+    good = patiently(provision.create_project, tools, delivery_id)
+    for kind in ("segment", "volume", "server"):
+        good &= patiently(lambda t, d, p, kind=kind: provision.create(t, d, kind, p), tools, delivery_id)
+    good &= patiently(provision.attach_volumes, tools, delivery_id)
+    if not good:
+        patiently(handover.undo_failed, tools, delivery_id)
+    return handover.hand_over(tools, delivery_id)
+
+
+def give_back(world: World, release_id: UUID) -> str:
+    tools = world.app.tools()
+    release_steps.last_reading(tools, release_id)
+    if not patiently(release_steps.delete, tools, release_id):
+        return "needs_operator"
+    return release_steps.give_back(tools, release_id)
+
+
+def release(world: World, request_id: UUID, who: str = "apply.jyt", by: str = "deliver.jyt") -> None:
+    """Ask for a release and confirm it."""
+    with world.acting(who) as work:
+        asked = [r.id for r in reclamation.ask(work, request_id, reason="系统已下线")]
+    for release_id in asked:
+        with world.acting(by) as work:
+            reclamation.confirm(work, release_id)
