@@ -17,5 +17,5 @@ class WireError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class WireTimeout(Exception):  # noqa: N818  # it is one of the two things that can happen, not a fault of ours
+class WireTimeout(Exception):
     """No answer came: the order may have been carried out, or may still be."""

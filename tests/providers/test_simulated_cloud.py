@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 
 from broker.embedded.postgres import libpq_url
 from providers.contract import AttachmentSpec, CpuArch, Key, Kind, ProjectLimits, Spec, Status, key_of
-from providers.errors import ActionRequired, Permanent, ProviderError, Temporary, UnknownOutcome
+from providers.errors import Permanent, ProviderError, Temporary, UnknownOutcome
 from providers.simulated import SimulatedProvider, build, faults
 from providers.simulated.faults import Fault, Mode
 from tests.conftest import Database
@@ -345,37 +345,6 @@ def test_latency_passes_on_every_call(world: World) -> None:
     far.images()
     far.capacity()
     assert world.slept == [0.04, 0.04]
-
-
-def test_totals_follow_the_options(world: World) -> None:
-    """A cloud that was extended shows it; one that has none of something says so when it is asked for."""
-    world.provider(block_ssd_gib="10").health()
-    grown = world.provider(block_ssd_gib="20", vcpu_aarch64="0", memory_gib_aarch64="0")
-    assert grown.capacity().block_total_gib["ssd"] == 20
-    assert set(grown.capacity().compute) == {CpuArch.X86_64}
-    with pytest.raises(Permanent):
-        grown.create(world.placed_server(grown))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"database_url": ""},
-        {"database_url": "sqlite://"},
-        {"database_url": "postgresql+psycopg://h/d", "vcpu_x86_64": "many"},
-        {"database_url": "postgresql+psycopg://h/d", "build_ms": "-1"},
-        {"database_url": "postgresql+psycopg://h/d", "log_looks": "perhaps"},
-        {"database_url": "postgresql+psycopg://h/d", "colour": "red"},
-    ],
-    ids=str,
-)
-def test_options_that_make_no_sense_ask_for_a_person(options: dict[str, str]) -> None:
-    """A misspelt option is refused when the adapter is built, and not quoted: it may be a secret."""
-    with pytest.raises(ActionRequired) as refused:
-        build("x", options)
-    assert refused.value.code.startswith("options.")
-    assert "many" not in str(refused.value)
 
 
 def test_a_database_that_is_down_is_a_cloud_that_is_down(world: World) -> None:
