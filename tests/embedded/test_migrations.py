@@ -14,7 +14,8 @@ def catalogue(url: str) -> list[tuple[object, ...]]:
     with psycopg.connect(libpq_url(url)) as connection:
         return connection.execute(
             "SELECT n.nspname, c.relname, c.relkind::text, a.attname, format_type(a.atttypid, a.atttypmod), "
-            "c.relacl::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
+            "c.relacl::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_attribute a ON a.attrelid = c.oid "
             "WHERE n.nspname NOT LIKE 'pg_%' AND n.nspname <> 'information_schema' AND a.attnum > 0 ORDER BY 1, 2, 4"
         ).fetchall()
 
