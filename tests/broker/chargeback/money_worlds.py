@@ -1,0 +1,268 @@
+"""Random worlds for the rating: a tree reorganised, payers and prices that change, resources that come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from uuid import UUID
+
+from hypothesis import strategies as st
+from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.orm import Session
+
+from broker.catalog.models import SubCloud
+from broker.db.base import Base, new_id
+from broker.inventory.models import Project, Resource, ResourcePeriod
+from broker.pricing.models import Payer, TariffPrice
+from broker.tenancy.models import Unit, UnitPeriod
+from tests.broker.chargeback.money_oracle import PayerRow, Place, PriceRow, Use, Window, month_window
+
+MONTHS = [(2024, 2), (2026, 2), (2026, 10), (2026, 12), (2027, 1)]
+LONG_AGO = month_window(2019, 9)[0]
+REGION, CITY, OTHER_CITY, COUNTY, DEPARTMENT = (UUID(int=n) for n in range(1, 6))
+UNITS = {REGION: "region", CITY: "city", OTHER_CITY: "city", COUNTY: "county", DEPARTMENT: "department"}
+MAIN, CITY_CLOUD, INDUSTRY = (UUID(int=n) for n in range(11, 14))
+CLOUDS = {MAIN: "main", CITY_CLOUD: "city", INDUSTRY: "industry"}
+METERS = ("vcpu_x86_64", "memory_gib", "block_gib_ssd")
+
+
+@dataclass(frozen=True)
+class Period:
+    """A size and state of a resource over a window."""
+
+    state: str
+    vcpu: int
+    memory_gib: int
+    block_gib: int
+    window: Window
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A resource with its periods."""
+
+    id: UUID
+    unit: UUID
+    cloud: UUID
+    periods: tuple[Period, ...]
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a bill depends on."""
+
+    month: tuple[int, int]
+    until: datetime
+    places: list[Place]
+    payers: list[PayerRow]
+    prices: list[PriceRow]
+    things: list[Thing]
+
+    @property
+    def uses(self) -> list[Use]:
+        return [
+            Use(t.id, t.unit, t.cloud, CLOUDS[t.cloud], meter, Fraction(amount), p.state, p.window)
+            for t in self.things
+            for p in t.periods
+            for meter, amount in zip(METERS, (p.vcpu, p.memory_gib, p.block_gib), strict=True)
+            if amount
+        ]
+
+
+def instants(month: tuple[int, int]) -> st.SearchStrategy[datetime]:
+    """Odd seconds (and now and then microseconds) around a month, and its very edges."""
+    start, end = month_window(*month)
+    around = st.integers(-5 * 86400, 36 * 86400).map(lambda s: start + timedelta(seconds=s))
+    fine = st.integers(0, 31 * 86400 * 10**6).map(lambda us: start + timedelta(microseconds=us))
+    second = timedelta(seconds=1)
+    return st.one_of(around, around, st.sampled_from([start, end, start + second, end - second, end + second]), fine)
+
+
+def windows(month: tuple[int, int], most: int) -> st.SearchStrategy[list[Window]]:
+    """Windows one after the other, the last one open."""
+    return st.lists(instants(month), max_size=most, unique=True).map(
+        lambda cuts: [*pairwise(ordered := sorted([LONG_AGO, *cuts])), (ordered[-1], None)]
+    )
+
+
+ORDINARY_PRICE = st.one_of(
+    st.decimals(0, 1000, places=8, allow_nan=False),
+    st.decimals(0, 10, places=2, allow_nan=False),
+    st.sampled_from([Decimal("0.18"), Decimal("0.36"), Decimal(0)]),
+).map(lambda price: f"{price:f}")
+PRICE = st.one_of(ORDINARY_PRICE, ORDINARY_PRICE, st.just("9999999999.99999999"))
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, complete: bool = False) -> World:
+    """A world; a ``complete`` one has no usage without a price or payer."""
+    month = draw(st.sampled_from(MONTHS))
+    end = month_window(*month)[1]
+    until = draw(st.one_of(st.just(end), instants(month)))
+    payers = [row for unit in UNITS for tier in CLOUDS.values() for row in draw(_payers(month, unit, tier, complete))]
+    prices = [row for meter in METERS for cloud in (None, MAIN) for row in draw(_prices(month, meter, cloud, complete))]
+    things = draw(st.lists(_things(month), min_size=1, max_size=4))
+    return World(month, until, draw(_places(month)), payers, prices, things)
+
+
+@st.composite
+def _places(draw: st.DrawFn, month: tuple[int, int]) -> list[Place]:
+    moved = draw(instants(month))
+    return [
+        Place(REGION, (REGION,), (LONG_AGO, None)),
+        Place(CITY, (CITY, REGION), (LONG_AGO, None)),
+        Place(OTHER_CITY, (OTHER_CITY, REGION), (LONG_AGO, None)),
+        Place(DEPARTMENT, (DEPARTMENT, REGION), (LONG_AGO, None)),
+        Place(COUNTY, (COUNTY, CITY, REGION), (LONG_AGO, moved)),
+        Place(COUNTY, (COUNTY, OTHER_CITY, REGION), (moved, None)),
+    ]
+
+
+@st.composite
+def _payers(draw: st.DrawFn, month: tuple[int, int], unit: UUID, tier: str, complete: bool) -> list[PayerRow]:  # noqa: FBT001 - hypothesis
+    always = unit == REGION and (complete or draw(st.integers(0, 9)) > 0)
+    return [
+        PayerRow(unit, tier, draw(st.sampled_from([unit, REGION])), f"rule {n % 2}", "Art. 16(2)" * (n % 2), window)
+        for n, window in enumerate(draw(windows(month, 2)))
+        if always or draw(st.booleans())
+    ]
+
+
+@st.composite
+def _prices(
+    draw: st.DrawFn,
+    month: tuple[int, int],
+    meter: str,
+    cloud: UUID | None,
+    complete: bool,  # noqa: FBT001 - hypothesis
+) -> list[PriceRow]:
+    always = cloud is None and (complete or draw(st.integers(0, 9)) > 0)
+    return [
+        PriceRow(new_id(), meter, cloud, draw(PRICE), draw(st.sampled_from(["hour", "month"])), window)
+        for window in draw(windows(month, 2))
+        if always or draw(st.booleans())
+    ]
+
+
+@st.composite
+def _things(draw: st.DrawFn, month: tuple[int, int]) -> Thing:
+    cuts = sorted(draw(st.lists(instants(month), min_size=1, max_size=4, unique=True)))
+    found: list[Window] = [*pairwise(cuts), (cuts[-1], None)]
+    if len(found) > 1 and draw(st.booleans()):
+        found.pop()
+    size = st.one_of(st.integers(0, 64), st.just(65536))
+    periods = [
+        Period(draw(st.sampled_from(["active", "active", "stopped"])), draw(size), draw(size), draw(size), window)
+        for window in found
+        if draw(st.integers(0, 5)) > 0
+    ]
+    return Thing(new_id(), draw(st.sampled_from(list(UNITS))), draw(st.sampled_from(list(CLOUDS))), tuple(periods))
+
+
+def during(window: Window) -> Range[datetime]:
+    return Range(window[0], window[1], bounds="[)")
+
+
+def store(session: Session, world: World, request_id: UUID | None = None) -> None:
+    """Write a world into an empty database."""
+    session.add_all(Unit(id=unit, code=f"u{unit.int}", kind=kind) for unit, kind in UNITS.items())
+    session.flush()
+    session.add_all(_tree(world.places))
+    session.add_all(sub_cloud(cloud, tier) for cloud, tier in CLOUDS.items())
+    session.flush()
+    session.add_all(
+        TariffPrice(
+            id=p.id,
+            meter=p.meter,
+            sub_cloud_id=p.cloud,
+            price_cny=Decimal(p.price),
+            per=p.per,
+            version="v",
+            source="test",
+            during=during(p.window),
+        )
+        for p in world.prices
+    )
+    session.add_all(
+        Payer(
+            unit_id=p.unit, tier=p.tier, payer_unit_id=p.payer, rule=p.rule, article=p.article, during=during(p.window)
+        )
+        for p in world.payers
+    )
+    for n, thing in enumerate(world.things):
+        add_thing(session, thing, number=f"R-{n}", request_id=request_id)
+    session.flush()
+
+
+def _tree(places: Sequence[Place]) -> list[UnitPeriod]:
+    return [
+        UnitPeriod(
+            unit_id=p.unit,
+            parent_id=p.chain[1] if len(p.chain) > 1 else None,
+            name=f"unit {p.unit.int}",
+            ancestors=list(reversed(p.chain)),
+            during=during(p.window),
+        )
+        for p in places
+    ]
+
+
+def sub_cloud(cloud: UUID, tier: str) -> SubCloud:
+    return SubCloud(
+        id=cloud,
+        code=f"c{cloud.int}",
+        name=f"cloud {cloud.int}",
+        tier=tier,
+        operator="",
+        provider="simulated",
+        options={},
+        mlps_level=3,
+        zones=["shared"],
+        unified_management=True,
+        position=cloud.int,
+    )
+
+
+def add_thing(session: Session, thing: Thing, *, number: str, request_id: UUID | None = None) -> None:
+    """A resource with a project of its own unit and cloud, and its periods."""
+    key = (Project.unit_id == thing.unit) & (Project.sub_cloud_id == thing.cloud)
+    project = session.query(Project).where(key).one_or_none()
+    if project is None:
+        project = Project(id=new_id(), unit_id=thing.unit, sub_cloud_id=thing.cloud)
+        session.add(project)
+        session.flush()
+    rows: list[Base] = [
+        ResourcePeriod(
+            resource_id=thing.id,
+            state=p.state,
+            cpu_arch="x86_64" if p.vcpu else None,
+            vcpu=p.vcpu,
+            memory_gib=p.memory_gib,
+            block_gib=p.block_gib,
+            block_class="ssd" if p.block_gib else None,
+            during=during(p.window),
+        )
+        for p in thing.periods
+    ]
+    session.add(
+        Resource(
+            id=thing.id,
+            number=number,
+            kind="server",
+            origin="adopted",
+            unit_id=thing.unit,
+            sub_cloud_id=thing.cloud,
+            project_id=project.id,
+            request_id=request_id,
+            name=number,
+            spec={},
+            state="active",
+        )
+    )
+    session.flush()
+    session.add_all(rows)
+    session.flush()

@@ -1,0 +1,149 @@
+"""The bill of random worlds, in SQL and from files, against an oracle that shares no code with either."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.orm import Session
+
+from broker.chargeback import service
+from broker.chargeback.problems import Problems
+from broker.chargeback.rating import Price, Rating, Span, check_prices, epoch_seconds
+from broker.errors import Invalid
+from broker.pricing.months import Month
+from broker.pricing.values import Per
+from tests.broker.chargeback.money_oracle import PriceRow, Use, Window, bill, month_window
+from tests.broker.chargeback.money_worlds import ORDINARY_PRICE, World, instants, store, windows, worlds
+
+ROLLED_BACK = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+"""Each example undoes what it wrote, so they may share the session."""
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=ROLLED_BACK)
+@given(world=worlds())
+def test_the_database_bills_every_line_as_the_oracle_does(session: Session, world: World) -> None:
+    """Resizes, stops, moves in the tree, payers and prices that change at odd seconds: equal lines, amounts, gaps."""
+    trial = session.begin_nested()
+    try:
+        store(session, world)
+        shown = service.preview(session, Month(*world.month), until=world.until)
+    finally:
+        trial.rollback()
+        session.expunge_all()
+    lines, gaps = bill(world.uses, world.prices, world.month, world.until, places=world.places, payers=world.payers)
+    got = {(x.payer_unit_id, x.resource_id, x.meter, x.tariff_price_id): x for x in shown.lines}
+    assert len(got) == len(shown.lines)
+    assert {k: (Fraction(x.quantity_seconds), x.amount_fen, x.exact_fen) for k, x in got.items()} == {
+        k: (x.seconds, x.fen, x.exact) for k, x in lines.items()
+    }
+    assert {k: set(x.payer_rule.split(" + ")) for k, x in got.items()} == {k: x.rules for k, x in lines.items()}
+    assert {(g.resource_id, g.meter): Fraction(g.quantity_seconds) for g in shown.gaps} == gaps
+    assert shown.total_fen == sum(x.fen for x in lines.values()) == sum(shown.totals.values())
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[tuple[int, int], list[Use], list[PriceRow], list[str]]:
+    """Spans and prices as files hold them: whole seconds, decimal quantities, two payers, two sub-clouds."""
+    month = draw(st.sampled_from([(2024, 2), (2025, 2), (2026, 10), (2026, 12)]))
+
+    def whole(window: Window) -> Window:
+        return window[0].replace(microsecond=0), window[1] and window[1].replace(microsecond=0)
+
+    prices = [
+        PriceRow(
+            f"{meter} {cloud} {n}",
+            meter,
+            cloud,
+            draw(ORDINARY_PRICE),
+            draw(st.sampled_from(["hour", "month"])),
+            whole(w),
+        )
+        for meter in ("a", "b")
+        for cloud in (None, "own")
+        for n, w in enumerate(draw(windows(month, 3)))
+        if whole(w)[0] != whole(w)[1] and (cloud is None or draw(st.booleans()))
+    ]
+    uses, payers = [], []
+    quantity = st.one_of(st.integers(0, 10**6).map(str), st.decimals(0, 100, places=9, allow_nan=False).map(str))
+    for n in range(draw(st.integers(1, 4))):
+        cuts = sorted({t.replace(microsecond=0) for t in draw(st.lists(instants(month), min_size=2, max_size=5))})
+        for start, end in [*pairwise(cuts), (cuts[0], cuts[0])]:
+            cloud, meter = draw(st.sampled_from(["own", "other"])), draw(st.sampled_from(["a", "b"]))
+            payers.append(draw(st.sampled_from(["p", "q"])))
+            uses.append(Use(f"r{n}", None, cloud, "", meter, Fraction(draw(quantity)), "active", (start, end)))
+    return month, uses, prices, payers
+
+
+@settings(max_examples=200, deadline=None)
+@given(files())
+def test_files_are_billed_as_the_oracle_does(
+    world: tuple[tuple[int, int], list[Use], list[PriceRow], list[str]],
+) -> None:
+    """The same without a database; zero-length spans, months' ends, years' ends and leap days among them."""
+    month, uses, prices, payers = world
+    problems = Problems()
+    versions = [_price(p) for p in prices]
+    check_prices(versions, problems)
+    rating = Rating(versions, Month(*month), problems)
+    for use, payer in zip(uses, payers, strict=True):
+        rating.add(_span(use, payer))
+    got = {
+        (x.payer_id, x.resource_id, x.meter, x.price.place): (x.quantity_seconds, x.amount_fen) for x in rating.lines()
+    }
+    problems.stop_if_any()
+    expected = {}
+    for payer in ("p", "q"):
+        mine = [use for use, who in zip(uses, payers, strict=True) if who == payer]
+        lines, gaps = bill(mine, prices, month, month_window(*month)[1], payer=payer)
+        assert not gaps
+        expected.update({key: (line.seconds, line.fen) for key, line in lines.items()})
+    assert {k: (Fraction(s), fen) for k, (s, fen) in got.items()} == expected
+
+
+def _price(row: PriceRow) -> Price:
+    start, end = row.window
+    return Price(
+        place=str(row.id),
+        meter=row.meter,
+        sub_cloud=str(row.cloud or ""),
+        price_cny=Decimal(row.price),
+        per=Per(row.per),
+        valid_from=start.isoformat(),
+        start=epoch_seconds(start),
+        end=None if end is None else epoch_seconds(end),
+    )
+
+
+def _span(use: Use, payer: str) -> Span:
+    start, end = use.window
+    assert end is not None
+    quantity = Decimal(use.quantity.numerator) / Decimal(use.quantity.denominator)
+    assert Fraction(quantity) == use.quantity
+    return Span(
+        "", str(use.resource), payer, "", str(use.cloud), use.meter, quantity, epoch_seconds(start), epoch_seconds(end)
+    )
+
+
+def test_usage_in_a_gap_between_two_prices_is_refused() -> None:
+    """Never free in silence: one second without a price stops the run."""
+    start = datetime(2026, 10, 1, tzinfo=UTC)
+    day = epoch_seconds(start)
+    prices = [
+        Price("1", "a", "", Decimal(1), Per.HOUR, "", 0, day + 100),
+        Price("2", "a", "", Decimal(1), Per.HOUR, "", day + 101, None),
+    ]
+    problems = Problems()
+    rating = Rating(prices, Month(2026, 10), problems)
+    rating.add(Span("3", "r", "p", "", "", "a", Decimal(1), day, day + 100))
+    rating.add(Span("4", "s", "p", "", "", "a", Decimal(1), day + 101, day + 200))
+    problems.stop_if_any()
+    rating.add(Span("5", "t", "p", "", "", "a", Decimal(1), day + 99, day + 102))
+    with pytest.raises(Invalid) as refused:
+        problems.stop_if_any()
+    assert [(p.code, p.field) for p in refused.value.problems] == [("span.price_missing", "5")]
