@@ -1,0 +1,96 @@
+"""Which roles may use which kind of endpoint: the one table, and how a route declares its line of it.
+
+Called by: every route (``openapi_extra=needs(...)``), the unit of work (``check``). Must not: look at units, duties or
+states; those the services check. A route without a declared permission fails a test and is refused at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from broker.errors import Forbidden
+from broker.lifecycle import Role
+from broker.tenancy.values import Actor
+
+KEY = "x-permission"
+
+
+class Permission(StrEnum):
+    """What an endpoint lets somebody do."""
+
+    PUBLIC = "public"
+    """Without signing in: sign-in itself, health, the description of the interface, static files."""
+    SELF = "self"
+    """One's own session, tokens and notices: everybody who has signed in."""
+    REQUEST_READ = "request.read"
+    REQUEST_WRITE = "request.write"
+    REQUEST_APPROVE = "request.approve"
+    NETWORK_EXCEPTION_GRANT = "network_exception.grant"
+    ASSESSMENT_READ = "assessment.read"
+    ASSESSMENT_DECIDE = "assessment.decide"
+    DELIVERY_ORDER = "delivery.order"
+    DELIVERY_READ = "delivery.read"
+    DESK_DECIDE = "desk.decide"
+    HANDOVER_SECRET = "handover.secret"  # noqa: S105 - a permission's name, not a secret
+    RELEASE_ASK = "release.ask"
+    RELEASE_CONFIRM = "release.confirm"
+    RESOURCE_READ = "resource.read"
+    CATALOG_READ = "catalog.read"
+    SYSTEM_READ = "system.read"
+    SYSTEM_WRITE = "system.write"
+    STATEMENT_READ = "statement.read"
+    STATEMENT_DRAW = "statement.draw"
+    AUDIT_READ = "audit.read"
+
+
+_R = Role
+_EVERYBODY = frozenset(_R) - {_R.SYSTEM}
+_UNIT = frozenset({_R.APPLICANT, _R.UNIT_LEADER})
+_OFFICES = frozenset({_R.APPROVER, _R.ASSESSOR, _R.OPERATOR})
+_READERS = frozenset({_R.AUDIT, _R.ADMINISTRATOR})
+_ROAD = _UNIT | _OFFICES | _READERS | {_R.CLOUD_CHIEF}
+"""Everybody who follows requests: the units with their chiefs, the offices, and who reads everything."""
+
+ALLOWED: Mapping[Permission, frozenset[Role]] = {
+    Permission.PUBLIC: _EVERYBODY,
+    Permission.SELF: _EVERYBODY,
+    Permission.REQUEST_READ: _ROAD,
+    Permission.REQUEST_WRITE: _UNIT,
+    Permission.REQUEST_APPROVE: frozenset({_R.APPROVER}),
+    Permission.NETWORK_EXCEPTION_GRANT: frozenset({_R.APPROVER}),
+    Permission.ASSESSMENT_READ: _ROAD,
+    Permission.ASSESSMENT_DECIDE: frozenset({_R.ASSESSOR}),
+    Permission.DELIVERY_ORDER: frozenset({_R.OPERATOR}),
+    Permission.DELIVERY_READ: _ROAD,
+    Permission.DESK_DECIDE: frozenset({_R.OPERATOR}),
+    Permission.HANDOVER_SECRET: _UNIT,
+    Permission.RELEASE_ASK: _UNIT,
+    Permission.RELEASE_CONFIRM: frozenset({_R.OPERATOR}),
+    Permission.RESOURCE_READ: _ROAD | {_R.FINANCE, _R.CLOUD_OPERATOR},
+    Permission.CATALOG_READ: _EVERYBODY,
+    Permission.SYSTEM_READ: _ROAD | {_R.FINANCE},
+    Permission.SYSTEM_WRITE: _UNIT | {_R.ADMINISTRATOR},
+    Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
+    Permission.STATEMENT_DRAW: frozenset({_R.FINANCE}),
+    Permission.AUDIT_READ: _READERS,
+}
+
+
+def needs(permission: Permission) -> dict[str, Any]:
+    """What a route passes as ``openapi_extra``: its permission, which the interface's description shows as well."""
+    return {KEY: permission.value}
+
+
+def declared(route: object) -> Permission | None:
+    """The permission a route declares."""
+    extra = getattr(route, "openapi_extra", None) or {}
+    return Permission(extra[KEY]) if KEY in extra else None
+
+
+def check(actor: Actor, permission: Permission) -> None:
+    """Raises Forbidden ``role.missing`` unless one of the actor's roles, own or as a deputy, is on the line."""
+    roles = actor.roles | frozenset(actor.deputy_for)
+    if permission is not Permission.SELF and not roles & ALLOWED[permission]:
+        raise Forbidden("role.missing", permission=permission.value)

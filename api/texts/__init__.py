@@ -1,0 +1,77 @@
+"""The one place of Chinese interface texts: sentences for error codes, names of states and roles, articles, notices.
+
+Called by: ``api.errors``, the console, the command line. Must not: decide anything. A code without a text fails a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from api.texts import files, names, notices, stages, verdicts
+from api.texts.errors import SENTENCES as GENERAL
+
+SENTENCES: Mapping[str, str] = {**GENERAL, **stages.SENTENCES, **files.SENTENCES}
+"""Code -> sentence with blanks (``{param}``)."""
+
+_STATUS = {
+    400: "请求有误",
+    401: "未登录",
+    403: "无权操作",
+    404: "未找到",
+    405: "不支持的操作方式",
+    409: "与当前状态冲突",
+    412: "内容已被他人更新",
+    413: "内容过大",
+    415: "不支持的内容类型",
+    422: "填写有误",
+    429: "操作过于频繁",
+    500: "系统内部错误",
+    503: "服务暂不可用",
+}
+
+
+class _Blanks(dict[str, str]):
+    """A blank that nobody filled stays visible as a dash, and never becomes an error of its own."""
+
+    def __missing__(self, key: str) -> str:
+        return "—"
+
+
+def _fill(text: str, params: Mapping[str, object]) -> str:
+    return text.format_map(_Blanks({name: _value(name, value) for name, value in params.items()}))
+
+
+def _value(name: str, value: object) -> str:
+    """States, roles and other words of ours are shown by their Chinese names."""
+    table = names.BY_PARAM.get(name, {})
+    return table.get(str(value), str(value))
+
+
+def sentence(code: str, params: Mapping[str, object] | None = None) -> str:
+    """The sentence for an error code; an unknown code is shown as it is."""
+    return _fill(SENTENCES.get(code, f"操作未能完成（{code}）"), params or {})
+
+
+def notice(code: str, params: Mapping[str, object] | None = None) -> str:
+    """The text of a notice."""
+    return _fill(notices.NOTICES.get(code, code), params or {})
+
+
+def verdict(code: str, params: Mapping[str, object] | None = None) -> str:
+    """What one filter of placement said of a sub-cloud."""
+    return _fill(verdicts.VERDICTS.get(code, code), params or {})
+
+
+def trouble(code: str) -> str:
+    """What went wrong at a cloud or a step, for an operator; the code itself where we have no words."""
+    return verdicts.TROUBLES.get(code, code)
+
+
+def status_title(status: int) -> str:
+    """What an HTTP status means, in a few characters."""
+    return _STATUS.get(status, "请求未能完成")
+
+
+def article(reference: str) -> str:
+    """``Art. 17(2)`` -> ``《实施细则》第十七条第（二）项``; empty stays empty: the rule is ours."""
+    return names.article(reference)

@@ -1,0 +1,274 @@
+"""Chinese names of our words: states, events, roles, stages, kinds, zones, tiers, steps, articles.
+
+Called by: ``api.texts``, the console. Must not: hold anything but text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+ROLES: Mapping[str, str] = {
+    "applicant": "申请人",
+    "unit_leader": "单位负责人",
+    "approver": "审批人",
+    "assessor": "评估人",
+    "operator": "交付人",
+    "finance": "财政",
+    "audit": "审计",
+    "cloud_operator": "云平台运营方",
+    "cloud_chief": "云长",
+    "administrator": "系统管理员",
+    "system": "系统",
+}
+
+REQUEST_STATES: Mapping[str, str] = {
+    "draft": "草稿",
+    "submitted": "待审批",
+    "returned": "已退回补正",
+    "withdrawn": "已撤回",
+    "refused": "不予批准",
+    "approved": "待评估",
+    "assessed": "待交付",
+    "delivering": "交付中",
+    "needs_operator": "待人工处理",
+    "delivered": "已交付",
+    "partly_delivered": "部分交付",
+    "undelivered": "未能交付",
+    "releasing": "回收中",
+    "released": "已回收",
+}
+
+EVENTS: Mapping[str, str] = {
+    "save": "保存",
+    "submit": "提交",
+    "withdraw": "撤回",
+    "approve": "批准",
+    "return": "退回补正",
+    "refuse": "不予批准",
+    "confirm": "确认评估",
+    "send_back": "评估退回",
+    "expire": "预留到期",
+    "deliver": "下达交付",
+    "stall": "转人工处理",
+    "resume": "继续交付",
+    "hand_over": "交付使用",
+    "hand_over_part": "部分交付使用",
+    "undo": "撤销交付",
+    "release": "申请释放",
+    "close": "办结",
+}
+
+ITEM_STATES: Mapping[str, str] = {
+    "requested": "已申请",
+    "held": "已预留",
+    "delivering": "交付中",
+    "delivered": "已交付",
+    "partly_delivered": "部分交付",
+    "undelivered": "未能交付",
+    "released": "已回收",
+    "cancelled": "已取消",
+}
+
+RESOURCE_STATES: Mapping[str, str] = {
+    "planned": "已计划",
+    "building": "创建中",
+    "ready": "已就绪",
+    "active": "使用中",
+    "stopped": "已停用",
+    "failed": "创建失败",
+    "undone": "已撤销",
+    "releasing": "释放中",
+    "released": "已释放",
+}
+
+DELIVERY_STATES: Mapping[str, str] = {
+    "queued": "等待执行",
+    "running": "执行中",
+    "needs_operator": "待人工处理",
+    "delivered": "已交付",
+    "partly_delivered": "部分交付",
+    "undone": "已撤销",
+    "expired": "预留已到期",
+    "asked": "已申请",
+    "released": "已释放",
+    "declined": "不同意释放",
+}
+"""Of deliveries and of releases."""
+
+STAGES: Mapping[str, str] = {
+    "request": "申请",
+    "approval": "审批",
+    "assessment": "评估",
+    "delivery": "交付",
+    "metering": "计量",
+    "chargeback": "分摊",
+    "reclamation": "回收",
+}
+
+KINDS: Mapping[str, str] = {"server": "云服务器", "volume": "云硬盘", "segment": "IPv6 网段"}
+
+ZONES: Mapping[str, str] = {"shared": "公用网络区", "private": "专用网络区", "internet": "互联网接入区"}
+
+TIERS: Mapping[str, str] = {"main": "主云", "industry": "行业云", "city": "市云"}
+
+METERS: Mapping[str, str] = {
+    "vcpu_x86_64": "处理器（x86-64，核）",
+    "vcpu_aarch64": "处理器（ARM64，核）",
+    "memory_gib": "内存（GiB）",
+    "block_gib_ssd": "高性能存储（GiB）",
+    "block_gib_hdd": "容量型存储（GiB）",
+    "ipv6_segment": "IPv6 网段（个）",
+}
+
+CLASSES: Mapping[str, str] = {
+    **METERS,
+    "vcpu": "处理器（核）",
+    "memory_gib_x86_64": "内存（x86-64，GiB）",
+    "memory_gib_aarch64": "内存（ARM64，GiB）",
+}
+"""What can be scarce."""
+
+DECISIONS: Mapping[str, str] = {
+    "approve": "批准",
+    "return": "退回补正",
+    "refuse": "不予批准",
+    "confirm": "确认",
+    "retry": "重试",
+    "adopt": "认领",
+    "give_up": "放弃",
+}
+
+NATURES: Mapping[str, str] = {"new": "新建", "migration": "迁移上云"}
+
+STEP_STATES: Mapping[str, str] = {"running": "进行中", "done": "完成", "failed": "失败", "undone": "已撤销"}
+
+STEPS: Mapping[str, str] = {
+    "pin_hold": "锁定预留",
+    "create_project": "建立项目",
+    "create_segments": "建立网络与网段",
+    "create_volumes": "创建云硬盘",
+    "create_servers": "创建云服务器",
+    "attach_volumes": "挂载云硬盘",
+    "configure_guests": "配置操作系统",
+    "hand_over": "移交使用",
+    "undo_failed": "撤除失败的资源",
+    "undo": "撤销交付",
+    "deliver": "交付",
+    "last_reading": "末次计量",
+    "delete": "删除资源",
+    "give_back": "归还配额与地址",
+}
+
+FILTERS: Mapping[str, str] = {
+    "home": "归属云平台",
+    "accredited": "子云认定",
+    "authority": "审批与交付单位",
+    "mlps": "等级保护",
+    "zone": "网络区域",
+    "offering": "产品规格",
+    "image": "操作系统镜像",
+    "capacity": "容量",
+    "health": "运行状况",
+}
+
+FIELDS: Mapping[str, str] = {
+    "unit": "用户单位",
+    "system": "信息系统",
+    "purpose": "用途",
+    "contact": "联系人",
+    "contact.name": "联系人姓名",
+    "contact.phone": "联系电话",
+    "contact.email": "电子邮箱",
+    "expected_users": "预计用户数",
+    "start_date": "开始日期",
+    "end_date": "结束日期",
+    "funding_source": "资金来源",
+    "nature": "建设性质",
+    "classified": "是否涉密",
+    "dedicated_network": "是否需要业务专网",
+    "document_number": "公文文号",
+    "allow_partial": "是否接受部分交付",
+    "ssh_public_key": "SSH 公钥",
+    "target_cloud": "目标云平台",
+    "attachments": "附件",
+    "items": "申请项",
+    "name": "名称",
+    "count": "数量",
+    "vcpu": "处理器核数",
+    "memory_gib": "内存（GiB）",
+    "system_disk_gib": "系统盘（GiB）",
+    "system_disk_class": "系统盘类型",
+    "data_disks": "数据盘",
+    "size_gib": "容量（GiB）",
+    "block_class": "存储类型",
+    "image": "操作系统镜像",
+    "cpu_arch": "处理器架构",
+    "zone": "网络区域",
+    "reason": "理由",
+}
+
+AUDIT_ACTIONS: Mapping[str, str] = {
+    "request.saved": "保存草稿",
+    "request.submitted": "提交申请",
+    "request.withdrawn": "撤回申请",
+    "request.approved": "批准",
+    "request.returned": "退回补正",
+    "request.refused": "不予批准",
+    "request.assessed": "确认评估",
+    "request.hold_expired": "预留到期",
+    "request.delivering": "下达交付",
+    "request.needs_operator": "转人工处理",
+    "request.delivered": "交付完成",
+    "request.partly_delivered": "部分交付",
+    "request.undelivered": "撤销交付",
+    "request.releasing": "申请释放",
+    "request.released": "资源收回",
+    "delivery.handed_over": "移交使用",
+    "delivery.secret_shown": "领取登录密钥",
+    "case.retry": "人工处理：重试",
+    "case.adopt": "人工处理：认领",
+    "case.give_up": "人工处理：放弃",
+    "release.confirmed": "确认释放",
+    "release.done": "资源释放完成",
+    "attachment.stored": "上传附件",
+    "network_exception.granted": "登记业务专网例外",
+    "system.registered": "登记信息系统",
+    "statement.issue": "出账",
+    "token.created": "新建访问令牌",
+    "token.revoked": "撤销访问令牌",
+    "region.loaded": "载入区域文件",
+}
+
+BY_PARAM: Mapping[str, Mapping[str, str]] = {
+    "role": ROLES,
+    "state": {**RESOURCE_STATES, **ITEM_STATES, **DELIVERY_STATES, **REQUEST_STATES},
+    "to": RESOURCE_STATES,
+    "event": EVENTS,
+    "zone": ZONES,
+    "tier": TIERS,
+    "kind": KINDS,
+    "stage": STAGES,
+    "meter": METERS,
+    "class": CLASSES,
+}
+"""Which table names the value of a sentence's blank, by the blank's name."""
+
+_DIGITS = "零一二三四五六七八九"
+_ARTICLE = re.compile(r"Art\. (\d+)(?:\((\d+)\))?")
+
+
+def _numeral(number: int) -> str:
+    """1 to 99 in Chinese numerals."""
+    tens, ones = divmod(number, 10)
+    head = "" if tens == 0 else "十" if tens == 1 else f"{_DIGITS[tens]}十"
+    return head + (_DIGITS[ones] if ones or not tens else "")
+
+
+def article(reference: str) -> str:
+    """``Art. 17(2)`` -> ``《实施细则》第十七条第（二）项``; what is not an article is returned as it is."""
+    found = _ARTICLE.fullmatch(reference)
+    if found is None:
+        return reference
+    clause = f"第（{_numeral(int(found[2]))}）项" if found[2] else ""
+    return f"《实施细则》第{_numeral(int(found[1]))}条{clause}"

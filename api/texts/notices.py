@@ -1,0 +1,26 @@
+"""Texts of notices, by their code.
+
+Called by: ``api.texts``, the console's inbox. Must not: hold anything but text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NOTICES: Mapping[str, str] = {
+    "request.submitted": "申请 {number} 已提交，请在 1 个工作日内审批。",
+    "approval.approve": "申请 {number} 已获批准，转入评估。",
+    "approval.return": "申请 {number} 被退回，请补正后重新提交。",
+    "approval.refuse": "申请 {number} 未获批准。",
+    "assessment.return": "申请 {number} 在评估中被退回，请补正后重新提交。",
+    "hold.expired": "申请 {number} 的资源预留已到期，请重新评估。",
+    "delivery.waiting": "申请 {number} 已完成评估，请在 1 个工作日内交付。",
+    "delivery.needs_operator": "申请 {number} 的交付需要人工处理。",
+    "delivery.handed_over": "申请 {number} 的资源已交付使用。",
+    "release.asked": "申请 {number} 的资源申请释放，请确认。",
+    "release.needs_operator": "申请 {number} 的资源释放需要人工处理。",
+    "release.done": "申请 {number} 的资源已全部收回。",
+    "clock.due_soon": "申请 {number} 的{stage}将于 {due_at} 到期。",
+    "clock.late": "申请 {number} 的{stage}已超过时限（{due_at}）。",
+    "assessment.waiting": "申请 {number} 已获批准，请在 3 个工作日内评估。",
+}

@@ -1,0 +1,90 @@
+"""The API as a browser or a program meets it: a real server on loopback, the demonstration region, real sign-ins."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+from sqlalchemy import event
+
+from api.app import create_app
+from broker.db.session import make_engine, make_sessions
+from broker.region.loader import load
+from broker.region.reading import read_region
+from broker.settings import Settings
+from broker.telemetry import configure_logging
+from broker.tenancy.passwords import hash_password
+from tests.api.server import DEADLINE_S, Server, wait_until
+from tests.conftest import Database, DatabaseFactory
+
+
+@pytest.fixture(scope="session")
+def region_database(clone: DatabaseFactory) -> Database:
+    """A database with the demonstration region and its accounts, shared by the API's tests."""
+    made = clone()
+    engine = make_engine(made.app_url)
+    with make_sessions(engine).begin() as session:
+        load(session, read_region(), now=datetime.now(UTC), demonstration=True, hasher=hash_password)
+    engine.dispose()
+    return made
+
+
+@pytest.fixture(scope="session")
+def server(region_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The API on a free port of loopback, as ``guiyun serve`` runs it, for all API tests of this process."""
+    home: Path = tmp_path_factory.mktemp("home")
+    settings = Settings(
+        home=home, database_url=SecretStr(region_database.app_url), pool_size=8, demonstration=True, log_level="INFO"
+    )
+    log = io.StringIO()
+    handlers = logging.getLogger().handlers
+    configure_logging(settings, log)
+    app = create_app(settings)
+    running = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=running.run, name="api")
+    thread.start()
+    wait_until(lambda: running.started)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    made = Server(f"http://127.0.0.1:{port}", app, region_database, app.state.core.engine, log)
+    yield made
+    for client in made.clients:
+        client.close()
+    running.should_exit = True
+    thread.join(DEADLINE_S)
+    logging.getLogger().handlers = handlers
+    assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture
+def visitor(server: Server) -> httpx.Client:
+    """Somebody who has not signed in."""
+    return server.visitor()
+
+
+@pytest.fixture
+def applicant(server: Server) -> httpx.Client:
+    """Somebody of the education department who may apply."""
+    return server.person("apply.jyt")
+
+
+@pytest.fixture
+def statements(server: Server) -> Iterator[list[str]]:
+    """The SQL statements the API sends while the test runs."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        sent.append(statement)
+
+    event.listen(server.engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(server.engine, "before_cursor_execute", note)
