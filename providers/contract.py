@@ -13,7 +13,8 @@ Rules every adapter keeps (``providers.conformance`` proves them):
   ``False`` while the cloud is still at it; calling it again is harmless.
 * Where a look is no proof (a call that timed out may act later) the adapter builds on something that only one can take:
   a project's name in its domain, a prefix in an address scope, a MAC address on a network.
-* Only the exceptions of ``providers.errors`` leave an adapter, and each call ends within ``Capabilities.call_timeout_s``.
+* Only the exceptions of ``providers.errors`` leave an adapter; each call ends within ``Capabilities.call_timeout_s``.
+* ``power`` and ``change`` said twice are harmless. An attachment whose volume is on another server is Permanent.
 * Methods block and are called from several threads at once.
 """
 
