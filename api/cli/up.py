@@ -64,11 +64,31 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What was started here rather than named by the operator."""
+class Servers:
+    """The database and the engine: those that the operator named, else embedded ones."""
 
-    settings: Settings
-    owner_url: str
+    named: Settings
+    postgres: EmbeddedPostgres | None
+    temporal: EmbeddedTemporal | None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings with where the embedded servers are now: a restart may have moved one to another port."""
+        found: dict[str, object] = {}
+        if self.postgres is not None:
+            found["database_url"] = SecretStr(self.postgres.app_url())
+            found["simulated_database_url"] = SecretStr(self.postgres.simulated_url())
+        if self.temporal is not None:
+            found["temporal_address"] = self.temporal.address
+        return self.named.model_copy(update=found)
+
+    @property
+    def owner_url(self) -> str:
+        if self.postgres is not None:
+            return self.postgres.owner_url()
+        url = self.named.owner_database_url or self.named.database_url
+        assert url is not None
+        return url.get_secret_value()
 
 
 @app.command("up")
@@ -105,47 +125,37 @@ def up(
 
 def _run(settings: Settings) -> None:
     _refuse_taken_port(settings)
-    logs = settings.home / "logs"
     begin = time.monotonic()
     with Supervisor(Progress()) as supervisor:
-        parts = _start_servers(supervisor, settings, logs)
-        region = _migrate_and_load(parts)
-        environment = child_environment(parts.settings)
-        _start_programs(supervisor, parts.settings, environment, logs)
-        _publish(parts.settings, environment)
-        _welcome(parts.settings, region, time.monotonic() - begin)
+        servers = _start_servers(supervisor, settings)
+        region = _migrate_and_load(servers)
+        _start_programs(supervisor, servers)
+        _publish(servers.settings)
+        _welcome(servers.settings, region, time.monotonic() - begin)
         supervisor.watch()
 
 
-def _start_servers(supervisor: Supervisor, settings: Settings, logs: Path) -> Parts:
-    """The database and the engine: those that the operator named, else embedded ones."""
-    found: dict[str, object] = {}
+def _start_servers(supervisor: Supervisor, settings: Settings) -> Servers:
+    home, postgres, temporal = settings.home, None, None
     if settings.database_url is None:
-        postgres = EmbeddedPostgres(settings.home / "postgres", log=logs / "postgres.log")
+        postgres = EmbeddedPostgres(home / "postgres", log=home / "logs" / "postgres.log")
         supervisor.add(postgres)
-        owner_url = postgres.owner_url()
-        found["database_url"] = SecretStr(postgres.app_url())
-        found["simulated_database_url"] = SecretStr(postgres.simulated_url())
-    else:
-        owner_url = (settings.owner_database_url or settings.database_url).get_secret_value()
     if settings.temporal_address is None:
-        temporal = EmbeddedTemporal(
-            settings.home / "temporal", log=logs / "temporal.log", namespace=settings.temporal_namespace
-        )
+        log = home / "logs" / "temporal.log"
+        temporal = EmbeddedTemporal(home / "temporal", log=log, namespace=settings.temporal_namespace)
         supervisor.add(temporal)
-        found["temporal_address"] = temporal.address
-    return Parts(settings.model_copy(update=found), owner_url)
+    return Servers(settings, postgres, temporal)
 
 
-def _migrate_and_load(parts: Parts) -> Region | None:
+def _migrate_and_load(servers: Servers) -> Region | None:
     """The newest schema; the demonstration region if no region was ever loaded. Returns it in a demonstration home."""
-    console.print(f"[green]✓[/] 数据库结构 {upgrade(parts.owner_url)}")
-    settings = parts.settings
+    console.print(f"[green]✓[/] 数据库结构 {upgrade(servers.owner_url)}")
+    settings = servers.named
     mark = settings.home / DEMONSTRATION_MARK
-    if settings.demonstration and not has_region(parts.owner_url):
+    if settings.demonstration and not has_region(servers.owner_url):
         begin = time.monotonic()
         mark.touch()
-        report = load_region(parts.owner_url, read_region(), demonstration=True)
+        report = load_region(servers.owner_url, read_region(), demonstration=True)
         total = sum(count for name, count in report.counts.items() if name.endswith(".added"))
         console.print(f"[green]✓[/] 示范区域已载入：{total} 条记录（{time.monotonic() - begin:.1f} 秒）")
     return read_region() if mark.exists() else None
@@ -161,9 +171,9 @@ def has_region(url: str) -> bool:
         engine.dispose()
 
 
-def _start_programs(supervisor: Supervisor, settings: Settings, environment: dict[str, str], logs: Path) -> None:
+def _start_programs(supervisor: Supervisor, servers: Servers) -> None:
     """The web server and the worker, each in a process of its own."""
-    url = f"http://{settings.host}:{settings.port}"
+    url = url_of(servers.named)
     for name, verb, ready in (
         ("网页与接口服务", "serve", lambda _: answers(f"{url}/healthz")),
         ("工作进程", "work", lambda said: "worker ready" in said),
@@ -173,17 +183,22 @@ def _start_programs(supervisor: Supervisor, settings: Settings, environment: dic
                 name,
                 "api.cli.main",
                 [verb],
-                environment=lambda: environment,
-                log=logs / f"{verb}.log",
+                environment=lambda: child_environment(servers.settings),
+                log=servers.named.home / "logs" / f"{verb}.log",
                 cwd=Path.cwd(),
                 ready=ready,
             )
         )
 
 
-def _publish(settings: Settings, environment: dict[str, str]) -> None:
-    named = {name: value for name, value in environment.items() if name.startswith("GUIYUN_")}
-    write_json(settings.home / RUNNING, named | {"GUIYUN_URL": f"http://{settings.host}:{settings.port}"})
+def _publish(settings: Settings) -> None:
+    named = {name: value for name, value in child_environment(settings).items() if name.startswith("GUIYUN_")}
+    write_json(settings.home / RUNNING, named | {"GUIYUN_URL": url_of(settings)})
+
+
+def url_of(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
 
 
 def running(home: Path) -> dict[str, str]:
@@ -235,7 +250,7 @@ def _refuse_taken_port(settings: Settings) -> None:
 
 
 def _welcome(settings: Settings, region: Region | None, seconds: float) -> None:
-    console.print(f"\n[bold]桂云已启动（{seconds:.0f} 秒）：http://{settings.host}:{settings.port}[/]")
+    console.print(f"\n[bold]桂云已启动（{seconds:.0f} 秒）：{url_of(settings)}[/]")
     if region is not None:
         console.print(accounts(region))
         console.print(f"演示账号的密码都是 [bold]{DEMONSTRATION_PASSWORD}[/]（仅限本机演示）")
