@@ -55,9 +55,9 @@ def decide(
         raise Invalid([Problem("reason.missing", "reason")])
     if len(reason) > 2000:
         raise Invalid([Problem("field.length", "reason", params={"least": 1, "most": 2000})])
+    late = _move_clocks(work, request, decision)
     request.state = state.value
     request.version += 1
-    late = _move_clocks(work, request, decision)
     work.session.add(
         Approval(
             id=new_id(),

@@ -5,7 +5,8 @@ Called by: ``assessment.service`` (confirm). Must not: hold anything, or call a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import select
@@ -18,36 +19,41 @@ from broker.request.values import SegmentItem, ServerItem, VolumeItem, item_spec
 from broker.tenancy.work import Work
 
 
-def plan_resources(
-    work: Work,
-    request: ServiceRequest,
-    wishes: Sequence[Wish],
-    chosen: Mapping[int, UUID | None],
-    holds: Mapping[UUID, UUID],
-) -> list[Resource]:
-    """Add every resource of the request to the session, planned; returns the segments, which need a prefix."""
-    projects = {cloud: inventory.project_for(work, request.unit_id, cloud) for cloud in sorted(holds)}
-    planner = _Planner(work, request, holds, projects)
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A request whose items have a place each (by their ordinal), and the hold made in each sub-cloud."""
+
+    request: ServiceRequest
+    wishes: Sequence[Wish]
+    chosen: Mapping[int, UUID | None]
+    holds: Mapping[UUID, UUID]
+
+
+def plan_resources(work: Work, placed: Placed, take_prefix: Callable[[Resource], None]) -> None:
+    """Write every resource of the request, planned. ``take_prefix`` gives a segment its prefix before it is written."""
+    unit_id = placed.request.unit_id
+    projects = {cloud: inventory.project_for(work, unit_id, cloud) for cloud in sorted(placed.holds)}
+    planner = _Planner(work, placed, projects)
     segments: list[Resource] = []
-    for wish in wishes:
-        if isinstance(wish.item, SegmentItem):
-            segments += planner.segments(wish, chosen[wish.ordinal])
+    with work.session.no_autoflush:
+        for wish in placed.wishes:
+            if isinstance(wish.item, SegmentItem):
+                segments += planner.segments(wish, placed.chosen[wish.ordinal])
+        for segment in segments:
+            take_prefix(segment)
     work.session.flush()
-    for wish in wishes:
+    for wish in placed.wishes:
         if isinstance(wish.item, ServerItem):
-            planner.servers(wish, wish.item, chosen[wish.ordinal], segments)
+            planner.servers(wish, wish.item, placed.chosen[wish.ordinal], segments)
         elif isinstance(wish.item, VolumeItem):
-            planner.volumes(wish, chosen[wish.ordinal])
-    return segments
+            planner.volumes(wish, placed.chosen[wish.ordinal])
 
 
 class _Planner:
     """Knows what all resources of one request have in common."""
 
-    def __init__(
-        self, work: Work, request: ServiceRequest, holds: Mapping[UUID, UUID], projects: Mapping[UUID, UUID]
-    ) -> None:
-        self.work, self.request, self.holds, self.projects = work, request, holds, projects
+    def __init__(self, work: Work, placed: Placed, projects: Mapping[UUID, UUID]) -> None:
+        self.work, self.request, self.holds, self.projects = work, placed.request, placed.holds, projects
         self.networks: dict[tuple[UUID, str], UUID | None] = {}
 
     def _add(self, wish: Wish, cloud: UUID | None, kind: str, **columns: object) -> Resource:

@@ -16,7 +16,7 @@ from sqlalchemy import select, text, update
 
 from broker.assessment import rules
 from broker.assessment.models import Assessment, Placement
-from broker.assessment.planning import plan_resources
+from broker.assessment.planning import Placed, plan_resources
 from broker.assessment.values import Judgement, Wish, judgement_json
 from broker.catalog import repository as catalog
 from broker.db.base import new_id
@@ -185,15 +185,14 @@ def confirm(
         raise Conflict("placement.none", field=where[0], items=where)
     expires_at = work.now + timedelta(days=hold_days)
     holds = _hold(work, proposal, expires_at)
-    segments = plan_resources(work, request, proposal.wishes, proposal.chosen, holds)
-    for segment in segments:
-        _allocate(work, segment, proposal.ancestors, expires_at)
-    request.state = state.value
-    request.version += 1
+    placed = Placed(request, proposal.wishes, proposal.chosen, holds)
+    plan_resources(work, placed, lambda segment: _allocate(work, segment, proposal.ancestors, expires_at))
+    requests.set_items(work, request, ItemState.HELD)
     late = clocks.finish(work, request, Stage.ASSESSMENT)
     assert request.delivering_unit_id is not None
     clocks.start(work, request, Stage.DELIVERY, request.delivering_unit_id)
-    requests.set_items(work, request, ItemState.HELD)
+    request.state = state.value
+    request.version += 1
     _write(work, proposal, by, late=late, reason=reason, expires_at=expires_at, changes=changes)
     audience = (request.delivering_unit_id, Role.OPERATOR)
     notify.tell_role(work, audience, "delivery.waiting", ("request", request.id), number=request.number)
@@ -225,8 +224,14 @@ def _exceeded(error: QuotaExceeded) -> Conflict:
         Problem(
             f"quota.{refusal.cause.value}",
             refusal.resource_class.value,
-            params={"class": refusal.resource_class.value, "asked": refusal.asked, "limit": refusal.limit,
-                    "used": refusal.used, "node": str(refusal.node or ""), "pool": str(refusal.pool or "")},
+            params={
+                "class": refusal.resource_class.value,
+                "asked": refusal.asked,
+                "limit": refusal.limit,
+                "used": refusal.used,
+                "node": str(refusal.node or ""),
+                "pool": str(refusal.pool or ""),
+            },
         )
         for refusal in error.refusals
     )

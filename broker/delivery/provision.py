@@ -91,7 +91,11 @@ def create_project(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
         _fail_all(tools, delivery_id, "create_project", error.code)
         return False
     with tools.works.begin() as work:
-        work.session.execute(update(Project).where(Project.id == delivery.project_id).values(ref=seen.ref))
+        work.session.execute(
+            update(Project)
+            .where(Project.id == delivery.project_id, Project.ref.is_distinct_from(seen.ref))
+            .values(ref=seen.ref)
+        )
         progress.end(work, delivery, "create_project")
     return True
 

@@ -10,15 +10,13 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Sequence, UniqueConstraint, column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, column, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INET, JSONB, ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, CreatedAt, During, Id, Moment
 from broker.tenancy.models import Person, Unit
-
-resource_number = Sequence("resource_number", metadata=Base.metadata)
 
 
 class InformationSystem(Base):
@@ -67,7 +65,9 @@ class Resource(Base):
     __tablename__ = "resource"
 
     id: Mapped[Id]
-    number: Mapped[str] = mapped_column(unique=True)
+    number: Mapped[str] = mapped_column(
+        unique=True, server_default=text("'ZY-' || lpad(nextval('broker.resource_number')::text, 8, '0')")
+    )
     kind: Mapped[str]
     origin: Mapped[str]
     unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id), index=True)

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import String, cast, func, or_, select, text, update
+from sqlalchemy import or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.db.base import new_id
 from broker.errors import Invalid, Problem
-from broker.inventory.models import InformationSystem, Project, Resource, resource_number
+from broker.inventory.models import InformationSystem, Project, Resource
 from broker.inventory.rules import sources
 from broker.lifecycle import ResourceState, Role
 from broker.tenancy.work import Work
@@ -44,22 +44,19 @@ WHERE resource_id = ANY(CAST(:ids AS uuid[])) AND upper_inf(during) AND lower(du
 
 
 def project_for(work: Work, unit_id: UUID, sub_cloud_id: UUID) -> UUID:
-    """The unit's project in a sub-cloud; made when there is none. One statement, safe under concurrency."""
-    statement = (
-        insert(Project)
-        .values(id=new_id(), unit_id=unit_id, sub_cloud_id=sub_cloud_id)
-        .on_conflict_do_update(index_elements=["unit_id", "sub_cloud_id"], set_={"unit_id": unit_id})
-        .returning(Project.id)
-    )
-    return work.session.execute(statement).scalar_one()
+    """The unit's project in a sub-cloud; made when there is none. Safe under concurrency, locks nothing there is."""
+    there = select(Project.id).where(Project.unit_id == unit_id, Project.sub_cloud_id == sub_cloud_id)
+    found = work.session.scalar(there)
+    if found is not None:
+        return found
+    values = {"id": new_id(), "unit_id": unit_id, "sub_cloud_id": sub_cloud_id}
+    work.session.execute(insert(Project).values(values).on_conflict_do_nothing())
+    return work.session.scalars(there).one()
 
 
 def plan(work: Work, **columns: Any) -> Resource:
     """Add one planned resource to the session; its number is made by the database."""
-    number = func.concat("ZY-", func.lpad(cast(resource_number.next_value(), String), 8, "0"))
-    resource = Resource(
-        id=new_id(), number=number, origin="delivered", state=ResourceState.PLANNED.value, addresses=[], **columns
-    )
+    resource = Resource(id=new_id(), origin="delivered", state=ResourceState.PLANNED.value, addresses=[], **columns)
     work.session.add(resource)
     return resource
 

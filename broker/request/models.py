@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Sequence, UniqueConstraint, column
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, column, text
 from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,8 +18,6 @@ from broker.db.base import Base, CreatedAt, During, Id, Moment
 from broker.inventory.models import InformationSystem
 from broker.tenancy.models import Account, Person, Unit
 
-request_number = Sequence("request_number", metadata=Base.metadata)
-
 
 class ServiceRequest(Base):
     """What a unit asks for, and how far it has come. ``version`` is the ETag: it grows with every change."""
@@ -27,7 +25,13 @@ class ServiceRequest(Base):
     __tablename__ = "service_request"
 
     id: Mapped[Id]
-    number: Mapped[str] = mapped_column(unique=True)
+    number: Mapped[str] = mapped_column(
+        unique=True,
+        server_default=text(
+            "'GX-' || to_char(clock_timestamp() AT TIME ZONE 'Asia/Shanghai', 'YYYY') || '-'"
+            " || lpad(nextval('broker.request_number')::text, 6, '0')"
+        ),
+    )
     unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id))
     applicant_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
     state: Mapped[str]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import String, cast, func, update
+from sqlalchemy import update
 
 from broker.db.base import new_id
 from broker.errors import Invalid, NotFound, Problem
@@ -29,7 +29,6 @@ from broker.request.models import (
     RequestItem,
     RequestRevision,
     ServiceRequest,
-    request_number,
 )
 from broker.request.values import Contact, RequestForm, item_spec, to_json
 from broker.tenancy.models import Person
@@ -209,11 +208,8 @@ def grant_network_exception(
 
 def _new(work: Work, parsed: RequestForm, found: rules.Facts) -> ServiceRequest:
     """A request without a state of its own yet: a draft, in memory until it is added to the session."""
-    year = facts.today(work).year
-    number = func.concat(f"GX-{year}-", func.lpad(cast(request_number.next_value(), String), 6, "0"))
     return ServiceRequest(
         id=new_id(),
-        number=number,
         unit_id=found.unit_id,
         applicant_id=work.actor.account_id,
         state=RequestState.DRAFT.value,

@@ -326,7 +326,7 @@ def upgrade() -> None:
         sa.Column("unit_id", sa.Uuid(), nullable=False),
         sa.Column("parent_id", sa.Uuid(), nullable=True),
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("ancestors", sa.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("ancestors", postgresql.ARRAY(sa.Uuid()), nullable=False),
         sa.Column("during", postgresql.TSTZRANGE(), nullable=False),
         postgresql.ExcludeConstraint(
             (sa.column("unit_id"), "="), (sa.column("during"), "&&"), using="gist", name="ex_unit_period"
@@ -417,7 +417,12 @@ def upgrade() -> None:
     op.create_table(
         "resource",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("number", sa.String(), nullable=False),
+        sa.Column(
+            "number",
+            sa.String(),
+            server_default=sa.text("'ZY-' || lpad(nextval('broker.resource_number')::text, 8, '0')"),
+            nullable=False,
+        ),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("origin", sa.String(), nullable=False),
         sa.Column("unit_id", sa.Uuid(), nullable=False),
@@ -485,7 +490,14 @@ def upgrade() -> None:
     op.create_table(
         "service_request",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("number", sa.String(), nullable=False),
+        sa.Column(
+            "number",
+            sa.String(),
+            server_default=sa.text(
+                "'GX-' || to_char(clock_timestamp() AT TIME ZONE 'Asia/Shanghai', 'YYYY') || '-' || lpad(nextval('broker.request_number')::text, 6, '0')"
+            ),
+            nullable=False,
+        ),
         sa.Column("unit_id", sa.Uuid(), nullable=False),
         sa.Column("applicant_id", sa.Uuid(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),

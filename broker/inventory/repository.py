@@ -1,0 +1,107 @@
+"""Lists resources and information systems, as an actor may see them.
+
+Called by: the API's and the console's lists. Must not: change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from broker.catalog.models import SubCloud, SubCloudAuthority
+from broker.db.base import AnyRow, AnySelect
+from broker.errors import NotFound
+from broker.inventory.models import InformationSystem, Resource
+from broker.lifecycle import Role
+from broker.tenancy.models import UnitPeriod
+from broker.tenancy.repository import holds, visible_units
+from broker.tenancy.values import Actor
+
+_AUTHORITIES = frozenset({Role.ASSESSOR, Role.OPERATOR, Role.CLOUD_OPERATOR})
+
+
+def _visible(actor: Actor, now: datetime) -> ColumnElement[bool]:
+    """Resources of the actor's unit tree, and those in sub-clouds that its unit delivers or assesses for."""
+    mine = visible_units(actor, Resource.unit_id, now)
+    if not actor.roles & _AUTHORITIES:
+        return mine
+    clouds = select(SubCloudAuthority.sub_cloud_id).where(
+        SubCloudAuthority.unit_id == actor.unit_id,
+        SubCloudAuthority.duty.in_(("assess", "deliver")),
+        holds(SubCloudAuthority.during, now),
+    )
+    return or_(mine, Resource.sub_cloud_id.in_(clouds))
+
+
+def _resources(actor: Actor, now: datetime) -> AnySelect:
+    return (
+        select(
+            Resource,
+            UnitPeriod.name.label("unit_name"),
+            SubCloud.code.label("sub_cloud"),
+            SubCloud.name.label("sub_cloud_name"),
+            InformationSystem.name.label("system_name"),
+        )
+        .join(SubCloud, SubCloud.id == Resource.sub_cloud_id)
+        .outerjoin(UnitPeriod, (UnitPeriod.unit_id == Resource.unit_id) & holds(UnitPeriod.during, now))
+        .outerjoin(InformationSystem, InformationSystem.id == Resource.system_id)
+        .where(_visible(actor, now))
+    )
+
+
+def resources(
+    session: Session,
+    actor: Actor,
+    *,
+    now: datetime,
+    states: Sequence[str] = (),
+    kind: str = "",
+    sub_cloud: str = "",
+    request_id: UUID | None = None,
+    after: UUID | None = None,
+    limit: int = 20,
+) -> list[AnyRow]:
+    """A page of resources, newest first, in one statement.
+
+    Rows of ``(Resource, unit_name, sub_cloud, sub_cloud_name, system_name)``.
+    """
+    statement = _resources(actor, now).order_by(Resource.id.desc()).limit(limit)
+    if states:
+        statement = statement.where(Resource.state.in_(states))
+    if kind:
+        statement = statement.where(Resource.kind == kind)
+    if sub_cloud:
+        statement = statement.where(SubCloud.code == sub_cloud)
+    if request_id is not None:
+        statement = statement.where(Resource.request_id == request_id)
+    if after is not None:
+        statement = statement.where(Resource.id < after)
+    return list(session.execute(statement).all())
+
+
+def resource(session: Session, actor: Actor, resource_id: UUID, *, now: datetime) -> AnyRow:
+    """One resource. Raises NotFound ``resource.not_found``, also when the actor may not see it."""
+    found = session.execute(_resources(actor, now).where(Resource.id == resource_id)).first()
+    if found is None:
+        raise NotFound("resource.not_found")
+    return found
+
+
+def systems(
+    session: Session, actor: Actor, *, now: datetime, after: UUID | None = None, limit: int = 20
+) -> list[AnyRow]:
+    """A page of the register of information systems, newest first: rows of ``(InformationSystem, unit_name)``."""
+    statement: AnySelect = (
+        select(InformationSystem, UnitPeriod.name.label("unit_name"))
+        .outerjoin(UnitPeriod, (UnitPeriod.unit_id == InformationSystem.unit_id) & holds(UnitPeriod.during, now))
+        .where(visible_units(actor, InformationSystem.unit_id, now))
+        .order_by(InformationSystem.id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(InformationSystem.id < after)
+    return list(session.execute(statement).all())
