@@ -124,6 +124,7 @@ class Client:
                 microversion=microversion or _MICROVERSION.get(service),
                 timeout=timeout_s,
                 raise_exc=False,
+                log=False,  # it would log bodies, in which user data and keys are
                 connect_retries=0,
                 status_code_retries=0,
             )

@@ -53,7 +53,7 @@ class Reports:
         ref = self._projects.ref(project_id)
         if ref is None:
             return []
-        params = {"start": _naive(start), "end": _naive(end), "detailed": "1"}
+        params = {"start": _naive(start), "end": _naive(end)}
         body = self._client.get("compute", f"/os-simple-tenant-usage/{ref}", params) or {}
         hours: dict[UUID, list[float]] = {}
         for entry in body.get("tenant_usage", {}).get("server_usages", []):

@@ -1,0 +1,151 @@
+"""Runs one of our playbooks on hosts; the only importer of ansible_runner.
+
+Called by: the broker's composition root, which hands it to delivery. Must not: know the broker, keep anything of a run
+on disk (ansible-runner remembers a run's options in its folder, ``--check`` for one), or write a key into a log.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+
+_HERE = Path(__file__).parent
+_GROUP = "guests"
+_DETAIL_LENGTH = 500
+# From the caller's environment only what programs need; none of its secrets.
+_PASSED_ON = ("LANG", "LC_ALL", "TZ", "SSH_AUTH_SOCK")
+
+
+class PlayStatus(StrEnum):
+    """How a run ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class HostVars:
+    """How one host is reached, and what is different about it."""
+
+    address: str
+    user: str = "root"
+    port: int = 22
+    private_key: str | None = field(default=None, repr=False)
+    """The text of an SSH key; without one, ssh's own agent and defaults are used."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlayResult:
+    """What came of a run. ``failures``: one ``host: task: message`` each; ``changed`` counts tasks over all hosts."""
+
+    status: PlayStatus
+    changed: int
+    failures: tuple[str, ...] = ()
+
+
+def run(
+    playbook: str,
+    *,
+    hosts: Mapping[str, HostVars],
+    extra_vars: Mapping[str, Any] | None = None,
+    check: bool = False,
+    timeout_s: float,
+) -> PlayResult:
+    """Run ``playbook`` (``harden-guest``) on ``hosts``, which are in the group guests, in a folder made for this run.
+
+    ``check`` changes nothing and counts what it would change. Raises ValueError for a playbook that there is not.
+    """
+    file = _HERE / f"{playbook.removesuffix('.yml')}.yml"
+    if file.parent != _HERE or not file.is_file():
+        raise ValueError(f"no playbook {playbook!r}")
+    # Not under TMPDIR, which may be deep: ssh's control sockets live inside, and a socket's path may not be long.
+    folder = Path(tempfile.mkdtemp(prefix="guiyun-play-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108  # mkdtemp makes it private
+    try:
+        ended = ansible_runner.run(
+            private_data_dir=str(folder),
+            playbook=str(file),
+            inventory=_inventory(hosts, folder),
+            extravars=dict(extra_vars or {}),
+            envvars=_environment(folder),
+            settings={"suppress_ansible_output": True, "job_timeout": max(1, int(timeout_s))},
+            cmdline="--check" if check else None,
+            quiet=True,
+        )
+        return _result(ended)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _inventory(hosts: Mapping[str, HostVars], folder: Path) -> dict[str, Any]:
+    entries = {}
+    for number, (name, host) in enumerate(hosts.items()):
+        entries[name] = {
+            **host.variables,
+            "ansible_host": host.address,
+            "ansible_user": host.user,
+            "ansible_port": host.port,
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+        if host.private_key is not None:
+            key = folder / f"key-{number}"
+            key.touch(mode=0o600)
+            key.write_text(host.private_key.rstrip("\n") + "\n")
+            entries[name]["ansible_ssh_private_key_file"] = str(key)
+    return {_GROUP: {"hosts": entries}}
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {
+        **passed_on,
+        # ansible-playbook stands beside the interpreter, whether or not the environment is activated.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+        "HOME": str(folder),
+        "ANSIBLE_HOME": str(folder / "ansible"),
+        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_RETRY_FILES_ENABLED": "false",
+        "ANSIBLE_SSH_RETRIES": "2",
+        "ANSIBLE_TIMEOUT": "30",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "ssh"),
+        # Nobody has seen the host key of a server that was just delivered; in this run it must stay the same.
+        "ANSIBLE_SSH_ARGS": (
+            "-o ControlMaster=auto -o ControlPersist=20s -o StrictHostKeyChecking=accept-new"
+            f" -o UserKnownHostsFile={folder / 'known_hosts'} -o IdentitiesOnly=yes -o BatchMode=yes"
+        ),
+    }
+
+
+def _result(ended: Any) -> PlayResult:
+    failures, unreachable = [], False
+    for event in ended.events:
+        kind, data = event.get("event"), event.get("event_data", {})
+        if kind == "runner_on_unreachable" or (kind == "runner_on_failed" and not data.get("ignore_errors")):
+            unreachable = unreachable or kind == "runner_on_unreachable"
+            failures.append(f"{data.get('host')}: {data.get('task')}: {_message(data.get('res', {}))}")
+    changed = sum(((ended.stats or {}).get("changed") or {}).values())
+    if ended.status == "timeout":
+        return PlayResult(PlayStatus.TIMEOUT, changed, tuple(failures))
+    if ended.rc == 0 and not failures:
+        return PlayResult(PlayStatus.OK, changed)
+    status = PlayStatus.UNREACHABLE if unreachable else PlayStatus.FAILED
+    return PlayResult(status, changed, tuple(failures) or ("the playbook did not run to its end",))
+
+
+def _message(result: Mapping[str, Any]) -> str:
+    """What a module says; one that asked for ``no_log`` says nothing."""
+    text = str(result.get("msg") or result.get("stderr") or result.get("censored") or "no message")
+    return " ".join(text.split())[:_DETAIL_LENGTH]
