@@ -4,8 +4,6 @@ Called by: ``quotas`` (raises), the broker (maps codes to its own errors). Must 
 A refusal leaves the caller's transaction usable.
 """
 
-# ruff: noqa: N818 - named for what happened, like the broker's errors: `except HoldGone` reads as a sentence
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -78,6 +78,20 @@ def test_stock_is_total_less_reserved_times_ratio_in_whole_steps(session: Sessio
         ask(session, tree, (X86, 2))
 
 
+def test_stock_without_a_total_never_refuses_and_is_counted_when_it_gets_one(session: Session, tree: Tree) -> None:
+    """Unlimited is None, never 0 or -1; the count comes from the rows when a total appears."""
+    kind = ResourceClass.IPV6_64
+    held = ask(session, tree, (kind, 10**9))
+    assert service.pool_left(session, [tree.pool])[tree.pool][kind].left is None
+    service.set_inventory(session, tree.pool, kind, total=10**9 + 3)
+    assert service.pool_left(session, [tree.pool])[tree.pool][kind].left == 3
+    service.set_inventory(session, tree.pool, kind, total=None)
+    service.void(session, held)
+    service.set_inventory(session, tree.pool, kind, total=5)
+    assert service.pool_left(session, [tree.pool])[tree.pool][kind].left == 5
+    assert service.verify(session) == []
+
+
 def test_an_overage_refuses_growth_and_lets_shrinking_pass(session: Session, tree: Tree) -> None:
     """A change that shrinks an overage is always allowed; a replacement asks for the difference only."""
     held = ask(session, tree, (X86, 10))

@@ -49,7 +49,9 @@ def plant(session: Session, units: int = 4) -> Tree:
 Work = Callable[[Session, int, int], object]
 
 
-def hammer(engine: Engine, work: Work, *, writers: int, rounds: int, refused: tuple[type[Exception], ...]) -> list[object]:
+def hammer(
+    engine: Engine, work: Work, *, writers: int, rounds: int, refused: tuple[type[Exception], ...]
+) -> list[object]:
     """What ``work(session, writer, round)`` returned, each in a transaction of its own; refusals are left out."""
     start = threading.Barrier(writers)
 

@@ -15,7 +15,13 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-FILES = ("0001_counters.sql", "0001_prefixes.sql", "0001_grants.sql")
+FILES = (
+    "0001_a_counters.sql",
+    "0001_b_counting.sql",
+    "0001_c_holds.sql",
+    "0001_d_prefixes.sql",
+    "0001_e_grants.sql",
+)
 
 
 def _run(statements: str) -> None:

@@ -1,6 +1,6 @@
 -- The IPv6 plan: pools in a tree, prefixes handed out of them, and the functions that do so.
 --
--- Frozen like 0001_counters.sql, and written only through functions like the tables there.
+-- Frozen like 0001_a_counters.sql, and written only through functions like the tables there.
 --
 -- Why nothing overlaps:
 --   * Live prefixes of one routing domain exclude each other (EXCLUDE ... &&); held and resting ones are live too.
@@ -75,7 +75,8 @@ CREATE INDEX ix_prefix_allocation_history ON quotas.prefix_allocation (owner, ch
 
 -- The lowest p_width bits of p_number in reverse order: 1, 2, 3 of 8 bits become 128, 64, 192. Neighbours in time lie
 -- far apart in space (RFC 3531 in spirit), so that each can grow where it is.
-CREATE FUNCTION quotas.reversed_bits(p_number bigint, p_width int) RETURNS bigint LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+CREATE FUNCTION quotas.reversed_bits(p_number bigint, p_width int) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT lpad(reverse(right(p_number::bit(64)::text, p_width)), 64, '0')::bit(64)::bigint
 $$;
 
@@ -211,7 +212,8 @@ $$;
 CREATE FUNCTION quotas.shown(p_owner uuid) RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = quotas, pg_temp AS $$
     SELECT jsonb_build_object('outcome', 'ok', 'id', a.id, 'pool_id', a.pool_id, 'owner', a.owner,
-                              'prefix', a.prefix, 'state', a.state, 'until', a.until, 'routing_domain', d.code, 'zone', d.zone)
+                              'prefix', a.prefix, 'state', a.state, 'until', a.until,
+                              'routing_domain', d.code, 'zone', d.zone)
     FROM prefix_allocation a JOIN routing_domain d ON d.id = a.domain_id
     WHERE a.owner = p_owner ORDER BY a.state IN ('held', 'active') DESC, a.changed_at DESC LIMIT 1
 $$;
@@ -230,6 +232,8 @@ DECLARE
     v_gap record;
     v_first bigint;
     v_next bigint;
+    v_shard smallint;
+    v_waited boolean := false;
 BEGIN
     -- 1. Untouched space: the shard that got furthest behind and that nobody holds.
     IF NOT EXISTS (SELECT FROM prefix_cursor WHERE pool_id = p_pool.id AND length = p_length) THEN
@@ -240,13 +244,16 @@ BEGIN
         WHERE pool_id = p_pool.id AND length = p_length AND next < size
         ORDER BY next, shard LIMIT 1 FOR UPDATE SKIP LOCKED;
         IF NOT FOUND THEN
-            -- All taken or all used up: wait for one, or go on. A waiter re-reads the row it gets.
+            -- All are taken or used up. Wait for one, once, and with empty hands only: who has a cursor never waits.
+            EXIT WHEN v_waited OR EXISTS (
+                SELECT FROM prefix_cursor
+                WHERE pool_id = p_pool.id AND length = p_length AND xmin = pg_current_xact_id()::xid);
+            v_waited := true;
+            SELECT shard INTO v_shard FROM prefix_cursor
+            WHERE pool_id = p_pool.id AND length = p_length AND next < size ORDER BY random() LIMIT 1;
             SELECT * INTO v_cursor FROM prefix_cursor
-            WHERE pool_id = p_pool.id AND length = p_length AND next < size
-            ORDER BY next, shard LIMIT 1 FOR UPDATE;
-            EXIT WHEN NOT FOUND AND NOT EXISTS (
-                SELECT FROM prefix_cursor WHERE pool_id = p_pool.id AND length = p_length AND next < size);
-            CONTINUE WHEN v_cursor.pool_id IS NULL;
+            WHERE pool_id = p_pool.id AND length = p_length AND shard = v_shard AND next < size FOR UPDATE;
+            EXIT WHEN NOT FOUND;
         END IF;
         v_next := v_cursor.next;
         WHILE v_next < v_cursor.size LOOP
@@ -381,7 +388,8 @@ SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
     UNION ALL
     SELECT 'misplaced', a.id::text, a.prefix::text
     FROM live a JOIN prefix_pool p ON p.id = a.pool_id
-    WHERE a.count_64 <> 1::bigint << (64 - masklen(a.prefix)) OR a.prefix <> prefix_at(p.prefix, masklen(a.prefix), a.first_64)
+    WHERE a.count_64 <> 1::bigint << (64 - masklen(a.prefix))
+       OR a.prefix <> prefix_at(p.prefix, masklen(a.prefix), a.first_64)
     UNION ALL
     SELECT 'pool_outside_parent', c.id::text, c.prefix::text
     FROM prefix_pool c JOIN prefix_pool p ON p.id = c.parent_id
