@@ -238,10 +238,6 @@ def _await(provider: Provider, kind: Kind, project_id: UUID, result: Result, pac
     """Look with one call for all until nothing is being built; sort out what went wrong meanwhile."""
     while any(seen.status is Status.BUILDING for seen in result.ready.values()):
         if not pace.wait():
-            for resource_id, seen in list(result.ready.items()):
-                if seen.status is Status.BUILDING:
-                    del result.ready[resource_id]
-                    result.failed[resource_id] = "provider.still_building"
             break
         try:
             there = {seen.key.id: seen for seen in provider.list(kind, project_id)}
@@ -256,7 +252,17 @@ def _await(provider: Provider, kind: Kind, project_id: UUID, result: Result, pac
     for resource_id, seen in list(result.ready.items()):
         if seen.status not in _GOOD:
             del result.ready[resource_id]
-            result.failed[resource_id] = "provider.error_state"
+            _not_ready(result, resource_id, seen, pace)
+
+
+def _not_ready(result: Result, resource_id: UUID, seen: Observed, pace: Pace) -> None:
+    """Patience has run out, or the cloud says that it failed."""
+    if seen.status is not Status.BUILDING:
+        result.failed[resource_id] = "provider.error_state"
+    elif pace.in_place:
+        result.unclear[resource_id] = Temporary("provider.still_building")
+    else:
+        result.failed[resource_id] = "provider.still_building"
 
 
 def _write(work: Work, result: Result) -> None:

@@ -51,6 +51,8 @@ def _wave(provider: Provider, keys: Sequence[Key], pace: Pace) -> dict[UUID, str
                 stuck[key.id] = error.code
         left = still
         if left and not pace.wait():
+            if pace.in_place:
+                raise TryAgainError("provider.still_deleting")
             stuck |= {key.id: "provider.still_deleting" for key in left}
             break
     return stuck

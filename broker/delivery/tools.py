@@ -36,11 +36,13 @@ class Tools:
 class Pace:
     """Patience of one attempt of a step: waits a little longer each time, tells the engine that it is alive.
 
-    ``last`` says that the engine will not try again: what is still unclear then goes to an operator.
+    ``last`` says that the engine will not try again: what is still unclear then goes to an operator. ``in_place`` says
+    that this is a quick first look: a step that has to wait asks for another attempt instead.
     """
 
     beat: Callable[[], None]
     last: bool = False
+    in_place: bool = False
     deadline_s: float = 600
     _started: float = field(default_factory=time.monotonic)
     _pause: float = 0.02

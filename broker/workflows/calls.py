@@ -10,12 +10,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, CancelledError
 
 from broker.workflows.orders import (
     DATABASE_STEP_TIMEOUT,
     IN_DATABASE_RETRY,
+    IN_PLACE_TIMEOUT,
     ON_CLOUD_RETRY,
+    ONCE,
     STEP_TIMEOUT,
     Order,
 )
@@ -30,8 +32,20 @@ async def in_database(step: Callable[[Any, Order], T], order: Order) -> T:
     )
 
 
-async def on_cloud(step: Callable[[Any, Order], T], order: Order) -> T:
-    """A step on a sub-cloud: a lost worker is noticed by its silence, a failed attempt is made again."""
+async def on_cloud(step: Callable[[Any, Order], T], order: Order, *, quick: bool = True) -> T:
+    """A step on a sub-cloud: first a quick look in place, then, if it has to wait or fails, an activity that beats.
+
+    Most steps are through at the first look, and the engine has written nothing but that they were (steps are
+    idempotent, so a lost worker only looks again). The activity's worker is missed by its silence; it is tried again.
+    """
+    if quick:
+        try:
+            return await workflow.execute_local_activity_method(
+                step, order, start_to_close_timeout=IN_PLACE_TIMEOUT, retry_policy=ONCE
+            )
+        except ActivityError as error:
+            if isinstance(error.cause, CancelledError):
+                raise
     return await workflow.execute_activity_method(
         step,
         order,
@@ -41,13 +55,13 @@ async def on_cloud(step: Callable[[Any, Order], T], order: Order) -> T:
     )
 
 
-async def tried(step: Callable[[Any, Order], bool], order: Order) -> bool:
+async def tried(step: Callable[[Any, Order], bool], order: Order, *, quick: bool = True) -> bool:
     """A step on a sub-cloud after which the road goes on, whatever came of it: rows say what failed.
 
     True: nothing failed. False: something did, or the step broke on its last attempt.
     """
     try:
-        return await on_cloud(step, order)
+        return await on_cloud(step, order, quick=quick)
     except ActivityError as error:
         workflow.logger.warning("step broke: %s", error.cause or error)
         return False

@@ -39,7 +39,8 @@ LOOK_AGAIN_S = 15.0
 """A row that was handed to the engine is not looked at again before this (the engine may have lost it)."""
 
 _DATES_LOCK = 0x6461_7465
-_DATES_EVERY = timedelta(seconds=20)
+_DATES_EVERY_S = 20.0
+_SEAL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,17 @@ class Dispatch:
     heartbeat_s: float
     _started: dict[str, float] = field(default_factory=dict)
     _dates_at: float = 0.0
+    _sealed_at: float = 0.0
 
     async def round(self) -> int:
         """Start what wants acting on; look at the dates now and then. Returns how many workflows were started."""
         started = await self._start(await asyncio.to_thread(self._look))
-        if monotonic() - self._dates_at > _DATES_EVERY.total_seconds():
+        if monotonic() - self._sealed_at > _SEAL_EVERY_S:
+            self._sealed_at = monotonic()
+            await asyncio.to_thread(self.seal)
+        if monotonic() - self._dates_at > _DATES_EVERY_S:
             self._dates_at = monotonic()
             await asyncio.to_thread(self.dates)
-        await asyncio.to_thread(self.seal)
         return started
 
     def _look(self) -> list[Wanting]:
@@ -98,6 +102,7 @@ class Dispatch:
                 Order(row.id, self.heartbeat_s),
                 id=row.workflow_id,
                 task_queue=queue_of(row.cloud),
+                task_timeout=timedelta(seconds=self.heartbeat_s),
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
             )

@@ -35,7 +35,7 @@ class Fulfil:
         if plan.disks:
             good &= await tried(Steps.attach_volumes, order)
         if plan.configure:
-            good &= await tried(Steps.configure_guests, order)
+            good &= await tried(Steps.configure_guests, order, quick=False)
 
         if not good:
             await tried(Steps.undo_failed, order)

@@ -22,7 +22,7 @@ from broker.delivery.begin import Plan
 from broker.delivery.provision import TryAgainError
 from broker.delivery.tools import Pace, Tools
 from broker.reclamation import steps as reclamation
-from broker.workflows.orders import ATTEMPTS, Order
+from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, Order
 
 
 class Steps:
@@ -97,7 +97,16 @@ class Steps:
 
 @contextmanager
 def _attempt(order: Order) -> Iterator[Pace]:
-    """One attempt of a step on a cloud: beats from a thread of its own, since a call to a cloud blocks."""
+    """One attempt of a step on a cloud: a quick look in place, or one that beats from a thread of its own.
+
+    The beat has a thread because a call to a cloud blocks.
+    """
+    if activity.info().is_local:
+        try:
+            yield Pace(beat=lambda: None, in_place=True, deadline_s=IN_PLACE_S)
+        except TryAgainError as error:
+            raise ApplicationError(error.code, type="TryAgain") from error
+        return
     stop = threading.Event()
     context = contextvars.copy_context()
 
