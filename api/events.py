@@ -23,7 +23,7 @@ import structlog
 from starlette.responses import StreamingResponse
 
 from broker.db.base import new_id
-from broker.errors import TooMany
+from broker.errors import BrokerError, TooMany
 from broker.telemetry import METRICS
 
 CHANNEL = "guiyun"
@@ -149,10 +149,13 @@ State = Callable[[], Awaitable[Any]]
 async def changes(
     hub: Hub, subject: str, state: State, *, heartbeat_s: float = HEARTBEAT_S, lifetime_s: float = LIFETIME_S
 ) -> AsyncIterator[str]:
-    """The text of a stream: ``state`` first, then ``change`` for each change, comments while nothing happens."""
+    """The text of a stream: ``state`` first, then ``change`` for each change, comments while nothing happens.
+
+    It ends when the state may no longer be seen (signed out, a role that ended).
+    """
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + lifetime_s
-    with hub.subscribe(subject) as subscriber:
+    with hub.subscribe(subject) as subscriber, contextlib.suppress(BrokerError):
         yield f"retry: {RETRY_MS}\n\n"
         yield event("state", await state())
         while not subscriber.closed and loop.time() < ends_at:

@@ -32,6 +32,7 @@ class Permission(StrEnum):
     ASSESSMENT_DECIDE = "assessment.decide"
     DELIVERY_ORDER = "delivery.order"
     DELIVERY_READ = "delivery.read"
+    DESK_READ = "desk.read"
     DESK_DECIDE = "desk.decide"
     HANDOVER_SECRET = "handover.secret"  # noqa: S105 - a permission's name, not a secret
     RELEASE_ASK = "release.ask"
@@ -64,6 +65,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.ASSESSMENT_DECIDE: frozenset({_R.ASSESSOR}),
     Permission.DELIVERY_ORDER: frozenset({_R.OPERATOR}),
     Permission.DELIVERY_READ: _ROAD,
+    Permission.DESK_READ: frozenset({_R.OPERATOR}) | _READERS,
     Permission.DESK_DECIDE: frozenset({_R.OPERATOR}),
     Permission.HANDOVER_SECRET: _UNIT,
     Permission.RELEASE_ASK: _UNIT,
@@ -73,7 +75,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.SYSTEM_READ: _ROAD | {_R.FINANCE},
     Permission.SYSTEM_WRITE: _UNIT | {_R.ADMINISTRATOR},
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
-    Permission.STATEMENT_DRAW: frozenset({_R.FINANCE}),
+    Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
 }
 

@@ -178,7 +178,10 @@ class UnitOfWork:
     def _fingerprint(self) -> bytes:
         url = self.request.url
         head = f"{self.request.method} {url.path}?{url.query}\n"
-        return hashlib.sha256(head.encode() + self._body()).digest()
+        # A multipart body is the same body under another boundary.
+        _, _, boundary = self.request.headers.get("content-type", "").partition("boundary=")
+        body = self._body().replace(boundary.strip('"').encode(), b"") if boundary else self._body()
+        return hashlib.sha256(head.encode() + body).digest()
 
     def _recall(self, key: str, fingerprint: bytes) -> Answer | None:
         """The answer remembered for a key. Raises Invalid ``idempotency.reused`` for another request's key."""

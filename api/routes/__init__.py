@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from api.routes import operations, sessions
+from api.routes import accounts, approvals, assessments, deliveries, operations, registers, requests, sessions
 
-ROUTERS = (operations.router, sessions.router)
+ROUTERS = (
+    sessions.router,
+    requests.router,
+    approvals.router,
+    assessments.router,
+    deliveries.router,
+    registers.router,
+    accounts.router,
+    operations.router,
+)
 """All of them, in the order in which the interface's description shows them."""

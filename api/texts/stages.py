@@ -63,6 +63,7 @@ SENTENCES: Mapping[str, str] = {
     "charge.payer_missing": "计量项“{meter}”在该月没有付费主体。",
     "charge.limit": "计量项“{meter}”的金额超出上限。",
     # Inventory and prices.
+    "resource.not_found": "没有这个资源，或者您无权查看。",
     "resource.state_refused": "资源当前为“{state}”，不能变为“{to}”。",
     "payer.missing": "该单位使用这类云平台的付费主体尚未确定。",
 }

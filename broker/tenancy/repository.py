@@ -12,17 +12,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Row, Select, delete, func, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, DateTime, Select, delete, func, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import ARRAY, Range, aggregate_order_by
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from sqlalchemy.types import Uuid
 
+from broker.db.base import AnyRow, AnySelect
+from broker.errors import Invalid, Problem
 from broker.lifecycle import Role
-from broker.tenancy.models import Account, ApiToken, Deputy, RoleGrant, SignInAttempt, UnitPeriod, UserSession
+from broker.tenancy.models import Account, ApiToken, Deputy, RoleGrant, SignInAttempt, Unit, UnitPeriod, UserSession
 from broker.tenancy.values import Actor, Principal
 
 
-def _holds(during: InstrumentedAttribute[Range[datetime]], now: datetime) -> ColumnElement[bool]:
+def holds(during: InstrumentedAttribute[Range[datetime]], now: datetime) -> ColumnElement[bool]:
+    """A condition: the dated validity covers ``now``."""
     return during.bool_op("@>")(literal(now, DateTime(timezone=True)))
 
 
@@ -34,7 +37,7 @@ def visible_units(actor: Actor, unit_id: InstrumentedAttribute[Any], now: dateti
     if actor.sees_everything:
         return true()
     tree = select(UnitPeriod.unit_id).where(
-        UnitPeriod.ancestors.bool_op("@>")(literal([actor.unit_id], ARRAY(Uuid))), _holds(UnitPeriod.during, now)
+        UnitPeriod.ancestors.bool_op("@>")(literal([actor.unit_id], ARRAY(Uuid))), holds(UnitPeriod.during, now)
     )
     return unit_id.in_(tree)
 
@@ -43,7 +46,7 @@ def _account_columns(now: datetime) -> list[Any]:
     """The account, its current roles and its current deputyships: all that an actor is, in one row."""
     roles = (
         select(func.array_agg(RoleGrant.role))
-        .where(RoleGrant.account_id == Account.id, _holds(RoleGrant.during, now))
+        .where(RoleGrant.account_id == Account.id, holds(RoleGrant.during, now))
         .correlate(Account)
         .scalar_subquery()
     )
@@ -55,8 +58,8 @@ def _account_columns(now: datetime) -> list[Any]:
         .join(grant, (grant.account_id == principal.id) & (grant.role == Deputy.role))
         .where(
             Deputy.deputy_id == Account.id,
-            _holds(Deputy.during, now),
-            _holds(grant.during, now),
+            holds(Deputy.during, now),
+            holds(grant.during, now),
             principal.disabled_at.is_(None),
         )
         .correlate(Account)
@@ -65,7 +68,7 @@ def _account_columns(now: datetime) -> list[Any]:
     return [Account.id, Account.login, Account.unit_id, roles.label("roles"), deputyships.label("deputyships")]
 
 
-def _actor(row: Row[*tuple[Any, ...]]) -> Actor:
+def _actor(row: AnyRow) -> Actor:
     deputy_for: dict[Role, list[Principal]] = defaultdict(list)
     for role, account_id, unit_id in row.deputyships or ():
         deputy_for[Role(role)].append(Principal(UUID(account_id), UUID(unit_id)))
@@ -150,11 +153,41 @@ def revoke_token(session: Session, token_id: UUID, account_id: UUID, now: dateti
     return revoked is not None
 
 
+def units(session: Session, actor: Actor, now: datetime) -> list[AnyRow]:
+    """The units the actor sees, the tree from its root on: rows of ``(id, code, kind, name, parent_id, depth)``."""
+    statement: AnySelect = (
+        select(
+            Unit.id,
+            Unit.code,
+            Unit.kind,
+            Unit.division_code,
+            UnitPeriod.name,
+            UnitPeriod.parent_id,
+            func.cardinality(UnitPeriod.ancestors).label("depth"),
+        )
+        .join(UnitPeriod, UnitPeriod.unit_id == Unit.id)
+        .where(holds(UnitPeriod.during, now), visible_units(actor, Unit.id, now))
+        .order_by(func.cardinality(UnitPeriod.ancestors), Unit.code)
+    )
+    return list(session.execute(statement).all())
+
+
+def unit_id_of(session: Session, code: str, *, actor: Actor | None = None, now: datetime) -> UUID:
+    """The unit with a code, within the actor's tree when one is named. Raises Invalid ``unit.unknown``."""
+    statement = select(Unit.id).where(Unit.code == code)
+    if actor is not None:
+        statement = statement.where(visible_units(actor, Unit.id, now))
+    found = session.scalar(statement)
+    if found is None:
+        raise Invalid([Problem("unit.unknown", "unit")])
+    return found
+
+
 def unit_names(session: Session, unit_ids: Iterable[UUID], now: datetime) -> dict[UUID, str]:
     """What units are called at ``now``. One statement."""
     rows = session.execute(
         select(UnitPeriod.unit_id, UnitPeriod.name).where(
-            UnitPeriod.unit_id.in_(set(unit_ids)), _holds(UnitPeriod.during, now)
+            UnitPeriod.unit_id.in_(set(unit_ids)), holds(UnitPeriod.during, now)
         )
     )
     return {row.unit_id: row.name for row in rows}

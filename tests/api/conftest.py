@@ -13,10 +13,11 @@ import httpx
 import pytest
 import uvicorn
 from pydantic import SecretStr
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from api.app import create_app
 from broker.db.session import make_engine, make_sessions
+from broker.embedded.postgres import EmbeddedPostgres
 from broker.region.loader import load
 from broker.region.reading import read_region
 from broker.settings import Settings
@@ -24,6 +25,7 @@ from broker.telemetry import configure_logging
 from broker.tenancy.passwords import hash_password
 from tests.api.server import DEADLINE_S, Server, wait_until
 from tests.conftest import Database, DatabaseFactory
+from tests.stories.world import AT_ONCE
 
 
 @pytest.fixture(scope="session")
@@ -33,16 +35,31 @@ def region_database(clone: DatabaseFactory) -> Database:
     engine = make_engine(made.app_url)
     with make_sessions(engine).begin() as session:
         load(session, read_region(), now=datetime.now(UTC), demonstration=True, hasher=hash_password)
+        session.execute(text(f"UPDATE broker.sub_cloud SET options = options || '{AT_ONCE}'"))
     engine.dispose()
     return made
 
 
 @pytest.fixture(scope="session")
-def server(region_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def simulated_database(postgres: EmbeddedPostgres) -> Database:
+    """The simulated clouds' own database, for the tests of this folder."""
+    postgres.create_database("api_simulated")
+    return Database("api_simulated", postgres.owner_url("api_simulated"), postgres.owner_url("api_simulated"))
+
+
+@pytest.fixture(scope="session")
+def server(
+    region_database: Database, simulated_database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The API on a free port of loopback, as ``guiyun serve`` runs it, for all API tests of this process."""
     home: Path = tmp_path_factory.mktemp("home")
     settings = Settings(
-        home=home, database_url=SecretStr(region_database.app_url), pool_size=8, demonstration=True, log_level="INFO"
+        home=home,
+        database_url=SecretStr(region_database.app_url),
+        simulated_database_url=SecretStr(simulated_database.app_url),
+        pool_size=8,
+        demonstration=True,
+        log_level="INFO",
     )
     log = io.StringIO()
     handlers = logging.getLogger().handlers

@@ -1,0 +1,239 @@
+"""Units, systems, sub-clouds, resources, statements, notices and audit events, as they go over HTTP.
+
+Called by: the routes of these registers. Must not: hold rules.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from api.schemas.base import Integer, Schema, Text, View
+
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Unit(View):
+    """An organisation as it is called and stands in the tree today; ``depth`` is 1 at the root."""
+
+    id: UUID
+    code: str
+    kind: str
+    division_code: str | None
+    name: str
+    parent_id: UUID | None
+    depth: int
+
+
+class NewInformationSystem(Schema):
+    """A system to be put on the register (Art. 26)."""
+
+    unit: Annotated[str, Field(max_length=40)]
+    code: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+    name: Word
+    mlps_level: Integer
+    function: Text
+    scope_of_use: Word
+    frequency_of_use: Word
+    approving_department: Word
+    approved_on: date | None = None
+    funding_source: Word
+
+
+class InformationSystem(View):
+    """What resources are requested for."""
+
+    id: UUID
+    code: str
+    unit_id: UUID
+    unit_name: str | None = None
+    name: str
+    mlps_level: int
+    function: str
+    scope_of_use: str
+    frequency_of_use: str
+    approving_department: str
+    approved_on: date | None
+    funding_source: str
+    retired_at: datetime | None
+
+
+class Stock(View):
+    """How much of one thing a sub-cloud has, and how much of it is taken; no capacity is without bound."""
+
+    resource_class: str
+    capacity: int | None
+    used: int
+
+
+class SubCloud(View):
+    """One of 1 + N + 14, with what it last said of itself and how full it is."""
+
+    id: UUID
+    code: str
+    name: str
+    tier: str
+    operator: str
+    mlps_level: int
+    zones: list[str]
+    unified_management: bool
+    division_code: str | None
+    accredited_at: datetime | None
+    healthy: bool | None
+    health_detail: str
+    checked_at: datetime | None
+    stock: list[Stock]
+
+
+class Resource(View):
+    """One server, volume or segment."""
+
+    id: UUID
+    number: str
+    kind: str
+    origin: str
+    name: str
+    state: str
+    spec: dict[str, Any]
+    unit_id: UUID
+    unit_name: str | None
+    system_name: str | None
+    sub_cloud: str
+    sub_cloud_name: str
+    request_id: UUID | None
+    prefix: str | None
+    addresses: list[str]
+    ref: str | None
+    error_code: str | None
+    created_at: datetime
+
+
+class NewStatements(Schema):
+    """The month to issue statements for, ``YYYY-MM``."""
+
+    month: str
+
+
+class IssuedStatement(View):
+    """A statement just written."""
+
+    id: UUID
+    payer_unit_id: UUID
+    version: int
+    total_fen: int
+    lines: int
+
+
+class StatementHead(View):
+    """A statement in a list; ``month`` is its first day, amounts are fen."""
+
+    id: UUID
+    payer_unit_id: UUID
+    payer_name: str
+    month: date
+    version: int
+    latest: bool
+    total_fen: int
+    covers_until: datetime
+    created_at: datetime
+
+
+class Charge(View):
+    """A statement's line; ``article`` is empty where the rule is ours."""
+
+    unit_id: UUID
+    unit_name: str
+    resource_id: UUID
+    resource_number: str
+    resource_name: str
+    sub_cloud_id: UUID
+    sub_cloud_name: str
+    meter: str
+    quantity_seconds: Decimal
+    price_cny: Decimal
+    per: str
+    tariff_version: str
+    payer_rule: str
+    article: str
+    amount_fen: int
+
+
+class Statement(StatementHead):
+    """A statement with its lines."""
+
+    lines: list[Charge]
+
+
+class Cost(View):
+    """What a request's resources have cost until now. ``missing``: how many lines have no price or payer."""
+
+    until: datetime
+    total_fen: int
+    missing: int
+
+
+class Notice(View):
+    """Something somebody should know."""
+
+    id: UUID
+    code: str
+    message: str
+    params: dict[str, Any]
+    subject_type: str
+    subject_id: UUID
+    created_at: datetime
+    read: bool
+
+
+class ReadNotices(Schema):
+    """Which notices were read."""
+
+    ids: Annotated[list[UUID], Field(max_length=100)]
+
+
+class AuditEvent(View):
+    """Who did what, and its place in the chain once it is sealed (``hash`` is SM3, hexadecimal)."""
+
+    id: UUID
+    at: datetime
+    actor_id: UUID | None
+    on_behalf_of: UUID | None
+    action: str
+    subject_type: str
+    subject_id: UUID
+    request_id: UUID | None
+    article: str
+    data: dict[str, Any]
+    trace_id: str
+    seq: int | None
+    hash: str | None
+
+
+class AuditHead(View):
+    """The end of the chain, to be kept outside the database."""
+
+    seq: int
+    hash: str
+
+
+class NewNetworkException(Schema):
+    """An exception to Art. 10 by a named person, with a reason, between two instants."""
+
+    unit: Annotated[str, Field(max_length=40)]
+    document_number: Annotated[str, Field(min_length=1, max_length=60)]
+    reason: Text
+    valid_from: AwareDatetime
+    valid_to: AwareDatetime | None = None
+
+
+class NetworkException(View):
+    """An exception on record."""
+
+    id: UUID
+    unit_id: UUID
+    document_number: str
+    reason: str
