@@ -19,7 +19,7 @@ TOKEN = "token-do-not-tell-77aa"
 
 @dataclass(slots=True)
 class Answer:
-    """What the cloud answers. ``hang_s``: first waits that long. ``drop``: cuts the connection instead."""
+    """What the cloud answers. ``drop``: cuts the connection instead. ``hang``: waits for that first, then cuts."""
 
     status: int = 200
     body: Any = field(default_factory=dict)
@@ -114,7 +114,7 @@ def small_cloud() -> Iterator[SmallCloud]:
             answer = cloud.answer(self.command, path, query)
             if answer.hang is not None:
                 answer.hang.wait(10)
-            if answer.drop:
+            if answer.drop or answer.hang is not None:  # by now the client is gone
                 self.close_connection = True
                 return
             body = b"" if answer.body is None else json.dumps(answer.body).encode()

@@ -1,0 +1,190 @@
+"""What the adapter must hold on to in a real OpenStack: nothing twice, even late, and nothing of anybody else's.
+
+A create that timed out and acts late is played by sending the very request again behind the adapter's back.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Network
+from uuid import uuid4
+
+import pytest
+
+from providers.contract import Kind, NetworkSpec, ProjectLimits, ProjectSpec, Status, key_of
+from providers.errors import Permanent, ProviderError
+from providers.openstack import build
+from providers.openstack.naming import mac_of, metadata, server_name, tagged_name
+from tests.openstack.site import Site, a_prefix
+
+pytestmark = pytest.mark.openstack
+
+
+def test_a_server_that_is_ordered_late_finds_its_port_in_use(site: Site, network: NetworkSpec) -> None:
+    """A second boot with the same id is refused by the cloud itself, not by a look."""
+    spec = site.server_spec(network)
+    made = site.make(spec)
+    client, servers = site.provider._client, site.provider._servers
+    ref = site.provider._projects.require(spec.project_id)
+    ports = client.pages("network", "/ports", "ports", {"mac_address": mac_of(spec.id)})
+    assert [port["device_id"] for port in ports] == [made.ref]
+    order = servers._order(spec, servers._images.require(spec.image, spec.cpu_arch), "", ports[0]["id"])
+    order["flavorRef"] = servers._flavors.require(spec.vcpu, spec.memory_gib, spec.root_gib)
+    with pytest.raises(Permanent):
+        client.post("compute", "/servers", {"server": order}, project=ref)
+    seen = site.provider.observe(key_of(spec))
+    assert seen is not None
+    assert (seen.ref, seen.extra_refs) == (made.ref, ())
+
+    site.remove(key_of(spec))
+    assert client.pages("network", "/ports", "ports", {"mac_address": mac_of(spec.id)}) == []
+    with pytest.raises(Permanent):  # and one that comes after the deletion finds no port
+        client.post("compute", "/servers", {"server": order}, project=ref)
+    assert site.provider.observe(key_of(spec)) is None
+
+
+def test_a_second_port_with_the_same_id_cannot_be_made(site: Site, network: NetworkSpec) -> None:
+    """The network takes the MAC address that is made of our id once."""
+    spec = site.server_spec(network)
+    ref = site.provider._projects.require(spec.project_id)
+    where, group = site.provider._networks.refs(network.id, ref)
+    first = site.provider._servers._port(spec.id, ref, where, group)
+    assert site.provider._servers._port(spec.id, ref, where, group) == first
+    body = {"network_id": where, "project_id": ref, "mac_address": mac_of(spec.id)}
+    with pytest.raises(Permanent) as refused:
+        site.provider._client.post("network", "/ports", {"port": body})
+    assert refused.value.code == "conflict"
+    assert site.provider.delete(key_of(spec)), "the port of a server that never came goes with its id"
+    assert site.provider._client.get("network", f"/ports/{first}") is None
+
+
+def test_a_network_that_is_ordered_late_gets_no_prefix(site: Site, project: ProjectSpec) -> None:
+    """A duplicate stays an empty stray: shown as such, of no use to anybody, removed with the network."""
+    spec = site.network(project)
+    made = site.provider.observe(key_of(spec))
+    assert made is not None
+    client = site.provider._client
+    ref = site.provider._projects.require(project.id)
+    late = {"name": tagged_name(spec.id), "description": spec.name, "project_id": ref}
+    stray = client.post("network", "/networks", {"network": late})["network"]["id"]
+    pool = site.provider._networks._pool_ref()
+    subnet = {"network_id": stray, "subnetpool_id": pool, "cidr": str(spec.prefix), "ip_version": 6}
+    with pytest.raises(ProviderError, match="Cannot allocate requested subnet"):  # neutron says it with a 500
+        client.post("network", "/subnets", {"subnet": subnet})
+    seen = site.provider.observe(key_of(spec))
+    assert seen is not None
+    assert (seen.ref, seen.extra_refs) == (made.ref, (stray,))
+    site.remove(key_of(spec))
+    assert client.get("network", f"/networks/{stray}") is None
+
+
+def test_a_network_that_was_begun_is_finished_not_made_again(site: Site, project: ProjectSpec) -> None:
+    """A create that died after its first request is taken up by the next one; alone it is shown to nobody."""
+    spec = NetworkSpec(uuid4(), project.id, "公用网段", a_prefix(), "shared")
+    ref = site.provider._projects.require(project.id)
+    begun = {"name": tagged_name(spec.id), "project_id": ref}
+    stray = site.provider._client.post("network", "/networks", {"network": begun})["network"]["id"]
+    assert site.provider.observe(key_of(spec)) is None
+    assert site.make(spec).ref == stray
+    site.remove(key_of(spec))
+
+
+def test_a_volume_that_was_ordered_late_is_seen_and_goes_with_its_id(site: Site, project: ProjectSpec) -> None:
+    """Cinder has nothing that only one can take: the older counts, the other is named, and a create takes it back."""
+    spec = site.volume_spec(project)
+    first = site.make(spec)
+    client = site.provider._client
+    ref = site.provider._projects.require(project.id)
+    carried = metadata(site.provider._volumes._cloud, spec.id, project.id, spec.name)
+    body = {"name": spec.name, "size": 1, "volume_type": "ssd", "metadata": carried}
+    late = client.post("block_storage", "/volumes", {"volume": body}, project=ref)["volume"]["id"]
+    seen = site.until(key_of(spec), Status.ACTIVE)
+    assert (seen.ref, seen.extra_refs) == (first.ref, (late,))
+    site.remove(key_of(spec))
+    assert client.get("block_storage", f"/volumes/{late}") is None
+
+
+@pytest.mark.parametrize("length", [63, 60, 56])
+def test_a_shorter_prefix_is_taken_whole(length: int, site: Site, project: ProjectSpec) -> None:
+    """The subnet uses the first /64, and nobody else gets any part of the rest, until the network is gone."""
+    whole = a_prefix(length)
+    spec = site.network(project, whole)
+    seen = site.provider.observe(key_of(spec))
+    assert seen is not None
+    assert seen.prefix == whole
+    inside = list(whole.subnets(new_prefix=64))[-1]
+    other = NetworkSpec(uuid4(), project.id, "别的网段", inside, "shared")
+    with pytest.raises(Permanent) as refused:
+        site.provider.create(other)
+    assert refused.value.code == "prefix_taken"
+    assert site.provider.observe(key_of(other)) is None
+    site.remove(key_of(spec))
+    site.make(other)
+    site.remove(key_of(other))
+
+
+@pytest.mark.parametrize("prefix", ["3fff:e00::/40", "3fff:e00::/96"])
+def test_a_prefix_of_another_length_is_refused(prefix: str, site: Site, project: ProjectSpec) -> None:
+    """SLAAC needs a /64; a prefix shorter than /48 is a plan, not a segment."""
+    with pytest.raises(Permanent) as refused:
+        site.provider.create(NetworkSpec(uuid4(), project.id, "网段", IPv6Network(prefix), "shared"))
+    assert refused.value.code == "prefix_length"
+
+
+def test_two_sub_clouds_on_one_openstack_do_not_see_each_other(
+    site: Site, project: ProjectSpec, lab_options: dict[str, str]
+) -> None:
+    """What one sub-cloud made is not in another's lists, and cannot be deleted through it."""
+    stranger = build("test-stranger", lab_options)
+    try:
+        assert [seen for kind in Kind for seen in stranger.list(kind)] == []
+        assert stranger.observe(key_of(project)) is None
+        assert stranger.delete(key_of(project))
+    finally:
+        stranger.close()
+    assert site.provider.observe(key_of(project)) is not None
+
+
+def test_the_cloud_itself_enforces_the_limits_of_a_project(site: Site) -> None:
+    """The second line of defence: nova, cinder and neutron know the limits, and no limit is no limit."""
+    limits = ProjectLimits(servers=2, vcpu=4, memory_gib=8, volumes=3, block_gib=50, networks=1)
+    spec = site.project(limits)
+    ref = site.provider._projects.require(spec.id)
+    client = site.provider._client
+    compute = (client.get("compute", f"/os-quota-sets/{ref}") or {})["quota_set"]
+    volume = (client.get("block_storage", f"/os-quota-sets/{ref}") or {})["quota_set"]
+    network = (client.get("network", f"/quotas/{ref}") or {})["quota"]
+    assert (compute["instances"], compute["cores"], compute["ram"]) == (2, 4, 8192)
+    assert (volume["volumes"], volume["gigabytes"]) == (3, 50)
+    assert network["network"] == 1
+    site.network(spec)
+    with pytest.raises(Permanent) as refused:
+        site.network(spec)
+    assert refused.value.code == "quota_exceeded"
+    site.provider.change(ProjectSpec(spec.id, spec.name, ProjectLimits()))
+    compute = (client.get("compute", f"/os-quota-sets/{ref}") or {})["quota_set"]
+    assert (compute["instances"], compute["cores"], compute["ram"]) == (-1, -1, -1)
+
+
+def test_the_baseline_lets_in_what_ipv6_needs_and_ssh(site: Site, project: ProjectSpec, network: NetworkSpec) -> None:
+    """Inbound: ICMPv6, SSH from the zone and from the network itself, nothing else."""
+    ref = site.provider._projects.require(project.id)
+    _, group = site.provider._networks.refs(network.id, ref)
+    found = site.provider._client.get("network", f"/security-groups/{group}") or {}
+    inbound = {
+        (rule["protocol"], rule["port_range_min"], rule["port_range_max"], rule["remote_ip_prefix"])
+        for rule in found["security_group"]["security_group_rules"]
+        if rule["direction"] == "ingress"
+    }
+    zone = {str(source) for source in site.provider._options.ssh_sources}
+    ssh = {("tcp", 22, 22, source) for source in zone | {str(network.prefix)}}
+    assert inbound == {("ipv6-icmp", None, None, None)} | ssh
+
+
+def test_a_server_is_found_by_people_and_by_the_clouds_own_metering(site: Site, network: NetworkSpec) -> None:
+    """Nova's name is readable and ends in our id; the name that people gave is kept beside it."""
+    spec = site.server_spec(network)
+    made = site.make(spec)
+    raw = (site.provider._client.get("compute", f"/servers/{made.ref}") or {})["server"]
+    assert raw["name"] == server_name(spec.id, spec.name) == f"web-01-{spec.id}"
+    assert made.name == spec.name
+    site.remove(key_of(spec))
