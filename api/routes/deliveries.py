@@ -65,7 +65,7 @@ def show_secret(delivery_id: UUID, uow: Uow) -> Response:
     "/desk-cases",
     response_model=list[DeskCase],
     summary="人工处理事项",
-    openapi_extra=needs(Permission.DELIVERY_READ),
+    openapi_extra=needs(Permission.DESK_READ),
 )
 def desk(uow: Uow) -> Response:
     """本单位负责交付、尚未处理的事项，早的在前，至多 100 项。"""
@@ -118,7 +118,7 @@ def releases(request_id: UUID, uow: Uow) -> Response:
 
 
 @router.get(
-    "/releases", response_model=list[Release], summary="待确认的释放", openapi_extra=needs(Permission.DELIVERY_READ)
+    "/releases", response_model=list[Release], summary="待确认的释放", openapi_extra=needs(Permission.DESK_READ)
 )
 def waiting(uow: Uow) -> Response:
     """本单位负责确认的释放申请，早的在前，至多 100 项。"""
