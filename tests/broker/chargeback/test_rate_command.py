@@ -212,7 +212,7 @@ def test_a_bad_row_is_refused_with_its_line_and_nothing_is_written(tmp_path: Pat
         ),
         (TARIFF + "  - {meter: vcpu, price_cny: 1, per: hour, valid_from: 2026-05-01T00:00:00Z}", "tariff.overlap", 6),
         (
-            "prices:\n- {meter: vcpu, price_cny: 1, per: hour, valid_from: 2026-05-01 01Z, valid_to: 2026-05-01 09+08:00}",
+            "prices:\n- {meter: m, price_cny: 1, per: hour, valid_from: 2026-05-01 01Z, valid_to: 2026-05-01 09+08:00}",
             "tariff.ends_before_start",
             2,
         ),
