@@ -12,18 +12,19 @@ from uuid import UUID, uuid5
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from broker.catalog.models import SubCloud
 from broker.db.base import new_id
 from broker.delivery import progress
 from broker.delivery.models import Delivery, DeskCase, Handover
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
+from broker.delivery.values import Job
 from broker.inventory import rules as scarce
 from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import ItemState, RequestEvent, RequestState, ResourceState, Role, after, item_state
 from broker.notify import service as notify
 from broker.request import clocks
+from broker.request import service as requests
 from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import RequestItem, RequestRevision, ServiceRequest
 from broker.tenancy.work import Work
@@ -34,56 +35,48 @@ _RS = ResourceState
 _GONE = {_RS.UNDONE.value, _RS.RELEASED.value, _RS.RELEASING.value}
 
 
-def undo_failed(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
+def undo_failed(tools: Tools, job: Job, pace: Pace) -> bool:
     """Take whatever there is of the failed resources out of the cloud again; they stay ``failed`` for the operator.
 
     What a broken step left half-made has failed too. False: something could not be removed (it is on the desk).
     """
     with tools.works.begin() as work:
-        delivery, cloud = _delivery(work, delivery_id)
-        progress.begin(work, delivery, "undo_failed")
-        resources = inventory.of_delivery(work, delivery_id)
+        resources = _begin(work, job, "undo_failed")
         half_made = [r.id for r in resources if r.state == _RS.BUILDING.value]
         inventory.move(work, half_made, _RS.FAILED, error_code="step_failed")
         failed = [r for r in resources if r.state in {_RS.FAILED.value, _RS.BUILDING.value}]
-    stuck = remove(tools.providers(cloud), failed, pace)
+    stuck = remove(tools.providers(job.sub_cloud), failed, pace) if failed else {}
     with tools.works.begin() as work:
         for resource_id, code in stuck.items():
-            _open_case(work, delivery, "undo_failed", code, resource_id)
-        codes = " ".join(sorted(set(stuck.values())))
-        progress.end(work, delivery, "undo_failed", failed=codes)
+            _open_case(work, job, "undo_failed", code, resource_id)
+        progress.end(work, job, "undo_failed", failed=" ".join(sorted(set(stuck.values()))))
     return not stuck
 
 
-def hand_over(tools: Tools, delivery_id: UUID) -> str:
+def hand_over(tools: Tools, job: Job) -> str:
     """Hand over what is ready, if it is all or if a part is allowed; returns the delivery's state."""
     with tools.works.begin() as work:
-        delivery, cloud = _delivery(work, delivery_id, lock=True)
+        delivery, request, revision = _locked(work, job)
         if delivery.state != "running":
             return delivery.state
-        request = work.session.get_one(ServiceRequest, delivery.request_id, with_for_update=True)
-        resources = inventory.of_delivery(work, delivery_id)
+        resources = inventory.of_delivery(work, job.id)
         ready = [r for r in resources if r.state == _RS.READY.value]
-        failed = [r for r in resources if r.state in (_RS.FAILED.value, _RS.BUILDING.value, _RS.PLANNED.value)]
-        progress.begin(work, delivery, "hand_over")
-        for resource in failed:
-            inventory.move(work, [resource.id], _RS.BUILDING)
-            inventory.move(work, [resource.id], _RS.FAILED, error_code=resource.error_code or "step_failed")
-            _open_case(work, delivery, "deliver", resource.error_code or "step_failed", resource.id)
-        revision = work.session.get_one(RequestRevision, request.revision_id)
-        if ready and (not failed or revision.form["allow_partial"]):
-            _activate(work, delivery, ready)
-            _record(work, delivery, request, cloud=cloud, ready=ready, revision=revision)
+        failed = [r for r in resources if r.state in (_RS.FAILED.value, _RS.BUILDING.value)]
         undone = [r for r in resources if r.state == _RS.UNDONE.value]
-        if not failed:
-            _let_go(work, delivery, undone)
+        for resource in failed:
+            code = resource.error_code or "step_failed"
+            inventory.move(work, [resource.id], _RS.FAILED, error_code=code)
+            _open_case(work, job, "deliver", code, resource.id)
         allowed = bool(ready) and (not failed or revision.form["allow_partial"])
+        if allowed:
+            _activate(work, delivery, ready, everything=len(ready) == len(resources))
+            _record(work, job, request, ready=ready, revision=revision)
+        if not failed and len(ready) < len(resources):
+            _let_go(work, delivery, undone)
         before = any(r.state == _RS.ACTIVE.value for r in resources)
         delivery.state = _outcome(failed=bool(failed), undone=bool(undone), handed_over=allowed or before)
         delivery.finished_at = work.now
-        progress.end(work, delivery, "hand_over", failed="needs_operator" if failed else "")
-        work.session.flush()
-        close_request(work, request)
+        close_request(work, job, request, delivery)
         return delivery.state
 
 
@@ -102,14 +95,14 @@ def _let_go(work: Work, delivery: Delivery, undone: Sequence[Resource]) -> None:
             ipv6.cancel(work.session, resource.id)
 
 
-def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource]) -> None:
+def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource], *, everything: bool) -> None:
     """From now on they are metered, their quota is used and their prefixes are theirs. Keyed by run: once."""
-    inventory.move(work, [r.id for r in ready], _RS.ACTIVE, first=True)
+    inventory.activate(work, [r.id for r in ready])
     amounts = scarce.total(scarce.amounts(r.kind, r.spec) for r in ready)
     quotas.post(
         work.session,
         delivery.hold_id,
-        scarce.lines(amounts, delivery.sub_cloud_id),
+        None if everything else scarce.lines(amounts, delivery.sub_cloud_id),
         key=uuid5(delivery.id, f"run/{delivery.run}"),
         now=work.now,
     )
@@ -119,17 +112,11 @@ def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource]) -> None
 
 
 def _record(
-    work: Work,
-    delivery: Delivery,
-    request: ServiceRequest,
-    *,
-    revision: RequestRevision,
-    cloud: str,
-    ready: Sequence[Resource],
+    work: Work, job: Job, request: ServiceRequest, *, ready: Sequence[Resource], revision: RequestRevision
 ) -> None:
     """The handover record: what, where, addresses, and how to get in."""
     record: dict[str, Any] = {
-        "sub_cloud": cloud,
+        "sub_cloud": job.sub_cloud,
         "resources": [
             {
                 "number": r.number,
@@ -149,8 +136,8 @@ def _record(
     }
     handover = Handover(
         id=new_id(),
-        delivery_id=delivery.id,
-        run=delivery.run,
+        delivery_id=job.id,
+        run=job.run,
         request_id=request.id,
         contact_id=revision.contact_id,
         record=record,
@@ -162,39 +149,30 @@ def _record(
     work.record(
         "delivery.handed_over",
         "delivery",
-        delivery.id,
+        job.id,
         request_id=request.id,
         article=ARTICLE[Stage.DELIVERY],
-        data={"resources": [str(r.id) for r in ready], "sub_cloud": cloud},
+        data={"resources": [str(r.id) for r in ready], "sub_cloud": job.sub_cloud},
     )
 
 
-def undo(tools: Tools, delivery_id: UUID, pace: Pace) -> str:
+def undo(tools: Tools, job: Job, pace: Pace) -> str:
     """Undo a whole delivery: nothing of it is left in the cloud, quota and prefixes are free again."""
     with tools.works.begin() as work:
-        delivery, cloud = _delivery(work, delivery_id)
-        progress.begin(work, delivery, "undo")
-        mine = [r for r in inventory.of_delivery(work, delivery_id) if r.state not in _GONE]
-    stuck = remove(tools.providers(cloud), mine, pace)
+        mine = [r for r in _begin(work, job, "undo") if r.state not in _GONE]
+    stuck = remove(tools.providers(job.sub_cloud), mine, pace)
     with tools.works.begin() as work:
-        delivery, _ = _delivery(work, delivery_id, lock=True)
-        request = work.session.get_one(ServiceRequest, delivery.request_id, with_for_update=True)
+        delivery, request, _ = _locked(work, job)
         gone = [r for r in mine if r.id not in stuck]
         inventory.move(work, [r.id for r in gone], _RS.UNDONE)
-        for resource in gone:
-            if resource.kind == "segment":
-                ipv6.cancel(work.session, resource.id)
-        if stuck:
-            for resource_id, code in stuck.items():
-                _open_case(work, delivery, "undo", code, resource_id)
-            delivery.state = "needs_operator"
-        else:
-            quotas.void(work.session, delivery.hold_id)
-            delivery.state = "undone"
+        for resource_id, code in stuck.items():
+            _open_case(work, job, "undo", code, resource_id)
+        if not stuck:
+            _let_go(work, delivery, gone)
+        delivery.state = "needs_operator" if stuck else "undone"
         delivery.finished_at = work.now
-        progress.end(work, delivery, "undo", failed=" ".join(sorted(set(stuck.values()))))
-        work.session.flush()
-        close_request(work, request)
+        progress.end(work, job, "undo", failed=" ".join(sorted(set(stuck.values()))))
+        close_request(work, job, request, delivery)
         return delivery.state
 
 
@@ -206,41 +184,43 @@ _EVENTS = {
 }
 
 
-def close_request(work: Work, request: ServiceRequest) -> None:
+def close_request(work: Work, job: Job, request: ServiceRequest, delivery: Delivery) -> None:
     """Bring the request and its items to where all its deliveries together are; waits while one is on its way."""
-    states = set(
-        work.session.scalars(
-            select(Delivery.state).where(Delivery.request_id == request.id, Delivery.state != "expired")
-        )
+    done = progress.done_at_once(work, job, "hand_over", failed="" if delivery.state == "delivered" else delivery.state)
+    others = select(Delivery.state).where(
+        Delivery.request_id == request.id, Delivery.state != "expired", Delivery.id != delivery.id
     )
-    _close_items(work, request)
+    states = {delivery.state, *work.session.scalars(others.add_cte(done))}
+    _close_items(work, request, all_delivered=states == {"delivered"})
     if states & {"queued", "running"}:
         return
     if "needs_operator" in states:
         outcome = "needs_operator"
-    elif states == {"undone"}:
-        outcome = "undone"
-    elif states == {"delivered"}:
-        outcome = "delivered"
+    elif len(states) == 1:
+        outcome = states.pop()
     else:
         outcome = "partly_delivered"
-    if RequestState(request.state) is RequestState.NEEDS_OPERATOR and outcome == "needs_operator":
+    state = RequestState(request.state)
+    if state is RequestState.NEEDS_OPERATOR and outcome == "needs_operator":
         return
-    request.state = after(RequestState(request.state), _EVENTS[outcome], frozenset({Role.SYSTEM})).value
-    request.version += 1
     late = False
     if outcome == "needs_operator":
         audience = (request.delivering_unit_id, Role.OPERATOR)
         notify.tell_role(work, audience, "delivery.needs_operator", ("request", request.id), number=request.number)
     else:
         late = clocks.finish(work, request, Stage.DELIVERY)
+    request.state = after(state, _EVENTS[outcome], frozenset({Role.SYSTEM})).value
+    request.version += 1
     if outcome == "undone":
         request.closed_at = work.now
     work.record(f"request.{request.state}", "request", request.id, request_id=request.id, data={"late": late})
 
 
-def _close_items(work: Work, request: ServiceRequest) -> None:
-    """Each item's state from those of its resources, in one statement."""
+def _close_items(work: Work, request: ServiceRequest, *, all_delivered: bool) -> None:
+    """Each item's state from those of its resources."""
+    if all_delivered:
+        requests.set_items(work, request, ItemState.DELIVERED)
+        return
     rows = work.session.execute(
         select(Resource.item_id, func.array_agg(Resource.state.distinct()))
         .where(Resource.request_id == request.id, Resource.delivery_id.is_not(None))
@@ -254,28 +234,36 @@ def _close_items(work: Work, request: ServiceRequest) -> None:
         work.session.execute(update(RequestItem).where(RequestItem.id.in_(ids)).values(state=state.value))
 
 
-def _delivery(work: Work, delivery_id: UUID, *, lock: bool = False) -> tuple[Delivery, str]:
-    statement = (
-        select(Delivery, SubCloud.code)
-        .join(SubCloud, SubCloud.id == Delivery.sub_cloud_id)
-        .where(Delivery.id == delivery_id)
-    )
-    row = work.session.execute(statement.with_for_update(of=Delivery) if lock else statement).one()
-    return row[0], row[1]
+def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
+    """The step runs: one statement says so and reads the delivery's resources."""
+    statement = select(Resource).where(Resource.delivery_id == job.id).order_by(Resource.id)
+    return work.session.scalars(statement.add_cte(progress.begun(work, job, step))).all()
 
 
-def _open_case(work: Work, delivery: Delivery, step: str, code: str, resource_id: UUID) -> None:
+def _locked(work: Work, job: Job) -> tuple[Delivery, ServiceRequest, RequestRevision]:
+    """The delivery and its request, locked, with the revision in force."""
+    row = work.session.execute(
+        select(Delivery, ServiceRequest, RequestRevision)
+        .join(ServiceRequest, ServiceRequest.id == Delivery.request_id)
+        .join(RequestRevision, RequestRevision.id == ServiceRequest.revision_id)
+        .where(Delivery.id == job.id)
+        .with_for_update(of=(Delivery, ServiceRequest))
+    ).one()
+    return row[0], row[1], row[2]
+
+
+def _open_case(work: Work, job: Job, step: str, code: str, resource_id: UUID) -> None:
     """Put a failure on the operator's desk, once."""
-    request = work.session.get_one(ServiceRequest, delivery.request_id)
+    unit = select(ServiceRequest.delivering_unit_id).where(ServiceRequest.id == job.request_id).scalar_subquery()
     work.session.execute(
         insert(DeskCase)
         .values(
             id=new_id(),
-            request_id=request.id,
+            request_id=job.request_id,
             subject_type="delivery",
-            subject_id=delivery.id,
+            subject_id=job.id,
             resource_id=resource_id,
-            unit_id=request.delivering_unit_id,
+            unit_id=unit,
             step=step,
             code=code,
             detail="",

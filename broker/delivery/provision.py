@@ -3,39 +3,75 @@
 Called by: ``workflows.steps``. Must not: decide their order (``workflows.fulfil`` does), or keep a transaction open
 across a call to a cloud.
 
-The pattern of every step: write down that it is about to act (resources ``building``: the undo is registered), act by
-our ids, look, write down what is there. A resource that fails for good is marked ``failed`` alone; the others go on.
+The pattern of every step: read what is to be made (it is ``building``: the undo is registered), act by our ids, look,
+write down what is there. A resource that fails for good is marked ``failed`` alone; the others go on. Every step says
+False when something has failed for good, and raises TryAgainError while something is unclear and attempts are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text
 
-from broker.catalog.models import Image, SubCloud
+from broker.catalog.models import Image
 from broker.delivery import progress
 from broker.delivery.models import Delivery
-from broker.delivery.specs import KIND, attachment_of, limits_of, spec_of
+from broker.delivery.specs import KIND, attachment_of, spec_of
 from broker.delivery.tools import Pace, Tools
-from broker.inventory import service as inventory
-from broker.inventory.models import Project, Resource
+from broker.delivery.values import Job
+from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
-from broker.tenancy.models import Unit
 from broker.tenancy.work import Work
-from providers.contract import Kind, Observed, ProjectSpec, Provider, Status
+from providers.contract import Kind, Observed, ProjectLimits, ProjectSpec, Provider, Status
 from providers.errors import ActionRequired, Permanent, ProviderError, Temporary, UnknownOutcome
 
-_LIVE = ("planned", "building", "ready", "active", "stopped")
-_MAKEABLE = (ResourceState.PLANNED.value, ResourceState.BUILDING.value)
+_RS = ResourceState
+_BASES = (_RS.READY.value, _RS.ACTIVE.value, _RS.STOPPED.value)
 _GOOD = (Status.ACTIVE, Status.STOPPED)
 
-_NOTE_READY = text("""
-UPDATE broker.resource r SET state = 'ready', ref = o.ref, addresses = o.addresses::inet[], error_code = NULL
-FROM unnest(CAST(:ids AS uuid[]), CAST(:refs AS text[]), CAST(:addresses AS text[])) AS o(id, ref, addresses)
-WHERE r.id = o.id AND r.state = 'building'
+_PROJECT = text("""
+WITH step AS (
+  INSERT INTO broker.delivery_step (id, subject_id, request_id, run, name, state, started_at, detail)
+  VALUES (gen_random_uuid(), :subject, :request, :run, 'create_project', 'running', :now, '')
+  ON CONFLICT (subject_id, run, name) DO UPDATE
+  SET attempts = delivery_step.attempts + 1, state = 'running', finished_at = NULL
+)
+SELECT p.id, u.code, count(*) FILTER (WHERE r.kind = 'server') AS servers,
+  sum((r.spec->>'vcpu')::int) FILTER (WHERE r.kind = 'server') AS vcpu,
+  sum((r.spec->>'memory_gib')::int) FILTER (WHERE r.kind = 'server') AS memory_gib,
+  count(*) FILTER (WHERE r.kind = 'volume') AS volumes,
+  sum((r.spec->>'size_gib')::int) FILTER (WHERE r.kind = 'volume') AS block_gib,
+  count(*) FILTER (WHERE r.kind = 'segment') AS networks
+FROM broker.delivery d JOIN broker.project p ON p.id = d.project_id JOIN broker.unit u ON u.id = p.unit_id
+LEFT JOIN broker.resource r ON r.project_id = p.id
+  AND r.state IN ('planned', 'building', 'ready', 'active', 'stopped', 'failed', 'releasing')
+WHERE d.id = :subject GROUP BY p.id, u.code
+""")
+
+_PROJECT_THERE = text("""
+WITH step AS (
+  UPDATE broker.delivery_step SET state = 'done', finished_at = :now, detail = ''
+  WHERE subject_id = :subject AND run = :run AND name = 'create_project'
+)
+UPDATE broker.project SET ref = :ref WHERE id = :project AND ref IS DISTINCT FROM :ref
+""")
+
+_FINISH = text("""
+WITH step AS (
+  UPDATE broker.delivery_step
+  SET state = CASE WHEN :detail = '' THEN 'done' ELSE 'failed' END, finished_at = :now, detail = :detail
+  WHERE subject_id = :subject AND run = :run AND name = :step AND :through
+)
+UPDATE broker.resource r
+SET state = o.state, ref = coalesce(o.ref, r.ref), addresses = coalesce(o.addresses::inet[], r.addresses),
+    error_code = o.code
+FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:refs AS text[]), CAST(:addresses AS text[]),
+            CAST(:codes AS text[])) AS o(id, state, ref, addresses, code)
+WHERE r.id = o.id AND r.state IN ('building', 'ready')
 """)
 
 
@@ -65,173 +101,176 @@ class Result:
     def raise_if_unclear(self) -> None:
         """Ask for another attempt while something is unclear."""
         for error in self.unclear.values():
-            raise TryAgainError(error.code, getattr(error, "retry_after_s", 1.0))
+            raise again(error)
 
 
-def create_project(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
-    """The unit's project in the sub-cloud, with the cloud's own limits set to just what was granted.
+def again(error: ProviderError) -> TryAgainError:
+    """The cloud's word as a wish for another attempt."""
+    return TryAgainError(error.code, getattr(error, "retry_after_s", 1.0))
 
-    Like every step here: False when something has failed for good, TryAgainError while attempts are left.
-    """
+
+def create_project(tools: Tools, job: Job, pace: Pace) -> bool:
+    """The unit's project in the sub-cloud, with the cloud's own limits set to just what was granted."""
+    where = {"subject": job.id, "request": job.request_id, "run": job.run}
     with tools.works.begin() as work:
-        delivery, cloud = _delivery(work, delivery_id)
-        progress.begin(work, delivery, "create_project")
-        code = work.session.scalar(select(Unit.code).join(Project).where(Project.id == delivery.project_id))
-        granted = work.session.scalars(
-            select(Resource).where(Resource.project_id == delivery.project_id, Resource.state.in_(_LIVE))
-        ).all()
-        spec = ProjectSpec(delivery.project_id, f"guiyun-{code}", limits_of(granted))
-    provider = tools.providers(cloud)
+        row: Any = work.session.execute(_PROJECT, where | {"now": work.now}).one()
+    limits = ProjectLimits(
+        servers=row.servers,
+        vcpu=row.vcpu or 0,
+        memory_gib=row.memory_gib or 0,
+        volumes=row.volumes,
+        block_gib=row.block_gib or 0,
+        networks=row.networks,
+    )
+    spec = ProjectSpec(row.id, f"guiyun-{row.code}", limits)
     try:
+        provider = tools.providers(job.sub_cloud)
         provider.create(spec)
         seen = provider.change(spec)
-    except (Permanent, ActionRequired, Temporary, UnknownOutcome) as error:
+    except ProviderError as error:
         if isinstance(error, (Temporary, UnknownOutcome)) and not pace.last:
-            raise TryAgainError(error.code, getattr(error, "retry_after_s", 1.0)) from error
-        _fail_all(tools, delivery_id, "create_project", error.code)
+            raise again(error) from error
+        _fail_all(tools, job, "create_project", error.code)
         return False
     with tools.works.begin() as work:
-        work.session.execute(
-            update(Project)
-            .where(Project.id == delivery.project_id, Project.ref.is_distinct_from(seen.ref))
-            .values(ref=seen.ref)
-        )
-        progress.end(work, delivery, "create_project")
+        work.session.execute(_PROJECT_THERE, where | {"now": work.now, "ref": seen.ref, "project": row.id})
     return True
 
 
-def create(tools: Tools, delivery_id: UUID, kind: str, pace: Pace) -> bool:
-    """Make all resources of ``kind`` (``segment``, ``volume``, ``server``) of a delivery and wait until they are there.
-
-    Raises TryAgainError while something is unclear and attempts are left.
-    """
+def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
+    """Make all resources of ``kind`` (``segment``, ``volume``, ``server``) of a delivery; wait until they are there."""
     step = f"create_{kind}s"
     with tools.works.begin() as work:
-        delivery, cloud = _delivery(work, delivery_id)
-        wanted = _to_make(work, delivery_id, kind)
-        orphans = _without_base(work, wanted)
-        progress.begin(work, delivery, step)
-        inventory.move(work, [r.id for r in wanted], ResourceState.BUILDING)
-        _fail(work, dict.fromkeys(orphans, "base_failed"))
-        images = _images(work, delivery.sub_cloud_id) if kind == "server" else {}
-    wanted = [r for r in wanted if r.id not in orphans]
-    result = _order(tools.providers(cloud), wanted, images, delivery.public_key)
-    _await(tools.providers(cloud), KIND[kind], delivery.project_id, result, pace)
-    result.settle(last=pace.last)
+        resources = _begin(work, job, step)
+        wanted = [r for r in resources if r.kind == kind and r.state == _RS.BUILDING.value]
+        bases = {r.id: r.network_id for r in wanted}
+        result = Result(failed=dict.fromkeys(_without_base(work, bases, resources), "base_failed"))
+        images, public_key = _for_servers(work, job) if kind == "server" and wanted else ({}, None)
+    provider = _provider(tools, job, result, wanted)
+    if provider is not None:
+        for resource in wanted:
+            if resource.id not in result.failed:
+                spec = spec_of(resource, images, public_key)
+                _try(result, resource.id, lambda spec=spec: provider.create(spec))  # type: ignore[misc]
+        if wanted:
+            _await(provider, KIND[kind], wanted[0].project_id, result, pace)
+    return _finish(tools, job, step, result, pace)
+
+
+def attach_volumes(tools: Tools, job: Job, pace: Pace) -> bool:
+    """Attach each data disk to its server; a disk whose server is not there has failed."""
     with tools.works.begin() as work:
-        _write(work, result)
-        if not result.unclear:
-            progress.end(work, delivery, step, failed=_codes(result))
-    result.raise_if_unclear()
-    return not result.failed and not orphans
+        resources = _begin(work, job, "attach_volumes")
+        disks = [r for r in resources if r.kind == "volume" and r.server_id and r.state == _RS.READY.value]
+        bases = {d.id: d.server_id for d in disks}
+        result = Result(failed=dict.fromkeys(_without_base(work, bases, resources), "base_failed"))
+    provider = _provider(tools, job, result, disks)
+    if provider is not None:
+        for disk in disks:
+            if disk.id not in result.failed:
+                spec = attachment_of(disk)
+                _try(result, disk.id, lambda spec=spec: provider.create(spec))  # type: ignore[misc]
+        if disks:
+            _await(provider, Kind.ATTACHMENT, disks[0].project_id, result, pace)
+    refs = {r.id: r.ref for r in disks}
+    result.ready = {i: _as_volume(seen, refs[i]) for i, seen in result.ready.items()}
+    return _finish(tools, job, "attach_volumes", result, pace)
 
 
-def attach_volumes(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
-    """Attach each data disk to its server. Raises TryAgainError while something is unclear and attempts are left."""
-    with tools.works.begin() as work:
-        delivery, cloud = _delivery(work, delivery_id)
-        progress.begin(work, delivery, "attach_volumes")
-        disks = [
-            r
-            for r in inventory.of_delivery(work, delivery_id)
-            if r.kind == "volume" and r.server_id and r.state == ResourceState.READY.value
-        ]
-        servers = select(Resource.id).where(
-            Resource.id.in_({d.server_id for d in disks}), Resource.state == ResourceState.READY.value
-        )
-        there = set(work.session.scalars(servers))
-        orphans = [d.id for d in disks if d.server_id not in there]
-        _fail(work, dict.fromkeys(orphans, "base_failed"))
-    provider = tools.providers(cloud)
-    result = Result()
-    for disk in disks:
-        if disk.id not in orphans:
-            _try(result, disk.id, lambda disk=disk: provider.create(attachment_of(disk)))
-    _await(provider, Kind.ATTACHMENT, delivery.project_id, result, pace)
-    result.settle(last=pace.last)
-    with tools.works.begin() as work:
-        _fail(work, result.failed)
-        if not result.unclear:
-            progress.end(work, delivery, "attach_volumes", failed=_codes(result))
-    result.raise_if_unclear()
-    return not result.failed and not orphans
-
-
-def configure(tools: Tools, delivery_id: UUID, pace: Pace) -> bool:
+def configure(tools: Tools, job: Job, pace: Pace) -> bool:
     """Harden the servers that a playbook can reach; one that cannot be hardened has failed."""
     with tools.works.begin() as work:
-        delivery, _ = _delivery(work, delivery_id)
-        progress.begin(work, delivery, "configure_guests")
-        servers = [
-            r
-            for r in inventory.of_delivery(work, delivery_id)
-            if r.kind == "server" and r.state == ResourceState.READY.value and r.addresses
-        ]
+        resources = _begin(work, job, "configure_guests")
+    servers = {
+        str(r.addresses[0]).split("/")[0]: r
+        for r in resources
+        if r.kind == "server" and r.state == _RS.READY.value and r.addresses
+    }
     pace.beat()
-    by_address = {str(r.addresses[0]).split("/")[0]: r for r in servers}
     assert tools.harden is not None
-    failures = tools.harden({a: r.name for a, r in by_address.items()}, None) if by_address else {}
+    failures = tools.harden({address: r.name for address, r in servers.items()}) if servers else {}
     if failures and not pace.last:
         raise TryAgainError("configure.failed", 5.0)
-    failed = {by_address[address].id: "configure.failed" for address in failures}
+    result = Result(failed={servers[address].id: "configure.failed" for address in failures})
+    return _finish(tools, job, "configure_guests", result, pace)
+
+
+def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
+    """The step runs: one statement says so and reads the delivery's resources."""
+    statement = select(Resource).where(Resource.delivery_id == job.id).order_by(Resource.id)
+    return work.session.scalars(statement.add_cte(progress.begun(work, job, step))).all()
+
+
+def _finish(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bool:
+    """Write down what the step found, in one statement; ask for another attempt while something is unclear."""
+    result.settle(last=pace.last)
+    found: list[tuple[Any, ...]] = [(i, _RS.READY.value, seen.ref, _array(seen), None) for i, seen in result.ready.items()]
+    found += [(i, _RS.FAILED.value, None, None, code) for i, code in result.failed.items()]
+    columns: list[Sequence[Any]] = list(zip(*found, strict=True)) if found else [()] * 5
     with tools.works.begin() as work:
-        _fail(work, failed)
-        progress.end(work, delivery, "configure_guests", failed=" ".join(failures.values()))
-    return not failed
-
-
-def _delivery(work: Work, delivery_id: UUID) -> tuple[Delivery, str]:
-    row = work.session.execute(
-        select(Delivery, SubCloud.code)
-        .join(SubCloud, SubCloud.id == Delivery.sub_cloud_id)
-        .where(Delivery.id == delivery_id)
-    ).one()
-    return row[0], row[1]
-
-
-def _to_make(work: Work, delivery_id: UUID, kind: str) -> list[Resource]:
-    return list(
-        work.session.scalars(
-            select(Resource)
-            .where(Resource.delivery_id == delivery_id, Resource.kind == kind, Resource.state.in_(_MAKEABLE))
-            .order_by(Resource.id)
+        work.session.execute(
+            _FINISH,
+            {
+                "subject": job.id,
+                "run": job.run,
+                "step": step,
+                "now": work.now,
+                "through": not result.unclear,
+                "detail": " ".join(sorted(set(result.failed.values())))[:500],
+                **dict(zip(("ids", "states", "refs", "addresses", "codes"), map(list, columns), strict=True)),
+            },
         )
+    result.raise_if_unclear()
+    return not result.failed
+
+
+def _array(seen: Observed) -> str:
+    return "{" + ",".join(str(a) for a in seen.addresses) + "}"
+
+
+def _as_volume(seen: Observed, ref: str | None) -> Observed:
+    """An attached disk keeps the volume's own reference."""
+    return Observed(seen.key, ref or seen.ref, seen.status)
+
+
+def _without_base(work: Work, bases: Mapping[UUID, UUID | None], resources: Sequence[Resource]) -> list[UUID]:
+    """What stands on a segment or server that is not there: it cannot be made, whatever the cloud says."""
+    states = {r.id: r.state for r in resources}
+    elsewhere = {base for base in bases.values() if base is not None and base not in states}
+    if elsewhere:
+        rows = work.session.execute(select(Resource.id, Resource.state).where(Resource.id.in_(elsewhere)))
+        states |= {row.id: row.state for row in rows}
+    return [i for i, base in bases.items() if base is not None and states[base] not in _BASES]
+
+
+def _for_servers(work: Work, job: Job) -> tuple[Mapping[str, str], str | None]:
+    """The sub-cloud's names of our images, and the public key that goes into the servers."""
+    names = (
+        select(func.jsonb_object_agg(Image.code, Image.provider_name))
+        .where(Image.sub_cloud_id == Delivery.sub_cloud_id)
+        .scalar_subquery()
     )
+    row = work.session.execute(select(names.label("images"), Delivery.public_key).where(Delivery.id == job.id)).one()
+    return row.images or {}, row.public_key
 
 
-def _without_base(work: Work, wanted: Sequence[Resource]) -> list[UUID]:
-    """Servers whose segment is not there: they cannot be made, whatever the cloud says."""
-    bases = {r.network_id for r in wanted if r.network_id}
-    if not bases:
-        return []
-    good = set(
-        work.session.scalars(select(Resource.id).where(Resource.id.in_(bases), Resource.state.in_(("ready", "active"))))
-    )
-    return [r.id for r in wanted if r.network_id and r.network_id not in good]
-
-
-def _images(work: Work, sub_cloud_id: UUID) -> dict[str, str]:
-    rows = work.session.execute(select(Image.code, Image.provider_name).where(Image.sub_cloud_id == sub_cloud_id))
-    return dict(rows.all())
-
-
-def _order(provider: Provider, wanted: Sequence[Resource], images: Mapping[str, str], public_key: str | None) -> Result:
-    """Ask for each resource; what the cloud says at once is sorted into ready, failed and unclear."""
-    result = Result()
-    for resource in wanted:
-        _try(result, resource.id, lambda r=resource: provider.create(spec_of(r, images, public_key)))
-    return result
-
-
-def _try(result: Result, resource_id: UUID, act: object) -> None:
+def _provider(tools: Tools, job: Job, result: Result, wanted: Sequence[Resource]) -> Provider | None:
+    """The sub-cloud's adapter; without one everything wanted has failed."""
     try:
-        seen: Observed = act()  # type: ignore[operator]
+        return tools.providers(job.sub_cloud)
+    except ActionRequired as error:
+        result.failed |= {r.id: error.code for r in wanted}
+        return None
+
+
+def _try(result: Result, resource_id: UUID, act: Callable[[], Observed]) -> None:
+    """Ask the cloud; what it says at once is sorted into ready, failed and unclear."""
+    try:
+        result.ready[resource_id] = act()
     except (Permanent, ActionRequired) as error:
         result.failed[resource_id] = error.code
     except (Temporary, UnknownOutcome) as error:
         result.unclear[resource_id] = error
-    else:
-        result.ready[resource_id] = seen
 
 
 def _await(provider: Provider, kind: Kind, project_id: UUID, result: Result, pace: Pace) -> None:
@@ -265,34 +304,9 @@ def _not_ready(result: Result, resource_id: UUID, seen: Observed, pace: Pace) ->
         result.failed[resource_id] = "provider.still_building"
 
 
-def _write(work: Work, result: Result) -> None:
-    if result.ready:
-        found = list(result.ready.items())
-        work.session.execute(
-            _NOTE_READY,
-            {
-                "ids": [i for i, _ in found],
-                "refs": [seen.ref for _, seen in found],
-                "addresses": ["{" + ",".join(str(a) for a in seen.addresses) + "}" for _, seen in found],
-            },
-        )
-    _fail(work, result.failed)
-
-
-def _fail(work: Work, failed: Mapping[UUID, str]) -> None:
-    for resource_id, code in failed.items():
-        inventory.move(work, [resource_id], ResourceState.FAILED, error_code=code)
-
-
-def _fail_all(tools: Tools, delivery_id: UUID, step: str, code: str) -> None:
+def _fail_all(tools: Tools, job: Job, step: str, code: str) -> None:
     """Nothing can be made here: every resource of the delivery has failed for the same reason."""
     with tools.works.begin() as work:
-        delivery, _ = _delivery(work, delivery_id)
-        ids = [r.id for r in inventory.of_delivery(work, delivery_id) if r.state in _MAKEABLE]
-        inventory.move(work, ids, ResourceState.BUILDING)
-        inventory.move(work, ids, ResourceState.FAILED, error_code=code)
-        progress.end(work, delivery, step, failed=code)
-
-
-def _codes(result: Result) -> str:
-    return " ".join(sorted(set(result.failed.values())))
+        resources = _begin(work, job, step)
+    result = Result(failed={r.id: code for r in resources if r.state == _RS.BUILDING.value})
+    _finish(tools, job, step, result, Pace(beat=lambda: None, last=True))

@@ -116,8 +116,9 @@ def decide_case(work: Work, case_id: UUID, action: Action, *, reason: str = "") 
 def _follow_up(work: Work, request: ServiceRequest, case: DeskCase, action: Action) -> None:
     """Start the delivery again when the operator wants another try, or once nothing of it is left to decide."""
     delivery = work.session.get_one(Delivery, case.subject_id, with_for_update=True)
-    if action is Action.GIVE_UP and case.step == "deliver" and case.resource_id is not None:
-        inventory.move(work, [case.resource_id], ResourceState.UNDONE)
+    if case.step == "deliver" and case.resource_id is not None:
+        to = ResourceState.UNDONE if action is Action.GIVE_UP else ResourceState.BUILDING
+        inventory.move(work, [case.resource_id], to)
     if delivery.state in {"queued", "running"}:
         return
     still_open = select(func.count()).where(DeskCase.subject_id == delivery.id, DeskCase.closed_at.is_(None))

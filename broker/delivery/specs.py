@@ -5,7 +5,7 @@ Called by: ``delivery.provision``, ``delivery.remove``, reconcile. Must not: rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv6Network
 
 from broker.inventory.models import Resource
@@ -15,7 +15,6 @@ from providers.contract import (
     Key,
     Kind,
     NetworkSpec,
-    ProjectLimits,
     ServerSpec,
     Spec,
     VolumeSpec,
@@ -72,23 +71,3 @@ def attachment_of(volume: Resource) -> AttachmentSpec:
     """The attachment of a volume to its server."""
     assert volume.server_id is not None
     return AttachmentSpec(id=volume.id, project_id=volume.project_id, server_id=volume.server_id)
-
-
-def limits_of(resources: Iterable[Resource]) -> ProjectLimits:
-    """The cloud's own limits for a project: just what the broker has granted it (its second line of defence)."""
-    servers, volumes, networks = [], [], 0
-    for resource in resources:
-        if resource.kind == "server":
-            servers.append(resource.spec)
-        elif resource.kind == "volume":
-            volumes.append(resource.spec)
-        else:
-            networks += 1
-    return ProjectLimits(
-        servers=len(servers),
-        vcpu=sum(s["vcpu"] for s in servers),
-        memory_gib=sum(s["memory_gib"] for s in servers),
-        volumes=len(volumes),
-        block_gib=sum(v["size_gib"] for v in volumes),
-        networks=networks,
-    )

@@ -19,7 +19,7 @@ from providers.contract import Provider
 class Playbooks(Protocol):
     """Runs ``harden-guest`` on servers that can be reached; returns what failed, by address (empty: all good)."""
 
-    def __call__(self, hosts: Mapping[str, str], private_key: str | None) -> Mapping[str, str]: ...
+    def __call__(self, hosts: Mapping[str, str]) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)

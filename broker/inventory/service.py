@@ -22,7 +22,7 @@ from broker.tenancy.work import Work
 
 METERED = (ResourceState.ACTIVE, ResourceState.STOPPED)
 
-_OPEN_PERIODS = text("""
+_PERIODS = """
 INSERT INTO broker.resource_period
   (id, resource_id, state, cpu_arch, vcpu, memory_gib, block_gib, block_class, segments, during)
 SELECT gen_random_uuid(), r.id, :state,
@@ -34,8 +34,17 @@ SELECT gen_random_uuid(), r.id, :state,
   CASE r.kind WHEN 'server' THEN r.spec->>'system_disk_class' WHEN 'volume' THEN r.spec->>'block_class' END,
   CASE WHEN r.kind = 'segment' THEN 1 ELSE 0 END,
   tstzrange(CAST(:at AS timestamptz), NULL)
-FROM broker.resource r WHERE r.id = ANY(CAST(:ids AS uuid[]))
-""")
+FROM """
+
+_OPEN_PERIODS = text(f"{_PERIODS} broker.resource r WHERE r.id = ANY(CAST(:ids AS uuid[]))")
+
+_MOVED = """
+WITH moved AS (
+  UPDATE broker.resource SET state = 'active', error_code = NULL
+  WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'ready' RETURNING *
+)"""
+
+_ACTIVATE = text(f"{_MOVED} {_PERIODS} moved r")
 
 _CLOSE_PERIODS = text("""
 UPDATE broker.resource_period SET during = tstzrange(lower(during), CAST(:at AS timestamptz))
@@ -61,13 +70,11 @@ def plan(work: Work, **columns: Any) -> Resource:
     return resource
 
 
-def move(
-    work: Work, ids: Iterable[UUID], to: ResourceState, *, error_code: str | None = None, first: bool = False
-) -> list[UUID]:
+def move(work: Work, ids: Iterable[UUID], to: ResourceState, *, error_code: str | None = None) -> list[UUID]:
     """Move resources to ``to``; those that are there already or cannot come there are left alone (steps run twice).
 
     Opens a period when one becomes active or stopped, closes the open one when it stops being metered or changes.
-    ``first`` says that they were never metered, so that there is nothing to close. Returns the ids that really moved.
+    Returns the ids that really moved. From ready to active is ``activate``.
     """
     wanted = list(ids)
     if not wanted:
@@ -81,18 +88,15 @@ def move(
         )
     )
     if moved and (to in METERED or to is ResourceState.RELEASING):
-        if not first:
-            work.session.execute(_CLOSE_PERIODS, {"ids": moved, "at": work.now})
+        work.session.execute(_CLOSE_PERIODS, {"ids": moved, "at": work.now})
         if to in METERED:
             work.session.execute(_OPEN_PERIODS, {"ids": moved, "at": work.now, "state": to.value})
     return moved
 
 
-def note_observed(work: Work, resource_id: UUID, *, ref: str, addresses: Sequence[str] = ()) -> None:
-    """Write down what the cloud calls a resource and which addresses it got."""
-    work.session.execute(
-        update(Resource).where(Resource.id == resource_id).values(ref=ref, addresses=[str(a) for a in addresses])
-    )
+def activate(work: Work, ids: Sequence[UUID]) -> None:
+    """What is ready is handed over: active, and metered from this instant. One statement; twice does nothing more."""
+    work.session.execute(_ACTIVATE, {"ids": list(ids), "at": work.now, "state": ResourceState.ACTIVE.value})
 
 
 def of_delivery(work: Work, delivery_id: UUID) -> list[Resource]:

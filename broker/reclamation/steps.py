@@ -5,19 +5,19 @@ Called by: ``workflows.steps``. Must not: keep a transaction open across a call 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import CTE, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from broker.catalog.models import SubCloud
 from broker.db.base import new_id
 from broker.delivery import progress
 from broker.delivery.models import DeskCase
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
+from broker.delivery.values import Job
 from broker.inventory import rules as scarce
 from broker.inventory import service as inventory
 from broker.inventory.models import Resource
@@ -30,47 +30,39 @@ from quotas import service as quotas
 from quotas.ipv6 import service as ipv6
 
 
-def last_reading(tools: Tools, release_id: UUID) -> None:
+def last_reading(tools: Tools, job: Job) -> None:
     """Metering ends here: the periods are closed at this instant, before anything is deleted."""
     with tools.works.begin() as work:
-        release, _ = _release(work, release_id, lock=True)
+        release = _release(work, job)
         if release.state not in {"queued", "running"}:
             return
         release.state = "running"
-        progress.begin(work, release, "last_reading")
-        inventory.move(work, [r.id for r in _resources(work, release_id)], ResourceState.RELEASING)
-        progress.end(work, release, "last_reading")
+        resources = _resources(work, job, progress.done_at_once(work, job, "last_reading"))
+        inventory.move(work, [r.id for r in resources], ResourceState.RELEASING)
 
 
-def delete(tools: Tools, release_id: UUID, pace: Pace) -> bool:
+def delete(tools: Tools, job: Job, pace: Pace) -> bool:
     """Delete everything in the cloud; what cannot be deleted goes to the operator's desk. True: all is gone."""
     with tools.works.begin() as work:
-        release, cloud = _release(work, release_id)
-        progress.begin(work, release, "delete")
-        resources = [r for r in _resources(work, release_id) if r.state == ResourceState.RELEASING.value]
-    stuck = remove(tools.providers(cloud), resources, pace)
+        resources = _resources(work, job, progress.begun(work, job, "delete"))
+    going = [r for r in resources if r.state == ResourceState.RELEASING.value]
+    stuck = remove(tools.providers(job.sub_cloud), going, pace)
     with tools.works.begin() as work:
-        release, _ = _release(work, release_id, lock=True)
-        progress.end(work, release, "delete", failed=" ".join(sorted(set(stuck.values()))))
-        for resource_id, code in stuck.items():
-            _open_case(work, release, code, resource_id)
+        progress.end(work, job, "delete", failed=" ".join(sorted(set(stuck.values()))))
         if stuck:
-            release.state = "needs_operator"
-            request = work.session.get_one(ServiceRequest, release.request_id)
-            audience = (release.delivering_unit_id, Role.OPERATOR)
-            notify.tell_role(work, audience, "release.needs_operator", ("request", request.id), number=request.number)
+            _to_the_desk(work, job, stuck)
     return not stuck
 
 
-def give_back(tools: Tools, release_id: UUID) -> str:
+def give_back(tools: Tools, job: Job) -> str:
     """Quota and prefixes go back (prefixes rest first), the resources are released, the request is closed."""
     with tools.works.begin() as work:
-        release, _ = _release(work, release_id, lock=True)
+        release = _release(work, job)
         if release.state != "running":
             return release.state
         request = work.session.get_one(ServiceRequest, release.request_id, with_for_update=True)
-        resources = [r for r in _resources(work, release_id) if r.state == ResourceState.RELEASING.value]
-        progress.begin(work, release, "give_back")
+        resources = _resources(work, job, progress.done_at_once(work, job, "give_back"))
+        resources = [r for r in resources if r.state == ResourceState.RELEASING.value]
         _quota(work, release, resources)
         rests_until = work.now + timedelta(days=tools.settings.quarantine_days)
         for resource in resources:
@@ -78,7 +70,6 @@ def give_back(tools: Tools, release_id: UUID) -> str:
                 ipv6.release(work.session, resource.id, rests_until)
         inventory.move(work, [r.id for r in resources], ResourceState.RELEASED)
         release.state, release.finished_at = "released", work.now
-        progress.end(work, release, "give_back")
         work.record(
             "release.done",
             "release",
@@ -119,40 +110,41 @@ def _close(work: Work, request: ServiceRequest) -> None:
     work.record("request.released", "request", request.id, request_id=request.id)
 
 
-def _release(work: Work, release_id: UUID, *, lock: bool = False) -> tuple[Release, str]:
+def _release(work: Work, job: Job) -> Release:
+    return work.session.get_one(Release, job.id, with_for_update=True)
+
+
+def _resources(work: Work, job: Job, step: CTE) -> Sequence[Resource]:
+    """What the release takes back; the same statement writes the step."""
     statement = (
-        select(Release, SubCloud.code)
-        .join(SubCloud, SubCloud.id == Release.sub_cloud_id)
-        .where(Release.id == release_id)
+        select(Resource)
+        .join(ReleaseResource, ReleaseResource.resource_id == Resource.id)
+        .where(ReleaseResource.release_id == job.id)
+        .order_by(Resource.id)
     )
-    row = work.session.execute(statement.with_for_update(of=Release) if lock else statement).one()
-    return row[0], row[1]
+    return work.session.scalars(statement.add_cte(step)).all()
 
 
-def _resources(work: Work, release_id: UUID) -> list[Resource]:
-    return list(
-        work.session.scalars(
-            select(Resource)
-            .join(ReleaseResource, ReleaseResource.resource_id == Resource.id)
-            .where(ReleaseResource.release_id == release_id)
-            .order_by(Resource.id)
+def _to_the_desk(work: Work, job: Job, stuck: Mapping[UUID, str]) -> None:
+    """What could not be deleted, once each, and a word to the operators."""
+    release = _release(work, job)
+    release.state = "needs_operator"
+    for resource_id, code in stuck.items():
+        work.session.execute(
+            insert(DeskCase)
+            .values(
+                id=new_id(),
+                request_id=job.request_id,
+                subject_type="release",
+                subject_id=job.id,
+                resource_id=resource_id,
+                unit_id=release.delivering_unit_id,
+                step="delete",
+                code=code,
+                detail="",
+            )
+            .on_conflict_do_nothing()
         )
-    )
-
-
-def _open_case(work: Work, release: Release, code: str, resource_id: UUID) -> None:
-    work.session.execute(
-        insert(DeskCase)
-        .values(
-            id=new_id(),
-            request_id=release.request_id,
-            subject_type="release",
-            subject_id=release.id,
-            resource_id=resource_id,
-            unit_id=release.delivering_unit_id,
-            step="delete",
-            code=code,
-            detail="",
-        )
-        .on_conflict_do_nothing()
-    )
+    request = work.session.get_one(ServiceRequest, job.request_id)
+    audience = (release.delivering_unit_id, Role.OPERATOR)
+    notify.tell_role(work, audience, "release.needs_operator", ("request", request.id), number=request.number)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 from typing import Any
-from uuid import UUID
 
 import structlog
 from sqlalchemy import literal, select, text, union_all
@@ -26,6 +25,7 @@ from broker.audit import seal
 from broker.bootstrap import App
 from broker.catalog.models import SubCloud
 from broker.delivery.models import Delivery
+from broker.delivery.values import Job
 from broker.reclamation.models import Release
 from broker.request import clocks
 from broker.workflows import reminders
@@ -48,14 +48,12 @@ class Wanting:
     """A row that wants acting on."""
 
     kind: str
-    id: UUID
-    run: int
-    cloud: str
+    job: Job
 
     @property
     def workflow_id(self) -> str:
         """The id *is* the row's (and its run's), so that nothing is started twice."""
-        return f"{self.kind}/{self.id}/{self.run}"
+        return f"{self.kind}/{self.job.id}/{self.job.run}"
 
 
 @dataclass(slots=True)
@@ -99,9 +97,9 @@ class Dispatch:
         try:
             await self.client.start_workflow(
                 workflow,
-                Order(row.id, self.heartbeat_s),
+                Order(row.job, self.heartbeat_s),
                 id=row.workflow_id,
-                task_queue=queue_of(row.cloud),
+                task_queue=queue_of(row.job.sub_cloud),
                 task_timeout=timedelta(seconds=self.heartbeat_s),
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
@@ -130,20 +128,15 @@ class Dispatch:
 
 def wanting(session: Session) -> list[Wanting]:
     """Deliveries and releases that are queued or on their way, oldest first."""
-    delivery = (
-        select(
-            literal("fulfil").label("kind"), Delivery.id, Delivery.run, SubCloud.code, Delivery.queued_at.label("at")
+    parts = [
+        select(literal(kind).label("kind"), table.id, table.run, table.request_id, SubCloud.code, since.label("since"))
+        .join(SubCloud, SubCloud.id == table.sub_cloud_id)
+        .where(table.state.in_(("queued", "running")))
+        for kind, table, since in (
+            ("fulfil", Delivery, Delivery.queued_at),
+            ("release", Release, Release.confirmed_at),
         )
-        .join(SubCloud, SubCloud.id == Delivery.sub_cloud_id)
-        .where(Delivery.state.in_(("queued", "running")))
-    )
-    release = (
-        select(
-            literal("release").label("kind"), Release.id, Release.run, SubCloud.code, Release.confirmed_at.label("at")
-        )
-        .join(SubCloud, SubCloud.id == Release.sub_cloud_id)
-        .where(Release.state.in_(("queued", "running")))
-    )
-    both = union_all(delivery, release).subquery()
-    rows = session.execute(select(both).order_by(both.c.at).limit(500))
-    return [Wanting(row.kind, row.id, row.run, row.code) for row in rows]
+    ]
+    both = union_all(*parts).subquery()
+    rows = session.execute(select(both).order_by(both.c.since).limit(500))
+    return [Wanting(row.kind, Job(row.id, row.run, row.request_id, row.code)) for row in rows]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 from temporalio.common import RetryPolicy
+
+from broker.delivery.values import Job
 
 ATTEMPTS = 6
 """How often a step on a cloud is tried before an operator is asked."""
@@ -35,9 +36,9 @@ DATABASE_STEP_TIMEOUT = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class Order:
-    """Which row to carry. ``heartbeat_s``: how soon a lost worker is noticed."""
+    """Which row to carry, in which run. ``heartbeat_s``: how soon a lost worker is noticed."""
 
-    id: UUID
+    job: Job
     heartbeat_s: float = 10.0
 
 

@@ -18,9 +18,9 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from broker.delivery import begin, handover, provision
-from broker.delivery.begin import Plan
 from broker.delivery.provision import TryAgainError
 from broker.delivery.tools import Pace, Tools
+from broker.delivery.values import Plan
 from broker.reclamation import steps as reclamation
 from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, Order
 
@@ -34,65 +34,65 @@ class Steps:
     # ---- delivery, in the order of the road
     @activity.defn
     def pin_hold(self, order: Order) -> Plan:
-        return begin.pin_hold(self.tools, order.id)
+        return begin.pin_hold(self.tools, order.job)
 
     @activity.defn
     def create_project(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return provision.create_project(self.tools, order.id, pace)
+            return provision.create_project(self.tools, order.job, pace)
 
     @activity.defn
     def create_segments(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return provision.create(self.tools, order.id, "segment", pace)
+            return provision.create(self.tools, order.job, "segment", pace)
 
     @activity.defn
     def create_volumes(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return provision.create(self.tools, order.id, "volume", pace)
+            return provision.create(self.tools, order.job, "volume", pace)
 
     @activity.defn
     def create_servers(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return provision.create(self.tools, order.id, "server", pace)
+            return provision.create(self.tools, order.job, "server", pace)
 
     @activity.defn
     def attach_volumes(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return provision.attach_volumes(self.tools, order.id, pace)
+            return provision.attach_volumes(self.tools, order.job, pace)
 
     @activity.defn
     def configure_guests(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return provision.configure(self.tools, order.id, pace)
+            return provision.configure(self.tools, order.job, pace)
 
     @activity.defn
     def undo_failed(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return handover.undo_failed(self.tools, order.id, pace)
+            return handover.undo_failed(self.tools, order.job, pace)
 
     @activity.defn
     def hand_over(self, order: Order) -> str:
-        return handover.hand_over(self.tools, order.id)
+        return handover.hand_over(self.tools, order.job)
 
     @activity.defn
     def undo(self, order: Order) -> str:
         with _attempt(order) as pace:
-            return handover.undo(self.tools, order.id, pace)
+            return handover.undo(self.tools, order.job, pace)
 
     # ---- release
     @activity.defn
     def last_reading(self, order: Order) -> None:
-        reclamation.last_reading(self.tools, order.id)
+        reclamation.last_reading(self.tools, order.job)
 
     @activity.defn
     def delete(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return reclamation.delete(self.tools, order.id, pace)
+            return reclamation.delete(self.tools, order.job, pace)
 
     @activity.defn
     def give_back(self, order: Order) -> str:
-        return reclamation.give_back(self.tools, order.id)
+        return reclamation.give_back(self.tools, order.job)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from broker.delivery import begin, handover, provision
 from broker.delivery import service as delivery
 from broker.delivery.provision import TryAgainError
 from broker.delivery.tools import Pace
+from broker.delivery.values import Job
 from broker.reclamation import service as reclamation
 from broker.reclamation import steps as release_steps
 from broker.request import service as requests
-from broker.workflows.dispatch import wanting
+from broker.workflows.dispatch import Wanting, wanting
 from tests.stories.world import World, form
 
 HOLD_DAYS = 10
@@ -59,13 +60,17 @@ def up_to_order(world: World, **changes: Any) -> UUID:
 
 def walk(world: World) -> None:
     """Carry every row that wants acting on, as the workflows would, each step tried until it is through."""
-    with world.app.sessions() as session:
-        rows = wanting(session)
-    for row in rows:
+    for row in jobs(world):
         if row.kind == "fulfil":
-            fulfil(world, row.id)
+            fulfil(world, row.job)
         else:
-            give_back(world, row.id)
+            give_back(world, row.job)
+
+
+def jobs(world: World) -> list[Wanting]:
+    """What dispatch would start now."""
+    with world.app.sessions() as session:
+        return wanting(session)
 
 
 def patiently(step: Any, *args: Any) -> Any:
@@ -78,28 +83,28 @@ def patiently(step: Any, *args: Any) -> Any:
     raise AssertionError("the last attempt asked for another")
 
 
-def fulfil(world: World, delivery_id: UUID) -> str:
+def fulfil(world: World, job: Job) -> str:
     tools = world.app.tools()
-    plan = begin.pin_hold(tools, delivery_id)
+    plan = begin.pin_hold(tools, job)
     if plan.expired:
         return "expired"
     if plan.undo:
-        return str(patiently(handover.undo, tools, delivery_id))
-    good = patiently(provision.create_project, tools, delivery_id)
+        return str(patiently(handover.undo, tools, job))
+    good = patiently(provision.create_project, tools, job)
     for kind in ("segment", "volume", "server"):
-        good &= patiently(lambda t, d, p, kind=kind: provision.create(t, d, kind, p), tools, delivery_id)
-    good &= patiently(provision.attach_volumes, tools, delivery_id)
+        good &= patiently(lambda t, d, p, kind=kind: provision.create(t, d, kind, p), tools, job)
+    good &= patiently(provision.attach_volumes, tools, job)
     if not good:
-        patiently(handover.undo_failed, tools, delivery_id)
-    return handover.hand_over(tools, delivery_id)
+        patiently(handover.undo_failed, tools, job)
+    return handover.hand_over(tools, job)
 
 
-def give_back(world: World, release_id: UUID) -> str:
+def give_back(world: World, job: Job) -> str:
     tools = world.app.tools()
-    release_steps.last_reading(tools, release_id)
-    if not patiently(release_steps.delete, tools, release_id):
+    release_steps.last_reading(tools, job)
+    if not patiently(release_steps.delete, tools, job):
         return "needs_operator"
-    return release_steps.give_back(tools, release_id)
+    return release_steps.give_back(tools, job)
 
 
 def release(world: World, request_id: UUID, who: str = "apply.jyt", by: str = "deliver.jyt") -> None:

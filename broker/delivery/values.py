@@ -1,0 +1,32 @@
+"""What a machine step is told, and what it found: plain values.
+
+Called by: dispatch (makes jobs), the steps. Must not: read the database, or carry a secret (the engine keeps history).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a delivery or a release: the row's id, how often it was started, and where it acts."""
+
+    id: UUID
+    run: int
+    request_id: UUID
+    sub_cloud: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a delivery has to do: the workflow leaves out what is not needed."""
+
+    expired: bool = False
+    undo: bool = False
+    segments: bool = False
+    volumes: bool = False
+    servers: bool = False
+    disks: bool = False
+    configure: bool = False
