@@ -204,7 +204,9 @@ def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
 def _finish(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bool:
     """Write down what the step found, in one statement; ask for another attempt while something is unclear."""
     result.settle(last=pace.last)
-    found: list[tuple[Any, ...]] = [(i, _RS.READY.value, seen.ref, _array(seen), None) for i, seen in result.ready.items()]
+    found: list[tuple[Any, ...]] = [
+        (i, _RS.READY.value, seen.ref, _array(seen), None) for i, seen in result.ready.items()
+    ]
     found += [(i, _RS.FAILED.value, None, None, code) for i, code in result.failed.items()]
     columns: list[Sequence[Any]] = list(zip(*found, strict=True)) if found else [()] * 5
     with tools.works.begin() as work:
