@@ -12,7 +12,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Select, delete, func, literal, or_, select, true, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    DateTime,
+    Select,
+    bindparam,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, Range, aggregate_order_by
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from sqlalchemy.types import Uuid
@@ -24,9 +37,11 @@ from broker.tenancy.models import Account, ApiToken, Deputy, RoleGrant, SignInAt
 from broker.tenancy.values import Actor, Principal
 
 
-def holds(during: InstrumentedAttribute[Range[datetime]], now: datetime) -> ColumnElement[bool]:
+def holds(
+    during: InstrumentedAttribute[Range[datetime]], now: datetime | BindParameter[datetime]
+) -> ColumnElement[bool]:
     """A condition: the dated validity covers ``now``."""
-    return during.bool_op("@>")(literal(now, DateTime(timezone=True)))
+    return during.bool_op("@>")(literal(now, DateTime(timezone=True)) if isinstance(now, datetime) else now)
 
 
 def visible_units(actor: Actor, unit_id: InstrumentedAttribute[Any], now: datetime) -> ColumnElement[bool]:
@@ -42,7 +57,7 @@ def visible_units(actor: Actor, unit_id: InstrumentedAttribute[Any], now: dateti
     return unit_id.in_(tree)
 
 
-def _account_columns(now: datetime) -> list[Any]:
+def _account_columns(now: BindParameter[datetime]) -> list[Any]:
     """The account, its current roles and its current deputyships: all that an actor is, in one row."""
     roles = (
         select(func.array_agg(RoleGrant.role))
@@ -81,28 +96,36 @@ def _actor(row: AnyRow) -> Actor:
     )
 
 
+# Built once: these two run at the start of every use-case, and building them costs more than running them.
+_NOW = bindparam("now", type_=DateTime(timezone=True))
+_OF_SESSION = (
+    select(*_account_columns(_NOW), UserSession.csrf_token)
+    .join(Account, Account.id == UserSession.account_id)
+    .where(
+        UserSession.token_hash == bindparam("token_hash"), UserSession.expires_at > _NOW, Account.disabled_at.is_(None)
+    )
+)
+_OF_TOKEN = (
+    select(*_account_columns(_NOW))
+    .join(ApiToken, ApiToken.account_id == Account.id)
+    .where(
+        ApiToken.token_hash == bindparam("token_hash"),
+        or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > _NOW),
+        ApiToken.revoked_at.is_(None),
+        Account.disabled_at.is_(None),
+    )
+)
+
+
 def actor_of_session(session: Session, token_hash: bytes, now: datetime) -> tuple[Actor, str] | None:
     """The actor behind a session that is still valid, and the session's CSRF token. One statement."""
-    row = session.execute(
-        select(*_account_columns(now), UserSession.csrf_token)
-        .join(Account, Account.id == UserSession.account_id)
-        .where(UserSession.token_hash == token_hash, UserSession.expires_at > now, Account.disabled_at.is_(None))
-    ).first()
+    row = session.execute(_OF_SESSION, {"token_hash": token_hash, "now": now}).first()
     return (_actor(row), row.csrf_token) if row else None
 
 
 def actor_of_token(session: Session, token_hash: bytes, now: datetime) -> Actor | None:
     """The actor behind a bearer token that is neither expired nor revoked. One statement."""
-    row = session.execute(
-        select(*_account_columns(now))
-        .join(ApiToken, ApiToken.account_id == Account.id)
-        .where(
-            ApiToken.token_hash == token_hash,
-            or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now),
-            ApiToken.revoked_at.is_(None),
-            Account.disabled_at.is_(None),
-        )
-    ).first()
+    row = session.execute(_OF_TOKEN, {"token_hash": token_hash, "now": now}).first()
     return _actor(row) if row else None
 
 
