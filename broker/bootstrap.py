@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from broker.catalog.models import SubCloud
 from broker.db.session import make_engine, make_sessions
+from broker.delivery.harden import Harden
 from broker.delivery.tools import Tools
 from broker.errors import Invalid, Problem
 from broker.settings import Settings
@@ -118,7 +119,11 @@ class App:
 
     def tools(self) -> Tools:
         """What the machine steps need."""
-        return Tools(works=self.works, providers=self.providers, settings=self.settings)
+        settings = self.settings
+        harden = (
+            Harden(settings.management_key_file, settings.management_user) if settings.management_key_file else None
+        )
+        return Tools(works=self.works, providers=self.providers, settings=settings, harden=harden)
 
     def close(self) -> None:
         """Release connections."""

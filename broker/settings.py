@@ -58,7 +58,11 @@ class Settings(BaseSettings):
     attachments_url: str | None = None
     """Where attachments are stored (``file:///...``); default: a folder in ``home``."""
     clouds_file: Path | None = None
-    """Adapter options per sub-cloud (addresses, credentials or names of environment variables), outside the region file."""
+    """Adapter options of each sub-cloud (addresses, credentials or ``env:NAME``), kept outside the region file."""
+
+    management_key_file: Path | None = None
+    """Private SSH key whose public half the sub-clouds' images carry: lets playbooks configure delivered servers."""
+    management_user: str = "root"
 
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"
