@@ -216,6 +216,8 @@ def test_a_letter_is_uploaded_attached_and_downloaded(server: Server, complete: 
     """SM3, size and type are recorded; it comes back byte for byte, always as a download."""
     person = server.person("apply.jyt")
     letter = upload(person, PDF).json()
+    strange = server.person("apply.rst").get(f"/api/v1/attachments/{letter['id']}")
+    assert (strange.status_code, strange.json()["code"]) == (404, "attachment.not_found")
     assert (letter["media_type"], letter["size_bytes"], len(letter["sm3"])) == ("application/pdf", len(PDF), 64)
     made = submitted(server, complete, attachments=[letter["id"]])
     assert person.get(f"/api/v1/requests/{made['id']}").json()["attachments"][0]["id"] == letter["id"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from api.uow import COOKIE
 from broker.region.loader import DEMONSTRATION_PASSWORD
-from broker.tenancy.models import Account, ApiToken, RoleGrant, UserSession
+from broker.tenancy.models import Account, ApiToken, RoleGrant, SignInAttempt, UserSession
 from tests.api.server import Server
 
 WRONG = "not-the-password"
@@ -74,14 +75,27 @@ def test_an_unknown_login_costs_a_password_verification_too(server: Server, visi
     assert fastest("nobody.second") > fastest("assess.jyt") / 3
 
 
-def test_guessing_is_slowed_down_for_a_login_even_with_the_right_password_at_last(visitor: httpx.Client) -> None:
-    """Ten wrong attempts a minute; the eleventh is refused before the password is looked at."""
+def test_guessing_is_slowed_down_for_a_login_even_with_the_right_password_at_last(
+    server: Server, visitor: httpx.Client
+) -> None:
+    """Ten wrong attempts a minute; the eleventh is refused before the password is looked at, and counts as well."""
     for _ in range(10):
         assert attempt(visitor, "deliver.rst", WRONG).status_code == 401
     answer = attempt(visitor, "deliver.rst", DEMONSTRATION_PASSWORD)
     assert answer.status_code == 429
     assert answer.json()["code"] == "sign_in.too_many"
     assert 1 <= int(answer.headers["retry-after"]) <= 61
+    with server.engine.connect() as connection:
+        counted = connection.scalar(select(func.count()).where(SignInAttempt.login == "deliver.rst"))
+    assert counted == 11
+
+
+def test_guesses_at_the_same_time_do_not_slip_through(server: Server) -> None:
+    """Twenty at once: no more passwords are looked at than one after the other."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: attempt(server.visitor(), "nobody.at.once", WRONG), range(20)))
+    assert 1 <= sum(a.status_code == 401 for a in answers) <= 10
+    assert {a.status_code for a in answers} == {401, 429}
 
 
 def test_successful_sign_ins_are_not_limited(server: Server) -> None:
