@@ -46,6 +46,7 @@ SENTENCES: Mapping[str, str] = {
     "delivery.not_found": "没有这次交付，或者您无权查看。",
     "case.not_found": "没有这个待办事项。",
     "case.closed": "该待办事项已经处理。",
+    "case.on_its_way": "交付或释放正在执行，请等它停下后再处理。",
     "secret.none": "没有可以领取的登录密钥。",
     "secret.shown": "登录密钥只显示一次，已经领取过。",
     "secret.not_yours": "登录密钥只能由申请人领取。",
@@ -54,6 +55,7 @@ SENTENCES: Mapping[str, str] = {
     # Reclamation.
     "release.not_found": "没有这项释放申请，或者您无权查看。",
     "release.not_asked": "该释放申请当前为“{state}”，不能确认。",
+    "release.unsettled": "部分资源的交付尚待人工处理，处理完成后才能申请释放。",
     "release.in_use": "有其他资源仍在使用：{resources}，请先释放它们。",
     # Chargeback.
     "statement.unknown": "没有这份账单，或者您无权查看。",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 
 from broker.assessment import service as assessment
 from broker.delivery import keys, progress
@@ -19,41 +19,38 @@ from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.request.models import RequestRevision, ServiceRequest
 from broker.tenancy.work import Work
+from providers.errors import ActionRequired
 from quotas import service as quotas
 from quotas.errors import HoldGone, PrefixGone
 from quotas.ipv6 import service as ipv6
 
 _OPEN = {ResourceState.PLANNED.value, ResourceState.BUILDING.value}
+_GONE = {ResourceState.UNDONE.value, ResourceState.RELEASING.value, ResourceState.RELEASED.value}
 
 
 def pin_hold(tools: Tools, job: Job) -> Plan:
     """Pin what the assessment held, so that it cannot expire while things are being made.
 
     Everything that is about to be made is written down as ``building``: from here on the undo is known. If the hold's
-    date has passed, the request goes back to the assessor and the plan says ``expired``.
+    date has passed, the request goes back to the assessor. ``ended`` says that there is nothing to do for this run.
     """
     with tools.works.begin() as work:
-        delivery, applicants_key = work.session.execute(
-            select(Delivery, RequestRevision.form["ssh_public_key"].astext)
-            .join(ServiceRequest, ServiceRequest.id == Delivery.request_id)
-            .join(RequestRevision, RequestRevision.id == ServiceRequest.revision_id)
-            .where(Delivery.id == job.id)
-            .with_for_update(of=Delivery)
-        ).one()
+        request, delivery, applicants_key = _locked(work, job)
+        if delivery.run != job.run or delivery.state not in {"queued", "running"}:
+            return Plan(ended=delivery.state)
         if delivery.mode == "undo":
             delivery.state = "running"
             return Plan(undo=True)
-        if delivery.state == "expired":
-            return Plan(expired=True)
-        resources = work.session.scalars(
+        everything = work.session.scalars(
             select(Resource)
-            .where(Resource.delivery_id == job.id)
+            .where(Resource.request_id == job.request_id, Resource.delivery_id.is_not(None))
             .order_by(Resource.id)
             .add_cte(progress.done_at_once(work, job, "pin_hold"))
         ).all()
-        if not _pin(work, delivery, resources):
-            _expire(work, delivery)
-            return Plan(expired=True)
+        if not _pin(work, delivery, everything):
+            _expire(work, request)
+            return Plan(ended="expired")
+        resources = [r for r in everything if r.delivery_id == job.id]
         open_ones = [r for r in resources if r.state in _OPEN]
         inventory.move(work, [r.id for r in open_ones], ResourceState.BUILDING)
         delivery.state = "running"
@@ -62,32 +59,58 @@ def pin_hold(tools: Tools, job: Job) -> Plan:
     return _plan(tools, job, open_ones, resources)
 
 
+def locked(job: Job) -> Select[ServiceRequest, Delivery]:
+    """A delivery's request and the delivery, locked in the order in which people's decisions lock them."""
+    return (
+        select(ServiceRequest, Delivery)
+        .select_from(ServiceRequest)
+        .join(Delivery, Delivery.request_id == ServiceRequest.id)
+        .join(RequestRevision, RequestRevision.id == ServiceRequest.revision_id)
+        .where(Delivery.id == job.id)
+        .with_for_update(of=(ServiceRequest, Delivery))
+    )
+
+
+def _locked(work: Work, job: Job) -> tuple[ServiceRequest, Delivery, str | None]:
+    row = work.session.execute(locked(job).add_columns(RequestRevision.form["ssh_public_key"].astext)).one()
+    return row[0], row[1], row[2]
+
+
 def _plan(tools: Tools, job: Job, open_ones: Sequence[Resource], resources: Sequence[Resource]) -> Plan:
     kinds = {r.kind for r in open_ones}
-    reachable = tools.harden is not None and tools.providers(job.sub_cloud).capabilities.guest_reachable
     return Plan(
         segments="segment" in kinds,
         volumes="volume" in kinds,
         servers="server" in kinds,
         disks=bool(open_ones) and any(r.kind == "volume" and r.server_id for r in resources),
-        configure=reachable and "server" in kinds,
+        configure="server" in kinds and tools.harden is not None and _reachable(tools, job),
     )
 
 
-def _pin(work: Work, delivery: Delivery, resources: Sequence[Resource]) -> bool:
+def _reachable(tools: Tools, job: Job) -> bool:
+    """Whether guests can be reached; where there is no adapter nothing is made, and the next step says why."""
     try:
-        quotas.pin(work.session, delivery.hold_id, now=work.now)
-        for resource in resources:
-            if resource.kind == "segment" and resource.state != ResourceState.UNDONE.value:
+        return tools.providers(job.sub_cloud).capabilities.guest_reachable
+    except ActionRequired:
+        return False
+
+
+def _pin(work: Work, delivery: Delivery, resources: Sequence[Resource]) -> bool:
+    """Pin for all of the request's deliveries at once: one must not expire when another has begun."""
+    mine = [r for r in resources if r.state == ResourceState.PLANNED.value or r.delivery_id == delivery.id]
+    try:
+        for hold_id in sorted({delivery.hold_id} | {r.hold_id for r in mine if r.hold_id is not None}):
+            quotas.pin(work.session, hold_id, now=work.now)
+        for resource in mine:
+            if resource.kind == "segment" and resource.state not in _GONE:
                 ipv6.pin(work.session, resource.id, now=work.now)
     except (HoldGone, PrefixGone):
         return False
     return True
 
 
-def _expire(work: Work, delivery: Delivery) -> None:
-    """Nothing was made yet: the delivery ends here, and the request is assessed anew."""
-    request = work.session.get_one(ServiceRequest, delivery.request_id, with_for_update=True)
+def _expire(work: Work, request: ServiceRequest) -> None:
+    """Nothing was made yet, by any delivery: all end here, and the request is assessed anew."""
     work.session.execute(
         update(Delivery)
         .where(Delivery.request_id == request.id, Delivery.state.in_(("queued", "running")))

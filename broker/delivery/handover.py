@@ -5,16 +5,17 @@ Called by: ``workflows.steps``. Must not: hand over a resource that is not ready
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 from broker.db.base import new_id
-from broker.delivery import progress
-from broker.delivery.models import Delivery, DeskCase, Handover
+from broker.delivery import cases, progress
+from broker.delivery.begin import locked
+from broker.delivery.models import Delivery, Handover
+from broker.delivery.provision import fail_all
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
@@ -38,35 +39,37 @@ _GONE = {_RS.UNDONE.value, _RS.RELEASED.value, _RS.RELEASING.value}
 def undo_failed(tools: Tools, job: Job, pace: Pace) -> bool:
     """Take whatever there is of the failed resources out of the cloud again; they stay ``failed`` for the operator.
 
-    What a broken step left half-made has failed too. False: something could not be removed (it is on the desk).
+    What a broken step left half-made has failed too. What the operator has given up is undone once it is gone.
+    False: something could not be removed (it is on the desk).
     """
+    step = "undo_failed"
     with tools.works.begin() as work:
-        resources = _begin(work, job, "undo_failed")
+        resources = _begin(work, job, step)
         half_made = [r.id for r in resources if r.state == _RS.BUILDING.value]
-        inventory.move(work, half_made, _RS.FAILED, error_code="step_failed")
+        cases.fail(work, job, step, dict.fromkeys(half_made, cases.STEP_FAILED))
         failed = [r for r in resources if r.state in {_RS.FAILED.value, _RS.BUILDING.value}]
-    stuck = remove(tools.providers(job.sub_cloud), failed, pace) if failed else {}
+    stuck = remove(tools, job, failed, pace)
     with tools.works.begin() as work:
+        given_up = [r.id for r in failed if r.error_code == cases.GIVEN_UP and r.id not in stuck]
+        inventory.move(work, given_up, _RS.UNDONE)
         for resource_id, code in stuck.items():
-            _open_case(work, job, "undo_failed", code, resource_id)
-        progress.end(work, job, "undo_failed", failed=" ".join(sorted(set(stuck.values()))))
+            cases.put(work, job, step, code, resource_id)
+        progress.end(work, job, step, failed=" ".join(sorted(set(stuck.values()))))
     return not stuck
 
 
 def hand_over(tools: Tools, job: Job) -> str:
     """Hand over what is ready, if it is all or if a part is allowed; returns the delivery's state."""
     with tools.works.begin() as work:
-        delivery, request, revision = _locked(work, job)
+        request, delivery, revision = _locked(work, job)
         if delivery.state != "running":
             return delivery.state
         resources = inventory.of_delivery(work, job.id)
         ready = [r for r in resources if r.state == _RS.READY.value]
         failed = [r for r in resources if r.state in (_RS.FAILED.value, _RS.BUILDING.value)]
         undone = [r for r in resources if r.state == _RS.UNDONE.value]
-        for resource in failed:
-            code = resource.error_code or "step_failed"
-            inventory.move(work, [resource.id], _RS.FAILED, error_code=code)
-            _open_case(work, job, "deliver", code, resource.id)
+        if failed:
+            _to_the_desk(work, job, request, failed)
         allowed = bool(ready) and (not failed or revision.form["allow_partial"])
         if allowed:
             _activate(work, delivery, ready, everything=len(ready) == len(resources))
@@ -76,8 +79,22 @@ def hand_over(tools: Tools, job: Job) -> str:
         before = any(r.state == _RS.ACTIVE.value for r in resources)
         delivery.state = _outcome(failed=bool(failed), undone=bool(undone), handed_over=allowed or before)
         delivery.finished_at = work.now
-        close_request(work, job, request, delivery)
+        close_request(work, job, "hand_over", request, delivery)
         return delivery.state
+
+
+def _to_the_desk(work: Work, job: Job, request: ServiceRequest, failed: Sequence[Resource]) -> None:
+    """Each failure has a case that speaks for it, and the operators know."""
+    half_made = [r.id for r in failed if r.state == _RS.BUILDING.value]
+    cases.fail(work, job, "deliver", dict.fromkeys(half_made, cases.STEP_FAILED))
+    for resource in cases.uncovered(failed, cases.open_cases(work, job.id)):
+        cases.put(work, job, "deliver", resource.error_code or cases.STEP_FAILED, resource.id)
+    _tell_operators(work, request)
+
+
+def _tell_operators(work: Work, request: ServiceRequest) -> None:
+    audience = (request.delivering_unit_id, Role.OPERATOR)
+    notify.tell_role(work, audience, "delivery.needs_operator", ("request", request.id), number=request.number)
 
 
 def _outcome(*, failed: bool, undone: bool, handed_over: bool) -> str:
@@ -159,21 +176,62 @@ def _record(
 def undo(tools: Tools, job: Job, pace: Pace) -> str:
     """Undo a whole delivery: nothing of it is left in the cloud, quota and prefixes are free again."""
     with tools.works.begin() as work:
+        delivery = work.session.get_one(Delivery, job.id)
+        if delivery.state != "running":
+            return delivery.state
         mine = [r for r in _begin(work, job, "undo") if r.state not in _GONE]
-    stuck = remove(tools.providers(job.sub_cloud), mine, pace)
+    stuck = remove(tools, job, mine, pace)
     with tools.works.begin() as work:
-        delivery, request, _ = _locked(work, job)
+        request, delivery, _ = _locked(work, job)
+        if delivery.state != "running":
+            return delivery.state
         gone = [r for r in mine if r.id not in stuck]
         inventory.move(work, [r.id for r in gone], _RS.UNDONE)
         for resource_id, code in stuck.items():
-            _open_case(work, job, "undo", code, resource_id)
-        if not stuck:
-            _let_go(work, delivery, gone)
+            cases.put(work, job, "undo", code, resource_id)
+        if stuck:
+            _tell_operators(work, request)
+        else:
+            _let_go(work, delivery, inventory.of_delivery(work, job.id))
         delivery.state = "needs_operator" if stuck else "undone"
         delivery.finished_at = work.now
-        progress.end(work, job, "undo", failed=" ".join(sorted(set(stuck.values()))))
-        close_request(work, job, request, delivery)
+        close_request(work, job, "undo", request, delivery)
         return delivery.state
+
+
+def break_off(tools: Tools, job: Job, step: str) -> None:
+    """A step broke on its last attempt, and no row says why: what it was about has failed, and an operator looks.
+
+    The steps that make things leave ``building`` behind them, which ``undo_failed`` and ``hand_over`` see.
+    """
+    if step == "create_project":
+        fail_all(tools, job, cases.STEP_FAILED)
+        return
+    with tools.works.begin() as work:
+        if step == "undo":
+            _stall(work, job)
+        elif step in _FINISHING:
+            unfinished = [r for r in inventory.of_delivery(work, job.id) if _FINISHING[step](r)]
+            ids = [r.id for r in unfinished if r.state == _RS.READY.value]
+            cases.fail(work, job, step, dict.fromkeys(ids, cases.STEP_FAILED))
+
+
+_FINISHING: Mapping[str, Callable[[Resource], bool]] = {
+    "attach_volumes": lambda r: r.kind == "volume" and r.server_id is not None,
+    "configure_guests": lambda r: r.kind == "server",
+}
+"""Steps after ``ready``: what they have not finished must not be handed over."""
+
+
+def _stall(work: Work, job: Job) -> None:
+    """An undo that broke waits on the desk as a whole."""
+    request, delivery, _ = _locked(work, job)
+    if delivery.state != "running":
+        return
+    cases.put(work, job, "undo", cases.STEP_FAILED, None)
+    _tell_operators(work, request)
+    delivery.state, delivery.finished_at = "needs_operator", work.now
+    close_request(work, job, "undo", request, delivery)
 
 
 _EVENTS = {
@@ -184,9 +242,10 @@ _EVENTS = {
 }
 
 
-def close_request(work: Work, job: Job, request: ServiceRequest, delivery: Delivery) -> None:
+def close_request(work: Work, job: Job, step: str, request: ServiceRequest, delivery: Delivery) -> None:
     """Bring the request and its items to where all its deliveries together are; waits while one is on its way."""
-    done = progress.done_at_once(work, job, "hand_over", failed="" if delivery.state == "delivered" else delivery.state)
+    through = delivery.state == "delivered" or (step, delivery.state) == ("undo", "undone")
+    done = progress.done_at_once(work, job, step, failed="" if through else delivery.state)
     others = select(Delivery.state).where(
         Delivery.request_id == request.id, Delivery.state != "expired", Delivery.id != delivery.id
     )
@@ -204,10 +263,7 @@ def close_request(work: Work, job: Job, request: ServiceRequest, delivery: Deliv
     if state is RequestState.NEEDS_OPERATOR and outcome == "needs_operator":
         return
     late = False
-    if outcome == "needs_operator":
-        audience = (request.delivering_unit_id, Role.OPERATOR)
-        notify.tell_role(work, audience, "delivery.needs_operator", ("request", request.id), number=request.number)
-    else:
+    if outcome != "needs_operator":
         late = clocks.finish(work, request, Stage.DELIVERY)
     request.state = after(state, _EVENTS[outcome], frozenset({Role.SYSTEM})).value
     request.version += 1
@@ -223,7 +279,8 @@ def _close_items(work: Work, request: ServiceRequest, *, all_delivered: bool) ->
         return
     rows = work.session.execute(
         select(Resource.item_id, func.array_agg(Resource.state.distinct()))
-        .where(Resource.request_id == request.id, Resource.delivery_id.is_not(None))
+        .join(Delivery, Delivery.id == Resource.delivery_id)
+        .where(Resource.request_id == request.id, Delivery.state != "expired")
         .group_by(Resource.item_id)
     )
     by_state: dict[ItemState, list[UUID]] = {}
@@ -240,33 +297,7 @@ def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
     return work.session.scalars(statement.add_cte(progress.begun(work, job, step))).all()
 
 
-def _locked(work: Work, job: Job) -> tuple[Delivery, ServiceRequest, RequestRevision]:
-    """The delivery and its request, locked, with the revision in force."""
-    row = work.session.execute(
-        select(Delivery, ServiceRequest, RequestRevision)
-        .join(ServiceRequest, ServiceRequest.id == Delivery.request_id)
-        .join(RequestRevision, RequestRevision.id == ServiceRequest.revision_id)
-        .where(Delivery.id == job.id)
-        .with_for_update(of=(Delivery, ServiceRequest))
-    ).one()
+def _locked(work: Work, job: Job) -> tuple[ServiceRequest, Delivery, RequestRevision]:
+    """The request and its delivery, locked, with the revision in force."""
+    row = work.session.execute(locked(job).add_columns(RequestRevision)).one()
     return row[0], row[1], row[2]
-
-
-def _open_case(work: Work, job: Job, step: str, code: str, resource_id: UUID) -> None:
-    """Put a failure on the operator's desk, once."""
-    unit = select(ServiceRequest.delivering_unit_id).where(ServiceRequest.id == job.request_id).scalar_subquery()
-    work.session.execute(
-        insert(DeskCase)
-        .values(
-            id=new_id(),
-            request_id=job.request_id,
-            subject_type="delivery",
-            subject_id=job.id,
-            resource_id=resource_id,
-            unit_id=unit,
-            step=step,
-            code=code,
-            detail="",
-        )
-        .on_conflict_do_nothing()
-    )

@@ -10,7 +10,8 @@ False when something has failed for good, and raises TryAgainError while somethi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 
 from broker.catalog.models import Image
-from broker.delivery import progress
+from broker.delivery import cases, progress
 from broker.delivery.models import Delivery
 from broker.delivery.specs import KIND, attachment_of, spec_of
 from broker.delivery.tools import Pace, Tools
@@ -32,6 +33,7 @@ from providers.errors import ActionRequired, Permanent, ProviderError, Temporary
 _RS = ResourceState
 _BASES = (_RS.READY.value, _RS.ACTIVE.value, _RS.STOPPED.value)
 _GOOD = (Status.ACTIVE, Status.STOPPED)
+_OVER_LIMIT = ("quota.exceeded", "quota_exceeded")
 
 _PROJECT = text("""
 WITH step AS (
@@ -45,7 +47,8 @@ SELECT p.id, u.code, count(*) FILTER (WHERE r.kind = 'server') AS servers,
   sum((r.spec->>'memory_gib')::int) FILTER (WHERE r.kind = 'server') AS memory_gib,
   count(*) FILTER (WHERE r.kind = 'volume') AS volumes,
   sum((r.spec->>'size_gib')::int) FILTER (WHERE r.kind = 'volume') AS block_gib,
-  count(*) FILTER (WHERE r.kind = 'segment') AS networks
+  count(*) FILTER (WHERE r.kind = 'segment') AS networks,
+  count(*) FILTER (WHERE r.delivery_id = d.id AND r.state = 'failed') AS failed
 FROM broker.delivery d JOIN broker.project p ON p.id = d.project_id JOIN broker.unit u ON u.id = p.unit_id
 LEFT JOIN broker.resource r ON r.project_id = p.id
   AND r.state IN ('planned', 'building', 'ready', 'active', 'stopped', 'failed', 'releasing')
@@ -68,9 +71,9 @@ WITH step AS (
 )
 UPDATE broker.resource r
 SET state = o.state, ref = coalesce(o.ref, r.ref), addresses = coalesce(o.addresses::inet[], r.addresses),
-    error_code = o.code
-FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:refs AS text[]), CAST(:addresses AS text[]),
-            CAST(:codes AS text[])) AS o(id, state, ref, addresses, code)
+    error_code = NULL
+FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:refs AS text[]), CAST(:addresses AS text[]))
+  AS o(id, state, ref, addresses)
 WHERE r.id = o.id AND r.state IN ('building', 'ready')
 """)
 
@@ -91,6 +94,8 @@ class Result:
     ready: dict[UUID, Observed] = field(default_factory=dict)
     failed: dict[UUID, str] = field(default_factory=dict)
     unclear: dict[UUID, ProviderError] = field(default_factory=dict)
+    failed_before: bool = False
+    """Rows of an earlier attempt or step say that something failed: a step that runs again gives the same answer."""
 
     def settle(self, *, last: bool) -> None:
         """With no attempt left, what is unclear has failed: an operator will look."""
@@ -111,18 +116,8 @@ def again(error: ProviderError) -> TryAgainError:
 
 def create_project(tools: Tools, job: Job, pace: Pace) -> bool:
     """The unit's project in the sub-cloud, with the cloud's own limits set to just what was granted."""
-    where = {"subject": job.id, "request": job.request_id, "run": job.run}
     with tools.works.begin() as work:
-        row: Any = work.session.execute(_PROJECT, where | {"now": work.now}).one()
-    limits = ProjectLimits(
-        servers=row.servers,
-        vcpu=row.vcpu or 0,
-        memory_gib=row.memory_gib or 0,
-        volumes=row.volumes,
-        block_gib=row.block_gib or 0,
-        networks=row.networks,
-    )
-    spec = ProjectSpec(row.id, f"guiyun-{row.code}", limits)
+        spec, failed_before = _project(work, job)
     try:
         provider = tools.providers(job.sub_cloud)
         provider.create(spec)
@@ -130,11 +125,12 @@ def create_project(tools: Tools, job: Job, pace: Pace) -> bool:
     except ProviderError as error:
         if isinstance(error, (Temporary, UnknownOutcome)) and not pace.last:
             raise again(error) from error
-        _fail_all(tools, job, "create_project", error.code)
+        fail_all(tools, job, error.code)
         return False
     with tools.works.begin() as work:
-        work.session.execute(_PROJECT_THERE, where | {"now": work.now, "ref": seen.ref, "project": row.id})
-    return True
+        where = {"subject": job.id, "run": job.run, "now": work.now}
+        work.session.execute(_PROJECT_THERE, where | {"ref": seen.ref, "project": spec.id})
+    return not failed_before
 
 
 def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
@@ -144,16 +140,17 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
         resources = _begin(work, job, step)
         wanted = [r for r in resources if r.kind == kind and r.state == _RS.BUILDING.value]
         bases = {r.id: r.network_id for r in wanted}
-        result = Result(failed=dict.fromkeys(_without_base(work, bases, resources), "base_failed"))
+        result = _start(resources, _without_base(work, bases, resources))
         images, public_key = _for_servers(work, job) if kind == "server" and wanted else ({}, None)
     provider = _provider(tools, job, result, wanted)
     if provider is not None:
         for resource in wanted:
             if resource.id not in result.failed:
                 spec = spec_of(resource, images, public_key)
-                _try(result, resource.id, lambda spec=spec: provider.create(spec))  # type: ignore[misc]
+                _try(result, resource.id, lambda spec=spec: provider.create(spec), pace)  # type: ignore[misc]
         if wanted:
             _await(provider, KIND[kind], wanted[0].project_id, result, pace)
+        _raise_limits(tools, job, result, pace)
     return _finish(tools, job, step, result, pace)
 
 
@@ -163,13 +160,13 @@ def attach_volumes(tools: Tools, job: Job, pace: Pace) -> bool:
         resources = _begin(work, job, "attach_volumes")
         disks = [r for r in resources if r.kind == "volume" and r.server_id and r.state == _RS.READY.value]
         bases = {d.id: d.server_id for d in disks}
-        result = Result(failed=dict.fromkeys(_without_base(work, bases, resources), "base_failed"))
+        result = _start(resources, _without_base(work, bases, resources))
     provider = _provider(tools, job, result, disks)
     if provider is not None:
         for disk in disks:
             if disk.id not in result.failed:
                 spec = attachment_of(disk)
-                _try(result, disk.id, lambda spec=spec: provider.create(spec))  # type: ignore[misc]
+                _try(result, disk.id, lambda spec=spec: provider.create(spec), pace)  # type: ignore[misc]
         if disks:
             _await(provider, Kind.ATTACHMENT, disks[0].project_id, result, pace)
     refs = {r.id: r.ref for r in disks}
@@ -191,8 +188,29 @@ def configure(tools: Tools, job: Job, pace: Pace) -> bool:
     failures = tools.harden({address: r.name for address, r in servers.items()}) if servers else {}
     if failures and not pace.last:
         raise TryAgainError("configure.failed", 5.0)
-    result = Result(failed={servers[address].id: "configure.failed" for address in failures})
+    result = _start(resources, ())
+    result.failed = {servers[address].id: "configure.failed" for address in failures}
     return _finish(tools, job, "configure_guests", result, pace)
+
+
+def _project(work: Work, job: Job) -> tuple[ProjectSpec, bool]:
+    """The project with its limits as granted at this moment, and whether something of the delivery has failed."""
+    values = {"subject": job.id, "request": job.request_id, "run": job.run, "now": work.now}
+    row: Any = work.session.execute(_PROJECT, values).one()
+    limits = ProjectLimits(
+        servers=row.servers,
+        vcpu=row.vcpu or 0,
+        memory_gib=row.memory_gib or 0,
+        volumes=row.volumes,
+        block_gib=row.block_gib or 0,
+        networks=row.networks,
+    )
+    return ProjectSpec(row.id, f"guiyun-{row.code}", limits), row.failed > 0
+
+
+def _start(resources: Sequence[Resource], without_base: Iterable[UUID]) -> Result:
+    failed_before = any(r.state == _RS.FAILED.value for r in resources)
+    return Result(failed=dict.fromkeys(without_base, cases.BASE_FAILED), failed_before=failed_before)
 
 
 def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
@@ -204,12 +222,10 @@ def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
 def _finish(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bool:
     """Write down what the step found, in one statement; ask for another attempt while something is unclear."""
     result.settle(last=pace.last)
-    found: list[tuple[Any, ...]] = [
-        (i, _RS.READY.value, seen.ref, _array(seen), None) for i, seen in result.ready.items()
-    ]
-    found += [(i, _RS.FAILED.value, None, None, code) for i, code in result.failed.items()]
-    columns: list[Sequence[Any]] = list(zip(*found, strict=True)) if found else [()] * 5
+    found: list[tuple[Any, ...]] = [(i, _RS.READY.value, seen.ref, _array(seen)) for i, seen in result.ready.items()]
+    columns: list[Sequence[Any]] = list(zip(*found, strict=True)) if found else [()] * 4
     with tools.works.begin() as work:
+        cases.fail(work, job, step, result.failed)
         work.session.execute(
             _FINISH,
             {
@@ -219,11 +235,11 @@ def _finish(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bo
                 "now": work.now,
                 "through": not result.unclear,
                 "detail": " ".join(sorted(set(result.failed.values())))[:500],
-                **dict(zip(("ids", "states", "refs", "addresses", "codes"), map(list, columns), strict=True)),
+                **dict(zip(("ids", "states", "refs", "addresses"), map(list, columns), strict=True)),
             },
         )
     result.raise_if_unclear()
-    return not result.failed
+    return not (result.failed or result.failed_before)
 
 
 def _array(seen: Observed) -> str:
@@ -265,8 +281,11 @@ def _provider(tools: Tools, job: Job, result: Result, wanted: Sequence[Resource]
         return None
 
 
-def _try(result: Result, resource_id: UUID, act: Callable[[], Observed]) -> None:
+def _try(result: Result, resource_id: UUID, act: Callable[[], Observed], pace: Pace) -> None:
     """Ask the cloud; what it says at once is sorted into ready, failed and unclear."""
+    if pace.over:
+        result.unclear[resource_id] = Temporary("provider.slow", retry_after_s=0)
+        return
     try:
         result.ready[resource_id] = act()
     except (Permanent, ActionRequired) as error:
@@ -284,6 +303,11 @@ def _await(provider: Provider, kind: Kind, project_id: UUID, result: Result, pac
             there = {seen.key.id: seen for seen in provider.list(kind, project_id)}
         except (Temporary, UnknownOutcome):
             continue
+        except (Permanent, ActionRequired) as error:
+            for resource_id in [i for i, seen in result.ready.items() if seen.status is Status.BUILDING]:
+                del result.ready[resource_id]
+                result.failed[resource_id] = error.code
+            break
         for resource_id in list(result.ready):
             if resource_id in there:
                 result.ready[resource_id] = there[resource_id]
@@ -306,9 +330,23 @@ def _not_ready(result: Result, resource_id: UUID, seen: Observed, pace: Pace) ->
         result.failed[resource_id] = "provider.still_building"
 
 
-def _fail_all(tools: Tools, job: Job, step: str, code: str) -> None:
-    """Nothing can be made here: every resource of the delivery has failed for the same reason."""
+def _raise_limits(tools: Tools, job: Job, result: Result, pace: Pace) -> None:
+    """The project's limits may be those of another delivery, computed before this one was granted: set them anew."""
+    over = [i for i, code in result.failed.items() if code in _OVER_LIMIT]
+    if not over or pace.last:
+        return
+    with contextlib.suppress(TryAgainError):
+        create_project(tools, job, pace)
+    for resource_id in over:
+        result.unclear[resource_id] = Temporary(result.failed.pop(resource_id))
+
+
+def fail_all(tools: Tools, job: Job, code: str) -> None:
+    """There is no project, so nothing can be made here: one case for the whole delivery."""
+    step = "create_project"
     with tools.works.begin() as work:
-        resources = _begin(work, job, step)
-    result = Result(failed={r.id: code for r in resources if r.state == _RS.BUILDING.value})
-    _finish(tools, job, step, result, Pace(beat=lambda: None, last=True))
+        building = [r.id for r in _begin(work, job, step) if r.state == _RS.BUILDING.value]
+        cases.fail(work, job, step, dict.fromkeys(building, cases.BASE_FAILED))
+        if building:
+            cases.put(work, job, step, code, None)
+        progress.end(work, job, step, failed=code)

@@ -8,51 +8,60 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from broker.delivery.provision import TryAgainError
+from broker.delivery.provision import TryAgainError, again
 from broker.delivery.specs import attachment_key, key_of_resource
-from broker.delivery.tools import Pace
+from broker.delivery.tools import Pace, Tools
+from broker.delivery.values import Job
 from broker.inventory.models import Resource
 from providers.contract import Key, Provider
-from providers.errors import ActionRequired, Permanent, Temporary, UnknownOutcome
+from providers.errors import ActionRequired, Permanent, ProviderError, Temporary, UnknownOutcome
 
 
-def remove(provider: Provider, resources: Sequence[Resource], pace: Pace) -> dict[UUID, str]:
+def remove(tools: Tools, job: Job, resources: Sequence[Resource], pace: Pace) -> dict[UUID, str]:
     """Remove resources; returns what could not be removed, with a code (empty: all gone).
 
     Raises TryAgainError while the cloud gives no clear answer and attempts are left.
     """
+    if not resources:
+        return {}
+    try:
+        provider = tools.providers(job.sub_cloud)
+    except ActionRequired as error:
+        return {r.id: error.code for r in resources}
     volumes = [r for r in resources if r.kind == "volume"]
-    waves: list[list[Key]] = [
-        [attachment_key(v) for v in volumes if v.server_id],
-        [key_of_resource(r) for r in resources if r.kind == "server"],
-        [key_of_resource(v) for v in volumes],
-        [key_of_resource(r) for r in resources if r.kind == "segment"],
-    ]
-    stuck: dict[UUID, str] = {}
-    for wave in waves:
-        stuck |= _wave(provider, wave, pace)
-    return stuck
+    # A disk that is not let go may still go with its server: its own turn decides.
+    _wave(provider, [attachment_key(v) for v in volumes if v.server_id], pace)
+    stuck = _wave(provider, [key_of_resource(r) for r in resources if r.kind == "server"], pace)
+    stuck |= _wave(provider, [key_of_resource(v) for v in volumes], pace)
+    return stuck | _wave(provider, [key_of_resource(r) for r in resources if r.kind == "segment"], pace)
 
 
 def _wave(provider: Provider, keys: Sequence[Key], pace: Pace) -> dict[UUID, str]:
-    """Delete all of one kind and wait until nothing of them is left."""
-    left, stuck = list(keys), {}
+    """Delete all of one kind and wait until nothing of them is left; one that is unclear holds up no other."""
+    left = list(keys)
+    stuck: dict[UUID, str] = {}
+    unclear: dict[UUID, ProviderError] = {}
     while left:
-        still = []
-        for key in left:
-            try:
-                if not provider.delete(key):
-                    still.append(key)
-            except (Temporary, UnknownOutcome) as error:
-                if not pace.last:
-                    raise TryAgainError(error.code, getattr(error, "retry_after_s", 1.0)) from error
-                stuck[key.id] = error.code
-            except (Permanent, ActionRequired) as error:
-                stuck[key.id] = error.code
-        left = still
+        left = [key for key in left if not _gone(provider, key, pace, stuck, unclear)]
         if left and not pace.wait():
             if pace.in_place:
                 raise TryAgainError("provider.still_deleting")
             stuck |= {key.id: "provider.still_deleting" for key in left}
             break
-    return stuck
+    if not pace.last:
+        for error in unclear.values():
+            raise again(error)
+    return stuck | {i: e.code for i, e in unclear.items()}
+
+
+def _gone(provider: Provider, key: Key, pace: Pace, stuck: dict[UUID, str], unclear: dict[UUID, ProviderError]) -> bool:
+    """Whether there is nothing to wait for: nothing of it is left, or the cloud says that it will not or cannot say."""
+    if pace.over:
+        raise TryAgainError("provider.slow", 0)
+    try:
+        return provider.delete(key)
+    except (Temporary, UnknownOutcome) as error:
+        unclear[key.id] = error
+    except (Permanent, ActionRequired) as error:
+        stuck[key.id] = error.code
+    return True

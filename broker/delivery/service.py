@@ -8,14 +8,13 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from broker.approval import service as approval
 from broker.db.base import AnyRow, new_id
-from broker.delivery import keys
+from broker.delivery import decisions, keys
 from broker.delivery.models import Delivery, DeskCase, Handover
 from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem
-from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import ItemState, RequestEvent, RequestState, ResourceState, Role, after
 from broker.request import repository
@@ -81,19 +80,20 @@ def order(work: Work, request_id: UUID) -> ServiceRequest:
 
 
 def decide_case(work: Work, case_id: UUID, action: Action, *, reason: str = "") -> DeskCase:
-    """Close a case on the operator's desk and set in motion what follows from it for a delivery.
+    """Close a case on the operator's desk; once none of the same delivery is left open, the delivery goes on.
 
     A release's case is closed here too; ``reclamation.service.decide_case`` wraps this and starts the release again.
 
-    Retry and adopt start the delivery again (adopt: what carries our tag in the cloud is taken as it is). Giving up
-    needs a reason: the resource is let go; with nothing handed over the whole delivery is undone.
-    Raises NotFound, Forbidden, Conflict ``case.closed``, Invalid ``reason.missing``.
+    Retry and adopt make the thing again (what carries our tag in the cloud is taken as it is). Giving up needs a
+    reason: the resource is let go; unless a part may be delivered, and is left, the whole delivery is undone.
+    Raises NotFound, Forbidden, Conflict ``case.closed``, ``case.on_its_way``, Invalid ``reason.missing``.
     """
-    case = work.session.scalar(select(DeskCase).where(DeskCase.id == case_id).with_for_update())
+    case = work.session.scalar(select(DeskCase).where(DeskCase.id == case_id))
     if case is None:
         raise NotFound("case.not_found")
     request = repository.load(work.session, work.actor, case.request_id, lock=True)
     by = _operator(work, request)
+    work.session.refresh(case)  # read again below the request's lock: somebody may have been faster
     if case.closed_at is not None:
         raise Conflict("case.closed")
     if action is Action.GIVE_UP and not reason.strip():
@@ -101,7 +101,7 @@ def decide_case(work: Work, case_id: UUID, action: Action, *, reason: str = "") 
     case.action, case.reason, case.decided_by, case.closed_at = action.value, reason.strip(), by.account_id, work.now
     work.session.flush()
     if case.subject_type == "delivery":
-        _follow_up(work, request, case, action)
+        decisions.follow(work, request, case)
     work.record(
         f"case.{action.value}",
         "desk_case",
@@ -111,26 +111,6 @@ def decide_case(work: Work, case_id: UUID, action: Action, *, reason: str = "") 
         data={"step": case.step, "code": case.code, "resource": str(case.resource_id or "")},
     )
     return case
-
-
-def _follow_up(work: Work, request: ServiceRequest, case: DeskCase, action: Action) -> None:
-    """Start the delivery again when the operator wants another try, or once nothing of it is left to decide."""
-    delivery = work.session.get_one(Delivery, case.subject_id, with_for_update=True)
-    if case.step == "deliver" and case.resource_id is not None:
-        to = ResourceState.UNDONE if action is Action.GIVE_UP else ResourceState.BUILDING
-        inventory.move(work, [case.resource_id], to)
-    if delivery.state in {"queued", "running"}:
-        return
-    still_open = select(func.count()).where(DeskCase.subject_id == delivery.id, DeskCase.closed_at.is_(None))
-    if action is Action.GIVE_UP:
-        if work.session.scalar(still_open):
-            return
-        delivery.mode = "undo" if delivery.state == "needs_operator" else "build"
-    delivery.state = "queued"
-    delivery.run += 1
-    delivery.queued_at = work.now
-    request.state = after(RequestState(request.state), RequestEvent.RESUME, frozenset({Role.OPERATOR})).value
-    request.version += 1
 
 
 def _operator(work: Work, request: ServiceRequest) -> Mandate:

@@ -47,6 +47,11 @@ class Pace:
     _started: float = field(default_factory=time.monotonic)
     _pause: float = 0.02
 
+    @property
+    def over(self) -> bool:
+        """A quick look has taken its time: what is left is for the attempt that beats."""
+        return self.in_place and time.monotonic() - self._started > self.deadline_s
+
     def wait(self) -> bool:
         """Wait a little; False when patience has run out."""
         self.beat()

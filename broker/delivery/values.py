@@ -21,9 +21,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a delivery has to do: the workflow leaves out what is not needed."""
+    """What a delivery has to do: the workflow leaves out what is not needed. ``ended``: where it is, if that is all."""
 
-    expired: bool = False
+    ended: str = ""
     undo: bool = False
     segments: bool = False
     volumes: bool = False

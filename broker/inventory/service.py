@@ -22,6 +22,7 @@ from broker.tenancy.work import Work
 
 METERED = (ResourceState.ACTIVE, ResourceState.STOPPED)
 
+# Periods follow each other without a gap or an overlap, whatever the clocks of two machines say.
 _PERIODS = """
 INSERT INTO broker.resource_period
   (id, resource_id, state, cpu_arch, vcpu, memory_gib, block_gib, block_class, segments, during)
@@ -33,7 +34,8 @@ SELECT gen_random_uuid(), r.id, :state,
               WHEN 'volume' THEN (r.spec->>'size_gib')::int ELSE 0 END,
   CASE r.kind WHEN 'server' THEN r.spec->>'system_disk_class' WHEN 'volume' THEN r.spec->>'block_class' END,
   CASE WHEN r.kind = 'segment' THEN 1 ELSE 0 END,
-  tstzrange(CAST(:at AS timestamptz), NULL)
+  tstzrange(greatest(CAST(:at AS timestamptz),
+    (SELECT max(upper(p.during)) FROM broker.resource_period p WHERE p.resource_id = r.id)), NULL)
 FROM """
 
 _OPEN_PERIODS = text(f"{_PERIODS} broker.resource r WHERE r.id = ANY(CAST(:ids AS uuid[]))")
@@ -47,8 +49,9 @@ WITH moved AS (
 _ACTIVATE = text(f"{_MOVED} {_PERIODS} moved r")
 
 _CLOSE_PERIODS = text("""
-UPDATE broker.resource_period SET during = tstzrange(lower(during), CAST(:at AS timestamptz))
-WHERE resource_id = ANY(CAST(:ids AS uuid[])) AND upper_inf(during) AND lower(during) < CAST(:at AS timestamptz)
+UPDATE broker.resource_period
+SET during = tstzrange(lower(during), greatest(CAST(:at AS timestamptz), lower(during) + interval '1 microsecond'))
+WHERE resource_id = ANY(CAST(:ids AS uuid[])) AND upper_inf(during)
 """)
 
 

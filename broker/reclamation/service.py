@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from broker.db.base import AnyRow, new_id
 from broker.delivery import service as delivery
+from broker.delivery.cases import open_cases
 from broker.delivery.models import DeskCase
 from broker.delivery.service import Action
 from broker.errors import Conflict, Invalid, NotFound, Problem
@@ -30,12 +31,15 @@ _GIVEABLE = (ResourceState.ACTIVE.value, ResourceState.STOPPED.value)
 def ask(work: Work, request_id: UUID, *, reason: str) -> list[Release]:
     """The unit gives back everything a request brought: one release for each sub-cloud.
 
-    Raises Conflict ``state.refused``, Invalid ``reason.missing``, ``release.in_use`` (a segment others stand on).
+    Raises Conflict ``state.refused``, ``release.unsettled`` (part of the delivery still waits on the operator's desk),
+    Invalid ``reason.missing``, ``release.in_use`` (a segment others stand on).
     """
     request = repository.load(work.session, work.actor, request_id, lock=True)
     state = after(RequestState(request.state), RequestEvent.RELEASE, work.actor.roles)
     if not reason.strip():
         raise Invalid([Problem("reason.missing", "reason")])
+    if any(case.closed_at is None for case in delivery.cases_of(work, request_id)):
+        raise Conflict("release.unsettled")
     resources = [r for r in inventory.of_request(work, request_id) if r.state in _GIVEABLE]
     if others := inventory.standing_on(work, [r.id for r in resources]):
         raise Invalid([Problem("release.in_use", "resources", params={"resources": "、".join(others)})])
@@ -68,10 +72,11 @@ def ask(work: Work, request_id: UUID, *, reason: str) -> list[Release]:
 
 def confirm(work: Work, release_id: UUID) -> Release:
     """The delivering authority confirms; the worker takes the resources back. Raises NotFound, Forbidden, Conflict."""
-    release = work.session.scalar(select(Release).where(Release.id == release_id).with_for_update())
+    release = work.session.get(Release, release_id)
     if release is None:
         raise NotFound("release.not_found")
-    request = repository.load(work.session, work.actor, release.request_id)
+    request = repository.load(work.session, work.actor, release.request_id, lock=True)
+    work.session.refresh(release, with_for_update=True)
     excepted = frozenset({release.asked_by})
     by = mandate(work.actor, Role.OPERATOR, release.delivering_unit_id, except_for=excepted)
     if release.state != "asked":
@@ -84,13 +89,15 @@ def confirm(work: Work, release_id: UUID) -> Release:
 def decide_case(work: Work, case_id: UUID, action: Action, *, reason: str = "") -> DeskCase:
     """Close a desk case of a delivery or a release and set in motion what follows. See ``delivery.service``.
 
-    For a release every action starts it again: after a retry the cloud is asked once more; after giving up the operator
-    has removed the thing by hand, and the next run finds nothing there.
+    A release goes on once none of its cases is left open, whatever was decided: after a retry the cloud is asked once
+    more; after giving up the operator has removed the thing by hand, and the next run finds nothing there.
     """
     case = delivery.decide_case(work, case_id, action, reason=reason)
     if case.subject_type == "release":
         release = work.session.get_one(Release, case.subject_id, with_for_update=True)
-        if release.state == "needs_operator":
+        if release.state in {"queued", "running"}:
+            raise Conflict("case.on_its_way")
+        if release.state == "needs_operator" and not open_cases(work, release.id):
             release.state = "queued"
             release.run += 1
     return case

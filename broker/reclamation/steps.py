@@ -10,11 +10,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import CTE, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 
-from broker.db.base import new_id
-from broker.delivery import progress
-from broker.delivery.models import DeskCase
+from broker.delivery import cases, progress
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
@@ -30,23 +27,27 @@ from quotas import service as quotas
 from quotas.ipv6 import service as ipv6
 
 
-def last_reading(tools: Tools, job: Job) -> None:
-    """Metering ends here: the periods are closed at this instant, before anything is deleted."""
+def last_reading(tools: Tools, job: Job) -> bool:
+    """Metering ends here: the periods are closed at this instant, before anything is deleted. False: not to be done."""
     with tools.works.begin() as work:
-        release = _release(work, job)
-        if release.state not in {"queued", "running"}:
-            return
+        _, release = _locked(work, job)
+        if release.run != job.run or release.state not in {"queued", "running"}:
+            return False
         release.state = "running"
         resources = _resources(work, job, progress.done_at_once(work, job, "last_reading"))
         inventory.move(work, [r.id for r in resources], ResourceState.RELEASING)
+        return True
 
 
 def delete(tools: Tools, job: Job, pace: Pace) -> bool:
     """Delete everything in the cloud; what cannot be deleted goes to the operator's desk. True: all is gone."""
     with tools.works.begin() as work:
+        release = work.session.get_one(Release, job.id)
+        if release.state != "running":
+            return release.state == "released"
         resources = _resources(work, job, progress.begun(work, job, "delete"))
     going = [r for r in resources if r.state == ResourceState.RELEASING.value]
-    stuck = remove(tools.providers(job.sub_cloud), going, pace)
+    stuck = remove(tools, job, going, pace)
     with tools.works.begin() as work:
         progress.end(work, job, "delete", failed=" ".join(sorted(set(stuck.values()))))
         if stuck:
@@ -54,13 +55,19 @@ def delete(tools: Tools, job: Job, pace: Pace) -> bool:
     return not stuck
 
 
+def break_off(tools: Tools, job: Job) -> None:
+    """Deleting broke on its last attempt, and nothing says why: the release waits on the desk as a whole."""
+    with tools.works.begin() as work:
+        progress.end(work, job, "delete", failed=cases.STEP_FAILED)
+        _to_the_desk(work, job, {None: cases.STEP_FAILED})
+
+
 def give_back(tools: Tools, job: Job) -> str:
     """Quota and prefixes go back (prefixes rest first), the resources are released, the request is closed."""
     with tools.works.begin() as work:
-        release = _release(work, job)
+        request, release = _locked(work, job)
         if release.state != "running":
             return release.state
-        request = work.session.get_one(ServiceRequest, release.request_id, with_for_update=True)
         resources = _resources(work, job, progress.done_at_once(work, job, "give_back"))
         resources = [r for r in resources if r.state == ResourceState.RELEASING.value]
         _quota(work, release, resources)
@@ -110,8 +117,16 @@ def _close(work: Work, request: ServiceRequest) -> None:
     work.record("request.released", "request", request.id, request_id=request.id)
 
 
-def _release(work: Work, job: Job) -> Release:
-    return work.session.get_one(Release, job.id, with_for_update=True)
+def _locked(work: Work, job: Job) -> tuple[ServiceRequest, Release]:
+    """The request and its release, locked in the order in which people's decisions lock them."""
+    row = work.session.execute(
+        select(ServiceRequest, Release)
+        .select_from(ServiceRequest)
+        .join(Release, Release.request_id == ServiceRequest.id)
+        .where(Release.id == job.id)
+        .with_for_update(of=(ServiceRequest, Release))
+    ).one()
+    return row[0], row[1]
 
 
 def _resources(work: Work, job: Job, step: CTE) -> Sequence[Resource]:
@@ -125,26 +140,13 @@ def _resources(work: Work, job: Job, step: CTE) -> Sequence[Resource]:
     return work.session.scalars(statement.add_cte(step)).all()
 
 
-def _to_the_desk(work: Work, job: Job, stuck: Mapping[UUID, str]) -> None:
+def _to_the_desk(work: Work, job: Job, stuck: Mapping[UUID, str] | Mapping[None, str]) -> None:
     """What could not be deleted, once each, and a word to the operators."""
-    release = _release(work, job)
+    request, release = _locked(work, job)
+    if release.state != "running":
+        return
     release.state = "needs_operator"
     for resource_id, code in stuck.items():
-        work.session.execute(
-            insert(DeskCase)
-            .values(
-                id=new_id(),
-                request_id=job.request_id,
-                subject_type="release",
-                subject_id=job.id,
-                resource_id=resource_id,
-                unit_id=release.delivering_unit_id,
-                step="delete",
-                code=code,
-                detail="",
-            )
-            .on_conflict_do_nothing()
-        )
-    request = work.session.get_one(ServiceRequest, job.request_id)
+        cases.put(work, job, "delete", code, resource_id, of="release")
     audience = (release.delivering_unit_id, Role.OPERATOR)
     notify.tell_role(work, audience, "release.needs_operator", ("request", request.id), number=request.number)

@@ -24,6 +24,9 @@ from broker.workflows.orders import (
 
 T = TypeVar("T")
 
+BREAK_OFF = "break_off"
+"""The step that writes down that another one broke."""
+
 
 async def in_database(step: Callable[[Any, Order], T], order: Order) -> T:
     """A step that touches only the database: run in place, retried until it is through."""
@@ -58,10 +61,16 @@ async def on_cloud(step: Callable[[Any, Order], T], order: Order, *, quick: bool
 async def tried(step: Callable[[Any, Order], bool], order: Order, *, quick: bool = True) -> bool:
     """A step on a sub-cloud after which the road goes on, whatever came of it: rows say what failed.
 
-    True: nothing failed. False: something did, or the step broke on its last attempt.
+    True: nothing failed. False: something did, or the step broke on its last attempt, which is written down then.
     """
     try:
         return await on_cloud(step, order, quick=quick)
     except ActivityError as error:
         workflow.logger.warning("step broke: %s", error.cause or error)
+        await workflow.execute_local_activity(
+            BREAK_OFF,
+            args=[order, step.__name__],
+            start_to_close_timeout=DATABASE_STEP_TIMEOUT,
+            retry_policy=IN_DATABASE_RETRY,
+        )
         return False

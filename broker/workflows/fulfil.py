@@ -8,7 +8,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from broker.workflows.calls import in_database, on_cloud, tried
+    from broker.workflows.calls import in_database, tried
     from broker.workflows.orders import Order
     from broker.workflows.steps import Steps
 
@@ -20,10 +20,11 @@ class Fulfil:
     @workflow.run
     async def run(self, order: Order) -> str:
         plan = await in_database(Steps.pin_hold, order)
-        if plan.expired:
-            return "expired"
+        if plan.ended:
+            return plan.ended
         if plan.undo:
-            return await on_cloud(Steps.undo, order)
+            await tried(Steps.undo, order)
+            return "undo"
 
         good = await tried(Steps.create_project, order)
         if plan.segments:

@@ -28,7 +28,7 @@ ONCE = RetryPolicy(maximum_attempts=1)
 
 IN_PLACE_S = 1.0
 """How long the quick first look at a step may wait for a cloud before it becomes an activity that beats."""
-IN_PLACE_TIMEOUT = timedelta(seconds=60)
+IN_PLACE_TIMEOUT = timedelta(seconds=120)
 """Above every adapter's call time-out, so that the look ends by itself and never runs on unseen."""
 STEP_TIMEOUT = timedelta(minutes=20)
 DATABASE_STEP_TIMEOUT = timedelta(seconds=60)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from broker.workflows.calls import in_database, on_cloud
+    from broker.workflows.calls import in_database, tried
     from broker.workflows.orders import Order
     from broker.workflows.steps import Steps
 
@@ -19,7 +19,8 @@ class GiveBack:
 
     @workflow.run
     async def run(self, order: Order) -> str:
-        await in_database(Steps.last_reading, order)
-        if not await on_cloud(Steps.delete, order):
+        if not await in_database(Steps.last_reading, order):
+            return "ended"
+        if not await tried(Steps.delete, order):
             return "needs_operator"
         return await in_database(Steps.give_back, order)

@@ -76,14 +76,21 @@ class Steps:
         return handover.hand_over(self.tools, order.job)
 
     @activity.defn
-    def undo(self, order: Order) -> str:
+    def undo(self, order: Order) -> bool:
         with _attempt(order) as pace:
-            return handover.undo(self.tools, order.job, pace)
+            return handover.undo(self.tools, order.job, pace) == "undone"
+
+    @activity.defn
+    def break_off(self, order: Order, step: str) -> None:
+        if step == "delete":
+            reclamation.break_off(self.tools, order.job)
+        else:
+            handover.break_off(self.tools, order.job, step)
 
     # ---- release
     @activity.defn
-    def last_reading(self, order: Order) -> None:
-        reclamation.last_reading(self.tools, order.job)
+    def last_reading(self, order: Order) -> bool:
+        return reclamation.last_reading(self.tools, order.job)
 
     @activity.defn
     def delete(self, order: Order) -> bool:

@@ -86,8 +86,8 @@ def patiently(step: Any, *args: Any) -> Any:
 def fulfil(world: World, job: Job) -> str:
     tools = world.app.tools()
     plan = begin.pin_hold(tools, job)
-    if plan.expired:
-        return "expired"
+    if plan.ended:
+        return plan.ended
     if plan.undo:
         return str(patiently(handover.undo, tools, job))
     good = patiently(provision.create_project, tools, job)
@@ -101,7 +101,8 @@ def fulfil(world: World, job: Job) -> str:
 
 def give_back(world: World, job: Job) -> str:
     tools = world.app.tools()
-    release_steps.last_reading(tools, job)
+    if not release_steps.last_reading(tools, job):
+        return "ended"
     if not patiently(release_steps.delete, tools, job):
         return "needs_operator"
     return release_steps.give_back(tools, job)
