@@ -107,6 +107,8 @@ def _inventory(hosts: Mapping[str, HostVars], folder: Path) -> dict[str, Any]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
+    configuration = folder / "ansible.cfg"
+    configuration.touch()
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return {
         **passed_on,
@@ -114,7 +116,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
         "HOME": str(folder),
         "ANSIBLE_HOME": str(folder / "ansible"),
-        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_CONFIG": str(configuration),  # empty, so that none on this machine counts
         "ANSIBLE_PIPELINING": "true",
         "ANSIBLE_NOCOLOR": "true",
         "ANSIBLE_RETRY_FILES_ENABLED": "false",
@@ -142,7 +144,14 @@ def _result(ended: Any) -> PlayResult:
     if ended.rc == 0 and not failures:
         return PlayResult(PlayStatus.OK, changed)
     status = PlayStatus.UNREACHABLE if unreachable else PlayStatus.FAILED
-    return PlayResult(status, changed, tuple(failures) or ("the playbook did not run to its end",))
+    return PlayResult(status, changed, tuple(failures) or (_last_words(ended),))
+
+
+def _last_words(ended: Any) -> str:
+    """What ansible-playbook printed last when it ended before any task did."""
+    with ended.stdout as printed:
+        text = " ".join(printed.read().split())
+    return f"the playbook did not run: {text[-_DETAIL_LENGTH:]}"
 
 
 def _message(result: Mapping[str, Any]) -> str:
