@@ -206,7 +206,7 @@ class Observed:
     """One object as the cloud shows it.
 
     ``ref`` is the cloud's own id. Sizes are filled where the kind has them. ``extra_refs`` names further objects that
-    carry the same id of ours (a create that timed out and acted late); the adapter's ``delete`` removes them too.
+    carry the same id of ours (a create that acted late): ``delete`` removes them too, ``prune`` only them.
     """
 
     key: Key
@@ -273,6 +273,10 @@ class Provider(Protocol):
 
     def delete(self, key: Key) -> bool:
         """Remove the object and any duplicate of it. True: nothing is left. False: the cloud is still at it."""
+        ...
+
+    def prune(self, key: Key) -> bool:
+        """Remove duplicates of an object (``Observed.extra_refs``), never the one that counts. True: none is left."""
         ...
 
     def usage(self, project_id: UUID, start: datetime, end: datetime) -> Sequence[UsageReading]:

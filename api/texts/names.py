@@ -226,6 +226,8 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "request.released": "资源收回",
     "delivery.handed_over": "移交使用",
     "delivery.secret_shown": "领取登录密钥",
+    "sub_cloud.drifted": "云平台与台账不一致",
+    "sub_cloud.swept": "清理云平台上的多余资源",
     "case.retry": "人工处理：重试",
     "case.adopt": "人工处理：认领",
     "case.give_up": "人工处理：放弃",

@@ -27,6 +27,7 @@ from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.settings import Settings
 from broker.workflows.dispatch import Dispatch
+from broker.workflows.drift import DriftCheck
 from broker.workflows.fulfil import Fulfil
 from broker.workflows.health import HealthCheck
 from broker.workflows.orders import queue_of
@@ -37,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 STEPS_PER_CLOUD = 8
 HEALTH_EVERY_S = 60.0
+COMPARE_EVERY_S = 3600.0
 LOOK_EVERY_S = 1.0
 GATHER_S = 0.03
 """Nudges that come together make one look."""
@@ -117,8 +119,11 @@ async def _serve(app: App, client: Client, dials: Dials, stop: asyncio.Event) ->
     dispatch = Dispatch(app, client, dials.heartbeat_s)
     nudged = asyncio.Event()
     listener = asyncio.create_task(_listen(app.settings, nudged))
-    with ThreadPoolExecutor(8, thread_name_prefix="health") as pool:
-        checker = asyncio.create_task(_check_health(HealthCheck(app, pool)))
+    health, slow = ThreadPoolExecutor(8, thread_name_prefix="health"), ThreadPoolExecutor(2, thread_name_prefix="drift")
+    with health, slow:
+        checker = asyncio.create_task(_every(HEALTH_EVERY_S, HealthCheck(app, health).ask_all))
+        compare = DriftCheck(app, slow).compare_all
+        comparer = asyncio.create_task(_every(COMPARE_EVERY_S, compare, first_s=COMPARE_EVERY_S))
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
             try:
@@ -130,16 +135,23 @@ async def _serve(app: App, client: Client, dials: Dials, stop: asyncio.Event) ->
             waiting.cancel()
             nudged.clear()
             await asyncio.sleep(GATHER_S)
-        for task in (listener, checker, stopping):
+        tasks = (listener, checker, comparer, stopping)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(listener, checker, stopping, return_exceptions=True)
-        pool.shutdown(wait=False, cancel_futures=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for pool in (health, slow):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def _check_health(check: HealthCheck) -> None:
+async def _every(seconds: float, look: Callable[[], None], *, first_s: float = 0) -> None:
+    """Call ``look`` in a thread, at first after ``first_s``; one that fails is called again the next time."""
+    await asyncio.sleep(first_s)
     while True:
-        await asyncio.to_thread(check.ask_all)
-        await asyncio.sleep(HEALTH_EVERY_S)
+        try:
+            await asyncio.to_thread(look)
+        except Exception:
+            log.exception("failed; it looks again")
+        await asyncio.sleep(seconds)
 
 
 async def _listen(settings: Settings, nudged: asyncio.Event) -> None:

@@ -50,3 +50,19 @@ def test_ordered_by_several_at_once_it_is_one_object(
     assert ready.extra_refs == ()
     assert [seen.key for seen in workshop.list(kind)].count(key_of(spec)) == 1
     workshop.remove(key_of(spec))
+
+
+@pytest.mark.needs(Kind.NETWORK, Kind.VOLUME, Kind.SERVER)
+def test_pruning_leaves_the_object_that_counts(
+    workshop: Workshop, network: NetworkSpec, volume: VolumeSpec, server: ServerSpec
+) -> None:
+    """Without duplicates there is nothing to prune; what is there stays as it is."""
+    specs: tuple[Spec, ...] = (network, volume, server)
+    for spec in specs:
+        key = key_of(spec)
+        before = workshop.observe(key)
+        assert before is not None
+        assert workshop.patiently(lambda key=key: workshop.provider.prune(key)) is True  # type: ignore[misc]  # bound now
+        after = workshop.observe(key)
+        assert after is not None
+        assert after.ref == before.ref

@@ -6,7 +6,7 @@ Called by: the broker, through ``providers.registry``. Must not: speak to the cl
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
@@ -31,7 +31,7 @@ from providers.contract import (
 )
 from providers.errors import Permanent
 from providers.openstack.attachments import Attachments
-from providers.openstack.client import Client
+from providers.openstack.client import Client, Service
 from providers.openstack.images import Images, Snapshots
 from providers.openstack.networks import Networks
 from providers.openstack.options import Options
@@ -39,6 +39,14 @@ from providers.openstack.projects import Projects
 from providers.openstack.reports import Reports
 from providers.openstack.servers import Servers
 from providers.openstack.volumes import Volumes
+
+_PLACES: Mapping[Kind, tuple[Service, str]] = {
+    Kind.NETWORK: ("network", "/networks"),
+    Kind.VOLUME: ("block_storage", "/volumes"),
+    Kind.SERVER: ("compute", "/servers"),
+    Kind.SNAPSHOT: ("image", "/images"),
+}
+"""Where a duplicate is removed by OpenStack's own id."""
 
 _Kinds = Projects | Networks | Volumes | Servers | Attachments | Snapshots
 
@@ -131,6 +139,16 @@ class OpenStackProvider:
     def delete(self, key: Key) -> bool:
         with self._turn(key), self._client.call():
             return self._of(key.kind).delete(key)
+
+    def prune(self, key: Key) -> bool:
+        with self._turn(key), self._client.call():
+            seen = self._of(key.kind).find(key)
+            if seen is None or not seen.extra_refs or key.kind not in _PLACES:
+                return True
+            service, path = _PLACES[key.kind]
+            for ref in seen.extra_refs:
+                self._client.delete(service, f"{path}/{ref}")
+            return False
 
     def usage(self, project_id: UUID, start: datetime, end: datetime) -> Sequence[UsageReading]:
         with self._client.call():

@@ -71,7 +71,7 @@ class Cloud:
         return _objects(self._call("power", "server", arguments))
 
     def delete(self, kind: str, arguments: Arguments) -> Sequence[WireObject]:
-        """Order all objects with a tag to go. What is still there."""
+        """Order all objects with a tag to go, or only the one with a ``ref``. What is still there with the tag."""
         return _objects(self._call("delete", kind, {**arguments, "delete_ms": self._options.delete_ms}))
 
     def capacity(self) -> Sequence[tuple[str, str, int, int]]:

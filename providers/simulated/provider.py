@@ -136,6 +136,16 @@ class SimulatedProvider:
     def delete(self, key: Key) -> bool:
         return not _act(lambda: self._cloud.delete(key.kind, _named(key)))
 
+    def prune(self, key: Key) -> bool:
+        seen = None if key.kind is Kind.ATTACHMENT else self.observe(key)
+        if seen is None or not seen.extra_refs:
+            return True
+        for ref in seen.extra_refs:
+            named = {**_named(key), "ref": ref}
+            _act(lambda named=named: self._cloud.delete(key.kind, named))  # type: ignore[misc]  # bound now on purpose
+        left = self.observe(key)
+        return left is None or not left.extra_refs
+
     def usage(self, project_id: UUID, start: datetime, end: datetime) -> Sequence[UsageReading]:
         if start.tzinfo is None or end.tzinfo is None:
             raise Permanent("usage.naive_time", "start and end need a time zone")

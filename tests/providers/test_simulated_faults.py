@@ -132,6 +132,18 @@ def test_a_late_create_may_act_after_its_undo(world: World, provider: SimulatedP
     assert provider.list(Kind.VOLUME) == []
 
 
+def test_a_late_duplicate_is_pruned_and_what_counts_stays(world: World, provider: SimulatedProvider) -> None:
+    """A create that acted twice leaves two volumes with one id; prune removes the one that does not count."""
+    volume = world.placed_volume(provider)
+    faults.inject(world.url, Fault(world.cloud, "create", Kind.VOLUME, Mode.LATE))
+    with pytest.raises(UnknownOutcome):
+        provider.create(volume)
+    twice = provider.create(volume)
+    assert len(twice.extra_refs) == 1
+    assert provider.prune(key_of(volume)) is True
+    assert [thing.ref for thing in faults.things(world.url, world.cloud, kind=Kind.VOLUME)] == [twice.ref]
+
+
 def test_a_late_order_for_a_project_that_has_gone_makes_nothing(world: World, provider: SimulatedProvider) -> None:
     """The cloud refuses on its own what it had accepted; the log says so."""
     volume = world.placed_volume(provider)

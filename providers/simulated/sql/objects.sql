@@ -265,6 +265,7 @@ begin
   end if;
   for o in select x.* from simulated.object x
     where x.cloud = c and x.kind = k and x.tag = (a ->> 'tag')::uuid and x.project = (a ->> 'project')::uuid
+      and (not a ? 'ref' or x.ref = (a ->> 'ref')::uuid)
     order by x.seq for update
   loop
     perform simulated.check_unused(o);
