@@ -110,7 +110,7 @@ def _move_clocks(work: Work, request: ServiceRequest, decision: Decision) -> boo
     late = clocks.finish(work, request, Stage.APPROVAL)
     if decision is Decision.APPROVE:
         assert request.assessing_unit_id is not None
-        if request.revision_id is None or not _goes_on(work, request):
+        if not _goes_on(work, request):
             clocks.start(work, request, Stage.ASSESSMENT, request.assessing_unit_id)
     else:
         clocks.abandon(work, request)
@@ -118,9 +118,8 @@ def _move_clocks(work: Work, request: ServiceRequest, decision: Decision) -> boo
 
 
 def _goes_on(work: Work, request: ServiceRequest) -> bool:
-    """An assessment that was sent back goes on with its old clock; only a resubmitted request can have one."""
-    resubmitted = repository.revision(work.session, request).ordinal > 1
-    return resubmitted and clocks.resume(work, request, Stage.ASSESSMENT)
+    """An assessment that was sent back goes on with its old clock; a request of version 1 cannot have one."""
+    return request.version > 1 and clocks.resume(work, request, Stage.ASSESSMENT)
 
 
 def _tell(work: Work, request: ServiceRequest, decision: Decision) -> None:

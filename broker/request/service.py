@@ -108,9 +108,12 @@ def submit(
     _address(request, parsed, found)
     request.contact_id = _contact(work, parsed.contact, request.contact_id)
     request.submitted_at, request.draft = work.now, None
+    ordinal = _next_ordinal(work, request)
+    request.revision_id = new_id()
+    request.due_at = work.calendar.deadline(work.now, clocks.WORKDAYS[Stage.APPROVAL]).at
     work.session.add(request)
     work.session.flush()
-    revision = _revise(work, request, parsed, found)
+    revision = _revise(work, request, parsed, found, ordinal=ordinal)
     _start_clock(work, request, came_from)
     work.record(
         "request.submitted",
@@ -238,17 +241,19 @@ def _contact(work: Work, contact: Contact, person_id: UUID | None) -> UUID | Non
     return person.id
 
 
-def _revise(work: Work, request: ServiceRequest, parsed: RequestForm, found: rules.Facts) -> RequestRevision:
-    """Write the revision, its quote and its items; the request points at it."""
+def _revise(
+    work: Work, request: ServiceRequest, parsed: RequestForm, found: rules.Facts, *, ordinal: int
+) -> RequestRevision:
+    """Write the revision that the request points at, its quote and its items."""
     assert found.cloud is not None
     body = to_json(parsed)
     current = prices.prices_at(work.session, sub_cloud_id=found.cloud.id, at=work.now)
     quote = pricing.quote(rules.quantities(parsed), current, work.now)
     canonical = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     revision = RequestRevision(
-        id=new_id(),
+        id=request.revision_id,
         request_id=request.id,
-        ordinal=_next_ordinal(work, request),
+        ordinal=ordinal,
         form=body,
         contact_id=request.contact_id,
         digest=hashlib.new("sm3", canonical.encode()).hexdigest(),
@@ -259,7 +264,6 @@ def _revise(work: Work, request: ServiceRequest, parsed: RequestForm, found: rul
     )
     work.session.add(revision)
     work.session.flush()
-    request.revision_id = revision.id
     for n, item in enumerate(parsed.items):
         work.session.add(
             RequestItem(
