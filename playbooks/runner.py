@@ -71,7 +71,8 @@ def run(
     if file.parent != _HERE or not file.is_file():
         raise ValueError(f"no playbook {playbook!r}")
     # Not under TMPDIR, which may be deep: ssh's control sockets live inside, and a socket's path may not be long.
-    folder = Path(tempfile.mkdtemp(prefix="guiyun-play-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108  # mkdtemp makes it private
+    parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # mkdtemp makes a folder that is ours alone
+    folder = Path(tempfile.mkdtemp(prefix=f"guiyun-play-{os.getpid()}-", dir=parent))
     try:
         ended = ansible_runner.run(
             private_data_dir=str(folder),

@@ -7,19 +7,15 @@ Where the laboratory is not up, ``tests/conftest.py`` leaves these tests out and
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from providers.contract import NetworkSpec, ProjectSpec
 from providers.openstack import build
 from providers.openstack.provider import OpenStackProvider
-from tests.openstack.site import Site
-
-HOME = Path(os.environ.get("GUIYUN_OPENSTACK_HOME") or Path(__file__).parents[2] / ".openstack")
+from tests.openstack.site import HOME, Site
 
 
 @pytest.fixture(scope="session")

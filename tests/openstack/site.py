@@ -5,10 +5,12 @@ Called by: the fixtures and tests beside it. Must not: hide an answer from a tes
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable
 from ipaddress import IPv6Network
+from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
@@ -30,7 +32,8 @@ from providers.errors import Temporary
 from providers.openstack.provider import OpenStackProvider
 
 Answer = TypeVar("Answer")
-FAKE_IMAGE, REAL_IMAGE = "debian-12", "guiyun-guest"
+HOME = Path(os.environ.get("GUIYUN_OPENSTACK_HOME") or Path(__file__).parents[2] / ".openstack")
+FAKE_IMAGE, REAL_IMAGE = "debian-12-x86_64", "guiyun-guest"
 _GOING = (Kind.ATTACHMENT, Kind.SNAPSHOT, Kind.SERVER, Kind.VOLUME, Kind.NETWORK, Kind.PROJECT)
 
 

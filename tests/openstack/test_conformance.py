@@ -20,7 +20,7 @@ pytestmark = pytest.mark.openstack
 def test_openstack_passes_the_suite_and_nothing_is_left(lab_options: dict[str, str], tmp_path: Path) -> None:
     """Every test of the suite passes, none is left out, and the cloud holds nothing of it afterwards."""
     cloud = f"conformance-{secrets.token_hex(4)}"
-    own = {"sub_cloud": cloud, "image": "debian-12", "deadline_s": 120, "wrong_options": {"password": "wrong"}}
+    own = {"sub_cloud": cloud, "image": "debian-12-x86_64", "deadline_s": 120, "wrong_options": {"password": "wrong"}}
     file = tmp_path / "options.yaml"
     file.write_text(yaml.safe_dump({**lab_options, "conformance": own}))
     command = [sys.executable, "-W", "error", "-m", "pytest", "-p", "providers.conformance.plugin", "-ra"]

@@ -13,7 +13,7 @@ import pytest
 
 from playbooks.runner import HostVars, PlayStatus, run
 from providers.contract import AttachmentSpec, Kind, NetworkSpec, ProjectSpec, key_of
-from tests.openstack.site import REAL_IMAGE, Site
+from tests.openstack.site import HOME, REAL_IMAGE, Site
 
 pytestmark = pytest.mark.openstack
 
@@ -46,7 +46,7 @@ def guest(
     site: Site, project: ProjectSpec, network: NetworkSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guest]:
     """A server booted from the image that `make openstack` built, with a key of the test's own."""
-    if not site.provider.capabilities.guest_reachable:
+    if not (HOME / "adapter-real.json").exists():
         pytest.skip("the laboratory was started with GUIYUN_OPENSTACK_VIRT=fake: no guest boots in it")
     key_file = tmp_path_factory.mktemp("ssh") / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key_file)], check=True)

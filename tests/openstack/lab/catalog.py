@@ -1,6 +1,6 @@
 """Fills the lab's cloud: service users and endpoints, and what an operator prepares before the first unit comes.
 
-Called by: ``up``, with Debian's Python and its openstacksdk. Idempotent. Must not: make anything that the adapter makes.
+Called by: ``up``, with Debian's Python and its openstacksdk. Idempotent. Must not: make what the adapter makes.
 
     catalog.py services HOME          as soon as keystone answers
     catalog.py resources HOME VIRT    once every API answers; waits until every daemon reports, writes HOME/adapter.json
@@ -27,8 +27,8 @@ ENDPOINTS = (
     ("cinder", "volumev3", f"{HOST}:8776/v3/%(project_id)s"),
 )
 REGIONS = ("RegionOne",)
-# Images that any server can be "booted" from on the fake host: a few bytes each.
-FAKE_IMAGES = ("debian-12", "openeuler-24.03", "kylin-v10-sp3")
+# Images that any server can be "booted" from on the fake host: a few bytes each, named as in the demonstration region.
+FAKE_IMAGES = ("debian-12-x86_64", "kylin-v10-x86_64", "openeuler-22.03-x86_64")
 REAL_IMAGE = "guiyun-guest"
 # Only images with this trait go to the real host (an isolated aggregate), and they go nowhere else.
 REAL_TRAIT = "CUSTOM_GUIYUN_REAL"
@@ -41,7 +41,11 @@ def connect(home: Path) -> Any:
     """A connection with the lab's operator account."""
     cloud = yaml.safe_load((home / "clouds.yaml").read_text())["clouds"]["guiyun-lab"]
     return openstack.connect(
-        load_yaml_config=False, load_envvars=False, region_name=cloud["region_name"], identity_api_version="3", **cloud["auth"]
+        load_yaml_config=False,
+        load_envvars=False,
+        region_name=cloud["region_name"],
+        identity_api_version="3",
+        **cloud["auth"],
     )
 
 
@@ -77,7 +81,11 @@ def missing(cloud: Any, virt: str) -> str:
     if real and not {"neutron-linuxbridge-agent", "neutron-l3-agent"} <= agents:
         return f"neutron's agents, of which only these are alive: {sorted(agents)}"
     hosts = {h.service_details["host"] for h in cloud.compute.hypervisors(details=True)}
-    return "" if {host for _, host in wanted} <= hosts else f"compute hosts, of which only these are known: {sorted(hosts)}"
+    return (
+        ""
+        if {host for _, host in wanted} <= hosts
+        else f"compute hosts, of which only these are known: {sorted(hosts)}"
+    )
 
 
 def await_daemons(cloud: Any, virt: str, home: Path) -> None:
@@ -95,7 +103,9 @@ def await_daemons(cloud: Any, virt: str, home: Path) -> None:
         if "compute hosts" in lack and time.monotonic() - asked > 10:
             asked = time.monotonic()
             conf = str(home / "run/etc/nova.conf")
-            subprocess.run(["nova-manage", "--config-file", conf, "cell_v2", "discover_hosts"], check=False, capture_output=True)
+            subprocess.run(
+                ["nova-manage", "--config-file", conf, "cell_v2", "discover_hosts"], check=False, capture_output=True
+            )
         time.sleep(0.5)
     sys.exit(f"still waiting for {lack}")
 
@@ -110,7 +120,9 @@ def image(cloud: Any, name: str, data: bytes | None = None, file: Path | None = 
         cloud.image.delete_image(found)
     options = {"disk_format": "raw", "container_format": "bare", **properties, "guiyun_built": stamp}
     body = file.read_bytes() if file else data
-    made = cloud.image.create_image(name=name, visibility="public", allow_duplicates=True, wait=True, data=body, **options)
+    made = cloud.image.create_image(
+        name=name, visibility="public", allow_duplicates=True, wait=True, data=body, **options
+    )
     return cloud.image.get_image(made.id)
 
 
@@ -127,7 +139,12 @@ def address_pool(cloud: Any) -> Any:
     network = cloud.network
     scope = network.find_address_scope("guiyun") or network.create_address_scope(name="guiyun", ip_version=6)
     return network.find_subnet_pool("guiyun") or network.create_subnet_pool(
-        name="guiyun", prefixes=POOLS, address_scope_id=scope.id, default_prefix_length=64, minimum_prefix_length=48, maximum_prefix_length=64
+        name="guiyun",
+        prefixes=POOLS,
+        address_scope_id=scope.id,
+        default_prefix_length=64,
+        minimum_prefix_length=48,
+        maximum_prefix_length=64,
     )
 
 
@@ -138,10 +155,18 @@ def extranet(cloud: Any, pool: Any) -> None:
         name="extranet", is_router_external=True, provider_network_type="flat", provider_physical_network="extranet"
     )
     subnet = network.find_subnet("extranet") or network.create_subnet(
-        name="extranet", network_id=outside.id, ip_version=6, subnet_pool_id=pool.id, cidr=f"{EXTRANET}::/64", gateway_ip=f"{EXTRANET}::1",
+        name="extranet",
+        network_id=outside.id,
+        ip_version=6,
+        subnet_pool_id=pool.id,
+        cidr=f"{EXTRANET}::/64",
+        gateway_ip=f"{EXTRANET}::1",
         is_dhcp_enabled=False,
-    )  # fmt: skip
-    gateway = {"network_id": outside.id, "external_fixed_ips": [{"subnet_id": subnet.id, "ip_address": f"{EXTRANET}::2"}]}
+    )
+    gateway = {
+        "network_id": outside.id,
+        "external_fixed_ips": [{"subnet_id": subnet.id, "ip_address": f"{EXTRANET}::2"}],
+    }
     if network.find_router("guiyun-extranet") is None:
         network.create_router(name="guiyun-extranet", external_gateway_info=gateway)
 
@@ -166,7 +191,9 @@ def real_host(cloud: Any) -> None:
 def real_guest(cloud: Any, folder: Path) -> None:
     """The guest that build-guest made: a kernel, a ramdisk, a disk."""
     kernel = image(cloud, f"{REAL_IMAGE}-kernel", file=folder / "vmlinuz", disk_format="aki", container_format="aki")
-    ramdisk = image(cloud, f"{REAL_IMAGE}-ramdisk", file=folder / "initrd.gz", disk_format="ari", container_format="ari")
+    ramdisk = image(
+        cloud, f"{REAL_IMAGE}-ramdisk", file=folder / "initrd.gz", disk_format="ari", container_format="ari"
+    )
     properties = {
         "kernel_id": kernel.id,
         "ramdisk_id": ramdisk.id,
@@ -179,14 +206,24 @@ def real_guest(cloud: Any, folder: Path) -> None:
 
 
 def adapter_options(home: Path, virt: str) -> None:
-    """What ``providers.openstack`` is told about this cloud."""
+    """What ``providers.openstack`` is told about this cloud.
+
+    adapter.json is for servers of the fake images, which no playbook reaches; adapter-real.json for real guests.
+    """
     cloud = yaml.safe_load((home / "clouds.yaml").read_text())["clouds"]["guiyun-lab"]
     options = {"region": cloud["region_name"], **cloud["auth"], "subnet_pool": "guiyun"}
     if virt == "libvirt":
-        options |= {"router": "guiyun-extranet", "ssh_sources": f"{EXTRANET}::/64", "guest_reachable": "true"}
-    target = home / "adapter.json"
-    target.touch(mode=0o600)
-    target.write_text(json.dumps(options, indent=2) + "\n")
+        options |= {"router": "guiyun-extranet", "ssh_sources": f"{EXTRANET}::/64"}
+        write_private(home / "adapter-real.json", {**options, "guest_reachable": "true"})
+    else:
+        (home / "adapter-real.json").unlink(missing_ok=True)
+    write_private(home / "adapter.json", options)
+
+
+def write_private(file: Path, content: dict[str, str]) -> None:
+    """For nobody else's eyes: it holds the operator's password."""
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def main(what: str, home: Path, virt: str = "fake") -> None:

@@ -1,10 +1,10 @@
-"""Cinder: a volume is a sparse file; attached to a real guest it is a loop device, to a fake one a made-up iSCSI target.
+"""Cinder: a volume is a sparse file; for a real guest it becomes a loop device, for a fake one a made-up target.
 
 Loaded by: cinder-volume of the lab. Must not: need device-mapper or LVM, which many kernels of test machines lack.
 """
 
-import os
 import subprocess
+from pathlib import Path
 
 from cinder.image import image_utils
 from cinder.volume import configuration, driver, volume_utils
@@ -26,8 +26,8 @@ class FileVolumeDriver(driver.VolumeDriver):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(OPTIONS)
-        self.directory = self.configuration.guiyun_directory
-        os.makedirs(self.directory, exist_ok=True)
+        self.directory = Path(self.configuration.guiyun_directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
 
     def do_setup(self, context):
         """Nothing to prepare."""
@@ -36,10 +36,10 @@ class FileVolumeDriver(driver.VolumeDriver):
         """Nothing can be wrong."""
 
     def _path(self, volume):
-        return os.path.join(self.directory, volume.id)
+        return str(self.directory / volume.id)
 
     def _size(self, path, size_gib):
-        with open(path, "ab") as file:
+        with Path(path).open("ab") as file:
             file.truncate(size_gib << 30)
 
     def _copy(self, source, target):
@@ -51,8 +51,7 @@ class FileVolumeDriver(driver.VolumeDriver):
 
     def delete_volume(self, volume):
         """Remove the file, unless it is gone already."""
-        if os.path.exists(self._path(volume)):
-            os.unlink(self._path(volume))
+        Path(self._path(volume)).unlink(missing_ok=True)
 
     def delete_snapshot(self, snapshot):
         """A snapshot is a file as well."""
@@ -107,10 +106,15 @@ class FileVolumeDriver(driver.VolumeDriver):
         """A loop device for the real host, a made-up target for the fake one."""
         if connector.get("host") != REAL_HOST:
             target = {"target_iqn": "iqn.2020-01.test.guiyun:" + volume.id, "target_portal": "127.0.0.1:3260"}
-            return {"driver_volume_type": "iscsi", "data": {**target, "target_lun": 1, "volume_id": volume.id, "access_mode": "rw"}}
+            return {
+                "driver_volume_type": "iscsi",
+                "data": {**target, "target_lun": 1, "volume_id": volume.id, "access_mode": "rw"},
+            }
         loops = self._loops(volume)
         if not loops:
-            made = subprocess.run(["losetup", "-f", "--show", self._path(volume)], check=True, capture_output=True, text=True)
+            made = subprocess.run(
+                ["losetup", "-f", "--show", self._path(volume)], check=True, capture_output=True, text=True
+            )
             loops = [made.stdout.strip()]
         return {"driver_volume_type": "local", "data": {"device_path": loops[0], "access_mode": "rw"}}
 
@@ -122,7 +126,7 @@ class FileVolumeDriver(driver.VolumeDriver):
     def get_volume_stats(self, refresh=False):
         """One pool, that knows what it has handed out."""
         capacity = self.configuration.guiyun_capacity_gib
-        used = sum(entry.stat().st_size for entry in os.scandir(self.directory)) >> 30
+        used = sum(entry.stat().st_size for entry in self.directory.iterdir()) >> 30
         name = self.configuration.volume_backend_name
         pool = {
             "pool_name": name,
@@ -137,5 +141,10 @@ class FileVolumeDriver(driver.VolumeDriver):
             "QoS_support": False,
             "multiattach": False,
         }
-        stats = {"volume_backend_name": name, "vendor_name": "guiyun", "driver_version": self.VERSION, "storage_protocol": "iscsi"}
+        stats = {
+            "volume_backend_name": name,
+            "vendor_name": "guiyun",
+            "driver_version": self.VERSION,
+            "storage_protocol": "iscsi",
+        }
         return {**stats, "pools": [pool]}

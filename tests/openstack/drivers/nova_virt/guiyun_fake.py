@@ -4,14 +4,15 @@ Loaded by: nova-compute of the fake host (``up`` appends this folder to ``nova.v
 """
 
 import io
+from typing import ClassVar
 
 from nova.image import glance
 from nova.scheduler.client import report
 from nova.virt import fake
 
-# Zed asks placement for the allocations of EVERY server of a node at each claim, for the sake of PCI devices. A fake node
-# has none, and with hundreds of servers on it the question would be quadratic.
-report.SchedulerReportClient.get_allocations_for_provider_tree = lambda self, context, nodename: {}
+# Zed asks placement for the allocations of EVERY server of a node at each claim, for the sake of PCI devices. A fake
+# node has none, and with hundreds of servers on it the question would be quadratic.
+report.SchedulerReportClient.get_allocations_for_provider_tree = lambda *_: {}
 
 
 class FakeDriver(fake.FakeLiveMigrateDriver):
@@ -21,7 +22,7 @@ class FakeDriver(fake.FakeLiveMigrateDriver):
     memory_mb = 8_000_000
     local_gb = 600_000
     # The fake driver refuses to resize on its own host, and there is no other.
-    capabilities = dict(fake.FakeDriver.capabilities, supports_migrate_to_same_host=True)
+    capabilities: ClassVar = dict(fake.FakeDriver.capabilities, supports_migrate_to_same_host=True)
 
     def snapshot(self, context, instance, image_id, update_task_state):
         """Upload a few bytes, so that the image becomes active."""

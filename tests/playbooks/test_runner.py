@@ -1,0 +1,58 @@
+"""The playbook runner: what it says of a run, and what it leaves behind. A real guest is in tests/openstack."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playbooks.runner import HostVars, PlayStatus, run
+
+LEFT = f"guiyun-play-{os.getpid()}-*"
+
+
+@pytest.fixture
+def folders() -> Iterator[None]:
+    """Fails when a run leaves its folder behind."""
+    before = set(Path("/tmp").glob(LEFT))
+    yield
+    assert set(Path("/tmp").glob(LEFT)) <= before
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("key") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
+    return file.read_text()
+
+
+@pytest.mark.parametrize("name", ["no-such-playbook", "../pyproject", "runner.py", ""])
+def test_a_playbook_that_there_is_not_is_refused(name: str, folders: None) -> None:
+    """Only the playbooks of this package can be named, and no path leads out of it."""
+    with pytest.raises(ValueError, match="no playbook"):
+        run(name, hosts={}, timeout_s=5)
+
+
+def test_a_host_that_does_not_answer_is_unreachable(key: str, folders: None) -> None:
+    """The result names the host; the key is in none of it, and the run's folder is gone."""
+    with socket.socket(socket.AF_INET6) as closed:
+        closed.bind(("::1", 0))
+        host = HostVars("::1", port=closed.getsockname()[1], private_key=key)
+        result = run("harden-guest", hosts={"web-01": host}, timeout_s=60)
+    assert result.status is PlayStatus.UNREACHABLE
+    assert result.changed == 0
+    assert len(result.failures) == 1
+    assert result.failures[0].startswith("web-01: ")
+    assert key.splitlines()[1] not in repr((result, host))
+
+
+def test_a_run_that_takes_too_long_is_ended(key: str, folders: None) -> None:
+    """A host that takes the connection and says nothing is given up after the time-out."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as silent:
+        host = HostVars("::1", port=silent.getsockname()[1], private_key=key)
+        result = run("harden-guest", hosts={"web-01": host}, timeout_s=2)
+    assert result.status is PlayStatus.TIMEOUT
