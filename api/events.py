@@ -82,12 +82,16 @@ class Hub:
 
     async def stop(self) -> None:
         """End all streams and the connection."""
-        for subscriber in self._all():
-            subscriber.close()
+        self.close_streams()
         if self._task:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+
+    def close_streams(self) -> None:
+        """End all streams; browsers come again by themselves. Called in the event loop."""
+        for subscriber in self._all():
+            subscriber.close()
 
     @contextlib.contextmanager
     def subscribe(self, subject: str) -> Iterator[Subscriber]:

@@ -6,16 +6,13 @@ Called by: the command line and ``guiyun up``. Must not: start or migrate anythi
 from __future__ import annotations
 
 import typer
-import uvicorn
 
 from api.app import create_app
+from api.server import Server
 from broker.settings import Settings
 from broker.telemetry import configure_logging
 
 app = typer.Typer()
-
-GRACE_S = 3
-"""How long open event streams may keep a stop waiting."""
 
 
 @app.command("serve")
@@ -23,12 +20,4 @@ def serve() -> None:
     """启动网页控制台与接口服务（地址取自 GUIYUN_HOST、GUIYUN_PORT）。"""
     settings = Settings()
     configure_logging(settings)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    Server(create_app(settings), host=settings.host, port=settings.port).run()

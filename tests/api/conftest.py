@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import event, text
 
 from api.app import create_app
+from api.server import Server as RunningServer
 from broker.db.session import make_engine, make_sessions
 from broker.embedded.postgres import EmbeddedPostgres
 from broker.region.loader import load
@@ -65,9 +65,7 @@ def server(
     handlers = logging.getLogger().handlers
     configure_logging(settings, log)
     app = create_app(settings)
-    running = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1)
-    )
+    running = RunningServer(app, host="127.0.0.1", port=0)
     thread = threading.Thread(target=running.run, name="api")
     thread.start()
     wait_until(lambda: running.started)
@@ -76,6 +74,7 @@ def server(
     yield made
     for client in made.clients:
         client.close()
+    running.end_streams()
     running.should_exit = True
     thread.join(DEADLINE_S)
     logging.getLogger().handlers = handlers

@@ -1,0 +1,69 @@
+"""``guiyun serve`` as a process: it stops at once, also while somebody watches a stream."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.uow import COOKIE
+from tests.api.server import DEADLINE_S, Server, wait_until
+from tests.stories.world import form
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_with_an_open_stream_stops_at_once_and_without_an_error(
+    server: Server, tmp_path: Path, how: signal.Signals
+) -> None:
+    """The stream is ended, the log has no traceback, the exit is clean."""
+    person = server.person("apply.jyt")
+    made = person.post("/api/v1/requests?submit=false", json=form()).json()
+    port = free_port()
+    environment = os.environ | {
+        "GUIYUN_HOME": str(tmp_path),
+        "GUIYUN_DATABASE_URL": server.database.app_url,
+        "GUIYUN_PORT": str(port),
+    }
+    log = tmp_path / "serve.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api.cli.main", "serve"], env=environment, stdout=out, stderr=out
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(url))
+        cookies = {COOKIE: person.cookies[COOKIE]}
+        with httpx.stream(
+            "GET", f"{url}/api/v1/requests/{made['id']}/events", cookies=cookies, trust_env=False
+        ) as stream:
+            lines = stream.iter_lines()
+            assert any(line.startswith("event: state") for line in lines)
+            started = time.monotonic()
+            process.send_signal(how)
+            assert all(not line.startswith("event: change") for line in lines)
+        process.wait(DEADLINE_S)
+        assert time.monotonic() - started < 2.5
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in log.read_text()
