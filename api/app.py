@@ -12,7 +12,7 @@ from functools import partial
 import anyio.to_thread
 from fastapi import FastAPI
 
-from api import errors, openapi
+from api import console, errors, openapi
 from api.body import BodyGuard
 from api.events import Hub
 from api.middleware import RateLimit, SameOrigin, Surroundings
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SameOrigin)
     app.add_middleware(RateLimit, per_second=REQUESTS_PER_SECOND, burst=REQUESTS_AT_ONCE)
     app.add_middleware(Surroundings, secure=chosen.secure_cookies)
+    console.install(app)
     return app
 
 

@@ -126,6 +126,10 @@ CLASSES: Mapping[str, str] = {
     "vcpu": "处理器（核）",
     "memory_gib_x86_64": "内存（x86-64，GiB）",
     "memory_gib_aarch64": "内存（ARM64，GiB）",
+    "ipv6_64": "IPv6 网段（/64）",
+    "object_gib": "对象存储（GiB）",
+    "public_ip": "公网地址（个）",
+    "gpu": "图形处理器（块）",
 }
 """What can be scarce."""
 

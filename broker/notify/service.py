@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.db.base import AnyRow, AnySelect, new_id
@@ -74,6 +74,18 @@ def inbox(work: Work, *, limit: int = 50, before: UUID | None = None, unread_onl
     if unread_only:
         statement = statement.where(~_read_by(work.actor))
     return list(work.session.execute(statement).all())
+
+
+def unread(work: Work) -> int:
+    """How many notices of the actor's are not read yet."""
+    statement = select(func.count(Notice.id)).where(_for_me(work.actor), ~_read_by(work.actor))
+    return work.session.scalar(statement) or 0
+
+
+def mark_all_read(work: Work) -> int:
+    """Mark every notice of the actor's as read; returns how many were newly read."""
+    mine = select(Notice.id).where(_for_me(work.actor), ~_read_by(work.actor))
+    return mark_read(work, list(work.session.scalars(mine)))
 
 
 def mark_read(work: Work, notice_ids: list[UUID]) -> int:

@@ -1,0 +1,54 @@
+"""The web console: server-rendered pages in Chinese, one file and one folder of templates a stage.
+
+Called by: ``api.app`` (``install``, after its own middleware). Must not: hold a rule, or read the database itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from api.console import (
+    approval,
+    assessment,
+    audit,
+    catalog,
+    chargeback,
+    delivery,
+    home,
+    inventory,
+    notify,
+    reclamation,
+    request,
+    request_form,
+    sessions,
+)
+from api.console.errors import ErrorPages
+
+STATIC = Path(__file__).parent / "static"
+
+ROUTERS = (
+    sessions.router,
+    home.router,
+    request_form.router,
+    request.router,
+    approval.router,
+    assessment.router,
+    delivery.router,
+    reclamation.router,
+    catalog.router,
+    inventory.router,
+    chargeback.router,
+    notify.router,
+    audit.router,
+)
+
+
+def install(app: FastAPI) -> None:
+    """Put pages, static files and error pages in place. The error pages' layer becomes the outermost."""
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(ErrorPages)

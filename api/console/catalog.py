@@ -1,0 +1,101 @@
+"""The region: 1 + N + 14 with capacity and health, and the cities that use the main cloud.
+
+Called by: browsers. Must not: ask a cloud; it shows what the worker wrote down.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
+
+from api.console import show
+from api.console.page import Context, console_router, page
+from api.permissions import Permission, needs
+from api.uow import Uow
+from broker.catalog import overview, repository
+from broker.tenancy.work import Work
+from quotas import service as quotas
+from quotas.values import ResourceClass, Stock
+
+router = console_router("云平台")
+
+CLASSES = (
+    ResourceClass.VCPU_X86_64,
+    ResourceClass.VCPU_AARCH64,
+    ResourceClass.MEMORY_GIB_X86_64,
+    ResourceClass.MEMORY_GIB_AARCH64,
+    ResourceClass.BLOCK_GIB_SSD,
+    ResourceClass.BLOCK_GIB_HDD,
+)
+
+
+@router.get("/region", openapi_extra=needs(Permission.CATALOG_READ))
+def region(uow: Uow) -> Response:
+    """云平台总览（1+N+14）。"""
+    return page(uow, "region/region.html", _context)
+
+
+@router.get("/region/chart", openapi_extra=needs(Permission.CATALOG_READ))
+def chart(uow: Uow) -> Response:
+    """各云平台处理器分配情况（图表数据）。"""
+
+    def collect(work: Work) -> dict[str, Any]:
+        clouds = _clouds(work.session)
+        return {
+            "names": [cloud.name for cloud, _, _ in clouds],
+            "used": [_vcpu(stock, "used") for _, _, stock in clouds],
+            "left": [_vcpu(stock, "left") for _, _, stock in clouds],
+        }
+
+    return JSONResponse(uow.look(collect))
+
+
+def _clouds(session: Session) -> list[tuple[Any, Any, dict[ResourceClass, Stock]]]:
+    rows = repository.with_status(session)
+    stock = quotas.pool_left(session, [row[0].id for row in rows])
+    return [(row[0], row[1], stock[row[0].id]) for row in rows]
+
+
+def _vcpu(stock: dict[ResourceClass, Stock], what: str) -> int:
+    wanted = (ResourceClass.VCPU_X86_64, ResourceClass.VCPU_AARCH64)
+    return sum(getattr(stock[kind], what) or 0 for kind in wanted if kind in stock)
+
+
+def _context(work: Work) -> Context:
+    clouds = _clouds(work.session)
+    cities = overview.cities(work.session, work.now)
+    answered = [status for _, status, _ in clouds if status is not None]
+    return {
+        "tiers": [
+            (tier, [_card(cloud, status, stock) for cloud, status, stock in clouds if cloud.tier == tier])
+            for tier in ("main", "industry", "city")
+        ],
+        "authorities": overview.authorities(work.session, work.now),
+        "cities": cities,
+        "without": [city for city in cities if city.tier == "main"],
+        "valid_for": repository.STATUS_VALID,
+        "healthy": sum(1 for s in answered if s.healthy and work.now - s.checked_at < repository.STATUS_VALID),
+        "count": len(clouds),
+        "totals": _totals(clouds),
+    }
+
+
+def _card(cloud: Any, status: Any, stock: dict[ResourceClass, Stock]) -> dict[str, Any]:
+    bars = [
+        {"class": kind.value, "used": stock[kind].used, "capacity": stock[kind].capacity}
+        for kind in CLASSES
+        if kind in stock
+    ]
+    return {"cloud": cloud, "status": status, "bars": bars}
+
+
+def _totals(clouds: list[tuple[Any, Any, dict[ResourceClass, Stock]]]) -> list[dict[str, Any]]:
+    """The whole region's sums, class by class."""
+    out = []
+    for kind in CLASSES:
+        found = [stock[kind] for _, _, stock in clouds if kind in stock]
+        used, capacity = sum(s.used for s in found), sum(s.capacity or 0 for s in found)
+        out.append({"class": show.word(kind.value, "class"), "used": used, "capacity": capacity})
+    return out

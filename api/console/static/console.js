@@ -1,0 +1,88 @@
+// What the server cannot do: fill in a demonstration account, put live complaints beside their fields, draw the chart.
+// Loaded by every page. Must not: decide what is right or wrong; complaints come from the server.
+(function () {
+  "use strict";
+
+  // One click on a demonstration account fills in the form.
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-fill-login]");
+    if (!button) return;
+    document.getElementById("login").value = button.dataset.fillLogin;
+    document.getElementById("password").value = button.dataset.fillPassword;
+    document.querySelector("form[action='/sign-in'] button[type=submit]").focus();
+  });
+
+  // A summary of problems takes the focus, so that it is read first.
+  function focusSummary() {
+    var summary = document.querySelector("[data-focus]");
+    if (summary) summary.focus();
+  }
+
+  // Fields that were touched show their complaint; the others wait until they are.
+  var touched = new Set();
+  document.addEventListener("focusout", function (event) {
+    if (event.target.name && event.target.closest("[data-checks]")) {
+      touched.add(event.target.name);
+      place();
+    }
+  });
+
+  function place() {
+    var list = document.getElementById("check");
+    if (!list || !list.querySelector("section")) return;
+    var complaints = new Map();
+    list.querySelectorAll("[data-problem]").forEach(function (entry) {
+      complaints.set(entry.dataset.problem, entry.querySelector("span").textContent);
+    });
+    document.querySelectorAll("[data-error-for]").forEach(function (place) {
+      var name = place.dataset.errorFor;
+      if (!touched.has(name) && !(place.textContent && !complaints.has(name))) return;
+      var text = complaints.get(name) || "";
+      place.textContent = text;
+      document.getElementsByName(name).forEach(function (field) {
+        field.classList.toggle("is-invalid", text !== "");
+        if (text) field.setAttribute("aria-invalid", "true");
+        else field.removeAttribute("aria-invalid");
+      });
+    });
+  }
+
+  // Charts: numbers from the server, text drawn on the canvas (a strict policy allows no style in markup).
+  function draw(element) {
+    if (!window.echarts || element.dataset.drawn) return;
+    element.dataset.drawn = "yes";
+    fetch(element.dataset.chart, { headers: { Accept: "application/json" } })
+      .then(function (answer) { return answer.json(); })
+      .then(function (data) {
+        var chart = window.echarts.init(element, null, { renderer: "canvas" });
+        chart.setOption({
+          animation: false,
+          color: ["#3b7dd8", "#d5dde8"],
+          textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
+          tooltip: { trigger: "axis", renderMode: "richText", axisPointer: { type: "shadow" } },
+          legend: { top: 0 },
+          grid: { left: 8, right: 16, top: 36, bottom: 8, containLabel: true },
+          xAxis: { type: "value" },
+          yAxis: { type: "category", data: data.names, inverse: true, axisTick: { show: false } },
+          series: [
+            { name: element.dataset.used, type: "bar", stack: "all", data: data.used },
+            { name: element.dataset.left, type: "bar", stack: "all", data: data.left }
+          ]
+        });
+        element.dataset.ready = "yes";
+        window.addEventListener("resize", function () { chart.resize(); });
+      });
+  }
+
+  document.addEventListener("DOMContentLoaded", function () {
+    focusSummary();
+    document.querySelectorAll("[data-chart]").forEach(draw);
+  });
+  document.addEventListener("htmx:afterSettle", function (event) {
+    if (event.target.id === "check") place();
+  });
+  if (document.readyState !== "loading") {
+    focusSummary();
+    document.querySelectorAll("[data-chart]").forEach(draw);
+  }
+})();

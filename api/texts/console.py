@@ -1,0 +1,109 @@
+"""Texts of the console that code chooses: what has just been done, titles of desks, how late something is.
+
+Called by: ``api.console``. Must not: hold anything but text. Words that stand still on a page stand in its template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+DONE: Mapping[str, str] = {
+    "saved": "草稿已保存。",
+    "submitted": "申请已提交，审批时限为 1 个工作日。",
+    "withdrawn": "申请已撤回。",
+    "approve": "已批准，申请转入评估。",
+    "return": "已退回补正，申请人将收到通知。",
+    "refuse": "已作出不予批准的决定，申请人将收到通知。",
+    "assessed": "评估已确认，配额、容量与地址已预留，申请转入交付。",
+    "sent_back": "已退回申请人补正。",
+    "ordered": "已下达交付，进度将在本页实时显示。",
+    "retry": "已安排重试。",
+    "adopt": "已安排认领云平台上的现有资源。",
+    "give_up": "已放弃该资源，其余部分继续办理。",
+    "release_asked": "释放申请已提出，待交付单位确认。",
+    "release_confirmed": "已确认释放，资源正在收回。",
+    "issued": "账单已生成。",
+    "registered": "信息系统已登记。",
+    "read": "已全部标为已读。",
+    "signed_out": "您已安全退出。",
+}
+"""What the page says after an action, by the word in its address."""
+
+DESKS: Mapping[str, str] = {
+    "approval": "待审批",
+    "assessment": "待评估",
+    "delivery": "待交付",
+    "carrying": "交付与回收中",
+    "cases": "待人工处理",
+    "releases": "待确认释放",
+}
+
+DUE: Mapping[str, str] = {
+    "late": "已逾期 {span}",
+    "soon": "剩余 {span}",
+    "ahead": "剩余 {span}",
+}
+
+SPANS: Mapping[str, str] = {"days": "{n} 天", "hours": "{n} 小时", "minutes": "{n} 分钟", "seconds": "{n} 秒"}
+
+STOPS: Mapping[str, str] = {
+    "request": "申请",
+    "approval": "受理审批",
+    "assessment": "评估",
+    "delivery": "交付",
+    "use": "使用计量",
+    "reclamation": "回收",
+}
+"""The stops of a request's road, as the page shows them."""
+
+UNLIMITED = "不限"
+NOBODY = "系统"
+OURS = "自定规则"
+NO_NAME = "—"
+
+MENU: Mapping[str, str] = {
+    "home": "工作台",
+    "requests": "资源申请",
+    "region": "云平台",
+    "systems": "信息系统",
+    "statements": "账单",
+    "audit": "审计",
+}
+
+PAYER_RULES: Mapping[str, str] = {
+    "region_budget": "自治区本级承担",
+    "unified_management": "纳入统一管理的行业云，由自治区统筹",
+    "own_industry_cloud": "未纳入统一管理的行业云，由建设部门承担",
+    "own_city_cloud": "本市市云，由本市承担",
+    "city_beside_own_cloud": "本市另用主云，由本市承担",
+    "city_without_cloud": "无市云的市使用主云，由本市承担",
+}
+
+PER: Mapping[str, str] = {"hour": "元/小时", "month": "元/月"}
+
+ITEM = "申请项 {n}"
+DATA_DISK = "数据盘 {n}"
+SERVER = "{vcpu} 核 {memory} GiB，{disks}，{image}"
+
+MARKS: Mapping[str, str] = {
+    "submit": "提交申请",
+    "resubmit": "补正后重新提交",
+    "approve": "批准",
+    "return": "退回补正",
+    "refuse": "不予批准",
+    "confirm": "确认评估",
+    "deliver": "下达交付",
+    "hand_over": "移交使用",
+    "metering": "开始计量",
+    "release": "申请释放",
+    "confirm_release": "确认释放",
+    "close": "收回完成",
+}
+"""What happened at a stop of the road."""
+
+STOP_STATES: Mapping[str, str] = {
+    "done": "已完成",
+    "here": "办理中",
+    "ahead": "未开始",
+    "never": "未进行",
+}
