@@ -18,6 +18,7 @@ SENTENCES: Mapping[str, str] = {
     "system.code_taken": "该系统编号已被使用。",
     "system.not_yours": "只能登记本单位及下属单位的信息系统。",
     "mlps.range": "网络安全等级保护级别应为一至五级。",
+    "sub_cloud.unknown": "没有这个云平台。",
     "cloud.unknown": "没有找到可用的云平台。",
     "cloud.without_authority": "该云平台尚未明确审批、评估和交付单位，暂不能受理。",
     "image.unknown": "没有这个操作系统镜像：{image}。",

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.api.server import Server
+from tests.conftest import Database
 from tests.stories.road import walk
 from tests.stories.world import Clock, World, form
 
@@ -15,9 +16,9 @@ DAYS = {"start_date": "2099-01-01", "end_date": "2099-12-31"}
 
 
 @pytest.fixture(scope="module")
-def world(server: Server) -> World:
+def world(server: Server, simulated_database: Database) -> World:
     """The machine's side of the same broker; its clouds have been asked how they are."""
-    made = World(server.app.state.core, Clock(), server.database)
+    made = World(server.app.state.core, Clock(), server.database, simulated_database.app_url)
     made.ask_health()
     return made
 
