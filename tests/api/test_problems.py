@@ -17,7 +17,7 @@ import api
 import broker
 from api import errors, texts
 from api.middleware import Surroundings
-from tests.api.server import Server
+from tests.api.server import Server, wait_until
 
 FIELDS = {"type", "title", "status", "code", "detail", "instance", "request_id", "errors"}
 REFUSALS = {
@@ -114,6 +114,7 @@ def test_the_log_has_the_request_id_and_no_secret(server: Server, visitor: httpx
         json={"login": "nobody.log", "password": "swordfish-77"},
         headers={"X-Request-Id": "find-me", "Authorization": "Bearer s3cr3t-s3cr3t"},
     )
+    wait_until(lambda: "find-me" in server.log.getvalue())  # the line is written after the answer
     lines = [json.loads(line) for line in server.log.getvalue().splitlines() if "find-me" in line]
     assert [line["event"] for line in lines] == ["http.request"]
     assert (lines[0]["status"], lines[0]["route"], lines[0]["method"]) == (401, "/api/v1/sessions", "POST")
