@@ -1,0 +1,198 @@
+"""What all verbs share: the options every one has, who is asked, how a refusal is told, the exit status.
+
+Called by: every verb, as the decorator ``client_verb`` or ``database_verb`` below ``@app.command(...)``; the function's
+first argument is the ``Call`` (or ``DatabaseCall``). Must not: know a verb.
+
+Exit status: 0 done; 1 refused, or different from what it should be (the code on standard error); 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
+
+import typer
+from rich.console import RenderableType
+
+from api import texts
+from api.cli import access
+from api.cli.client import Api, Mistake, Refusal
+from api.cli.display import Terminal, table
+from api.cli.home import home_of, running
+from broker.errors import BrokerError
+
+if TYPE_CHECKING:
+    from broker.bootstrap import App
+
+P = ParamSpec("P")
+
+
+@dataclass
+class Output:
+    """Where a verb's result goes, and in which form."""
+
+    as_json: bool
+    terminal: Terminal = field(default_factory=Terminal)
+
+    def answer(self, data: Any, show: Callable[[], None]) -> None:
+        """Print ``data`` as JSON if that was asked for; else ``show`` it to a person."""
+        if self.as_json:
+            self.terminal.json(data)
+        else:
+            show()
+
+    def listed(
+        self,
+        found: Sequence[Any],
+        headers: Sequence[str],
+        rows: Iterable[Sequence[RenderableType | None]],
+        *,
+        nothing: str,
+        right: Sequence[str] = (),
+        folds: Sequence[str] = (),
+    ) -> None:
+        """A table, the data, or the sentence that there is nothing."""
+        shown = table(headers, rows, right=right, folds=folds) if found else nothing
+        self.answer(found, lambda: self.terminal.say(shown))
+
+    def done(self, data: Any, sentence: str) -> None:
+        """One sentence, or the data."""
+        self.answer(data, lambda: self.terminal.say(sentence))
+
+
+@dataclass
+class Call(Output):
+    """One verb's call of the HTTP API, as whoever is meant."""
+
+    home: Path = field(default_factory=lambda: home_of(""))
+    login: str = ""
+    given_url: str = ""
+
+    @cached_property
+    def url(self) -> str:
+        return access.url_of(self.given_url, self.home)
+
+    @cached_property
+    def api(self) -> Api:
+        """The broker; signs in when first used. Raises Refusal."""
+        return access.enter(self.url, login=self.login)
+
+    def close(self) -> None:
+        if "api" in vars(self):
+            self.api.close()
+
+
+@dataclass
+class DatabaseCall(Output):
+    """One verb's work on the database itself, with the settings of a running home or of the environment."""
+
+    home: Path = field(default_factory=lambda: home_of(""))
+
+    @cached_property
+    def core(self) -> App:
+        """The core. Raises Refusal ``broker.not_running`` when neither home nor environment name a database."""
+        environment = running(self.home)
+        settings_of = importlib.import_module("broker.settings").Settings
+        found = {name.removeprefix("GUIYUN_").lower(): value for name, value in environment.items()}
+        settings = settings_of(**{k: v for k, v in found.items() if k in settings_of.model_fields})
+        if settings.database_url is None:
+            raise Refusal(
+                "broker.not_running",
+                f"{self.home} 中没有正在运行的桂云；请先 make run，或设置 GUIYUN_DATABASE_URL。",
+            )
+        # Only now: it brings every room of the broker along, and `--help` need not wait for that.
+        built: App = importlib.import_module("broker.bootstrap").build(settings, application_name="guiyun-cli")
+        return built
+
+    def close(self) -> None:
+        if "core" in vars(self):
+            self.core.close()
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="以 JSON 输出")]
+Home = Annotated[str, typer.Option(help="数据目录，默认 GUIYUN_HOME 或 ./.guiyun", metavar="DIR", show_default=False)]
+LoginAs = Annotated[
+    str, typer.Option("--as", help="以演示账号的身份（仅限本机演示）", metavar="账号", show_default=False)
+]
+Url = Annotated[
+    str, typer.Option(help="桂云的地址，默认 GUIYUN_URL 或本机正在运行的", metavar="URL", show_default=False)
+]
+
+
+def _client(*, as_json: AsJson = False, login_as: LoginAs = "", url: Url = "", home: Home = "") -> Call:
+    return Call(as_json=as_json, home=home_of(home), login=login_as, given_url=url)
+
+
+def _database(*, as_json: AsJson = False, home: Home = "") -> DatabaseCall:
+    return DatabaseCall(as_json=as_json, home=home_of(home))
+
+
+def client_verb(function: Callable[Concatenate[Call, P], None]) -> Callable[..., None]:
+    """A verb that asks the HTTP API: the function's own options and ``--json --as --url --home``."""
+    return _verb(function, _client)
+
+
+def database_verb(function: Callable[Concatenate[DatabaseCall, P], None]) -> Callable[..., None]:
+    """A verb that works on the database: the function's own options and ``--json --home``."""
+    return _verb(function, _database)
+
+
+def _verb(function: Callable[..., None], make: Callable[..., Call | DatabaseCall]) -> Callable[..., None]:
+    common = inspect.signature(make, eval_str=True).parameters
+    own = inspect.signature(function, eval_str=True).parameters
+    shown = [*list(own.values())[1:], *common.values()]
+
+    @wraps(function)
+    def verb(**given: Any) -> None:
+        call = make(**{name: given.pop(name) for name in common})
+        try:
+            function(call, **given)
+        except Refusal as refusal:
+            complain(refusal, as_json=call.as_json)
+        except BrokerError as error:
+            complain(of_broker(error), as_json=call.as_json)
+        else:
+            return
+        finally:
+            call.close()
+        raise typer.Exit(1)
+
+    # What Typer reads: the options of both, instead of those of the function that was wrapped.
+    verb.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    verb.__annotations__ = {each.name: each.annotation for each in shown}
+    return verb
+
+
+def of_broker(error: BrokerError) -> Refusal:
+    """A refusal of the core's own, in words."""
+    mistakes = [Mistake(p.code, p.field, texts.sentence(p.code, p.params), p.article) for p in error.problems]
+    if len(mistakes) == 1:
+        return Refusal(error.code, mistakes[0].message, mistakes)
+    return Refusal(error.code, texts.sentence(error.code, {"count": len(mistakes)}), mistakes)
+
+
+def complain(refusal: Refusal, *, as_json: bool) -> None:
+    """Tell a refusal on standard error: the code first, then everything that is wrong, one a line."""
+    if as_json:
+        sys.stderr.write(json.dumps(refusal.body, ensure_ascii=False) + "\n")
+        return
+    several = len(refusal.mistakes) > 1
+    lone = len(refusal.mistakes) == 1 and refusal.mistakes[0].code != refusal.code
+    # A form with one mistake: its sentence stands on the mistake's own line.
+    lines = [f"{refusal.code}：{texts.sentence(refusal.code, {'count': 1}) if lone else refusal.message}"]
+    for mistake in refusal.mistakes:
+        article = texts.article(mistake.article)
+        rule = f"（{article}）" if article else ""
+        if several or mistake.code != refusal.code:
+            place = f"{mistake.field}：" if mistake.field else ""
+            lines.append(f"  {mistake.code}：{place}{mistake.message}{rule}")
+        elif mistake.field or rule:
+            lines[0] += f"（{mistake.field}）" * bool(mistake.field) + rule
+    sys.stderr.write("\n".join(lines) + "\n")
