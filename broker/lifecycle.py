@@ -167,7 +167,7 @@ _RS = ResourceState
 RESOURCE: Mapping[ResourceState, frozenset[ResourceState]] = {
     _RS.PLANNED: frozenset({_RS.BUILDING, _RS.UNDONE}),
     _RS.BUILDING: frozenset({_RS.READY, _RS.FAILED, _RS.UNDONE}),
-    _RS.READY: frozenset({_RS.ACTIVE, _RS.FAILED, _RS.UNDONE}),
+    _RS.READY: frozenset({_RS.ACTIVE, _RS.FAILED, _RS.UNDONE, _RS.BUILDING}),
     _RS.FAILED: frozenset({_RS.BUILDING, _RS.UNDONE}),
     _RS.ACTIVE: frozenset({_RS.STOPPED, _RS.RELEASING}),
     _RS.STOPPED: frozenset({_RS.ACTIVE, _RS.RELEASING}),
@@ -175,7 +175,10 @@ RESOURCE: Mapping[ResourceState, frozenset[ResourceState]] = {
     _RS.UNDONE: frozenset(),
     _RS.RELEASED: frozenset(),
 }
-"""From which state of a resource to which; the machine's steps move along these and no others."""
+"""From which state of a resource to which; the machine's steps move along these and no others.
+
+From ready back to building: a later run of the delivery looks again at what an earlier one made.
+"""
 
 
 def item_state(states: list[ResourceState]) -> ItemState:

@@ -25,6 +25,8 @@ from quotas.errors import HoldGone, PrefixGone
 from quotas.ipv6 import service as ipv6
 
 _OPEN = {ResourceState.PLANNED.value, ResourceState.BUILDING.value}
+_AGAIN = {ResourceState.READY.value}
+"""What an earlier run made and did not hand over may be gone since: a new run orders it again, by the same id."""
 _GONE = {ResourceState.UNDONE.value, ResourceState.RELEASING.value, ResourceState.RELEASED.value}
 
 
@@ -51,7 +53,8 @@ def pin_hold(tools: Tools, job: Job) -> Plan:
             _expire(work, request)
             return Plan(ended="expired")
         resources = [r for r in everything if r.delivery_id == job.id]
-        open_ones = [r for r in resources if r.state in _OPEN]
+        looked_at = _OPEN | _AGAIN if delivery.run > 1 and delivery.state == "queued" else _OPEN
+        open_ones = [r for r in resources if r.state in looked_at]
         inventory.move(work, [r.id for r in open_ones], ResourceState.BUILDING)
         delivery.state = "running"
         if delivery.public_key is None and any(r.kind == "server" for r in resources):

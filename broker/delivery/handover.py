@@ -50,10 +50,13 @@ def undo_failed(tools: Tools, job: Job, pace: Pace) -> bool:
         failed = [r for r in resources if r.state in {_RS.FAILED.value, _RS.BUILDING.value}]
     stuck = remove(tools, job, failed, pace)
     with tools.works.begin() as work:
+        on_desk = cases.open_cases(work, job.id)
         given_up = [r.id for r in failed if r.error_code == cases.GIVEN_UP and r.id not in stuck]
         inventory.move(work, given_up, _RS.UNDONE)
-        for resource_id, code in stuck.items():
-            cases.put(work, job, step, code, resource_id)
+        for resource in failed:
+            # Without a project there is one case for the whole, and nothing was made that could not be removed.
+            if resource.id in stuck and not (resource.error_code == cases.BASE_FAILED and None in on_desk):
+                cases.put(work, job, step, stuck[resource.id], resource.id)
         progress.end(work, job, step, failed=" ".join(sorted(set(stuck.values()))))
     return not stuck
 

@@ -1,8 +1,10 @@
-"""Fixtures of the stories: a region made once and cloned for each test."""
+"""Fixtures of the stories: a region made once and cloned for each world."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -10,8 +12,13 @@ import pytest
 from psycopg import sql
 
 from broker.embedded.postgres import EmbeddedPostgres, libpq_url
+from providers.contract import Key, Kind
+from providers.simulated import faults
 from tests.conftest import Database, DatabaseFactory, drop
+from tests.stories import slate
 from tests.stories.world import World, load_region, make_world
+
+Databases = Callable[[], AbstractContextManager[tuple[Database, Database]]]
 
 
 @pytest.fixture(scope="session")
@@ -22,34 +29,71 @@ def region_template(clone: DatabaseFactory) -> Database:
     return made
 
 
-@pytest.fixture
-def region(postgres: EmbeddedPostgres, region_template: Database) -> Iterator[Database]:
-    """The region in a database of this test's own."""
-    name = f"{region_template.name}_copy"
-    with psycopg.connect(libpq_url(postgres.superuser_url()), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER guiyun_owner STRATEGY FILE_COPY").format(
-                sql.Identifier(name), sql.Identifier(region_template.name)
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres, region_template: Database) -> Databases:
+    """Makes the two databases of a world: the region's, and the simulated clouds' own."""
+    numbers = itertools.count(1)
+
+    @contextmanager
+    def make() -> Iterator[tuple[Database, Database]]:
+        number = next(numbers)
+        region, simulated = f"region_{number}", f"simulated_{number}"
+        with psycopg.connect(libpq_url(postgres.superuser_url()), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER guiyun_owner STRATEGY FILE_COPY").format(
+                    sql.Identifier(region), sql.Identifier(region_template.name)
+                )
             )
+        postgres.create_database(simulated)
+        both = (
+            Database(region, postgres.app_url(region), postgres.owner_url(region)),
+            Database(simulated, postgres.owner_url(simulated), postgres.owner_url(simulated)),
         )
-    made = Database(name, postgres.app_url(name), postgres.owner_url(name))
-    yield made
-    drop(postgres, made)
+        yield both
+        for database in both:
+            drop(postgres, database)
+
+    return make
 
 
 @pytest.fixture
-def simulated(postgres: EmbeddedPostgres) -> Iterator[Database]:
-    """The simulated clouds' own database, for this test alone."""
-    name = "simulated"
-    postgres.create_database(name)
-    made = Database(name, postgres.owner_url(name), postgres.owner_url(name))
-    yield made
-    drop(postgres, made)
-
-
-@pytest.fixture
-def world(region: Database, simulated: Database, tmp_path: Path) -> Iterator[World]:
+def world(databases: Databases, tmp_path: Path) -> Iterator[World]:
     """Everything, with a clock that only the test moves."""
-    made = make_world(region, simulated, tmp_path)
-    yield made
-    made.app.close()
+    with databases() as (region, simulated):
+        made = make_world(region, simulated, tmp_path)
+        yield made
+        made.app.close()
+
+
+@pytest.fixture(scope="module")
+def towns(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], World]]:
+    """The world that the tests of a module share; a new one when a failed test has left something behind."""
+    with ExitStack() as stack:
+        worlds: list[World] = []
+
+        def current() -> World:
+            if not worlds or slate.in_the_clouds(worlds[-1]):
+                region, simulated = stack.enter_context(databases())
+                worlds.append(make_world(region, simulated, tmp_path_factory.mktemp("town")))
+                stack.callback(worlds[-1].app.close)
+            return worlds[-1]
+
+        yield current
+
+
+@pytest.fixture
+def town(towns: Callable[[], World]) -> World:
+    """A shared world on a good morning: clouds that feel well, without faults or anything that an earlier test left."""
+    world = towns()
+    faults.clear(world.clouds_url)
+    world.ask_health()
+    remove_projects(world)
+    for code in slate.clouds(world):  # without a project a late order makes nothing, but for the project itself
+        faults.let_late_orders_act(world.clouds_url, code)
+    remove_projects(world)
+    return world
+
+
+def remove_projects(world: World) -> None:
+    for row in world.rows("SELECT p.id, c.code FROM broker.project p JOIN broker.sub_cloud c ON c.id = p.sub_cloud_id"):
+        world.app.providers(row.code).delete(Key(Kind.PROJECT, row.id, row.id))

@@ -59,6 +59,8 @@ class World:
     app: App
     clock: Clock
     database: Database
+    clouds_url: str
+    """The simulated clouds' database, for ``providers.simulated.faults``."""
     _accounts: dict[str, UUID] = field(default_factory=dict)
 
     @contextmanager
@@ -126,7 +128,7 @@ def load_region(database: Database) -> None:
 def make_world(database: Database, simulated: Database, home: Path, **more: Any) -> World:
     clock = Clock()
     app = bootstrap.build(make_settings(database, simulated, home, **more), clock=clock)
-    world = World(app, clock, database)
+    world = World(app, clock, database, simulated.app_url)
     world.ask_health()
     return world
 
