@@ -29,12 +29,17 @@ make_extranet() {
 }
 
 start_agents() {
-    start_python neutron-linuxbridge neutron.cmd.eventlet.plugins.linuxbridge_neutron_agent \
+    alive guiyun-linuxbridge || bridges >"$RUN/bridges-before"
+    # neutron names its firewall's chains after the program; with a name of ours they are found again
+    PRELUDE="import guiyun_lab.quiet_bridges" start_python guiyun-linuxbridge neutron.cmd.eventlet.plugins.linuxbridge_neutron_agent \
         --config-file "$RUN/etc/neutron.conf" --config-file "$RUN/etc/linuxbridge.ini"
     start_python neutron-l3 neutron.cmd.eventlet.agents.l3 --config-file "$RUN/etc/neutron.conf" --config-file "$RUN/etc/l3.ini"
 }
 
-# What the agents left behind, told apart by our own records: neutron names namespaces and bridges after its routers and networks.
+bridges() { ip -br link show type bridge 2>/dev/null | grep -oE '^brq[0-9a-f-]+' || true; }
+
+# What the agents left behind, told apart by our own records: routers name their namespaces, and bridges that were there
+# before are not ours. (The agent itself forgets the bridges of some deleted networks.)
 remove_leftovers() {
     local name pid
     [ -d "$RUN/neutron" ] || return 0
@@ -43,9 +48,13 @@ remove_leftovers() {
         for pid in $(ip netns pids "qrouter-$name"); do kill "$pid" 2>/dev/null; done
         ip netns del "qrouter-$name"
     done < <(cat "$RUN/routers" 2>/dev/null)
-    while read -r name; do
-        ip link show "brq${name:0:11}" >/dev/null 2>&1 && ip link del "brq${name:0:11}"
-    done < <(cat "$RUN/networks" 2>/dev/null)
+    [ ! -e "$RUN/bridges-before" ] || for name in $(bridges); do
+        grep -qx "$name" "$RUN/bridges-before" || ip link del "$name"
+    done
+    for name in iptables ip6tables; do
+        "$name-save" 2>/dev/null | grep -q guiyun-linuxbri || continue
+        "$name-save" | grep -vE 'guiyun-linuxbri|neutron-filter-top' | "$name-restore"
+    done
     if [ -s "$RUN/bridge" ]; then
         ip link del "$(cat "$RUN/bridge")" 2>/dev/null
         rm -f "$RUN/bridge"
