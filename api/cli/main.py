@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -20,6 +22,12 @@ VERBS = {
     "work": "api.cli.work",
     "db": "api.cli.db",
     "rate": "api.cli.rate",
+    "audit": "api.cli.audit",
+    "quota": "api.cli.quota",
+    "ipv6": "api.cli.ipv6",
+    "bill": "api.cli.bill",
+    "calendar": "api.cli.workdays",
+    "doctor": "api.cli.doctor",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),
     "show": "api.cli.show",
@@ -30,12 +38,25 @@ VERBS = {
 """Verb -> module. Only the module of the verb that is asked for is imported, which keeps the command quick."""
 
 
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's shape of an option's callback
+    if wanted:
+        typer.echo(f"guiyun {version('guiyun')}")
+        raise typer.Exit
+
+
+def _common(
+    *,
+    show: Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="显示版本")] = False,
+) -> None:
+    """Options before a verb."""
+
+
 def build(modules: Iterable[str]) -> typer.Typer:
     """The command line with the verbs of ``modules``."""
     root = typer.Typer(
         name="guiyun", help="桂云：自治区政务云统筹平台", no_args_is_help=True, pretty_exceptions_enable=False
     )
-    root.callback()(lambda: None)
+    root.callback()(_common)
     for module in modules:
         root.add_typer(importlib.import_module(module).app)
     return root
