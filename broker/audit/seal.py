@@ -11,10 +11,11 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from broker.audit.models import AuditEvent, AuditSeal
@@ -22,6 +23,8 @@ from broker.audit.models import AuditEvent, AuditSeal
 GENESIS = bytes(32)
 _LOCK = 0x6775_6979
 BATCH = 1000
+_LATE = timedelta(minutes=15)
+"""Longer than any transaction may last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with the chain at ``seq``: ``changed``, ``removed``, ``reordered`` or ``head_differs``."""
+    """Something wrong at ``seq``: ``changed`` (or moved), ``removed``, ``unsealed`` or ``head_differs``."""
 
     kind: str
     seq: int
@@ -71,12 +74,7 @@ def seal(session: Session, *, limit: int = BATCH) -> int:
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
         return 0
     last = head(session)
-    events = session.scalars(
-        select(AuditEvent)
-        .where(~select(AuditSeal.seq).where(AuditSeal.event_id == AuditEvent.id).exists())
-        .order_by(AuditEvent.id)
-        .limit(limit)
-    ).all()
+    events = session.scalars(_waiting(select(AuditEvent), _since(session)).order_by(AuditEvent.id).limit(limit)).all()
     seq, previous = last.seq, last.hash
     for event in events:
         seq += 1
@@ -87,26 +85,38 @@ def seal(session: Session, *, limit: int = BATCH) -> int:
 
 def unsealed(session: Session) -> int:
     """How many committed events wait for the sealer."""
-    return (
-        session.scalar(
-            text(
-                "SELECT count(*) FROM broker.audit_event e"
-                " WHERE NOT EXISTS (SELECT FROM broker.audit_seal s WHERE s.event_id = e.id)"
-            )
-        )
-        or 0
-    )
+    return session.scalar(_waiting(select(func.count()).select_from(AuditEvent), _since(session))) or 0
+
+
+def _waiting(statement: Select[Any], since: UUID) -> Select[Any]:
+    """Events without a seal. Looks only where some can be: the whole log would be read every second otherwise."""
+    sealed = select(AuditSeal.seq).where(AuditSeal.event_id == AuditEvent.id).exists()
+    return statement.where(AuditEvent.id >= since, ~sealed)
+
+
+def _since(session: Session) -> UUID:
+    """An id below every event that may still be unsealed.
+
+    Ids are UUIDv7, ordered by time; a transaction ends long before ``_LATE`` (statements and idle transactions are cut
+    off after minutes), so that what is older than the last sealed event by more than that has been sealed too.
+    """
+    last = session.scalar(select(AuditSeal.event_id).order_by(AuditSeal.seq.desc()).limit(1))
+    if last is None:
+        return UUID(int=0)
+    milliseconds = max(0, (last.int >> 80) - int(_LATE.total_seconds() * 1000))
+    return UUID(int=milliseconds << 80)
 
 
 def verify(session: Session, anchor: Head | None = None) -> Iterator[Finding]:
     """Walk the whole chain and yield what is wrong with it; nothing yielded means it is whole.
 
     ``anchor`` is a head kept outside the database: a chain that was rewritten from the start does not contain it.
+    An event that the sealer can no longer reach is found too (``unsealed``).
     """
     previous, expected = GENESIS, 0
     rows = session.execute(
         select(AuditSeal, AuditEvent)
-        .join(AuditEvent, AuditEvent.id == AuditSeal.event_id)
+        .outerjoin(AuditEvent, AuditEvent.id == AuditSeal.event_id)
         .order_by(AuditSeal.seq)
         .execution_options(yield_per=BATCH)
     )
@@ -115,10 +125,19 @@ def verify(session: Session, anchor: Head | None = None) -> Iterator[Finding]:
         if link.seq != expected:
             yield Finding("removed", expected)
             expected = link.seq
-        if digest(previous, link.seq, event) != link.hash:
-            yield Finding("changed", link.seq, str(link.event_id))
+        yield from _link(previous, link, event)
         if anchor and link.seq == anchor.seq and link.hash != anchor.hash:
             yield Finding("head_differs", link.seq)
         previous = link.hash
     if anchor and expected < anchor.seq:
         yield Finding("removed", anchor.seq)
+    lost = _waiting(select(AuditEvent.id), UUID(int=0)).where(AuditEvent.id < _since(session))
+    for event_id in session.scalars(lost):
+        yield Finding("unsealed", 0, str(event_id))
+
+
+def _link(previous: bytes, link: AuditSeal, event: AuditEvent | None) -> Iterator[Finding]:
+    if event is None:
+        yield Finding("removed", link.seq, str(link.event_id))
+    elif digest(previous, link.seq, event) != link.hash:
+        yield Finding("changed", link.seq, str(link.event_id))

@@ -5,12 +5,13 @@ Called by: the API's unit of work. Must not: know what the answers mean.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import LargeBinary
+from sqlalchemy import LargeBinary, delete
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from broker.db.base import Base, CreatedAt
 
@@ -26,3 +27,11 @@ class IdempotencyKey(Base):
     status: Mapped[int]
     body: Mapped[Any] = mapped_column(JSONB)
     created_at: Mapped[CreatedAt]
+
+
+KEPT = timedelta(days=7)
+
+
+def forget(session: Session, now: datetime) -> None:
+    """Forget answers that nobody will ask for again."""
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEPT))

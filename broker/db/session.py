@@ -18,6 +18,7 @@ def make_engine(url: str, *, pool_size: int = 16, application_name: str = "guiyu
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=False,
+        hide_parameters=True,  # a logged error must not carry names and telephone numbers
         connect_args={
             "application_name": application_name,
             "options": "-c timezone=UTC -c statement_timeout=60000 -c idle_in_transaction_session_timeout=120000",

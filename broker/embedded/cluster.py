@@ -122,7 +122,7 @@ def prepare_roles(superuser_url: str, words: Secrets) -> None:
 
 
 def create_database(superuser_url: str, name: str, *, owner: str = OWNER) -> None:
-    """An empty database. In the migrating owner's, the runtime role may use what is created, and create nothing."""
+    """An empty database. In the migrating owner's, the runtime role may connect; what it may use, migrations say."""
     database = sql.Identifier(name)
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(owner)))
@@ -132,14 +132,3 @@ def create_database(superuser_url: str, name: str, *, owner: str = OWNER) -> Non
         connection.execute(
             sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(database, sql.Identifier(APP))
         )
-    with psycopg.connect(superuser_url, dbname=name, autocommit=True) as connection:
-        for kind, rights in (
-            ("SCHEMAS", "USAGE"),
-            ("TABLES", "SELECT, INSERT, UPDATE, DELETE"),
-            ("SEQUENCES", "USAGE, SELECT"),
-        ):
-            connection.execute(
-                sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT {} ON {} TO {}").format(
-                    sql.Identifier(OWNER), sql.SQL(rights), sql.SQL(kind), sql.Identifier(APP)
-                )
-            )

@@ -24,10 +24,12 @@ from broker.assessment import service as assessment
 from broker.audit import seal
 from broker.bootstrap import App
 from broker.catalog.models import SubCloud
+from broker.db import idempotency
 from broker.delivery.models import Delivery
 from broker.delivery.values import Job
 from broker.reclamation.models import Release
 from broker.request import clocks
+from broker.tenancy import service as accounts
 from broker.workflows import reminders
 from broker.workflows.fulfil import Fulfil
 from broker.workflows.orders import Order, queue_of
@@ -105,7 +107,8 @@ class Dispatch:
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
             )
         except WorkflowAlreadyStartedError:
-            return True
+            # Its workflow is closed and said that all was well; then the row should say so too.
+            log.warning("row still wants acting on after its workflow", workflow=row.workflow_id)
         return True
 
     def dates(self) -> None:
@@ -116,6 +119,8 @@ class Dispatch:
             expired = assessment.expire_holds(work)
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
+            accounts.forget_old_attempts(work.session, work.now)
+            idempotency.forget(work.session, work.now)
             if expired or recomputed or told:
                 log.info("dates", expired_holds=expired, recomputed_clocks=recomputed, reminders=told)
 

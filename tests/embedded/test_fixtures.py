@@ -11,15 +11,23 @@ from sqlalchemy.orm import Session
 from broker.embedded.postgres import EmbeddedPostgres, libpq_url
 
 
-def test_the_runtime_role_uses_what_the_owner_creates_and_creates_nothing(engine: Engine, owner_engine: Engine) -> None:
-    """Two roles: the owner migrates, the runtime one reads and writes rows."""
+def test_the_runtime_role_uses_what_the_owner_grants_and_creates_nothing(engine: Engine, owner_engine: Engine) -> None:
+    """Two roles: the owner migrates and grants, the runtime one reads and writes rows."""
     with owner_engine.begin() as owner:
         owner.execute(text("CREATE SCHEMA shop"))
         owner.execute(text("CREATE TABLE shop.thing (id int GENERATED ALWAYS AS IDENTITY, name text)"))
+        owner.execute(text("CREATE TABLE shop.secret (name text)"))
+        owner.execute(text("GRANT USAGE ON SCHEMA shop TO guiyun_app"))
+        owner.execute(text("GRANT SELECT, INSERT ON shop.thing TO guiyun_app"))
     with engine.begin() as app:
         app.execute(text("INSERT INTO shop.thing (name) VALUES ('桂云')"))
         assert app.execute(text("SELECT name FROM shop.thing")).scalar_one() == "桂云"
-    for statement in ("CREATE TABLE shop.other (id int)", "DROP TABLE shop.thing", "CREATE TABLE public.x (id int)"):
+    for statement in (
+        "SELECT name FROM shop.secret",
+        "CREATE TABLE shop.other (id int)",
+        "DROP TABLE shop.thing",
+        "CREATE TABLE public.x (id int)",
+    ):
         with engine.connect() as app, pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
             app.execute(text(statement))
 

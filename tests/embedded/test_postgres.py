@@ -51,6 +51,7 @@ def count(server: EmbeddedPostgres) -> int:
 def make_table(server: EmbeddedPostgres) -> None:
     with psycopg.connect(libpq_url(server.owner_url())) as connection:
         connection.execute("CREATE TABLE line (writer int, number int, PRIMARY KEY (writer, number))")
+        connection.execute("GRANT SELECT, INSERT ON line TO guiyun_app")
 
 
 class Writers:

@@ -1004,7 +1004,9 @@ _GRANTS = f"""
 DO $$
 BEGIN
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guiyun_app') THEN
+    REVOKE ALL ON ALL TABLES IN SCHEMA broker FROM guiyun_app;
     GRANT USAGE ON SCHEMA broker TO guiyun_app;
+    GRANT SELECT ON public.alembic_version TO guiyun_app;
     GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA broker TO guiyun_app;
     REVOKE UPDATE ON {", ".join(f"broker.{t}" for t in _INSERT_ONLY)} FROM guiyun_app;
     GRANT DELETE ON {", ".join(f"broker.{t}" for t in _MAY_DELETE)} TO guiyun_app;

@@ -1,0 +1,137 @@
+"""The one transition table: what is in it, who may, and what it leaves out."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.errors import Conflict
+from broker.lifecycle import (
+    FINAL,
+    REQUEST,
+    RESOURCE,
+    ItemState,
+    RequestEvent,
+    RequestState,
+    ResourceState,
+    Role,
+    after,
+    item_state,
+    possible,
+)
+
+AGREED = """
+approved --confirm--> assessed (assessor)
+approved --send_back--> returned (assessor)
+approved --withdraw--> withdrawn (applicant, unit_leader)
+assessed --deliver--> delivering (operator)
+assessed --expire--> approved (system)
+assessed --withdraw--> withdrawn (applicant, unit_leader)
+delivered --release--> releasing (applicant, unit_leader)
+delivering --expire--> approved (system)
+delivering --hand_over--> delivered (system)
+delivering --hand_over_part--> partly_delivered (system)
+delivering --stall--> needs_operator (system)
+delivering --undo--> undelivered (system)
+draft --save--> draft (applicant, unit_leader)
+draft --submit--> submitted (applicant, unit_leader)
+draft --withdraw--> withdrawn (applicant, unit_leader)
+needs_operator --hand_over--> delivered (operator, system)
+needs_operator --hand_over_part--> partly_delivered (operator, system)
+needs_operator --resume--> delivering (operator)
+needs_operator --undo--> undelivered (operator, system)
+partly_delivered --release--> releasing (applicant, unit_leader)
+partly_delivered --resume--> delivering (operator)
+releasing --close--> released (system)
+returned --save--> returned (applicant, unit_leader)
+returned --submit--> submitted (applicant, unit_leader)
+returned --withdraw--> withdrawn (applicant, unit_leader)
+submitted --approve--> approved (approver)
+submitted --refuse--> refused (approver)
+submitted --return--> returned (approver)
+submitted --withdraw--> withdrawn (applicant, unit_leader)
+"""
+
+
+def test_the_table_is_as_agreed() -> None:
+    """Whoever changes an arrow changes it here too, in view."""
+    arrows = sorted(
+        f"{state} --{event}--> {to} ({', '.join(sorted(roles))})" for (state, event), (to, roles) in REQUEST.items()
+    )
+    assert arrows == AGREED.strip().splitlines()
+
+
+def test_every_state_can_be_reached_from_a_draft() -> None:
+    """No state stands outside the road."""
+    reached = {RequestState.DRAFT}
+    while True:
+        more = {to for (state, _), (to, _) in REQUEST.items() if state in reached} - reached
+        if not more:
+            break
+        reached |= more
+    assert reached == set(RequestState)
+
+
+def test_what_is_final_is_final() -> None:
+    """Closed requests stay closed; corrections are new rows."""
+    assert {
+        RequestState.WITHDRAWN,
+        RequestState.REFUSED,
+        RequestState.UNDELIVERED,
+        RequestState.RELEASED,
+    } == FINAL
+
+
+@pytest.mark.parametrize("state", list(RequestState))
+@pytest.mark.parametrize("event", list(RequestEvent))
+def test_what_is_not_in_the_table_is_refused(state: RequestState, event: RequestEvent) -> None:
+    """An unknown state change changes nothing and has a code."""
+    everybody = frozenset(Role)
+    if (state, event) in REQUEST:
+        assert after(state, event, everybody) is REQUEST[state, event][0]
+        return
+    with pytest.raises(Conflict) as refused:
+        after(state, event, everybody)
+    assert refused.value.code == "state.refused"
+
+
+def test_a_role_without_the_duty_is_refused() -> None:
+    """The applicant cannot approve, the approver cannot deliver (Art. 14)."""
+    for state, event, role in (
+        (RequestState.SUBMITTED, RequestEvent.APPROVE, Role.APPLICANT),
+        (RequestState.ASSESSED, RequestEvent.DELIVER, Role.APPROVER),
+        (RequestState.SUBMITTED, RequestEvent.APPROVE, Role.ADMINISTRATOR),
+    ):
+        with pytest.raises(Conflict):
+            after(state, event, frozenset({role}))
+        assert event not in possible(state, frozenset({role}))
+
+
+def test_audit_and_finance_change_nothing() -> None:
+    """Audit reads everything and changes nothing (Art. 16(3))."""
+    for role in (Role.AUDIT, Role.FINANCE, Role.CLOUD_CHIEF, Role.CLOUD_OPERATOR):
+        assert not any(role in roles for _, roles in REQUEST.values())
+
+
+def test_a_resource_is_metered_only_after_it_was_ready() -> None:
+    """Metering starts when it is active and handed over."""
+    assert [s for s, nexts in RESOURCE.items() if ResourceState.ACTIVE in nexts] == [
+        ResourceState.READY,
+        ResourceState.STOPPED,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (["planned", "planned"], ItemState.HELD),
+        (["active", "ready"], ItemState.DELIVERING),
+        (["active", "failed"], ItemState.DELIVERING),
+        (["active", "undone"], ItemState.PARTLY_DELIVERED),
+        (["active", "stopped"], ItemState.DELIVERED),
+        (["undone", "undone"], ItemState.UNDELIVERED),
+        (["released", "undone"], ItemState.RELEASED),
+    ],
+)
+def test_an_item_is_where_its_resources_are(states: list[str], expected: ItemState) -> None:
+    """Seven of ten servers may be up: the item says so."""
+    assert item_state([ResourceState(s) for s in states]) is expected
