@@ -44,6 +44,7 @@ class Permission(StrEnum):
     STATEMENT_READ = "statement.read"
     STATEMENT_DRAW = "statement.draw"
     AUDIT_READ = "audit.read"
+    PERSON_BLANK = "person.blank"
 
 
 _R = Role
@@ -77,6 +78,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
+    Permission.PERSON_BLANK: frozenset({_R.ADMINISTRATOR}),
 }
 
 

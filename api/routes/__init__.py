@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.routes import accounts, approvals, assessments, deliveries, operations, registers, requests, sessions
+from api.routes import accounts, approvals, assessments, deliveries, operations, people, registers, requests, sessions
 
 ROUTERS = (
     sessions.router,
@@ -12,6 +12,7 @@ ROUTERS = (
     deliveries.router,
     registers.router,
     accounts.router,
+    people.router,
     operations.router,
 )
 """All of them, in the order in which the interface's description shows them."""

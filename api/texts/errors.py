@@ -15,6 +15,7 @@ SENTENCES: Mapping[str, str] = {
     "session.invalid": "登录已失效，请重新登录。",
     "token.invalid": "访问令牌无效、已过期或已被撤销。",
     "token.unknown": "没有这个访问令牌。",
+    "person.not_found": "没有这个人员。",
     "csrf.missing": "页面已失效，请刷新后重试（缺少防跨站令牌）。",
     "csrf.cross_site": "拒绝来自其他网站的提交。",
     "role.missing": "您的角色不能进行此项操作。",

@@ -155,6 +155,17 @@ def store_password(session: Session, account_id: UUID, password_hash: str) -> No
     session.execute(update(Account).where(Account.id == account_id).values(password_hash=password_hash))
 
 
+def close_accounts(session: Session, person_id: UUID, now: datetime) -> None:
+    """The accounts of a person can no longer sign in, and what is signed in is signed out."""
+    mine = select(Account.id).where(Account.person_id == person_id)
+    session.execute(delete(UserSession).where(UserSession.account_id.in_(mine)))
+    session.execute(
+        update(Account)
+        .where(Account.person_id == person_id, Account.disabled_at.is_(None))
+        .values(disabled_at=now, password_hash=None)
+    )
+
+
 def end_session(session: Session, token_hash: bytes) -> None:
     session.execute(delete(UserSession).where(UserSession.token_hash == token_hash))
 

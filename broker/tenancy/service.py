@@ -13,10 +13,11 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from broker.db.base import new_id
-from broker.errors import NotFound, NotSignedIn, TooMany
+from broker.errors import Forbidden, NotFound, NotSignedIn, TooMany
+from broker.lifecycle import Role
 from broker.settings import Settings
 from broker.tenancy import passwords, repository
-from broker.tenancy.models import ApiToken, SignInAttempt, UserSession
+from broker.tenancy.models import ApiToken, Person, SignInAttempt, UserSession
 from broker.tenancy.passwords import hash_password
 from broker.tenancy.values import Actor
 from broker.tenancy.work import Work
@@ -145,6 +146,28 @@ def revoke_token(work: Work, token_id: UUID) -> None:
     if account_id is None or not repository.revoke_token(work.session, token_id, account_id, work.now):
         raise NotFound("token.unknown")
     work.record("token.revoked", "api_token", token_id)
+
+
+BLANK = "(已清除)"
+
+
+def blank_person(work: Work, person_id: UUID) -> Person:
+    """Erase a person's data where it stands, which is one row; what the person decided stays, under the same ids.
+
+    An account of the person's can no longer sign in. Again: no harm. Raises Forbidden ``duty.missing`` (only the
+    administrator), NotFound ``person.not_found``.
+    """
+    if Role.ADMINISTRATOR not in work.actor.roles:
+        raise Forbidden("duty.missing", role=Role.ADMINISTRATOR.value)
+    person = work.session.get(Person, person_id, with_for_update=True)
+    if person is None:
+        raise NotFound("person.not_found")
+    if person.blanked_at is None:
+        person.name, person.phone, person.email, person.title = BLANK, "", "", ""
+        person.blanked_at = work.now
+        repository.close_accounts(work.session, person_id, work.now)
+        work.record("person.blanked", "person", person_id)
+    return person
 
 
 def forget_old_attempts(session: Session, now: datetime) -> None:
