@@ -132,6 +132,8 @@ class Api:
     def follow(self, request_id: str) -> Iterator[tuple[str, Any]]:
         """Live progress: ``("state", ...)`` first and after each lost connection, then ``("change", ...)``.
 
+        While nothing happens ``("", None)`` comes now and then, so that who waits can look at a clock.
+
         Comes again by itself as long as the broker is away for less than half a minute; then raises Unreachable.
         """
         missed = 0
@@ -174,6 +176,8 @@ class Api:
                     name = value
                 elif word == "data":
                     yield name, json.loads(value)
+                elif line.startswith(":"):
+                    yield "", None
 
     def _call(
         self,

@@ -8,6 +8,8 @@ when the connection is lost or the watching begins late.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from api import texts
-from api.cli.client import Api
+from api.cli.client import Api, Refusal
 from api.cli.display import Terminal
 from api.texts import names
 
@@ -26,18 +28,34 @@ _MARKS = {"done": "[green]✓[/]", "failed": "[red]✗[/]", "undone": "[dim]↶[
 Shown = Callable[[Mapping[str, Any]], None]
 
 
-def snapshots(api: Api, request_id: str) -> Iterator[dict[str, Any]]:
-    """The request's progress now, and again after every change. Raises Unreachable when the broker stays away."""
+def snapshots(api: Api, request_id: str, *, deadline_s: float = math.inf) -> Iterator[dict[str, Any]]:
+    """The request's progress now, and again after every change.
+
+    Raises Unreachable when the broker stays away, Refusal ``watch.deadline`` when the time is over.
+    """
+    ends_at = time.monotonic() + deadline_s
     for name, data in api.follow(request_id):
-        yield data if name == "state" else api.progress(request_id)
+        if name == "state":
+            yield data
+        elif name == "change":
+            yield api.progress(request_id)
+        if time.monotonic() > ends_at:
+            raise Refusal("watch.deadline", f"{deadline_s:.0f} 秒内没有办完。")
 
 
-def watch(api: Api, request_id: str, show: Shown, *, subjects: Container[str] | None = None) -> dict[str, Any]:
+def watch(
+    api: Api,
+    request_id: str,
+    show: Shown,
+    *,
+    subjects: Container[str] | None = None,
+    deadline_s: float = math.inf,
+) -> dict[str, Any]:
     """Show each snapshot until the machine is through or somebody must act; the last snapshot.
 
     ``subjects``: only the steps of these deliveries or releases are shown.
     """
-    for now in snapshots(api, request_id):
+    for now in snapshots(api, request_id, deadline_s=deadline_s):
         if subjects is not None:
             now["steps"] = [step for step in now["steps"] if step["subject_id"] in subjects]
         show(now)
