@@ -15,7 +15,6 @@ import typer
 
 from api.cli.demo_broker import (
     LABORATORY_CLOUD,
-    LABORATORY_IMAGE,
     laboratory_options,
     running_demonstration,
     temporary_broker,
@@ -32,6 +31,7 @@ from quotas.ipv6 import service as ipv6
 app = typer.Typer()
 
 IMAGE = "openeuler-22.03-x86_64"
+"""The simulated clouds and the laboratory both have it."""
 
 
 class Cloud(StrEnum):
@@ -59,7 +59,7 @@ def demo(
             story,
             running(home)["GUIYUN_URL"],
             LABORATORY_CLOUD if laboratory else "main",
-            form(f"{LABORATORY_IMAGE}-x86_64" if laboratory else IMAGE),
+            form(IMAGE),
         )
         try:
             walk(road, core, laboratory=laboratory)

@@ -34,7 +34,8 @@ STOP_S = 60.0
 
 LABORATORY_CLOUD = "main-lab"
 """The main cloud under a name of the demonstration's own: others may use the same laboratory."""
-LABORATORY_IMAGE = "debian-12"
+LABORATORY_LEFT_OUT = ("router", "guest_reachable", "ssh_sources")
+"""Nobody signs in to these servers: they need no way out of their network."""
 LABORATORY_PREFIXES = {"shared": "3fff:500::/24", "private": "3fff:600::/24", "internet": "3fff:700::/24"}
 
 
@@ -114,7 +115,7 @@ def laboratory_options() -> dict[str, str]:
         found: dict[str, str] = json.loads((home / "adapter.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Refusal("demo.no_laboratory", f"{home} 中没有 OpenStack 试验环境；请先 make openstack。") from error
-    return found
+    return {name: value for name, value in found.items() if name not in LABORATORY_LEFT_OUT}
 
 
 def laboratory_region(folder: Path) -> Path:
@@ -127,9 +128,6 @@ def laboratory_region(folder: Path) -> Path:
     for rule in [*raw["home_clouds"], *raw["quotas"]]:
         if rule.get("cloud") == "main":
             rule["cloud"] = LABORATORY_CLOUD
-    for image in raw["images"]:
-        if image["code"] == f"{LABORATORY_IMAGE}-x86_64":
-            image["provider_name"] = LABORATORY_IMAGE
     for zone in raw["ipv6"]["zones"]:
         zone["prefix"] = LABORATORY_PREFIXES[zone["zone"]]
     file = folder / "region.yaml"
