@@ -81,12 +81,14 @@ def _locked(work: Work, job: Job) -> tuple[ServiceRequest, Delivery, str | None]
 
 def _plan(tools: Tools, job: Job, open_ones: Sequence[Resource], resources: Sequence[Resource]) -> Plan:
     kinds = {r.kind for r in open_ones}
+    # What an earlier attempt made is ready, but nobody says that it was attached and configured as well.
+    ahead = [r for r in resources if r.state in _OPEN | _AGAIN]
     return Plan(
         segments="segment" in kinds,
         volumes="volume" in kinds,
         servers="server" in kinds,
-        disks=bool(open_ones) and any(r.kind == "volume" and r.server_id for r in resources),
-        configure="server" in kinds and tools.harden is not None and _reachable(tools, job),
+        disks=any(r.kind == "volume" and r.server_id for r in ahead),
+        configure=any(r.kind == "server" for r in ahead) and tools.harden is not None and _reachable(tools, job),
     )
 
 

@@ -125,8 +125,10 @@ def load_region(database: Database) -> None:
     engine.dispose()
 
 
-def make_world(database: Database, simulated: Database, home: Path, **more: Any) -> World:
-    clock = Clock()
+def make_world(
+    database: Database, simulated: Database, home: Path, *, clock: Clock | None = None, **more: Any
+) -> World:
+    clock = clock or Clock()
     app = bootstrap.build(make_settings(database, simulated, home, **more), clock=clock)
     world = World(app, clock, database, simulated.app_url)
     world.ask_health()

@@ -1,0 +1,156 @@
+"""A world with a real engine and real worker processes, which the tests start, kill and start again.
+
+Called by: the tests of this folder. Must not: sleep without looking for something, or signal a stranger's process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client
+
+from broker.embedded.temporal import EmbeddedTemporal
+from tests.conftest import Database
+from tests.stories.world import MONDAY, Clock, World, make_world
+
+ROOT = Path(__file__).parents[2]
+SETTLED = {"delivered", "partly_delivered", "needs_operator", "undelivered", "released", "approved"}
+SHIFT = MONDAY - datetime.now(UTC)
+"""The tests' clock runs, but on the Monday on which all stories begin."""
+
+
+class RunningClock(Clock):
+    """The real clock, set back to the stories' Monday."""
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + SHIFT
+
+
+@dataclass
+class Workshop:
+    """A world whose machine steps are carried by worker processes."""
+
+    world: World
+    simulated: Database
+    temporal: EmbeddedTemporal
+    namespace: str
+    home: Path
+    way: str = "in-place"
+    deaths: int = 0
+    _workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def plans(self) -> Path:
+        folder = self.home / "plans"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def plan_kill(self, request_id: UUID, step: str, point: str) -> None:
+        """The worker dies at this point, once, when it carries this request."""
+        (self.plans / str(request_id)).write_text(f"{step} {point}")
+
+    def met(self, request_id: UUID, step: str, point: str) -> bool:
+        """Whether the planned kill has happened."""
+        return (self.plans / f"{request_id}.{step}.{point}").exists()
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            "GUIYUN_HOME": str(self.home),
+            "GUIYUN_DATABASE_URL": self.world.database.app_url,
+            "GUIYUN_SIMULATED_DATABASE_URL": self.simulated.app_url,
+            "GUIYUN_TEMPORAL_ADDRESS": self.temporal.address,
+            "GUIYUN_TEMPORAL_NAMESPACE": self.namespace,
+            "GUIYUN_DEMONSTRATION": "true",
+            "GUIYUN_POOL_SIZE": "8",
+        }
+        command = [sys.executable, "-m", "tests.workflows.killable_worker"]
+        command += [str(self.plans), str(SHIFT.total_seconds()), self.way]
+        with (self.home / "worker.log").open("ab") as log:
+            worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        self._workers.append(worker)
+        return worker
+
+    def look_after_workers(self, count: int = 1) -> None:
+        """Start workers until ``count`` run: what a supervisor does."""
+        alive = [worker for worker in self._workers if worker.poll() is None]
+        self.deaths += sum(worker.returncode == -signal.SIGKILL for worker in self._workers if worker not in alive)
+        self._workers[:] = alive
+        while len(self._workers) < count:
+            self.start_worker()
+
+    def kill_workers(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+            worker.wait()
+        self._workers.clear()
+
+    def stop_workers(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
+        for worker in self._workers:
+            try:
+                worker.wait(20)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        self._workers.clear()
+
+    def until(self, ready: Callable[[], bool], *, timeout_s: float = 60, workers: int = 1) -> None:
+        """Look again and again until ``ready``, keeping workers alive meanwhile. Fails with the log's end."""
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not ready after {timeout_s} s: {self.states()}\n{self.last_words()}")
+            if workers:
+                self.look_after_workers(workers)
+            time.sleep(0.05)
+
+    def settle(self, requests: Collection[UUID], *, timeout_s: float = 60, workers: int = 1) -> None:
+        """Until every request is where the machine has nothing more to do."""
+        self.until(lambda: self._all_settled(requests), timeout_s=timeout_s, workers=workers)
+
+    def _all_settled(self, requests: Collection[UUID]) -> bool:
+        found = self.world.rows("SELECT state FROM broker.service_request WHERE id = ANY(:ids)", ids=list(requests))
+        return {row.state for row in found} <= SETTLED
+
+    def states(self) -> dict[str, int]:
+        rows = self.world.rows("SELECT state, count(*) AS n FROM broker.service_request GROUP BY state")
+        return {row.state: row.n for row in rows}
+
+    def last_words(self) -> str:
+        log = self.home / "worker.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-40:]) if log.exists() else ""
+
+
+def make_workshop(
+    both: tuple[Database, Database], temporal: EmbeddedTemporal, home: Path, *, way: str = "in-place"
+) -> Workshop:
+    """A world of its own in a namespace of its own."""
+    region, simulated = both
+    namespace = f"world-{region.name}"
+    asyncio.run(register(temporal, namespace))
+    world = make_world(region, simulated, home, clock=RunningClock())
+    return Workshop(world, simulated, temporal, namespace, home, way)
+
+
+async def register(temporal: EmbeddedTemporal, namespace: str) -> None:
+    client = await Client.connect(temporal.address)
+    await client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(
+            namespace=namespace,
+            workflow_execution_retention_period=Duration(seconds=int(timedelta(days=1).total_seconds())),
+        )
+    )

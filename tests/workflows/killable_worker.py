@@ -1,0 +1,149 @@
+"""A real worker that kills itself, once, at a chosen point of a chosen step: what a power cut would do.
+
+Started by ``tests.workflows.harness`` as a process of its own: ``python -m tests.workflows.killable_worker PLANS SHIFT
+WAY``. PLANS is a folder with a file for each request that is to meet a kill; the file's name is the request's id, its
+content ``STEP POINT``. Before it dies the worker renames the file, so that it dies there once. SHIFT is by how many
+seconds the test's clock is ahead. WAY is ``in-place``, or ``beating``: no step is through at its first look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from broker import bootstrap
+from broker.delivery.values import Job
+from broker.settings import Settings
+from broker.telemetry import configure_logging
+from broker.tenancy.work import Work, WorkFactory
+from broker.workflows import worker
+from broker.workflows.steps import Steps
+from broker.workflows.worker import Dials
+
+DIALS = Dials(heartbeat_s=1.5, sticky_s=1.0)
+IN_DATABASE = {"pin_hold", "hand_over", "last_reading", "give_back", "break_off"}
+_MUTATING = {"create", "change", "delete", "prune"}
+
+
+class Fuse:
+    """The plan for the request that this thread carries at this moment."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.step, self.point = file.read_text().split()
+        self.acted = 0
+
+    def at(self, point: str) -> None:
+        """Die here if this is the point."""
+        if point == self.point:
+            self.file.rename(self.file.with_name(f"{self.file.name}.{self.step}.{self.point}"))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+_lit = threading.local()
+
+
+def _fuse() -> Fuse | None:
+    return getattr(_lit, "fuse", None)
+
+
+class DeadlyProvider:
+    """A provider whose caller may die right after the cloud has acted."""
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._provider, name)
+        if name not in _MUTATING:
+            return attribute
+
+        @functools.wraps(attribute)
+        def call(*arguments: Any, **named: Any) -> Any:
+            answer = attribute(*arguments, **named)
+            fuse = _fuse()
+            if fuse is not None:
+                fuse.acted += 1
+                fuse.at("acted_once")
+            return answer
+
+        return call
+
+
+class DeadlyWorks:
+    """Transactions before which, or in which, their process may die."""
+
+    def __init__(self, works: WorkFactory) -> None:
+        self._works = works
+
+    @contextlib.contextmanager
+    def begin(self, *arguments: Any, **named: Any) -> Iterator[Work]:
+        fuse = _fuse()
+        if fuse is not None and fuse.acted:
+            fuse.at("acted")
+        with self._works.begin(*arguments, **named) as work:
+            yield work
+            if fuse is not None:
+                work.session.flush()
+                fuse.at("uncommitted")
+
+
+def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any]:
+    """The step, with a fuse in it."""
+    name = step.__name__
+
+    @functools.wraps(step)
+    def run(*arguments: Any) -> Any:
+        if way == "beating" and name not in IN_DATABASE and activity.info().is_local:
+            raise ApplicationError("not at the first look", type="TryAgain")
+        job: Job = arguments[0].job
+        file = plans / str(job.request_id)
+        fuse = Fuse(file) if file.exists() else None
+        if fuse is None or fuse.step != name:
+            return step(*arguments)
+        _lit.fuse = fuse
+        try:
+            fuse.at("before")
+            answer = step(*arguments)
+            fuse.at("done")
+        finally:
+            _lit.fuse = None
+        return answer
+
+    definition = "__temporal_activity_definition"
+    setattr(run, definition, getattr(step, definition))
+    return run
+
+
+def main() -> None:
+    plans, shift, way = Path(sys.argv[1]), timedelta(seconds=float(sys.argv[2])), sys.argv[3]
+    all_steps = worker.all_steps
+
+    def all_deadly(steps: Steps) -> list[Callable[..., Any]]:
+        tools = steps.tools
+        works: Any = DeadlyWorks(tools.works)
+        steps.tools = replace(tools, works=works, providers=lambda code: DeadlyProvider(tools.providers(code)))
+        return [deadly(step, plans, way) for step in all_steps(steps)]
+
+    worker.all_steps = all_deadly
+    on_our_clock = functools.partial(bootstrap.build, clock=lambda: datetime.now(UTC) + shift)
+    setattr(bootstrap, "build", on_our_clock)  # noqa: B010  # mypy knows that nobody should
+    settings = Settings()
+    configure_logging(settings)
+    worker.main(settings, DIALS)
+
+
+if __name__ == "__main__":
+    main()

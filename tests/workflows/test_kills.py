@@ -1,0 +1,143 @@
+"""Kill -9 of the worker at every step: the road goes on after it, nothing is lost and nothing is twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+import pytest
+
+from broker.delivery.service import Action
+from broker.workflows.steps import Steps
+from providers.contract import Kind
+from providers.simulated import faults
+from providers.simulated.faults import Fault, Mode
+from tests.stories import road, slate
+from tests.workflows.conftest import Workshops
+from tests.workflows.harness import Workshop
+from tests.workflows.killable_worker import IN_DATABASE
+
+IN_CLOUD_POINTS = ("before", "acted_once", "acted", "done")
+"""Before the step; after the cloud's first act; after all its acts, before our rows say so; before the engine knows."""
+DATABASE_POINTS = ("before", "uncommitted", "done")
+
+ITEMS = [
+    {"kind": "segment", "name": "net", "zone": "shared"},
+    {"kind": "server", "name": "web", "count": 2, "vcpu": 2, "memory_gib": 4, "image": "openeuler-22.03-x86_64",
+     "zone": "shared", "data_disks": [{"size_gib": 10}]},
+    {"kind": "volume", "name": "backup", "size_gib": 10, "block_class": "hdd"},
+]  # fmt: skip
+
+
+def points(*steps: str) -> list[tuple[str, str]]:
+    return [(step, point) for step in steps for point in (DATABASE_POINTS if step in IN_DATABASE else IN_CLOUD_POINTS)]
+
+
+MAKING = points(
+    "pin_hold", "create_project", "create_segments", "create_volumes", "create_servers", "attach_volumes", "hand_over"
+)
+CLEANING = points("undo_failed")
+UNDOING = points("undo")
+RELEASING = points("last_reading", "delete", "give_back")
+WAYS = ("in-place", "beating")
+
+
+@dataclass
+class Aftermath:
+    """What became of the requests, each of which met a kill, or more than one."""
+
+    workshop: Workshop
+    made: dict[tuple[str, str], UUID]
+    cleaned: dict[tuple[str, str], UUID]
+    undone: dict[tuple[str, str], UUID]
+    released: dict[tuple[str, str], UUID]
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def aftermath(request: pytest.FixtureRequest, workshops: Workshops) -> Aftermath:
+    """All kills of the table in one world, one after the other; the next request is ordered when one has met its kill.
+
+    So a kill also meets what is on its way of the requests before, which the engine brings back at about that time.
+    """
+    workshop = workshops(way=request.param)
+    made = {case: prepare(workshop) for case in MAKING}
+    cleaned = {case: prepare(workshop, without_backup=True) for case in CLEANING}
+    for case, request_id in (made | cleaned).items():
+        kill(workshop, request_id, case, partial(road.order, workshop.world, request_id))
+    workshop.settle([*made.values(), *cleaned.values()])
+    slate.check(workshop.world, waiting=True)
+
+    undone = dict(zip(UNDOING, cleaned.values(), strict=True))
+    released = dict(zip(RELEASING, made.values(), strict=False))
+    for case, request_id in undone.items():
+        kill(workshop, request_id, case, partial(road.decide_all, workshop.world, request_id, Action.GIVE_UP))
+    for case, request_id in released.items():
+        kill(workshop, request_id, case, partial(road.release, workshop.world, request_id))
+    workshop.settle([*undone.values(), *released.values()])
+    workshop.stop_workers()
+    slate.check(workshop.world)
+    return Aftermath(workshop, made, cleaned, undone, released)
+
+
+def prepare(workshop: Workshop, *, without_backup: bool = False) -> UUID:
+    """A request that waits for its order; without the spare disk if the cloud is to refuse that."""
+    world = workshop.world
+    request_id = road.submit(world, items=ITEMS)
+    road.approve(world, request_id)
+    road.assess(world, request_id)
+    if without_backup:
+        backup = "SELECT id FROM broker.resource WHERE request_id = :r AND name = 'backup'"
+        object_id = world.scalar(backup, r=request_id)
+        faults.inject(world.clouds_url, Fault("jyt", "create", Kind.VOLUME, Mode.REFUSE, object_id=object_id))
+    return request_id
+
+
+def kill(workshop: Workshop, request_id: UUID, case: tuple[str, str], begin: Callable[[], object]) -> None:
+    """Set it in motion, and wait until its worker has died of it."""
+    workshop.plan_kill(request_id, *case)
+    begin()
+    workshop.until(lambda: workshop.met(request_id, *case))
+
+
+@pytest.mark.parametrize("case", MAKING, ids="-".join)
+def test_a_kill_while_making_ends_delivered_once(case: tuple[str, str], aftermath: Aftermath) -> None:
+    """After the restart the request is delivered, in one handover, without an operator."""
+    world, request_id = aftermath.workshop.world, aftermath.made[case]
+    assert aftermath.workshop.met(request_id, *case)
+    assert world.scalar("SELECT count(*) FROM broker.handover WHERE request_id = :r", r=request_id) == 1
+    assert world.scalar("SELECT count(*) FROM broker.desk_case WHERE request_id = :r", r=request_id) == 0
+    released = request_id in aftermath.released.values()
+    assert world.request(request_id).state == ("released" if released else "delivered")
+
+
+@pytest.mark.parametrize("case", CLEANING, ids="-".join)
+def test_a_kill_while_cleaning_up_leaves_one_case(case: tuple[str, str], aftermath: Aftermath) -> None:
+    """What failed is removed, and lies on the desk once, with its step and code."""
+    workshop, request_id = aftermath.workshop, aftermath.cleaned[case]
+    assert workshop.met(request_id, *case)
+    cases = workshop.world.rows("SELECT step, code FROM broker.desk_case WHERE request_id = :r", r=request_id)
+    assert [tuple(row) for row in cases] == [("create_volumes", "refused")]
+
+
+@pytest.mark.parametrize("case", UNDOING, ids="-".join)
+def test_a_kill_while_undoing_ends_undone(case: tuple[str, str], aftermath: Aftermath) -> None:
+    """Nothing of it is left anywhere."""
+    assert aftermath.workshop.met(aftermath.undone[case], *case)
+    assert aftermath.workshop.world.request(aftermath.undone[case]).state == "undelivered"
+
+
+@pytest.mark.parametrize("case", RELEASING, ids="-".join)
+def test_a_kill_while_releasing_ends_released(case: tuple[str, str], aftermath: Aftermath) -> None:
+    """Deleted, given back and closed, once."""
+    assert aftermath.workshop.met(aftermath.released[case], *case)
+    assert aftermath.workshop.world.request(aftermath.released[case]).state == "released"
+
+
+def test_the_table_holds_every_step() -> None:
+    """No step of delivery or of release without its kills."""
+    steps = {step for step, _ in MAKING + CLEANING + UNDOING + RELEASING}
+    all_steps = {name for name in vars(Steps) if hasattr(getattr(Steps, name), "__temporal_activity_definition")}
+    needs_a_guest, tells_of_breakdowns = "configure_guests", "break_off"
+    assert steps == all_steps - {needs_a_guest, tells_of_breakdowns}
