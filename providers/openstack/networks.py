@@ -79,6 +79,7 @@ class Networks:
         for subnet in self._named("subnets", ref, key.id):
             self._disconnect(subnet)
         for network in self._named("networks", ref, key.id):
+            self._drop_ports(network["id"])
             self._client.delete("network", f"/networks/{network['id']}")
         self._release_rest(key.id)
         for group in self._named("security_groups", ref, key.id):
@@ -143,6 +144,12 @@ class Networks:
         for part in spec.prefix.address_exclude(first):
             if str(part) not in taken:
                 self._subnet(rest, part, name=_rest(spec.id), enable_dhcp=False, gateway_ip=None)
+
+    def _drop_ports(self, network: str) -> None:
+        """Ports of ours on which no server was booted; what uses a port keeps it, and with it the network."""
+        for port in self._client.pages("network", "/ports", "ports", {"network_id": network}):
+            if not port["device_id"] and id_in_name(port["name"]):
+                self._client.delete("network", f"/ports/{port['id']}")
 
     def _release_rest(self, identity: UUID) -> None:
         for network in self._client.pages("network", "/networks", "networks", {"name": _rest(identity)}):

@@ -57,6 +57,21 @@ def test_a_second_port_with_the_same_id_cannot_be_made(site: Site, network: Netw
     assert site.provider._client.get("network", f"/ports/{first}") is None
 
 
+def test_a_port_whose_server_never_came_does_not_keep_its_network(site: Site, project: ProjectSpec) -> None:
+    """A create that died between port and server leaves no trace when its network goes; a server that runs does."""
+    network = site.network(project)
+    ref = site.provider._projects.require(project.id)
+    where, group = site.provider._networks.refs(network.id, ref)
+    site.provider._servers._port(uuid4(), ref, where, group)
+    server = site.server_spec(network)
+    site.make(server)
+    with pytest.raises(Permanent):
+        site.provider.delete(key_of(network))
+    assert site.provider.observe(key_of(network)) is not None
+    site.remove(key_of(server))
+    site.remove(key_of(network))
+
+
 def test_a_network_that_is_ordered_late_gets_no_prefix(site: Site, project: ProjectSpec) -> None:
     """A duplicate stays an empty stray: shown as such, of no use to anybody, removed with the network."""
     spec = site.network(project)

@@ -110,6 +110,15 @@ def await_daemons(cloud: Any, virt: str, home: Path) -> None:
     sys.exit(f"still waiting for {lack}")
 
 
+def warm_up(cloud: Any, requests: int = 24) -> None:
+    """Neutron's workers answer 500 to one of their first requests when several come at once."""
+    in_a_row = 0
+    end = time.monotonic() + 60
+    while in_a_row < requests and time.monotonic() < end:
+        answer = cloud.network.get("/ports?limit=1", headers={"Connection": "close"})
+        in_a_row = in_a_row + 1 if answer.status_code == 200 else 0
+
+
 def image(cloud: Any, name: str, data: bytes | None = None, file: Path | None = None, **properties: str) -> Any:
     """The public image of that name, uploaded once (a built guest again when its file is newer)."""
     found = next((i for i in cloud.image.images(name=name) if i.status == "active"), None)
@@ -233,6 +242,7 @@ def main(what: str, home: Path, virt: str = "fake") -> None:
         services(cloud, (home / "password").read_text())
         return
     await_daemons(cloud, virt, home)
+    warm_up(cloud)
     volume_types(cloud)
     pool = address_pool(cloud)
     for name in FAKE_IMAGES:
