@@ -5,7 +5,7 @@ Called by: every route of the console. Must not: hold a rule; what a page shows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from api.permissions import ALLOWED, Permission
 from api.texts import console as words
 from api.uow import UnitOfWork
 from broker.errors import BrokerError
+from broker.lifecycle import Role
 from broker.notify import service as notify
 from broker.tenancy import people
 from broker.tenancy.values import Actor
@@ -41,6 +42,9 @@ _MENU = (
     ("statements", "/statements", Permission.STATEMENT_READ, "file-invoice"),
     ("audit", "/audit", Permission.AUDIT_READ, "shield-check"),
 )
+
+_SEE_STATEMENTS = frozenset({Role.FINANCE, Role.AUDIT, Role.ADMINISTRATOR})
+"""For everybody else the list is empty (the service says so): no use in showing the way to it."""
 
 _SECTIONS = {url.strip("/"): name for name, url, _, _ in _MENU}
 
@@ -63,7 +67,11 @@ class Viewer:
     @property
     def menu(self) -> list[tuple[str, str, str, str]]:
         """The entries of the main menu: name, address, title, icon."""
-        return [(name, url, words.MENU[name], icon) for name, url, need, icon in _MENU if allowed(self.actor, need)]
+        return [
+            (name, url, words.MENU[name], icon)
+            for name, url, need, icon in _MENU
+            if allowed(self.actor, need) and (name != "statements" or self.actor.roles & _SEE_STATEMENTS)
+        ]
 
 
 def allowed(actor: Actor, permission: Permission) -> bool:
@@ -168,9 +176,10 @@ def act(
     return then(result)
 
 
-async def form_of(request: Request) -> FormData:
-    """The fields of an HTML form."""
-    return await request.form(max_fields=4000)
+async def form_of(request: Request) -> AsyncIterator[FormData]:
+    """The fields of an HTML form; files are closed when the answer is made."""
+    async with request.form(max_fields=4000) as form:
+        yield form
 
 
 Form = Annotated[FormData, Depends(form_of)]

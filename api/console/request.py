@@ -22,8 +22,8 @@ from api.paging import Paged
 from api.permissions import Permission, needs
 from api.uow import UnitOfWork, Uow
 from broker.approval import service as approval
+from broker.assessment import letting_go
 from broker.assessment import pages as assessments
-from broker.assessment import service as assessment
 from broker.audit import repository as audit
 from broker.catalog import repository as catalog
 from broker.chargeback import service as chargeback
@@ -117,7 +117,7 @@ def withdraw(request_id: UUID, form: Form, uow: Uow) -> Response:
     return on_request(
         uow,
         request_id,
-        lambda work: assessment.withdraw(work, request_id, reason=text_of(form, "reason"), version=seen),
+        lambda work: letting_go.withdraw(work, request_id, reason=text_of(form, "reason"), version=seen),
         done="withdrawn",
     )
 

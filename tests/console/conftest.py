@@ -1,0 +1,146 @@
+"""The console as browsers meet it: a real server on loopback, the demonstration region, and machine steps on demand."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from sqlalchemy import event, text
+
+from api.app import create_app
+from api.cli.up import DEMONSTRATION_MARK
+from api.server import Server as RunningServer
+from broker.bootstrap import build
+from broker.db.session import make_engine, make_sessions
+from broker.embedded.postgres import EmbeddedPostgres
+from broker.region.loader import DEMONSTRATION_PASSWORD, load
+from broker.region.reading import read_region
+from broker.telemetry import configure_logging
+from broker.tenancy.passwords import hash_password
+from tests.api.server import DEADLINE_S, Server, wait_until
+from tests.conftest import BROWSERS, Database, DatabaseFactory
+from tests.console.people import Console
+from tests.stories import road
+from tests.stories.world import AT_ONCE, Clock, World, form, make_settings
+
+ONE_HASH = hash_password(DEMONSTRATION_PASSWORD)
+"""Argon2 is slow on purpose; all demonstration accounts have the same password."""
+
+
+@pytest.fixture(scope="session")
+def simulated_clouds(postgres: EmbeddedPostgres) -> Database:
+    """The simulated clouds' own database, for the tests of this folder."""
+    name = "console_simulated"
+    postgres.create_database(name)
+    return Database(name, postgres.owner_url(name), postgres.owner_url(name))
+
+
+@pytest.fixture(scope="session")
+def region(clone: DatabaseFactory) -> Database:
+    """A database with the demonstration region, its accounts, and clouds that build at once."""
+    made = clone()
+    engine = make_engine(made.app_url)
+    with make_sessions(engine).begin() as session:
+        load(session, read_region(), now=datetime.now(UTC), demonstration=True, hasher=lambda _: ONE_HASH)
+        session.execute(text(f"UPDATE broker.sub_cloud SET options = options || '{AT_ONCE}'"))
+    engine.dispose()
+    return made
+
+
+@pytest.fixture(scope="session")
+def console(
+    region: Database, simulated_clouds: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Console]:
+    """The console on a free port of loopback, in a demonstration home."""
+    home: Path = tmp_path_factory.mktemp("home")
+    (home / DEMONSTRATION_MARK).touch()
+    settings = make_settings(region, simulated_clouds, home, pool_size=8)
+    handlers = logging.getLogger().handlers
+    log = io.StringIO()
+    configure_logging(settings, log)
+    world = World(build(settings), Clock(datetime.now(UTC)), region, simulated_clouds.app_url)
+    world.ask_health()
+    app = create_app(settings)
+    running = RunningServer(app, host="127.0.0.1", port=0)
+    thread = threading.Thread(target=running.run, name="console", daemon=True)
+    thread.start()
+    wait_until(lambda: running.started)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    server = Server(f"http://127.0.0.1:{port}", app, region, app.state.core.engine, log)
+    yield Console(server, world)
+    for client in server.clients:
+        client.close()
+    running.end_streams()
+    running.should_exit = True
+    thread.join(DEADLINE_S)
+    world.app.close()
+    logging.getLogger().handlers = handlers
+    assert not thread.is_alive(), "the server did not stop"
+
+
+def todays_form(**changes: Any) -> dict[str, Any]:
+    """A complete form of the education department that begins today."""
+    today = datetime.now(UTC).date() + timedelta(days=1)
+    dates = {"start_date": today.isoformat(), "end_date": (today + timedelta(days=364)).isoformat()}
+    return form(**(dates | {"ssh_public_key": ""} | changes))
+
+
+@pytest.fixture(scope="session")
+def delivered(console: Console) -> UUID:
+    """A request of the education department that has come the whole road and is in use."""
+    console.world.clock.now = datetime.now(UTC)
+    request_id = road.up_to_order(console.world, **todays_form())
+    road.walk(console.world)
+    assert console.world.request(request_id).state == "delivered"
+    return request_id
+
+
+@pytest.fixture
+def submitted(console: Console) -> UUID:
+    """A request of the education department that waits for its approval."""
+    console.world.clock.now = datetime.now(UTC)
+    return road.submit(console.world, **todays_form())
+
+
+@pytest.fixture
+def statements(console: Console) -> Iterator[list[str]]:
+    """The SQL statements the server sends while the test runs."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        sent.append(statement)
+
+    event.listen(console.server.engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(console.server.engine, "before_cursor_execute", note)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium without a window."""
+    found = next(path for name in BROWSERS for path in os.get_exec_path() if (Path(path) / name).exists())
+    name = next(name for name in BROWSERS if (Path(found) / name).exists())
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(Path(found) / name), args=["--no-sandbox", "--lang=zh-CN"], timeout=60_000
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go: the folder that ``GUIYUN_SCREENSHOTS`` names, else a temporary one."""
+    named = os.environ.get("GUIYUN_SCREENSHOTS", "")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
