@@ -20,7 +20,7 @@ from api.permissions import Permission, needs
 from api.schemas import request as schemas
 from api.uow import UnitOfWork, Uow
 from api.views import requests as views
-from broker.assessment import service as assessment
+from broker.assessment import letting_go
 from broker.errors import NotFound
 from broker.lifecycle import RequestState, Role
 from broker.request import attachments, repository, service
@@ -120,7 +120,7 @@ def detail(request_id: UUID, uow: Uow) -> Response:
 def withdraw(request_id: UUID, form: schemas.Withdrawal, uow: Uow, seen: Seen) -> Response:
     """下达交付之前可以撤回；已预留的资源随即放回。"""
     return uow.run(
-        lambda work: assessment.withdraw(work, request_id, reason=form.reason, version=seen), render=views.state
+        lambda work: letting_go.withdraw(work, request_id, reason=form.reason, version=seen), render=views.state
     )
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 
 from broker.assessment import rules
 from broker.assessment.models import Assessment, Placement
@@ -23,7 +23,7 @@ from broker.db.base import new_id
 from broker.errors import Conflict, Invalid, Problem
 from broker.inventory import rules as scarce
 from broker.inventory.models import Resource
-from broker.lifecycle import ItemState, RequestEvent, RequestState, ResourceState, Role, after
+from broker.lifecycle import ItemState, RequestEvent, RequestState, Role, after
 from broker.notify import service as notify
 from broker.pricing import rules as pricing
 from broker.pricing import service as prices
@@ -332,63 +332,6 @@ def send_back(work: Work, request_id: UUID, *, revision_id: UUID, reason: str) -
     notify.tell_account(work, request.applicant_id, "assessment.return", about, number=request.number)
     work.record("request.returned", "request", request.id, request_id=request.id, mandate=by, article="Art. 17(3)")
     return request
-
-
-def withdraw(work: Work, request_id: UUID, *, reason: str, version: int | None = None) -> ServiceRequest:
-    """The applicant withdraws: the request ends, and what an assessment held for it is let go at once."""
-    request = requests.withdraw(work, request_id, reason=reason, version=version)
-    _let_go(work, request)
-    return request
-
-
-def expire_holds(work: Work, limit: int = 100) -> int:
-    """Let go the holds whose date has passed; their requests go back to be assessed. Returns how many requests."""
-    swept = quotas.sweep(work.session, work.now, limit)
-    ipv6.sweep(work.session, work.now)
-    if not swept:
-        return 0
-    owners = {s.owner for s in swept}
-    statement = select(ServiceRequest).where(
-        ServiceRequest.id.in_(owners), ServiceRequest.state == RequestState.ASSESSED.value
-    )
-    requests_back = list(work.session.scalars(statement.with_for_update()))
-    for request in requests_back:
-        reassess(work, request)
-    return len(requests_back)
-
-
-def reassess(work: Work, request: ServiceRequest) -> None:
-    """A hold has expired: back to the assessor, with a new clock, and everybody told."""
-    request.state = after(RequestState(request.state), RequestEvent.EXPIRE, frozenset({Role.SYSTEM})).value
-    request.version += 1
-    _let_go(work, request)
-    clocks.abandon(work, request)
-    assert request.assessing_unit_id is not None
-    clocks.start(work, request, Stage.ASSESSMENT, request.assessing_unit_id, again=True)
-    requests.set_items(work, request, ItemState.REQUESTED)
-    audience = (request.assessing_unit_id, Role.ASSESSOR)
-    notify.tell_role(work, audience, "hold.expired", ("request", request.id), number=request.number)
-    work.record("request.hold_expired", "request", request.id, request_id=request.id)
-
-
-def _let_go(work: Work, request: ServiceRequest) -> None:
-    """Void what is held for resources that are only planned, and free their prefixes."""
-    planned = work.session.execute(
-        select(Resource.id, Resource.kind, Resource.hold_id).where(
-            Resource.request_id == request.id, Resource.state == ResourceState.PLANNED.value
-        )
-    ).all()
-    for hold_id in sorted({row.hold_id for row in planned if row.hold_id is not None}):
-        quotas.void(work.session, hold_id)
-    for row in planned:
-        if row.kind == "segment":
-            ipv6.cancel(work.session, row.id)
-    if planned:
-        work.session.execute(
-            update(Resource)
-            .where(Resource.id.in_([row.id for row in planned]))
-            .values(state=ResourceState.UNDONE.value)
-        )
 
 
 def latest(work: Work, request_id: UUID) -> Assessment | None:

@@ -36,7 +36,7 @@ class Statement(Base):
 
 
 class Charge(Base):
-    """One line: a resource's meter under one price version. ``quantity_seconds`` is exact; the amount is rounded once."""
+    """One line: a resource's meter under one price version; ``quantity_seconds`` exact, the amount rounded once."""
 
     __tablename__ = "charge"
 

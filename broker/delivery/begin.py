@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Select, select, update
 
-from broker.assessment import service as assessment
+from broker.assessment import letting_go
 from broker.delivery import keys, progress
 from broker.delivery.models import Delivery
 from broker.delivery.tools import Tools
@@ -121,7 +121,7 @@ def _expire(work: Work, request: ServiceRequest) -> None:
         .where(Delivery.request_id == request.id, Delivery.state.in_(("queued", "running")))
         .values(state="expired", finished_at=work.now)
     )
-    assessment.reassess(work, request)
+    letting_go.reassess(work, request)
 
 
 def _take_key(tools: Tools, delivery: Delivery, applicants_key: str | None) -> None:

@@ -131,7 +131,7 @@ def submit(
 def withdraw(work: Work, request_id: UUID, *, reason: str, version: int | None = None) -> ServiceRequest:
     """The applicant takes the request back, up to the moment delivery starts.
 
-    What was held for it is let go by ``assessment.service.withdraw``, which calls this in the same transaction.
+    What was held for it is let go by ``assessment.letting_go.withdraw``, which calls this in the same transaction.
 
     Raises Conflict ``state.refused``, Stale.
     """

@@ -20,7 +20,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from broker.assessment import service as assessment
+from broker.assessment import letting_go
 from broker.audit import seal
 from broker.bootstrap import App
 from broker.catalog.models import SubCloud
@@ -116,7 +116,7 @@ class Dispatch:
         with self.app.works.begin() as work:
             if not work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}):
                 return
-            expired = assessment.expire_holds(work)
+            expired = letting_go.expire_holds(work)
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
             accounts.forget_old_attempts(work.session, work.now)
