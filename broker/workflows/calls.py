@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, CancelledError
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from broker.workflows.orders import (
     DATABASE_STEP_TIMEOUT,
@@ -46,8 +46,10 @@ async def on_cloud(step: Callable[[Any, Order], T], order: Order, *, quick: bool
             return await workflow.execute_local_activity_method(
                 step, order, start_to_close_timeout=IN_PLACE_TIMEOUT, retry_policy=ONCE
             )
-        except ActivityError as error:
-            if isinstance(error.cause, CancelledError):
+        except (
+            FailureError
+        ) as error:  # of a step in place the engine gives the failure itself, of an activity a wrapping
+            if is_cancelled_exception(error):
                 raise
     return await workflow.execute_activity_method(
         step,
@@ -65,7 +67,9 @@ async def tried(step: Callable[[Any, Order], bool], order: Order, *, quick: bool
     """
     try:
         return await on_cloud(step, order, quick=quick)
-    except ActivityError as error:
+    except FailureError as error:
+        if is_cancelled_exception(error):
+            raise
         workflow.logger.warning("step broke: %s", error.cause or error)
         await workflow.execute_local_activity(
             BREAK_OFF,

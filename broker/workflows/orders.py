@@ -12,13 +12,14 @@ from temporalio.common import RetryPolicy
 
 from broker.delivery.values import Job
 
-ATTEMPTS = 6
-"""How often a step on a cloud is tried before an operator is asked."""
+ATTEMPTS = 10
+"""How often a step on a cloud is tried before an operator is asked: for three minutes, if it fails at once each time."""
+FIRST_PAUSE_S, BACKOFF, LONGEST_PAUSE_S = 0.5, 2.0, 60.0
 
 ON_CLOUD_RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=500),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(seconds=20),
+    initial_interval=timedelta(seconds=FIRST_PAUSE_S),
+    backoff_coefficient=BACKOFF,
+    maximum_interval=timedelta(seconds=LONGEST_PAUSE_S),
     maximum_attempts=ATTEMPTS,
 )
 IN_DATABASE_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10))
@@ -40,6 +41,11 @@ class Order:
 
     job: Job
     heartbeat_s: float = 10.0
+
+
+def pause_s(attempt: int) -> float:
+    """How long to wait after this attempt, when the cloud does not ask for more."""
+    return min(FIRST_PAUSE_S * BACKOFF ** (attempt - 1), LONGEST_PAUSE_S)
 
 
 def queue_of(sub_cloud_code: str) -> str:

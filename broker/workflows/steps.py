@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from broker.delivery import begin, handover, provision
 from broker.delivery.provision import TryAgainError
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Plan
 from broker.reclamation import steps as reclamation
-from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, Order
+from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, Order, pause_s
 
 
 class Steps:
@@ -112,7 +112,7 @@ def _attempt(order: Order) -> Iterator[Pace]:
         try:
             yield Pace(beat=lambda: None, in_place=True, deadline_s=IN_PLACE_S)
         except TryAgainError as error:
-            raise ApplicationError(error.code, type="TryAgain") from error
+            raise _again(error, 0) from error
         return
     stop = threading.Event()
     context = contextvars.copy_context()
@@ -126,9 +126,17 @@ def _attempt(order: Order) -> Iterator[Pace]:
     try:
         yield Pace(beat=activity.heartbeat, last=activity.info().attempt >= ATTEMPTS)
     except TryAgainError as error:
-        raise ApplicationError(
-            error.code, type="TryAgain", next_retry_delay=timedelta(seconds=error.retry_after_s)
-        ) from error
+        raise _again(error, max(error.retry_after_s, pause_s(activity.info().attempt))) from error
     finally:
         stop.set()
         thread.join()
+
+
+def _again(error: TryAgainError, after_s: float) -> ApplicationError:
+    """To the engine a wish for another attempt is a failure, but none that belongs into a log."""
+    return ApplicationError(
+        error.code,
+        type="TryAgain",
+        next_retry_delay=timedelta(seconds=after_s),
+        category=ApplicationErrorCategory.BENIGN,
+    )

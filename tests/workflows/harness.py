@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -48,8 +47,7 @@ class Workshop:
     namespace: str
     home: Path
     way: str = "in-place"
-    deaths: int = 0
-    _workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _workers: subprocess.Popen[bytes] | None = None
 
     @property
     def plans(self) -> Path:
@@ -65,7 +63,9 @@ class Workshop:
         """Whether the planned kill has happened."""
         return (self.plans / f"{request_id}.{step}.{point}").exists()
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_workers(self, count: int = 1) -> None:
+        """Have ``count`` workers; one that dies is replaced."""
+        assert self._workers is None
         environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "GUIYUN_HOME": str(self.home),
@@ -77,50 +77,37 @@ class Workshop:
             "GUIYUN_POOL_SIZE": "8",
         }
         command = [sys.executable, "-m", "tests.workflows.killable_worker"]
-        command += [str(self.plans), str(SHIFT.total_seconds()), self.way]
+        command += [str(self.plans), str(SHIFT.total_seconds()), self.way, str(count)]
         with (self.home / "worker.log").open("ab") as log:
-            worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        self._workers.append(worker)
-        return worker
-
-    def look_after_workers(self, count: int = 1) -> None:
-        """Start workers until ``count`` run: what a supervisor does."""
-        alive = [worker for worker in self._workers if worker.poll() is None]
-        self.deaths += sum(worker.returncode == -signal.SIGKILL for worker in self._workers if worker not in alive)
-        self._workers[:] = alive
-        while len(self._workers) < count:
-            self.start_worker()
+            self._workers = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     def kill_workers(self) -> None:
-        for worker in self._workers:
-            worker.kill()
-            worker.wait()
-        self._workers.clear()
+        """Kill -9; nobody replaces them."""
+        if self._workers is not None:
+            self._workers.kill()
+            self._workers.wait()
+            self._workers = None
 
     def stop_workers(self) -> None:
-        for worker in self._workers:
-            worker.terminate()
-        for worker in self._workers:
+        """Ask them to stop."""
+        if self._workers is not None:
+            self._workers.terminate()
             try:
-                worker.wait(20)
+                self._workers.wait(20)
             except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-        self._workers.clear()
+                self.kill_workers()
+            self._workers = None
 
-    def until(self, ready: Callable[[], bool], *, timeout_s: float = 60, workers: int = 1) -> None:
-        """Look again and again until ``ready``, keeping workers alive meanwhile. Fails with the log's end."""
+    def until(self, ready: Callable[[], bool], *, timeout_s: float = 60) -> None:
+        """Look again and again until ``ready``. Fails with the end of the workers' log."""
         deadline = time.monotonic() + timeout_s
         while not ready():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not ready after {timeout_s} s: {self.states()}\n{self.last_words()}")
-            if workers:
-                self.look_after_workers(workers)
+            assert time.monotonic() < deadline, f"not after {timeout_s} s: {self.states()}\n{self.last_words()}"
             time.sleep(0.05)
 
-    def settle(self, requests: Collection[UUID], *, timeout_s: float = 60, workers: int = 1) -> None:
+    def settle(self, requests: Collection[UUID], *, timeout_s: float = 60) -> None:
         """Until every request is where the machine has nothing more to do."""
-        self.until(lambda: self._all_settled(requests), timeout_s=timeout_s, workers=workers)
+        self.until(lambda: self._all_settled(requests), timeout_s=timeout_s)
 
     def _all_settled(self, requests: Collection[UUID]) -> bool:
         found = self.world.rows("SELECT state FROM broker.service_request WHERE id = ANY(:ids)", ids=list(requests))

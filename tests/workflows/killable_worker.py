@@ -1,19 +1,24 @@
 """A real worker that kills itself, once, at a chosen point of a chosen step: what a power cut would do.
 
 Started by ``tests.workflows.harness`` as a process of its own: ``python -m tests.workflows.killable_worker PLANS SHIFT
-WAY``. PLANS is a folder with a file for each request that is to meet a kill; the file's name is the request's id, its
-content ``STEP POINT``. Before it dies the worker renames the file, so that it dies there once. SHIFT is by how many
-seconds the test's clock is ahead. WAY is ``in-place``, or ``beating``: no step is through at its first look.
+WAY COUNT``. It keeps COUNT workers running, as a supervisor would; they are forked, so that a new one need not import
+everything first, and they end when it ends, however it ends.
+
+PLANS is a folder with a file for each request that is to meet a kill: its name is the request's id, its content ``STEP
+POINT``. Before it dies the worker renames the file, so that it dies there once. SHIFT is by how many seconds the test's
+clock is ahead. WAY is ``in-place``, or ``beating``: no step is through at its first look.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from broker import bootstrap
 from broker.delivery.values import Job
@@ -34,6 +39,7 @@ from broker.workflows.worker import Dials
 
 DIALS = Dials(heartbeat_s=1.5, sticky_s=1.0)
 IN_DATABASE = {"pin_hold", "hand_over", "last_reading", "give_back", "break_off"}
+PR_SET_PDEATHSIG = 1
 _MUTATING = {"create", "change", "delete", "prune"}
 
 
@@ -107,7 +113,7 @@ def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any
     @functools.wraps(step)
     def run(*arguments: Any) -> Any:
         if way == "beating" and name not in IN_DATABASE and activity.info().is_local:
-            raise ApplicationError("not at the first look", type="TryAgain")
+            raise ApplicationError("not at the first look", category=ApplicationErrorCategory.BENIGN)
         job: Job = arguments[0].job
         file = plans / str(job.request_id)
         fuse = Fuse(file) if file.exists() else None
@@ -127,8 +133,8 @@ def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any
     return run
 
 
-def main() -> None:
-    plans, shift, way = Path(sys.argv[1]), timedelta(seconds=float(sys.argv[2])), sys.argv[3]
+def work(plans: Path, shift: timedelta, way: str) -> None:
+    """One worker, until it is stopped or dies."""
     all_steps = worker.all_steps
 
     def all_deadly(steps: Steps) -> list[Callable[..., Any]]:
@@ -143,6 +149,40 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings)
     worker.main(settings, DIALS)
+
+
+def fork(*what: Any) -> int:
+    """A child that works, and is killed when its parent ends."""
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() == parent:
+            try:
+                work(*what)
+            except Exception:  # noqa: BLE001  # a child must not go on as its parent
+                traceback.print_exc()
+        os._exit(0)
+    return child
+
+
+def main() -> None:
+    what = Path(sys.argv[1]), timedelta(seconds=float(sys.argv[2])), sys.argv[3]
+    children: set[int] = set()
+
+    def stop(*_: object) -> None:
+        for child in children:
+            os.kill(child, signal.SIGTERM)
+        while children:
+            children.discard(os.wait()[0])
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    while True:
+        while len(children) < int(sys.argv[4]):
+            children.add(fork(*what))
+        children.discard(os.wait()[0])
 
 
 if __name__ == "__main__":
