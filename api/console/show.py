@@ -168,6 +168,12 @@ def label(path: str) -> str:
     return " · ".join(part for part in (prefix, name) if part)
 
 
+def notice(code: str, params: Mapping[str, Any]) -> str:
+    """A notice's text, its instants as they are in Asia/Shanghai."""
+    shown = {name: when(value) if name.endswith("_at") else value for name, value in params.items()}
+    return texts.notice(code, shown)
+
+
 def turned_down(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Candidates that a filter refused, together where the reasons are the same: ``names`` and their ``verdicts``."""
     groups: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
@@ -206,7 +212,7 @@ FILTERS = {
     "article": article,
     "dom_id": dom_id,
     "label": label,
-    "notice": texts.notice,
+    "notice": notice,
     "trouble": texts.trouble,
     "verdict": texts.verdict,
     "turned_down": turned_down,

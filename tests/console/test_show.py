@@ -99,3 +99,9 @@ def test_candidates_that_fail_for_the_same_reasons_are_told_together() -> None:
         ]
     )
     assert [g["names"] for g in groups] == [["甲", "丙"], ["乙"]]
+
+
+def test_a_notice_shows_its_deadline_in_shanghai() -> None:
+    """No machine's notation on a page."""
+    params = {"number": "GX-2026-000001", "stage": "approval", "due_at": "2026-03-02T09:30:00.123456+00:00"}
+    assert "2026-03-02 17:30" in show.notice("clock.late", params)
