@@ -27,6 +27,7 @@ from api.cli.client import Api, Mistake, Refusal
 from api.cli.display import Terminal, table
 from api.cli.home import home_of, running
 from broker.errors import BrokerError
+from providers.errors import ProviderError
 
 if TYPE_CHECKING:
     from broker.bootstrap import App
@@ -158,6 +159,8 @@ def _verb(function: Callable[..., None], make: Callable[..., Call | DatabaseCall
             complain(refusal, as_json=call.as_json)
         except BrokerError as error:
             complain(of_broker(error), as_json=call.as_json)
+        except ProviderError as error:
+            complain(Refusal(error.code, f"云平台：{texts.trouble(error.code)}"), as_json=call.as_json)
         else:
             return
         finally:
