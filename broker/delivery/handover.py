@@ -203,27 +203,32 @@ def undo(tools: Tools, job: Job, pace: Pace) -> str:
 
 
 def break_off(tools: Tools, job: Job, step: str) -> None:
-    """A step broke on its last attempt, and no row says why: what it was about has failed, and an operator looks.
-
-    The steps that make things leave ``building`` behind them, which ``undo_failed`` and ``hand_over`` see.
-    """
+    """A step broke on its last attempt, and no row says why: what it was about has failed, and an operator looks."""
     if step == "create_project":
         fail_all(tools, job, cases.STEP_FAILED)
         return
     with tools.works.begin() as work:
         if step == "undo":
             _stall(work, job)
-        elif step in _FINISHING:
-            unfinished = [r for r in inventory.of_delivery(work, job.id) if _FINISHING[step](r)]
-            ids = [r.id for r in unfinished if r.state == _RS.READY.value]
+        elif step in _UNFINISHED:
+            unfinished = _UNFINISHED[step]
+            ids = [r.id for r in inventory.of_delivery(work, job.id) if unfinished(r)]
             cases.fail(work, job, step, dict.fromkeys(ids, cases.STEP_FAILED))
+            progress.end(work, job, step, failed=cases.STEP_FAILED)
 
 
-_FINISHING: Mapping[str, Callable[[Resource], bool]] = {
-    "attach_volumes": lambda r: r.kind == "volume" and r.server_id is not None,
-    "configure_guests": lambda r: r.kind == "server",
+def _building(kind: str) -> Callable[[Resource], bool]:
+    return lambda r: r.kind == kind and r.state == _RS.BUILDING.value
+
+
+_UNFINISHED: Mapping[str, Callable[[Resource], bool]] = {
+    "create_segments": _building("segment"),
+    "create_volumes": _building("volume"),
+    "create_servers": _building("server"),
+    "attach_volumes": lambda r: r.kind == "volume" and r.server_id is not None and r.state == _RS.READY.value,
+    "configure_guests": lambda r: r.kind == "server" and r.state == _RS.READY.value,
 }
-"""Steps after ``ready``: what they have not finished must not be handed over."""
+"""What a step that broke has not finished and must not be handed over."""
 
 
 def _stall(work: Work, job: Job) -> None:

@@ -13,7 +13,7 @@ from temporalio.common import RetryPolicy
 from broker.delivery.values import Job
 
 ATTEMPTS = 10
-"""How often a step on a cloud is tried before an operator is asked: for three minutes, if it fails at once each time."""
+"""How often a step on a cloud is tried before an operator is asked: for three minutes, if it fails at once."""
 FIRST_PAUSE_S, BACKOFF, LONGEST_PAUSE_S = 0.5, 2.0, 60.0
 
 ON_CLOUD_RETRY = RetryPolicy(
