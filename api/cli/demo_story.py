@@ -16,7 +16,7 @@ from rich.text import Text
 
 from api import texts
 from api.cli.client import Refusal
-from api.cli.display import Terminal
+from api.cli.display import Terminal, indented
 from api.cli.watching import Shown, watcher
 
 
@@ -61,7 +61,7 @@ class Story:
         if self.silent:
             return
         for thing in things:
-            self.terminal.say(Text.assemble(indent, thing) if isinstance(thing, str | Text) and thing else thing)
+            self.terminal.say(indented(thing, len(indent)))
 
     def check(self, fact: object, reason: str) -> None:
         """Raises NotAsItShouldBe unless the fact holds."""

@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -91,11 +92,9 @@ def fields(pairs: Iterable[tuple[str, RenderableType | None]]) -> Table:
     return made
 
 
-def indented(thing: Table) -> Table:
-    """The same table, two columns to the right."""
-    outer = Table.grid(padding=(0, 0, 0, 2))
-    outer.add_row(thing)
-    return outer
+def indented(thing: RenderableType, by: int = 2) -> Padding:
+    """The same, some columns to the right, folded lines as well."""
+    return Padding(thing, (0, 0, 0, by))
 
 
 def yuan(fen: int) -> str:

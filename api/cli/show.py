@@ -14,7 +14,7 @@ from rich.text import Text
 
 from api import texts
 from api.cli.client import Api, Refusal
-from api.cli.display import Terminal, fields, instant, moment, size, state, table, yuan
+from api.cli.display import Terminal, fields, indented, instant, moment, size, state, table, yuan
 from api.cli.requests import Number
 from api.cli.verb import Call, client_verb
 from api.texts import names
@@ -196,16 +196,17 @@ def placements(found: Iterable[Mapping[str, Any]], *, reasons: bool) -> Iterable
             yield Text(f"{name} → 没有可用的云平台", "red")
         else:
             yield Text(f"{name} → {chosen['name']}{changed}", "green")
-            yield f"  因为：{'；'.join(_verdicts(chosen))}"
+            yield indented(f"因为：{'；'.join(_verdicts(chosen))}")
         others = [c for c in placement["candidates"] if not c["chosen"]]
         if reasons:
-            yield from (f"  {'可选' if c['passed'] else '不选'} {c['name']}：{_first_reason(c)}" for c in others)
+            words = ((("可选" if c["passed"] else "不选"), c["name"], _first_reason(c)) for c in others)
+            yield from (indented(f"{verdict} {name}：{why}") for verdict, name, why in words)
             continue
         counted = Counter(_first_reason(c) for c in others)
-        why_not = "  不选：" + "；".join(f"{count} 个{why}" for why, count in counted.most_common())
+        why_not = "不选：" + "；".join(f"{count} 个{why}" for why, count in counted.most_common())
         if why_not not in said:
             said.add(why_not)
-            yield why_not
+            yield indented(why_not)
 
 
 def _verdicts(candidate: Mapping[str, Any]) -> list[str]:

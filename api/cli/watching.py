@@ -113,11 +113,12 @@ class Bars:
     def __call__(self, now: Mapping[str, Any]) -> None:
         for step in now["steps"]:
             key, running = _key(step), step["state"] == "running"
-            if key not in self._bars:
-                self._bars[key] = self.progress.add_task("", total=None)
-            bar = self._bars[key]
             why = f" {trouble(step)}" if step["state"] == "failed" else ""
-            self.progress.update(bar, description=f"{_MARKS[step['state']]} {step_name(step)}{why}")
+            words = f"{_MARKS[step['state']]} {step_name(step)}{why}"
+            if key not in self._bars:
+                self._bars[key] = self.progress.add_task(words, total=None)
+            bar = self._bars[key]
+            self.progress.update(bar, description=words)
             if not running:
                 self.progress.update(bar, total=1, completed=1)
                 self.progress.stop_task(bar)
