@@ -124,7 +124,7 @@ def statements(console: Console) -> Iterator[list[str]]:
     event.remove(console.server.engine, "before_cursor_execute", note)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium without a window."""
     found = next(path for name in BROWSERS for path in os.get_exec_path() if (Path(path) / name).exists())
