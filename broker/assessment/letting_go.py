@@ -52,7 +52,7 @@ def reassess(work: Work, request: ServiceRequest) -> None:
     _let_go(work, request)
     clocks.abandon(work, request)
     assert request.assessing_unit_id is not None
-    clocks.start(work, request, Stage.ASSESSMENT, request.assessing_unit_id, again=True)
+    clocks.start(work, request, Stage.ASSESSMENT, request.assessing_unit_id)
     requests.set_items(work, request, ItemState.REQUESTED)
     audience = (request.assessing_unit_id, Role.ASSESSOR)
     notify.tell_role(work, audience, "hold.expired", ("request", request.id), number=request.number)

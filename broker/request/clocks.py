@@ -34,19 +34,16 @@ WORKDAYS = {Stage.APPROVAL: 1, Stage.ASSESSMENT: 3, Stage.DELIVERY: 1}
 ARTICLE = {Stage.APPROVAL: "Art. 17(2)", Stage.ASSESSMENT: "Art. 17(3)", Stage.DELIVERY: "Art. 17(4)"}
 
 
-def start(work: Work, request: ServiceRequest, stage: Stage, unit_id: UUID, *, again: bool = False) -> StageClock:
-    """Open the stage's clock now, or a new round of it (``again``). The request's ``due_at`` follows."""
-    round_number = 1
-    if again:
-        rounds = select(func.max(StageClock.round)).where(
-            StageClock.request_id == request.id, StageClock.stage == stage.value
-        )
-        round_number = (work.session.scalar(rounds) or 0) + 1
+def start(work: Work, request: ServiceRequest, stage: Stage, unit_id: UUID) -> StageClock:
+    """Open the stage's clock now: its first round, or the next where it had one before. ``due_at`` follows."""
+    rounds = select(func.coalesce(func.max(StageClock.round), 0) + 1).where(
+        StageClock.request_id == request.id, StageClock.stage == stage.value
+    )
     deadline = work.calendar.deadline(work.now, WORKDAYS[stage])
     clock = StageClock(
         request_id=request.id,
         stage=stage.value,
-        round=round_number,
+        round=rounds.scalar_subquery(),
         unit_id=unit_id,
         workdays=WORKDAYS[stage],
         received_at=work.now,

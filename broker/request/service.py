@@ -297,6 +297,6 @@ def _start_clock(work: Work, request: ServiceRequest, came_from: RequestState) -
     assert request.deciding_unit_id is not None
     if came_from is RequestState.RETURNED:
         if not clocks.resume(work, request, Stage.APPROVAL):
-            clocks.start(work, request, Stage.APPROVAL, request.deciding_unit_id, again=True)
+            clocks.start(work, request, Stage.APPROVAL, request.deciding_unit_id)
     else:
         clocks.start(work, request, Stage.APPROVAL, request.deciding_unit_id)

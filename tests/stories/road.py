@@ -6,6 +6,7 @@ Called by: the stories. The steps are called in the order of ``workflows.fulfil`
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,9 +29,16 @@ from tests.stories.world import World, form
 HOLD_DAYS = 10
 
 
+def form_now(world: World, **changes: Any) -> dict[str, Any]:
+    """A complete form whose dates are right on this day of the world."""
+    today = world.clock().date()
+    start, end = (str(today + timedelta(days=days)) for days in (8, 372))
+    return form(**{"start_date": start, "end_date": end} | changes)
+
+
 def submit(world: World, who: str = "apply.jyt", **changes: Any) -> UUID:
     with world.acting(who) as work:
-        return requests.submit(work, form(**changes)).id
+        return requests.submit(work, form_now(world, **changes)).id
 
 
 def approve(world: World, request_id: UUID, who: str = "approve.jyt") -> None:
