@@ -246,6 +246,14 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "region.loaded": "载入区域文件",
 }
 
+JSON_TYPES: Mapping[str, str] = {
+    "json.text": "文字",
+    "json.whole": "整数",
+    "json.boolean": "是或否",
+    "json.object": "一组字段",
+    "json.list": "列表",
+}
+
 BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "role": ROLES,
     "state": {**RESOURCE_STATES, **ITEM_STATES, **DELIVERY_STATES, **REQUEST_STATES},
@@ -257,6 +265,7 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "stage": STAGES,
     "meter": METERS,
     "class": CLASSES,
+    "expected": JSON_TYPES,
 }
 """Which table names the value of a sentence's blank, by the blank's name."""
 

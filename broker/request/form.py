@@ -28,6 +28,13 @@ MAX_DISKS = 8
 BLOCK_CLASSES = ("ssd", "hdd")
 CPU_ARCHS = ("x86_64", "aarch64")
 NATURES = ("new", "migration")
+_JSON_NAMES: Mapping[type, str] = {
+    str: "json.text",
+    int: "json.whole",
+    bool: "json.boolean",
+    dict: "json.object",
+    list: "json.list",
+}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _PHONE = re.compile(r"\+?[0-9][0-9 \-]{5,19}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
@@ -56,7 +63,7 @@ class Reader:
                 self._complain(name, "field.missing")
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self._complain(name, "field.type", expected=kind.__name__)
+            self._complain(name, "field.type", expected=_JSON_NAMES[kind])
             return default
         return value
 
@@ -121,7 +128,7 @@ class Reader:
         out = []
         for i, entry in enumerate(value):
             if not isinstance(entry, dict):
-                self._complain(f"{name}[{i}]", "field.type", expected="dict")
+                self._complain(f"{name}[{i}]", "field.type", expected=_JSON_NAMES[dict])
                 continue
             one = read(Reader(entry, f"{self.path}{name}[{i}].", self.problems))
             if one is not None:
