@@ -6,6 +6,7 @@ Called by: the tests of this folder. Must not: sleep without looking for somethi
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -17,11 +18,16 @@ from pathlib import Path
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
+from sqlalchemy import text
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
 from broker.embedded.temporal import EmbeddedTemporal
+from providers.contract import Kind
+from providers.simulated import faults
+from providers.simulated.faults import Fault, Mode
 from tests.conftest import Database
+from tests.stories import road
 from tests.stories.world import MONDAY, Clock, World, make_world
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +104,14 @@ class Workshop:
                 self.kill_workers()
             self._workers = None
 
+    def slow_cloud(self, code: str, build_ms: int) -> None:
+        """Servers of this cloud take their time; a worker that starts afterwards sees it."""
+        with self.world.app.sessions.begin() as session:
+            session.execute(
+                text("UPDATE broker.sub_cloud SET options = options || CAST(:o AS jsonb) WHERE code = :c"),
+                {"o": json.dumps({"build_ms": build_ms}), "c": code},
+            )
+
     def until(self, ready: Callable[[], bool], *, timeout_s: float = 60) -> None:
         """Look again and again until ``ready``. Fails with the end of the workers' log."""
         deadline = time.monotonic() + timeout_s
@@ -134,6 +148,7 @@ def make_workshop(
 
 
 async def register(temporal: EmbeddedTemporal, namespace: str) -> None:
+    """Make a namespace; it can be used a moment later."""
     client = await Client.connect(temporal.address)
     await client.workflow_service.register_namespace(
         RegisterNamespaceRequest(
@@ -141,3 +156,24 @@ async def register(temporal: EmbeddedTemporal, namespace: str) -> None:
             workflow_execution_retention_period=Duration(seconds=int(timedelta(days=1).total_seconds())),
         )
     )
+
+
+ITEMS = [
+    {"kind": "segment", "name": "net", "zone": "shared"},
+    {"kind": "server", "name": "web", "count": 2, "vcpu": 2, "memory_gib": 4, "image": "openeuler-22.03-x86_64",
+     "zone": "shared", "data_disks": [{"size_gib": 10}]},
+    {"kind": "volume", "name": "backup", "size_gib": 10, "block_class": "hdd"},
+]  # fmt: skip
+
+
+def prepare(workshop: Workshop, *, without_backup: bool = False) -> UUID:
+    """A request that waits for its order; without the spare disk if the cloud is to refuse that."""
+    world = workshop.world
+    request_id = road.submit(world, items=ITEMS)
+    road.approve(world, request_id)
+    road.assess(world, request_id)
+    if without_backup:
+        backup = "SELECT id FROM broker.resource WHERE request_id = :r AND name = 'backup'"
+        object_id = world.scalar(backup, r=request_id)
+        faults.inject(world.clouds_url, Fault("jyt", "create", Kind.VOLUME, Mode.REFUSE, object_id=object_id))
+    return request_id

@@ -11,24 +11,14 @@ import pytest
 
 from broker.delivery.service import Action
 from broker.workflows.steps import Steps
-from providers.contract import Kind
-from providers.simulated import faults
-from providers.simulated.faults import Fault, Mode
 from tests.stories import road, slate
 from tests.workflows.conftest import Workshops
-from tests.workflows.harness import Workshop
+from tests.workflows.harness import Workshop, prepare
 from tests.workflows.killable_worker import IN_DATABASE
 
 IN_CLOUD_POINTS = ("before", "acted_once", "acted", "done")
 """Before the step; after the cloud's first act; after all its acts, before our rows say so; before the engine knows."""
 DATABASE_POINTS = ("before", "uncommitted", "done")
-
-ITEMS = [
-    {"kind": "segment", "name": "net", "zone": "shared"},
-    {"kind": "server", "name": "web", "count": 2, "vcpu": 2, "memory_gib": 4, "image": "openeuler-22.03-x86_64",
-     "zone": "shared", "data_disks": [{"size_gib": 10}]},
-    {"kind": "volume", "name": "backup", "size_gib": 10, "block_class": "hdd"},
-]  # fmt: skip
 
 
 def points(*steps: str) -> list[tuple[str, str]]:
@@ -80,19 +70,6 @@ def aftermath(request: pytest.FixtureRequest, workshops: Workshops) -> Aftermath
     workshop.stop_workers()
     slate.check(workshop.world)
     return Aftermath(workshop, made, cleaned, undone, released)
-
-
-def prepare(workshop: Workshop, *, without_backup: bool = False) -> UUID:
-    """A request that waits for its order; without the spare disk if the cloud is to refuse that."""
-    world = workshop.world
-    request_id = road.submit(world, items=ITEMS)
-    road.approve(world, request_id)
-    road.assess(world, request_id)
-    if without_backup:
-        backup = "SELECT id FROM broker.resource WHERE request_id = :r AND name = 'backup'"
-        object_id = world.scalar(backup, r=request_id)
-        faults.inject(world.clouds_url, Fault("jyt", "create", Kind.VOLUME, Mode.REFUSE, object_id=object_id))
-    return request_id
 
 
 def kill(workshop: Workshop, request_id: UUID, case: tuple[str, str], begin: Callable[[], object]) -> None:
