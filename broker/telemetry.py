@@ -57,25 +57,6 @@ class Metrics:
         self.audit_unsealed = Gauge(
             "guiyun_audit_unsealed", "Committed audit events that the sealer has not chained yet", registry=registry
         )
-        self.steps = Counter(
-            "guiyun_steps_total",
-            "Steps of machines (delivery, release) by name and outcome",
-            ["step", "outcome"],
-            registry=registry,
-        )
-        self.step_seconds = Histogram(
-            "guiyun_step_seconds",
-            "How long a step of a machine took",
-            ["step"],
-            buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300),
-            registry=registry,
-        )
-        self.provider_calls = Counter(
-            "guiyun_provider_calls_total",
-            "Calls to sub-clouds by verb and outcome",
-            ["sub_cloud", "verb", "outcome"],
-            registry=registry,
-        )
 
 
 METRICS = Metrics()

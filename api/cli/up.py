@@ -5,8 +5,6 @@ Called by: ``make run`` and the demonstration. Must not: hold a rule, or keep an
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import os
 import socket
 import time
@@ -22,6 +20,7 @@ from rich.table import Table
 from sqlalchemy import exists, select
 
 from api.cli.db import load_region
+from api.cli.home import DEMONSTRATION_MARK, RUNNING, is_loopback, running
 from api.texts.names import ROLES as ROLE_NAMES
 from broker.db.migrate import upgrade
 from broker.db.session import make_engine
@@ -38,13 +37,6 @@ from broker.tenancy.models import Unit
 
 app = typer.Typer()
 console = Console(highlight=False, soft_wrap=True)
-
-RUNNING = "running.json"
-"""What a running home tells other commands of the same person (0600): the settings of its processes, as environment."""
-
-
-DEMONSTRATION_MARK = "demonstration"
-"""Its presence in a home says that accounts with a printed password live there."""
 
 
 class Progress:
@@ -201,15 +193,6 @@ def url_of(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
-def running(home: Path) -> dict[str, str]:
-    """Settings (as environment) and address (``GUIYUN_URL``) of the broker running in ``home``; empty if none does."""
-    try:
-        found: dict[str, str] = json.loads((home / RUNNING).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return found
-
-
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment of our own processes: the operator's, the settings as they are now, not the owner's URL."""
     environment = dict(os.environ)
@@ -226,15 +209,6 @@ def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
-        return False
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
         return False
 
 

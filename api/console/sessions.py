@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
 from api import texts
-from api.cli.up import DEMONSTRATION_MARK
+from api.cli.home import DEMONSTRATION_MARK
 from api.console.page import Form, console_router, go, render, text_of
 from api.permissions import Permission, needs
 from api.routes.sessions import open_session, set_cookie

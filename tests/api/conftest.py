@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import secrets
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -42,9 +43,10 @@ def region_database(clone: DatabaseFactory) -> Database:
 
 @pytest.fixture(scope="session")
 def simulated_database(postgres: EmbeddedPostgres) -> Database:
-    """The simulated clouds' own database, for the tests of this folder."""
-    postgres.create_database("api_simulated")
-    return Database("api_simulated", postgres.owner_url("api_simulated"), postgres.owner_url("api_simulated"))
+    """The simulated clouds' own database, for the tests of a folder (the command line's use this fixture too)."""
+    name = f"simulated_{secrets.token_hex(4)}"
+    postgres.create_database(name)
+    return Database(name, postgres.owner_url(name), postgres.owner_url(name))
 
 
 @pytest.fixture(scope="session")

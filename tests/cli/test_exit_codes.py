@@ -6,11 +6,9 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
-from api.cli import home, up
 from api.cli.main import VERBS
 from broker.embedded.spawn import free_port
 from tests.cli.typist import Typist
@@ -141,11 +139,3 @@ def test_the_command_says_its_version() -> None:
         [sys.executable, "-m", "api.cli.main", "--version"], check=True, capture_output=True, text=True, timeout=60
     )
     assert said.stdout == f"guiyun {version('guiyun')}\n"
-
-
-def test_the_client_reads_what_up_writes(tmp_path: Path) -> None:
-    """One file, two modules: the quick one must not drift from the one that writes."""
-    assert (home.RUNNING, home.DEMONSTRATION_MARK) == (up.RUNNING, up.DEMONSTRATION_MARK)
-    (tmp_path / up.RUNNING).write_text('{"GUIYUN_URL": "http://127.0.0.1:1"}')
-    assert home.running(tmp_path) == up.running(tmp_path) != {}
-    assert home.running(tmp_path / "none") == {}

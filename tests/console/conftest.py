@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import event, text
 
 from api.app import create_app
-from api.cli.up import DEMONSTRATION_MARK
+from api.cli.home import DEMONSTRATION_MARK
 from api.server import Server as RunningServer
 from broker.bootstrap import build
 from broker.db.session import make_engine, make_sessions
