@@ -1,0 +1,70 @@
+"""Late steps are visible to everyone concerned, before and after they are late (Art. 17)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from broker.request import clocks
+from broker.workdays import load_calendar
+from broker.workflows import reminders
+from tests.stories import road
+from tests.stories.world import World
+
+
+def remind(world: World) -> int:
+    """What dispatch does every twenty seconds."""
+    with world.app.works.begin() as work:
+        return reminders.remind(work)
+
+
+def told(world: World, code: str) -> set[str]:
+    rows = world.rows(
+        "SELECT coalesce(n.role, 'account') AS audience FROM broker.notice n WHERE n.code = :code", code=code
+    )
+    return {row.audience for row in rows}
+
+
+def test_the_authority_is_reminded_before_and_everyone_concerned_after_the_deadline(world: World) -> None:
+    """Submitted on Monday 09:30: due on Tuesday 17:30, reminded of from 13:30 on, late after it; each reminder once."""
+    road.submit(world)
+    world.clock.forward(days=1, hours=3)  # Tuesday 12:30
+    assert remind(world) == 0
+    world.clock.forward(hours=2)  # Tuesday 14:30
+    assert remind(world) == 1
+    assert remind(world) == 0
+    assert told(world, "clock.due_soon") == {"approver"}
+    world.clock.forward(hours=4)  # Tuesday 18:30
+    assert remind(world) == 3
+    assert remind(world) == 0
+    assert told(world, "clock.late") == {"approver", "account", "cloud_chief"}
+
+
+def test_nobody_is_reminded_of_what_was_done_in_time(world: World) -> None:
+    """A finished clock is silent; the next stage's has its own three days."""
+    request_id = road.submit(world)
+    road.approve(world, request_id)
+    world.clock.forward(days=2)
+    assert remind(world) == 0
+
+
+def test_a_late_decision_says_so(world: World) -> None:
+    """The record keeps that the day had passed."""
+    request_id = road.submit(world)
+    world.clock.forward(days=2)
+    road.approve(world, request_id)
+    assert world.scalar("SELECT late FROM broker.approval WHERE request_id = :id", id=request_id)
+
+
+def test_open_clocks_follow_a_new_calendar(world: World) -> None:
+    """Hours or days that turn out otherwise move the deadline of what is still open, once."""
+    road.submit(world)
+    calendar = load_calendar(None, close="12:00")
+    with world.app.works.begin() as work:
+        other = replace(work, calendar=calendar)
+        assert clocks.recompute_all(other) == 1
+    due: datetime = world.scalar("SELECT due_at FROM broker.stage_clock")
+    assert due == datetime(2026, 3, 3, 4, 0, tzinfo=UTC)
+    assert world.scalar("SELECT due_at FROM broker.service_request") == due
+    with world.app.works.begin() as work:
+        assert clocks.recompute_all(replace(work, calendar=calendar)) == 0
