@@ -178,18 +178,17 @@ def configure(tools: Tools, job: Job, pace: Pace) -> bool:
     """Harden the servers that a playbook can reach; one that cannot be hardened has failed."""
     with tools.works.begin() as work:
         resources = _begin(work, job, "configure_guests")
-    servers = {
-        str(r.addresses[0]).split("/")[0]: r
-        for r in resources
-        if r.kind == "server" and r.state == _RS.READY.value and r.addresses
-    }
+    ready = [r for r in resources if r.kind == "server" and r.state == _RS.READY.value]
+    servers = {str(r.addresses[0]).split("/")[0]: r for r in ready if r.addresses}
     pace.beat()
     assert tools.harden is not None
     failures = tools.harden({address: r.name for address, r in servers.items()}) if servers else {}
     if failures and not pace.last:
         raise TryAgainError("configure.failed", 5.0)
     result = _start(resources, ())
-    result.failed = {servers[address].id: "configure.failed" for address in failures}
+    # One without an address cannot be reached, and is not handed over as it is.
+    missed = [servers[address] for address in failures] + [r for r in ready if not r.addresses]
+    result.failed = {r.id: "configure.failed" for r in missed}
     return _finish(tools, job, "configure_guests", result, pace)
 
 
