@@ -6,6 +6,7 @@ cannot change a schema.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,8 @@ from broker.region.schema import Region
 from broker.settings import Settings
 from broker.tenancy.passwords import hash_password
 
+AsJson = Annotated[bool, typer.Option("--json", help="以 JSON 输出")]
+
 app = typer.Typer()
 group = typer.Typer(name="db", help="数据库结构：升级、查看版本、核对。", no_args_is_help=True)
 app.add_typer(group)
@@ -35,26 +38,35 @@ def _owner_url() -> str:
     return url.get_secret_value()
 
 
+def _say(*, as_json: bool, data: object, lines: list[str]) -> None:
+    """The answer for a program, or for a person."""
+    typer.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(lines), nl=bool(as_json or lines))
+
+
 @group.command("migrate")
-def migrate() -> None:
+def migrate(*, as_json: AsJson = False) -> None:
     """升级到最新的数据库结构。"""
-    typer.echo(upgrade(_owner_url()))
+    revision = upgrade(_owner_url())
+    _say(as_json=as_json, data={"revision": revision}, lines=[revision])
 
 
 @group.command("current")
-def show_current() -> None:
+def show_current(*, as_json: AsJson = False) -> None:
     """显示数据库的版本与代码的版本；不一致时退出码为 1。"""
     has, newest = current(_owner_url())
-    typer.echo(f"数据库 {has or '（空）'}，代码 {newest}")
+    _say(
+        as_json=as_json,
+        data={"database": has, "code": newest},
+        lines=[f"数据库 {has or '（空）'}，代码 {newest}"],
+    )
     raise typer.Exit(0 if has == newest else 1)
 
 
 @group.command("check")
-def check() -> None:
+def check(*, as_json: AsJson = False) -> None:
     """核对数据库结构与代码中的表定义；有差异时逐条列出，退出码为 1。"""
-    found = differences(_owner_url())
-    for difference in found:
-        typer.echo(repr(difference))
+    found = [repr(difference) for difference in differences(_owner_url())]
+    _say(as_json=as_json, data={"differences": found}, lines=found)
     raise typer.Exit(1 if found else 0)
 
 
@@ -71,6 +83,8 @@ def load_region(url: str, region: Region, *, demonstration: bool) -> LoadReport:
 @group.command("load-region")
 def load_region_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="区域文件（YAML）")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """载入或更新区域文件；有任何一处不合规则时整个文件都不载入。"""
     try:
@@ -79,7 +93,5 @@ def load_region_file(
         for problem in error.problems:
             typer.echo(f"{problem.code} {problem.field}：{sentence(problem.code, problem.params)}", err=True)
         raise typer.Exit(1) from None
-    for name, count in report.counts.items():
-        typer.echo(f"{name} {count}")
-    if report.nothing_changed:
-        typer.echo("没有变化")
+    lines = [f"{name} {count}" for name, count in report.counts.items()]
+    _say(as_json=as_json, data=dict(report.counts), lines=["没有变化"] if report.nothing_changed else lines)
