@@ -46,9 +46,8 @@ async def on_cloud(step: Callable[[Any, Order], T], order: Order, *, quick: bool
             return await workflow.execute_local_activity_method(
                 step, order, start_to_close_timeout=IN_PLACE_TIMEOUT, retry_policy=ONCE
             )
-        except (
-            FailureError
-        ) as error:  # of a step in place the engine gives the failure itself, of an activity a wrapping
+        except FailureError as error:
+            # Of a step in place the engine gives the failure itself, of an activity a wrapping.
             if is_cancelled_exception(error):
                 raise
     return await workflow.execute_activity_method(
