@@ -100,10 +100,6 @@ def _facts(found: Mapping[str, Any]) -> Any:
     return fields(rows)
 
 
-def _cost(cost: Mapping[str, Any]) -> str:
-    return f"{yuan(cost['total_fen'])}（截至 {instant(cost['until'])}）"
-
-
 def _items(items: Iterable[Mapping[str, Any]]) -> Any:
     rows = (
         (

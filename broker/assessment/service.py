@@ -25,8 +25,7 @@ from broker.inventory import rules as scarce
 from broker.inventory.models import Resource
 from broker.lifecycle import ItemState, RequestEvent, RequestState, Role, after
 from broker.notify import service as notify
-from broker.pricing import rules as pricing
-from broker.pricing import service as prices
+from broker.pricing import service as pricing
 from broker.pricing.values import Quote
 from broker.region.plan import candidate_pools
 from broker.request import clocks, repository
@@ -155,10 +154,7 @@ def _quote(work: Work, wishes: Sequence[Wish], chosen: Mapping[int, UUID | None]
         held = by_cloud.setdefault(chosen[wish.ordinal], {})
         for meter, amount in item_quantities(wish.item).items():
             held[meter] = held.get(meter, 0) + amount * wish.item.count
-    parts = [
-        pricing.quote(held, prices.prices_at(work.session, sub_cloud_id=cloud, at=work.now), work.now)
-        for cloud, held in by_cloud.items()
-    ]
+    parts = [pricing.quote_for(work.session, held, cloud, work.now) for cloud, held in by_cloud.items()]
     return Quote(
         lines=tuple(line for part in parts for line in part.lines),
         total_fen=sum(part.total_fen for part in parts),

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from broker.errors import Conflict
 from broker.lifecycle import RESOURCE, ResourceState
 from quotas.values import Line, ResourceClass
 
@@ -46,9 +45,3 @@ def lines(parts: Amounts, pool: Any) -> list[Line]:
 def sources(to: ResourceState) -> list[str]:
     """The states from which a resource may come to ``to``."""
     return [state.value for state, nexts in RESOURCE.items() if to in nexts]
-
-
-def check_move(at: ResourceState, to: ResourceState) -> None:
-    """Raise Conflict ``resource.state_refused`` unless the table has an arrow from ``at`` to ``to``."""
-    if to not in RESOURCE[at]:
-        raise Conflict("resource.state_refused", state=at.value, to=to.value)

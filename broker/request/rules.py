@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from uuid import UUID
 
 from broker.errors import Problem
-from broker.request.values import RequestForm, SegmentItem, ServerItem, VolumeItem, Zone
+from broker.request.values import RequestForm, SegmentItem, ServerItem, VolumeItem
 
 MAX_YEARS = 5
 """The longest a request may run before it is renewed (ours)."""
@@ -138,8 +138,3 @@ def item_quantities(item: ServerItem | VolumeItem | SegmentItem) -> dict[str, in
     ):
         out[f"block_gib_{block_class}"] = out.get(f"block_gib_{block_class}", 0) + size
     return out
-
-
-def zones_needed(form: RequestForm) -> frozenset[Zone]:
-    """The zones a sub-cloud must serve to take this request."""
-    return frozenset(i.zone for i in form.items if not isinstance(i, VolumeItem))

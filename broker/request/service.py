@@ -18,8 +18,7 @@ from broker.db.base import new_id
 from broker.errors import Invalid, NotFound, Problem
 from broker.lifecycle import ItemState, RequestEvent, RequestState, Role, after
 from broker.notify import service as notify
-from broker.pricing import rules as pricing
-from broker.pricing import service as prices
+from broker.pricing import service as pricing
 from broker.pricing.values import Quote
 from broker.request import clocks, facts, form, repository, rules
 from broker.request.clocks import Stage
@@ -53,9 +52,7 @@ def check(work: Work, raw: Mapping[str, Any]) -> Checked:
     cloud = found.cloud.id if found.cloud else None
     quote = None
     if parsed.items:
-        quote = pricing.quote(
-            rules.quantities(parsed), prices.prices_at(work.session, sub_cloud_id=cloud, at=work.now), work.now
-        )
+        quote = pricing.quote_for(work.session, rules.quantities(parsed), cloud, work.now)
     return Checked(tuple(problems), quote)
 
 
@@ -247,8 +244,7 @@ def _revise(
     """Write the revision that the request points at, its quote and its items."""
     assert found.cloud is not None
     body = to_json(parsed)
-    current = prices.prices_at(work.session, sub_cloud_id=found.cloud.id, at=work.now)
-    quote = pricing.quote(rules.quantities(parsed), current, work.now)
+    quote = pricing.quote_for(work.session, rules.quantities(parsed), found.cloud.id, work.now)
     canonical = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     revision = RequestRevision(
         id=request.revision_id,
