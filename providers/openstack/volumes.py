@@ -3,7 +3,8 @@
 Called by: ``provider``; ``attachments`` asks for a volume. Must not: attach or detach.
 
 Cinder offers nothing that only one can take, so after a create this module looks again: of several volumes with one id
-the one that is attached counts, else the oldest; a create that finds itself the later one takes its own back.
+the one that is attached counts, else the oldest; a create takes the others back, its own among them. Cinder keeps whole
+seconds: of two that were made in the same one the id decides, so that everybody who looks sees the same volume count.
 """
 
 from __future__ import annotations

@@ -84,11 +84,15 @@ class Site:
             assert time.monotonic() < end, f"{key} is {seen and seen.status} after {deadline_s} s"
             time.sleep(0.3)
 
-    def remove(self, key: Key, deadline_s: float = 120) -> None:
+    def remove(self, key: Key) -> None:
         """Delete it and wait until nothing is left."""
+        self.wait(lambda: self.provider.delete(key), f"{key} is gone")
+
+    def wait(self, condition: Callable[[], bool], what: str, deadline_s: float = 120) -> None:
+        """Look until it holds."""
         end = time.monotonic() + deadline_s
-        while not self.patiently(lambda: self.provider.delete(key)):
-            assert time.monotonic() < end, f"{key} is still there after {deadline_s} s"
+        while not self.patiently(condition):
+            assert time.monotonic() < end, f"not yet after {deadline_s} s: {what}"
             time.sleep(0.3)
 
     def patiently(self, call: Callable[[], Answer], deadline_s: float = 60) -> Answer:

@@ -23,12 +23,15 @@ install_packages() {
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     fi
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq >>"$LAB_HOME/install.log" 2>&1 || say "apt-get update failed; going on with the lists there are"
+    # Another installation may be running: wait for its locks rather than fail.
+    local patient="-o DPkg::Lock::Timeout=900 -o Acquire::Retries=3"
+    # shellcheck disable=SC2086  # words
+    apt-get $patient update -qq >>"$LAB_HOME/install.log" 2>&1 || say "apt-get update failed; going on with the lists there are"
     command -v debconf-set-selections >/dev/null && for package in keystone nova-common neutron-common cinder-common glance-common placement-common; do
         echo "$package ${package%-common}/configure_db boolean false"
     done | debconf-set-selections
     # shellcheck disable=SC2086  # a list of words
-    apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \
+    apt-get $patient install -y -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \
         -o Dpkg::Options::=--force-confold $missing >>"$LAB_HOME/install.log" 2>&1 || {
         tail -n 15 "$LAB_HOME/install.log" >&2
         die "apt-get install failed; see $LAB_HOME/install.log"
