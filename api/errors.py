@@ -126,7 +126,7 @@ def _of_validation(error: Mapping[str, Any]) -> Problem:
         "least": context.get("ge", context.get("gt", context.get("min_length", "-"))),
         "most": context.get("le", context.get("lt", context.get("max_length", "-"))),
         "choices": context.get("expected", ""),
-        "expected": _JSON_NAMES.get(kind.split("_")[0], "json.other"),
+        "expected": _JSON_NAMES.get(kind.partition("_")[0], "json.other"),
     }
     return Problem(code, _field(error["loc"])[:200], params=params)
 

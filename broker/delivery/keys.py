@@ -1,7 +1,7 @@
 """The way into a delivered server: a key pair made by us when the applicant gave no public key.
 
-Called by: ``delivery.begin`` (makes it before the first server), ``delivery.service`` (shows it once), and whoever takes
-the servers away again (it opens nothing any more).
+Called by: ``delivery.begin`` (makes it before the first server), ``delivery.service`` (shows it once),
+``reclamation.steps`` (forgets it with the servers).
 Must not: log or return the private half anywhere else; it is kept encrypted (AES-256-GCM) and erased once shown.
 """
 
