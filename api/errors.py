@@ -48,6 +48,20 @@ _VALIDATION_CODES = {
 }
 """Pydantic's error types in our vocabulary; any other ``..._type`` or ``..._parsing`` is ``field.type``."""
 
+_JSON_NAMES = {
+    "string": "json.text",
+    "int": "json.whole",
+    "bool": "json.boolean",
+    "dict": "json.object",
+    "model": "json.object",
+    "list": "json.list",
+    "date": "json.date",
+    "datetime": "json.instant",
+    "decimal": "json.number",
+    "float": "json.number",
+}
+"""The first word of a Pydantic type error: the key of what was expected, in ``texts.names.JSON_TYPES``."""
+
 
 def problem(
     scope: Scope,
@@ -112,7 +126,7 @@ def _of_validation(error: Mapping[str, Any]) -> Problem:
         "least": context.get("ge", context.get("gt", context.get("min_length", "-"))),
         "most": context.get("le", context.get("lt", context.get("max_length", "-"))),
         "choices": context.get("expected", ""),
-        "expected": kind.removesuffix("_type").removesuffix("_parsing"),
+        "expected": _JSON_NAMES.get(kind.partition("_")[0], "json.other"),
     }
     return Problem(code, _field(error["loc"])[:200], params=params)
 

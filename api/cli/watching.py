@@ -79,7 +79,7 @@ def step_name(step: Mapping[str, Any]) -> str:
 
 def trouble(step: Mapping[str, Any]) -> str:
     """Why a step failed, in words."""
-    return "；".join(names.REQUEST_STATES.get(code) or texts.trouble(code) for code in step["detail"].split())
+    return "；".join(texts.trouble(code) for code in step["detail"].split())
 
 
 def _key(step: Mapping[str, Any]) -> tuple[str, int, str]:

@@ -63,8 +63,11 @@ def verdict(code: str, params: Mapping[str, object] | None = None) -> str:
 
 
 def trouble(code: str) -> str:
-    """What went wrong at a cloud or a step, for an operator; the code itself where we have no words."""
-    return verdicts.TROUBLES.get(code, code)
+    """What went wrong at a cloud or a step, for an operator; the code itself where we have no words.
+
+    A last step that could not end well says what became of the delivery: a state.
+    """
+    return verdicts.TROUBLES.get(code) or names.REQUEST_STATES.get(code, code)
 
 
 def status_title(status: int) -> str:

@@ -252,6 +252,10 @@ JSON_TYPES: Mapping[str, str] = {
     "json.boolean": "是或否",
     "json.object": "一组字段",
     "json.list": "列表",
+    "json.date": "日期（如 2026-03-01）",
+    "json.instant": "带时区的时刻（如 2026-03-01T09:00:00+08:00）",
+    "json.number": "数值",
+    "json.other": "接口说明中规定的类型",
 }
 
 BY_PARAM: Mapping[str, Mapping[str, str]] = {

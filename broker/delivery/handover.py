@@ -196,6 +196,7 @@ def undo(tools: Tools, job: Job, pace: Pace) -> str:
             _tell_operators(work, request)
         else:
             _let_go(work, delivery, inventory.of_delivery(work, job.id))
+            delivery.secret = None  # the key of servers that are not there
         delivery.state = "needs_operator" if stuck else "undone"
         delivery.finished_at = work.now
         close_request(work, job, "undo", request, delivery)

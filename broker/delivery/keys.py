@@ -1,6 +1,7 @@
 """The way into a delivered server: a key pair made by us when the applicant gave no public key.
 
-Called by: ``delivery.provision`` (makes it before the first server), ``delivery.service`` (shows it once).
+Called by: ``delivery.begin`` (makes it before the first server), ``delivery.service`` (shows it once),
+``reclamation.steps`` (forgets it with the servers).
 Must not: log or return the private half anywhere else; it is kept encrypted (AES-256-GCM) and erased once shown.
 """
 
@@ -15,7 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
+from sqlalchemy import CTE, update
 
+from broker.delivery.models import Delivery
 from broker.errors import Conflict
 
 _NONCE_BYTES = 12
@@ -50,3 +53,9 @@ def make(secret_key: SecretStr | None, delivery_id: UUID) -> NewKey:
 def unseal(secret_key: SecretStr | None, delivery_id: UUID, sealed: bytes) -> str:
     """The private half in OpenSSH's format."""
     return _cipher(secret_key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], delivery_id.bytes).decode()
+
+
+def forgotten(request_id: UUID) -> CTE:
+    """The private halves that nobody fetched are gone: to be added to the statement that closes their request."""
+    kept = (Delivery.request_id == request_id, Delivery.secret.is_not(None))
+    return update(Delivery).where(*kept).values(secret=None).cte("forgotten")

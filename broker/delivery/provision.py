@@ -96,6 +96,8 @@ class Result:
     unclear: dict[UUID, ProviderError] = field(default_factory=dict)
     failed_before: bool = False
     """Rows of an earlier attempt or step say that something failed: a step that runs again gives the same answer."""
+    codes_before: frozenset[str] = frozenset()
+    """What earlier attempts of this very step wrote down as failed: it stays the step's failure."""
 
     def settle(self, *, last: bool) -> None:
         """With no attempt left, what is unclear has failed: an operator will look."""
@@ -140,7 +142,7 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
         resources = _begin(work, job, step)
         wanted = [r for r in resources if r.kind == kind and r.state == _RS.BUILDING.value]
         bases = {r.id: r.network_id for r in wanted}
-        result = _start(resources, _without_base(work, bases, resources))
+        result = _start(resources, _without_base(work, bases, resources), kind)
         images, public_key = _for_servers(work, job) if kind == "server" and wanted else ({}, None)
     provider = _provider(tools, job, result, wanted)
     if provider is not None:
@@ -207,9 +209,14 @@ def _project(work: Work, job: Job) -> tuple[ProjectSpec, bool]:
     return ProjectSpec(row.id, f"guiyun-{row.code}", limits), row.failed > 0
 
 
-def _start(resources: Sequence[Resource], without_base: Iterable[UUID]) -> Result:
-    failed_before = any(r.state == _RS.FAILED.value for r in resources)
-    return Result(failed=dict.fromkeys(without_base, cases.BASE_FAILED), failed_before=failed_before)
+def _start(resources: Sequence[Resource], without_base: Iterable[UUID], kind: str = "") -> Result:
+    """What is known before anything is tried; ``kind`` is what the step makes."""
+    failed = [r for r in resources if r.state == _RS.FAILED.value]
+    return Result(
+        failed=dict.fromkeys(without_base, cases.BASE_FAILED),
+        failed_before=bool(failed),
+        codes_before=frozenset(r.error_code for r in failed if r.kind == kind and r.error_code),
+    )
 
 
 def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
@@ -233,7 +240,7 @@ def _finish(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bo
                 "step": step,
                 "now": work.now,
                 "through": not result.unclear,
-                "detail": " ".join(sorted(set(result.failed.values())))[:500],
+                "detail": " ".join(sorted({*result.failed.values(), *result.codes_before}))[:500],
                 **dict(zip(("ids", "states", "refs", "addresses"), map(list, columns), strict=True)),
             },
         )

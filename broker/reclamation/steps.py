@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import CTE, func, select, update
 
-from broker.delivery import cases, progress
+from broker.delivery import cases, keys, progress
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
@@ -110,7 +110,10 @@ def _close(work: Work, request: ServiceRequest) -> None:
     request.version += 1
     request.closed_at = work.now
     work.session.execute(
-        update(RequestItem).where(RequestItem.revision_id == request.revision_id).values(state=ItemState.RELEASED.value)
+        update(RequestItem)
+        .where(RequestItem.revision_id == request.revision_id, RequestItem.state != ItemState.UNDELIVERED.value)
+        .values(state=ItemState.RELEASED.value)
+        .add_cte(keys.forgotten(request.id))
     )
     about = ("request", request.id)
     notify.tell_account(work, request.applicant_id, "release.done", about, number=request.number)

@@ -25,6 +25,9 @@ T = TypeVar("T")
 MAX_ITEMS = 50
 MAX_SERVERS = 200
 MAX_DISKS = 8
+MAX_ATTACHMENTS = 20
+LAST_YEAR = 2200
+"""No date of a request lies beyond it: far enough for any, and near enough to count from."""
 BLOCK_CLASSES = ("ssd", "hdd")
 CPU_ARCHS = ("x86_64", "aarch64")
 NATURES = ("new", "migration")
@@ -97,13 +100,18 @@ class Reader:
         return bool(self.take(name, bool, default))
 
     def day(self, name: str) -> date:
-        """A calendar day, ISO 8601."""
+        """A calendar day as ``YYYY-MM-DD``; Python reads other writings of ISO 8601 too, people do not."""
         value = self.take(name, str)
+        if value is None:
+            return date.min
         try:
-            return date.fromisoformat(value) if value is not None else date.min
+            day = date.fromisoformat(value)
         except ValueError:
+            day = date.min
+        if day == date.min or day.year > LAST_YEAR or day.isoformat() != value:
             self._complain(name, "field.date")
             return date.min
+        return day
 
     def one_of(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
         """One of a few words."""
@@ -216,9 +224,12 @@ def _contact(r: Reader) -> Contact:
 
 
 def _attachments(r: Reader) -> tuple[UUID, ...]:
-    value = r.take("attachments", list, [])
+    value = r.take("attachments", list, []) or []
+    if len(value) > MAX_ATTACHMENTS:
+        r.problems.append(Problem("field.count", "attachments", params={"least": 0, "most": MAX_ATTACHMENTS}))
+        return ()
     out = []
-    for i, entry in enumerate((value or [])[:20]):
+    for i, entry in enumerate(value):
         try:
             out.append(UUID(entry))
         except (ValueError, TypeError, AttributeError):

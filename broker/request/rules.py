@@ -57,7 +57,7 @@ def _parties(form: RequestForm, facts: Facts) -> list[Problem]:
         out.append(Problem("unit.unknown", "unit"))
     if facts.system_id is None:
         out.append(Problem("system.unknown", "system", "Art. 26"))
-    elif not facts.system_unit_in_tree:
+    elif facts.unit_id is not None and not facts.system_unit_in_tree:
         out.append(Problem("system.of_another_unit", "system"))
     if facts.unit_id is not None and facts.cloud is None:
         out.append(Problem("cloud.unknown", "target_cloud"))

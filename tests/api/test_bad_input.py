@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -48,6 +49,13 @@ def test_bad_bodies_are_refused_with_their_code_and_change_nothing(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.status_code == answer.json()["status"] == status
     assert answer.json()["errors"][0]["code"] == code
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b'{"name": 7}', b'{"name": "x", "expires_at": "2026-02-30"}'])
+def test_a_wrong_type_is_told_in_the_words_of_people(server: Server, content: bytes) -> None:
+    """What was expected is named in Chinese, never by a type of Python's."""
+    said = server.person("finance").post("/api/v1/tokens", content=content, headers=JSON).json()["errors"][0]["message"]
+    assert not re.search("[a-z]{3}", said), said
 
 
 @pytest.fixture

@@ -114,6 +114,25 @@ def test_ten_thousand_items_are_one_mistake(server: Server, complete: dict[str, 
     assert [e["code"] for e in answer.json()["errors"]] == ["field.count"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("start_date", "0001-01-01", "field.date"),
+        ("start_date", "2099-W01-1", "field.date"),
+        ("end_date", "20991231", "field.date"),
+        ("end_date", "9999-12-31", "field.date"),
+        ("attachments", [str(uuid4())] * 21, "field.count"),
+    ],
+)
+def test_absurd_values_have_a_code_of_their_own(
+    server: Server, complete: dict[str, Any], field: str, value: Any, code: str
+) -> None:
+    """Dates nobody can count from, other writings of a date, more attachments than are read: each is one mistake."""
+    answer = server.person("apply.jyt").post("/api/v1/requests", json=complete | {field: value})
+    assert answer.status_code == 422
+    assert [(e["field"], e["code"]) for e in answer.json()["errors"]] == [(field, code)]
+
+
 def test_a_form_can_be_tried_without_keeping_anything(server: Server, complete: dict[str, Any]) -> None:
     """The same problems and the same quote as a submission, and no row."""
     person = server.person("apply.jyt")

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -58,12 +57,12 @@ def test_a_server_with_an_open_stream_stops_at_once_and_without_an_error(
         ) as stream:
             lines = stream.iter_lines()
             assert any(line.startswith("event: state") for line in lines)
-            started = time.monotonic()
             process.send_signal(how)
             assert all(not line.startswith("event: change") for line in lines)
         process.wait(DEADLINE_S)
-        assert time.monotonic() - started < 2.5
     finally:
         process.kill()
         process.wait()
-    assert "Traceback" not in log.read_text()
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert "graceful shutdown exceeded" not in said, "the stream was cut off after the grace, not ended"

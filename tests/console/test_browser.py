@@ -20,7 +20,10 @@ pytestmark = pytest.mark.browser
 
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
+"""How long a busy machine may take; nothing waits that long when all is well."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class Window:

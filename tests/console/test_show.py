@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api import texts
 from api.console import fields, show
 
 NOW = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
@@ -105,3 +106,9 @@ def test_a_notice_shows_its_deadline_in_shanghai() -> None:
     """No machine's notation on a page."""
     params = {"number": "GX-2026-000001", "stage": "approval", "due_at": "2026-03-02T09:30:00.123456+00:00"}
     assert "2026-03-02 17:30" in show.notice("clock.late", params)
+
+
+@pytest.mark.parametrize("code", ["refused", "needs_operator", "partly_delivered", "undelivered"])
+def test_what_a_failed_step_says_is_chinese(code: str) -> None:
+    """A cloud's refusal, or what became of the delivery: never a bare code on a page or at a terminal."""
+    assert texts.trouble(code) != code

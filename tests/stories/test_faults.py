@@ -249,6 +249,23 @@ def test_an_undo_that_fails_comes_back_to_the_desk(mode: Mode, kind: Kind, town:
     slate.check(town)
 
 
+def test_a_step_that_is_tried_again_still_tells_what_failed_before(town: World) -> None:
+    """One server is refused, a hiccup at the other asks for another attempt: the step has failed, with its code."""
+    request_id = road.up_to_order(town, allow_partial=True)
+    inject(town, request_id, "create", Kind.SERVER, Mode.REFUSE, object_id=resource(town, request_id, "web-01"))
+    inject(town, request_id, "create", Kind.SERVER, Mode.HTTP_5XX, object_id=resource(town, request_id, "web-02"))
+    road.walk(town)
+    assert town.request(request_id).state == "partly_delivered"
+    steps = "SELECT state, detail, attempts FROM broker.delivery_step WHERE request_id = :r AND name = 'create_servers'"
+    assert [tuple(row) for row in town.rows(steps, r=request_id)] == [("failed", "refused", 2)]
+    road.decide_all(town, request_id, Action.GIVE_UP)
+    road.walk(town)
+    town.clock.forward(hours=1)
+    road.release(town, request_id)
+    road.walk(town)
+    assert town.request(request_id).state == "released"
+
+
 def test_what_failed_and_cannot_be_removed_has_one_case_until_it_is_gone(town: World) -> None:
     """A failed disk that cannot be removed: its case names both troubles; once it can be, the next run removes it."""
     request_id = road.up_to_order(town, allow_partial=True)

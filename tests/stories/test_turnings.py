@@ -364,6 +364,20 @@ def test_the_secret_is_shown_once_after_the_delivery(town: World) -> None:
     road.walk(town)
 
 
+def test_a_secret_that_nobody_fetched_goes_with_its_servers(town: World) -> None:
+    """After the release it opens nothing, and is neither kept nor shown any more."""
+    request_id = road.up_to_order(town, ssh_public_key="")
+    [wanting] = road.jobs(town)
+    road.walk(town)
+    town.clock.forward(hours=1)
+    road.release(town, request_id)
+    road.walk(town)
+    assert town.request(request_id).state == "released"
+    assert town.scalar("SELECT secret FROM broker.delivery WHERE id = :d", d=wanting.job.id) is None
+    with pytest.raises(BrokerError, match=r"secret\.none"), town.acting("apply.jyt") as work:
+        delivery.show_secret(work, wanting.job.id, town.app.settings)
+
+
 def test_periods_follow_each_other_when_the_machines_clocks_disagree(town: World) -> None:
     """A release confirmed by a machine whose clock is behind still ends the metering, after it began."""
     request_id = road.up_to_order(town)

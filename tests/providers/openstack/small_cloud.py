@@ -44,7 +44,6 @@ class SmallCloud:
             "password": PASSWORD,
             "project_name": "admin",
             "region": "RegionOne",
-            "request_timeout_s": "0.5",
         }
 
     def answer(self, method: str, path: str, query: str) -> Answer:
