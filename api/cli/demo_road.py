@@ -22,9 +22,9 @@ from api.cli.show import placements
 from api.cli.watching import watch
 from api.texts import names
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 DELIVERY_S = 600.0
-GROWTH_S = 45.0
+GROWTH_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

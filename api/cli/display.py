@@ -24,6 +24,8 @@ ZONE = ZoneInfo("Asia/Shanghai")
 PIPED_WIDTH = 2000
 """Wide enough that nothing is folded: what reads a pipe wants one line a row."""
 
+LISTED_CHARACTERS = 40
+
 _COLOURS: Mapping[str, str] = {
     **dict.fromkeys(("delivered", "active", "done", "approve", "confirm", "approved", "assessed"), "green"),
     **dict.fromkeys(("delivering", "running", "queued", "building", "releasing", "submitted", "asked"), "cyan"),
@@ -95,6 +97,12 @@ def fields(pairs: Iterable[tuple[str, RenderableType | None]]) -> Table:
 def indented(thing: RenderableType, by: int = 2) -> Padding:
     """The same, some columns to the right, folded lines as well."""
     return Padding(thing, (0, 0, 0, by))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a long text, on one line: what a list has room for."""
+    line = " ".join(text.split())
+    return line if len(line) <= LISTED_CHARACTERS else f"{line[: LISTED_CHARACTERS - 1]}…"
 
 
 def yuan(fen: int) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from api import texts
 from api.cli.client import Mistake, Refusal
-from api.cli.display import moment, price, state, table, yuan
+from api.cli.display import moment, price, shortened, state, table, yuan
 from api.cli.verb import Call, client_verb
 from api.texts import names
 from broker.yaml_file import YamlError, read_yaml
@@ -58,7 +58,8 @@ def read_form(file: Path) -> dict[str, Any]:
         raw = read_yaml(file)
     except YamlError as error:
         place = f"（第 {error.line} 行第 {error.column} 列）" if error.line else ""
-        raise Refusal(error.code, f"{file.name} 不能读取{place}：{error.detail}") from error
+        said = texts.sentence(error.code, {"detail": error.detail})
+        raise Refusal(error.code, f"{file.name} 不能读取{place}：{said}") from error
     if not isinstance(raw, dict):
         raise Refusal("form.invalid", f"{file.name} 不是一份申请表：最外层应为“字段: 内容”。")
     found: dict[str, Any] = _plain(raw)
@@ -121,7 +122,7 @@ def listing(
             moment(r["due_at"]) if r["closed_at"] is None else "",
             r["unit_name"],
             r["target_cloud_name"],
-            r["purpose"],
+            shortened(r["purpose"]),
         )
         for r in found
     )

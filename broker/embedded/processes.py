@@ -68,7 +68,7 @@ class Program:
         log: Path,
         cwd: Path,
         ready: Callable[[str], bool],
-        start_s: float = 60.0,
+        start_s: float = 180.0,
         address: str = "",
     ) -> None:
         self.name = name

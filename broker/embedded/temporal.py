@@ -19,7 +19,7 @@ from broker.embedded.lock import HomeLock
 from broker.embedded.spawn import KEEP_UID, EmbeddedError, end_strangers, free_port, run_as, spawn, stop, write_json
 
 RETENTION_HOURS = 365 * 24
-START_S = 60.0
+START_S = 120.0
 POLL_S = 0.1
 
 

@@ -18,7 +18,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     """Run a test in an event loop, within a deadline."""
 
     async def within() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await test
 
     asyncio.run(within())

@@ -16,7 +16,8 @@ from api.cli.demo_story import NotAsItShouldBe, Story
 from api.cli.display import Terminal
 from broker.region.reading import read_region
 
-LONGEST_S = 60
+LONGEST_S = 900
+"""How long a busy machine may take; nothing waits that long when all is well."""
 
 
 def test_one_command_carries_a_request_down_the_whole_road(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_one_command_carries_a_request_down_the_whole_road(tmp_path: Path) -> No
     environment |= {"HOME": str(home), "TMPDIR": str(scratch)}
     said = subprocess.run(
         [sys.executable, "-m", "api.cli.main", "demo", "--json"],
-        capture_output=True, text=True, timeout=LONGEST_S * 3, check=False, env=environment, cwd=home,
+        capture_output=True, text=True, timeout=LONGEST_S, check=False, env=environment, cwd=home,
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
     told = json.loads(said.stdout)

@@ -124,5 +124,5 @@ def working(world: World) -> Iterator[None]:
         yield
     finally:
         over.set()
-        worker.join(20)
+        worker.join(120)
         assert not worker.is_alive()

@@ -72,7 +72,7 @@ class Supervised:
 
     def finish(self) -> tuple[int, str]:
         """Wait for its end; returns the exit status and what it said on stderr."""
-        rest, errors = self.process.communicate(timeout=30)
+        rest, errors = self.process.communicate(timeout=120)
         self.lines += rest.splitlines()
         return self.process.returncode, errors
 
@@ -117,7 +117,7 @@ def test_a_program_that_is_killed_comes_back(supervised: Supervised) -> None:
 def test_programs_end_when_the_supervisor_is_killed(supervised: Supervised) -> None:
     """Kill -9 of the supervisor leaves no orphan behind."""
     supervised.process.kill()
-    assert wait_until(lambda: all(gone(pid) for pid in supervised.pids()), timeout_s=20)
+    assert wait_until(lambda: all(gone(pid) for pid in supervised.pids()), timeout_s=120)
 
 
 def test_a_lock_names_its_holder_and_is_free_after_it(tmp_path: Path) -> None:

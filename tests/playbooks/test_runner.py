@@ -42,7 +42,7 @@ def test_a_host_that_does_not_answer_is_unreachable(key: str, folders: None) -> 
     with socket.socket(socket.AF_INET6) as closed:
         closed.bind(("::1", 0))
         host = HostVars("::1", port=closed.getsockname()[1], private_key=key)
-        result = run("harden-guest", hosts={"web-01": host}, timeout_s=60)
+        result = run("harden-guest", hosts={"web-01": host}, timeout_s=300)
     assert result.status is PlayStatus.UNREACHABLE
     assert result.changed == 0
     assert len(result.failures) == 1

@@ -51,7 +51,7 @@ def test_several_processes_make_the_schema_at_once(blank_database: Database) -> 
         subprocess.Popen([sys.executable, "-W", "error", "-c", program, blank_database.owner_url, f"项目{number}"])
         for number in range(4)
     ]
-    assert [worker.wait(timeout=60) for worker in workers] == [0] * 4
+    assert [worker.wait(timeout=300) for worker in workers] == [0] * 4
     assert len(faults.things(blank_database.owner_url, "first")) == 4
 
 

@@ -236,7 +236,7 @@ def test_a_fault_strikes_as_often_as_it_is_told_however_many_call_at_once(world:
         subprocess.Popen([sys.executable, "-c", program, world.cloud, world.url], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    assert sum(int(worker.communicate(timeout=60)[0]) for worker in workers) == 7
+    assert sum(int(worker.communicate(timeout=300)[0]) for worker in workers) == 7
     assert faults.unspent(world.url, world.cloud) == 0
 
 

@@ -49,5 +49,5 @@ def test_a_host_that_does_not_answer_is_named_by_its_address(tmp_path: Path) -> 
     """The real playbook runner against a loopback address where nobody listens."""
     key = tmp_path / "key"
     key.write_text("not a key\n")
-    failed = Harden(key, user="nobody", timeout_s=60)({"::2": "web-01"})
+    failed = Harden(key, user="nobody", timeout_s=300)({"::2": "web-01"})
     assert list(failed) == ["::2"]

@@ -32,6 +32,8 @@ from tests.stories.world import MONDAY, Clock, World, make_world
 
 ROOT = Path(__file__).parents[2]
 SETTLED = {"delivered", "partly_delivered", "needs_operator", "undelivered", "released", "approved"}
+PATIENCE_S = 300.0
+"""How long a busy machine may take; nothing waits that long when all is well."""
 SHIFT = MONDAY - datetime.now(UTC)
 """The tests' clock runs, but on the Monday on which all stories begin."""
 
@@ -99,7 +101,7 @@ class Workshop:
         if self._workers is not None:
             self._workers.terminate()
             try:
-                self._workers.wait(20)
+                self._workers.wait(60)
             except subprocess.TimeoutExpired:
                 self.kill_workers()
             self._workers = None
@@ -112,14 +114,14 @@ class Workshop:
                 {"o": json.dumps({"build_ms": build_ms}), "c": code},
             )
 
-    def until(self, ready: Callable[[], bool], *, timeout_s: float = 60) -> None:
+    def until(self, ready: Callable[[], bool], *, timeout_s: float = PATIENCE_S) -> None:
         """Look again and again until ``ready``. Fails with the end of the workers' log."""
         deadline = time.monotonic() + timeout_s
         while not ready():
             assert time.monotonic() < deadline, f"not after {timeout_s} s: {self.states()}\n{self.last_words()}"
             time.sleep(0.05)
 
-    def settle(self, requests: Collection[UUID], *, timeout_s: float = 60) -> None:
+    def settle(self, requests: Collection[UUID], *, timeout_s: float = PATIENCE_S) -> None:
         """Until every request is where the machine has nothing more to do."""
         self.until(lambda: self._all_settled(requests), timeout_s=timeout_s)
 

@@ -83,7 +83,7 @@ def test_what_the_engine_loses_in_the_middle_is_delivered_once(
     workshop.until(building(workshop))
     lose(workshop)
     road.order(world, waiting)
-    workshop.settle([begun, waiting], timeout_s=90)
+    workshop.settle([begun, waiting])
     for request_id in (begun, waiting):
         assert world.request(request_id).state == "delivered"
         assert world.scalar("SELECT count(*) FROM broker.handover WHERE request_id = :r", r=request_id) == 1

@@ -70,7 +70,8 @@ def files(draw: st.DrawFn) -> tuple[tuple[int, int], list[Use], list[PriceRow], 
         if whole(w)[0] != whole(w)[1] and (cloud is None or draw(st.booleans()))
     ]
     uses, payers = [], []
-    quantity = st.one_of(st.integers(0, 10**6).map(str), st.decimals(0, 100, places=9, allow_nan=False).map(str))
+    # At the highest price a month of this much stays below the most that a line may come to (``line.limit``).
+    quantity = st.one_of(st.integers(0, 10**5).map(str), st.decimals(0, 100, places=9, allow_nan=False).map(str))
     for n in range(draw(st.integers(1, 4))):
         cuts = sorted({t.replace(microsecond=0) for t in draw(st.lists(instants(month), min_size=2, max_size=5))})
         for start, end in [*pairwise(cuts), (cuts[0], cuts[0])]:

@@ -271,5 +271,5 @@ def test_two_loads_at_once_make_one_region(engine: Engine) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=300)
     assert sorted(report.nothing_changed for report in reports) == [False, True]
