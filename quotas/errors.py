@@ -54,6 +54,24 @@ class NodeElsewhere(QuotaError):
     code = "quota.node_elsewhere"
 
 
+class NoLender(QuotaError):
+    """A root was to borrow: nobody stands above it."""
+
+    code = "quota.no_lender"
+
+
+class NotCovered(QuotaError):
+    """What is guaranteed would not be covered: ``node`` allows ``limit``, ``needed`` is used or guaranteed below."""
+
+    code = "quota.not_covered"
+
+    def __init__(self, node: UUID, limit: int, needed: int) -> None:
+        super().__init__(f"{node} allows {limit}, {needed} are used or guaranteed below it")
+        self.node = node
+        self.limit = limit
+        self.needed = needed
+
+
 class UnknownHold(QuotaError):
     """There never was such a hold."""
 

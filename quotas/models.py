@@ -29,7 +29,10 @@ node_limit = Table(
     Column("resource_class", Text, nullable=False),
     Column("pool_id", Uuid),
     Column("limit_amount", BigInteger, nullable=False),
+    Column("borrowing_limit", BigInteger),
+    Column("lending_limit", BigInteger),
     Column("used", BigInteger, nullable=False),
+    Column("booked", BigInteger, nullable=False),
 )
 
 inventory = Table(

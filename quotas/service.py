@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -30,6 +30,8 @@ from quotas.errors import (
     HoldGone,
     KeyReused,
     NodeElsewhere,
+    NoLender,
+    NotCovered,
     NotThatMuch,
     NotYours,
     QuotaExceeded,
@@ -40,6 +42,7 @@ from quotas.errors import (
 from quotas.values import (
     MAX_AMOUNT,
     Cause,
+    Cohort,
     Difference,
     HeldLine,
     Hold,
@@ -55,7 +58,10 @@ from quotas.values import (
 )
 
 ADD_NODE = text("SELECT quotas.add_node(CAST(:id AS uuid), CAST(:parent AS uuid))")
-SET_LIMIT = text("SELECT quotas.set_limit(:node, :class, CAST(:pool AS uuid), CAST(:limit AS bigint))")
+SET_LIMIT = text(
+    "SELECT quotas.set_limit(:node, :class, CAST(:pool AS uuid), CAST(:limit AS bigint),"
+    " CAST(:borrowing AS bigint), CAST(:lending AS bigint))"
+)
 SET_INVENTORY = text(
     "SELECT quotas.set_inventory(:pool, :class, CAST(:total AS bigint), CAST(:reserved AS bigint),"
     " CAST(:ratio AS numeric), CAST(:step AS bigint))"
@@ -112,16 +118,38 @@ def add_node(session: Session, *, id: UUID, parent_id: UUID | None) -> None:  # 
 
 
 def set_limit(
-    session: Session, node_id: UUID, resource_class: ResourceClass, pool_id: UUID | None, limit: int | None
+    session: Session,
+    node_id: UUID,
+    resource_class: ResourceClass,
+    pool_id: UUID | None,
+    limit: int | None,
+    *,
+    borrowing: int | None = 0,
+    lending: int | None = None,
 ) -> None:
     """What a node and all below it may use of a class, in one pool or (None) in all together. None: unlimited.
 
-    May be set below what is used; then only shrinking passes. UnknownNode, BadAmount.
+    ``borrowing`` beyond it while the limit above has room (None: whatever there is); of what it does not use,
+    ``lending`` may be used by others (None: all). May be set below what is used; then only shrinking passes.
+    UnknownNode, BadAmount, NoLender (a root borrows), NotCovered (what is guaranteed would not fit into a limit above,
+    or the limit not cover what is guaranteed below it).
     """
-    amount = None if limit is None else whole(limit, least=0)
-    values = {"node": node_id, "class": ResourceClass(resource_class).value, "pool": pool_id, "limit": amount}
-    if session.scalar(SET_LIMIT, values) == "no_node":
-        raise UnknownNode(str(node_id))
+    values = {
+        "node": node_id,
+        "class": ResourceClass(resource_class).value,
+        "pool": pool_id,
+        "limit": None if limit is None else whole(limit, least=0),
+        "borrowing": None if borrowing is None else whole(borrowing, least=0),
+        "lending": None if lending is None else whole(lending, least=0),
+    }
+    answer: Mapping[str, Any] = session.scalars(SET_LIMIT, values).one()
+    match answer["outcome"]:
+        case "no_node":
+            raise UnknownNode(str(node_id))
+        case "no_lender":
+            raise NoLender(str(node_id))
+        case "not_covered":
+            raise NotCovered(UUID(answer["node_id"]), answer["limit"], answer["needed"])
 
 
 def set_inventory(
@@ -304,11 +332,22 @@ def snapshot(session: Session, node_id: UUID, pool_ids: Iterable[UUID] = ()) -> 
         .join(n, n.c.id == m.c.node_id)
         .order_by(n.c.depth.desc(), m.c.resource_class.collate("C"), m.c.pool_id.nulls_first())
     )
-    limits = tuple(
-        Limit(row.node_id, ResourceClass(row.resource_class), row.pool_id, row.limit_amount, row.used) for row in found
-    )
+    limits = tuple(_limit(row) for row in found)
     stock = pool_left(session, pool_ids)
     return Snapshot(limits, tuple(s for pool in stock.values() for s in pool.values()))
+
+
+def _limit(row: Row[Any]) -> Limit:
+    return Limit(
+        row.node_id,
+        ResourceClass(row.resource_class),
+        row.pool_id,
+        row.limit_amount,
+        row.used,
+        borrowing=row.borrowing_limit,
+        lending=row.lending_limit,
+        booked=row.booked,
+    )
 
 
 def left(session: Session, node_id: UUID, pool_id: UUID | None = None) -> list[Left]:
@@ -328,6 +367,31 @@ def left(session: Session, node_id: UUID, pool_id: UUID | None = None) -> list[L
             used[kind] += int(amount)
     classes = list(ResourceClass) if pool_id is None else [s.resource_class for s in seen.stock]
     return [rules.left_of(seen, node_id, kind, pool_id, used=used[kind]) for kind in classes]
+
+
+def cohort(
+    session: Session, node_id: UUID, resource_class: ResourceClass, pool_id: UUID | None = None
+) -> Cohort | None:
+    """The node's limit and those that share it, for ``quotas.borrowing``. None: the node has no such limit."""
+    n, m = models.node, models.node_limit
+    rows = session.execute(
+        select(m, n.c.path)
+        .join(n, n.c.id == m.c.node_id)
+        .where(
+            n.c.path.contains([node_id]),
+            m.c.resource_class == ResourceClass(resource_class).value,
+            m.c.pool_id.is_not_distinct_from(pool_id),
+        )
+        .order_by(m.c.node_id)
+    ).all()
+    limited = {row.node_id for row in rows}
+    if node_id not in limited:
+        return None
+    nearest = {row.node_id: next((at for at in row.path[1:] if at in limited), None) for row in rows}
+    return Cohort(
+        parent=next(_limit(row) for row in rows if row.node_id == node_id),
+        members=tuple(_limit(row) for row in rows if nearest[row.node_id] == node_id),
+    )
 
 
 def pool_left(session: Session, pool_ids: Iterable[UUID]) -> dict[UUID, dict[ResourceClass, Stock]]:
