@@ -42,6 +42,12 @@ class BadAmount(QuotaError, ValueError):
     code = "quota.bad_amount"
 
 
+class UnknownClass(QuotaError, ValueError):
+    """No such resource class."""
+
+    code = "quota.unknown_class"
+
+
 class UnknownNode(QuotaError):
     """No such node of the tree (for ``add_node``: no such parent)."""
 
@@ -100,7 +106,7 @@ class HoldConflict(QuotaError):
 
 
 class NotYours(QuotaError):
-    """The hold to be replaced has another owner."""
+    """The hold has another owner."""
 
     code = "hold.not_yours"
 

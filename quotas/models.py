@@ -71,6 +71,17 @@ hold_line = Table(
     Column("released", BigInteger, nullable=False),
 )
 
+movement = Table(
+    "movement",
+    METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("key", Uuid, primary_key=True),
+    Column("resource_class", Text, primary_key=True),
+    Column("pool_id", Uuid, primary_key=True),
+    Column("hold_id", Uuid, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+)
+
 routing_domain = Table(
     "routing_domain",
     METADATA,

@@ -3,9 +3,9 @@
 Called by: the broker's assessment, delivery, reclamation, workflows and command line, with a session whose transaction
 is theirs. Must not: commit, know requests or clouds, decide in Python what the SQL counts.
 
-**One counting call a transaction** (``hold``, ``void``, ``release``, ``sweep``) cannot deadlock with any other. Two in
-one transaction may, in the wrong order; the database then ends one of them with an error and nothing is lost. To change
-a hold for another in one go, use ``hold(..., replaces=...)``. ``pin`` and ``post`` count nothing and may be mixed in.
+**One counting call a transaction** (``hold``, ``void``, ``release``, ``sweep``) cannot deadlock with any other. A
+use-case that needs more of them calls ``alone`` first: nobody else counts until it ends, so be quick. To change a hold
+for another in one go, use ``hold(..., replaces=...)``. ``pin`` and ``post`` count nothing and may be mixed in.
 ``set_limit`` and ``set_inventory`` wait for all counting transactions where a counter appears or goes (unlimited to
 finite and back): call them in a transaction of their own.
 """
@@ -80,6 +80,7 @@ RELEASE = text(
     "SELECT quotas.release(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]))"
 )
 SWEEP = text("SELECT hold_id, owner, node_id, lines FROM quotas.sweep(:now, :limit)")
+ALONE = text("SELECT quotas.count_alone()")
 VERIFY = text("SELECT what, id, kept, recounted FROM quotas.verify()")
 
 
@@ -92,7 +93,7 @@ def whole(amount: Decimal | int, *, least: int = 1) -> int:
     return int(amount)
 
 
-def _columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
+def columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
     """Lines as three arrays; several lines of one class and pool count together."""
     if lines is None:
         return {"classes": None, "pools": None, "amounts": None}
@@ -197,7 +198,12 @@ def hold(
     """
     made = hold_id or uuid7()
     values = {"id": made, "owner": owner, "node": node, "expires_at": expires_at, "replaces": replaces}
-    answer: Mapping[str, Any] = session.scalars(HOLD, values | _columns(lines)).one()
+    granted(session.scalars(HOLD, values | columns(lines)).one(), made, node, replaces)
+    return made
+
+
+def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> None:
+    """Raise what the SQL's answer to a hold says, if it was not granted."""
     match answer["outcome"]:
         case "refused":
             raise QuotaExceeded([_refusal(found) for found in answer["refused"]])
@@ -209,7 +215,6 @@ def hold(
             raise UnknownHold(replaces)
         case "not_yours":
             raise NotYours(str(replaces))
-    return made
 
 
 def _refusal(found: Mapping[str, Any]) -> Refusal:
@@ -251,7 +256,7 @@ def post(
     if lines is not None and key is None:
         raise BadAmount("posting a part needs a key, or a repeated call would post it twice")
     values = {"hold": hold_id, "key": key or uuid4(), "now": now}
-    _settled(hold_id, session.scalars(POST, values | _columns(lines)).one())
+    _settled(hold_id, session.scalars(POST, values | columns(lines)).one())
 
 
 def void(session: Session, hold_id: UUID) -> None:
@@ -265,7 +270,7 @@ def release(session: Session, *, key: UUID, hold_id: UUID, lines: Sequence[Line]
 
     NotThatMuch (nothing is released then), KeyReused, UnknownHold, BadAmount.
     """
-    _settled(hold_id, session.scalars(RELEASE, {"hold": hold_id, "key": key} | _columns(lines)).one())
+    _settled(hold_id, session.scalars(RELEASE, {"hold": hold_id, "key": key} | columns(lines)).one())
 
 
 def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
@@ -283,6 +288,22 @@ def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
                     for s in answer["short"]
                 ]
             )
+
+
+def moved(session: Session, key: UUID) -> bool:
+    """Whether a post or release with that key moved anything."""
+    return bool(session.scalar(select(models.movement.c.key).where(models.movement.c.key == key).limit(1)))
+
+
+def alone(session: Session) -> None:
+    """Nobody else counts until this transaction ends; for one that counts more than once, before its first count."""
+    session.execute(ALONE)
+
+
+def due(session: Session, now: datetime) -> bool:
+    """Whether there is anything to sweep."""
+    h = models.hold
+    return bool(session.scalar(select(h.c.id).where(h.c.state == "held", h.c.expires_at <= now).limit(1)))
 
 
 def sweep(session: Session, now: datetime, limit: int = 100) -> list[Swept]:

@@ -129,3 +129,9 @@ BEGIN
         p_answer := quotas.serve_wishes();
     END IF;
 END $$;
+
+
+-- For a transaction that has to count more than once (several holds of one request): until it ends nobody else counts,
+-- so that it cannot meet anybody half-way. To be called before its first count.
+CREATE FUNCTION quotas.count_alone() RETURNS void LANGUAGE sql
+SECURITY DEFINER SET search_path = quotas, pg_temp AS $$ SELECT gate_exclusive() $$;
