@@ -22,4 +22,3 @@ def upgrade() -> None:
         # No placeholders: `%` and `:` mean what they mean in SQL.
         statements = files("quotas").joinpath("sql", name).read_text(encoding="utf-8")
         op.get_bind().execution_options(no_parameters=True).exec_driver_sql(statements)
-
