@@ -86,10 +86,12 @@ VERIFY = text("SELECT what, id, kept, recounted FROM quotas.verify()")
 
 def whole(amount: Decimal | int, *, least: int = 1) -> int:
     """The amount as a whole number from ``least`` to ``MAX_AMOUNT``. BadAmount: fractional, too small or too large."""
-    if isinstance(amount, bool) or amount != amount // 1:
-        raise BadAmount(f"{amount} is not a whole number")
+    if isinstance(amount, bool) or (isinstance(amount, Decimal) and not amount.is_finite()):
+        raise BadAmount(f"{amount} is not a number")
     if not least <= amount <= MAX_AMOUNT:
         raise BadAmount(f"{amount} is not between {least} and {MAX_AMOUNT}")
+    if amount != amount // 1:
+        raise BadAmount(f"{amount} is not a whole number")
     return int(amount)
 
 

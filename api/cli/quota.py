@@ -145,7 +145,10 @@ def post(
     key: holds.Key = "",
     file: holds.File = "",
 ) -> None:
-    """预留转为使用：全部，或写明的部分。--file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）。"""
+    """预留转为使用：全部，或写明的部分。
+
+    --file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）；应答：{"id", "outcome": "ok", "key"}。
+    """
     given = {"id": hold_id, "amounts": holds.amounts_of(amounts), "cloud": cloud, "owner": owner, "key": key}
     _on_hold(call, "post", file, given)
 
@@ -153,7 +156,10 @@ def post(
 @group.command("void")
 @database_verb
 def void(call: DatabaseCall, *, hold_id: HoldId = "", owner: holds.Owner = "", file: holds.File = "") -> None:
-    """作废仍在预留的部分；已转为使用的不变；重复作废无妨。--file 的每一行：{"id", "owner"}（后一项可省）。"""
+    """作废仍在预留的部分；已转为使用的不变；重复作废无妨。
+
+    --file 的每一行：{"id", "owner"}（后一项可省）；应答一行：{"id", "outcome": "ok"}。
+    """
     _on_hold(call, "void", file, {"id": hold_id, "owner": owner})
 
 
@@ -169,7 +175,10 @@ def release(
     key: holds.Key = "",
     file: holds.File = "",
 ) -> None:
-    """释放已使用的：全部，或写明的部分。--file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）。"""
+    """释放已使用的：全部，或写明的部分。
+
+    --file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）；应答：{"id", "outcome": "ok", "key"}。
+    """
     given = {"id": hold_id, "amounts": holds.amounts_of(amounts), "cloud": cloud, "owner": owner, "key": key}
     _on_hold(call, "release", file, given)
 

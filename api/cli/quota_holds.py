@@ -21,6 +21,7 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import typer
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -244,7 +245,11 @@ def once(call: DatabaseCall, verb: str, given: Fields) -> None:
 
 
 def many(call: DatabaseCall, verb: str, file: str) -> None:
-    """One JSON object a line in, one a line out, in order; a refused line changes nothing and does not end the run."""
+    """One JSON object a line in, one a line out, in order; a refused line changes nothing and does not end the run.
+
+    ``database.failed``: the connection was lost, what became of the line is not known; the same ``id`` or ``key`` again
+    counts once.
+    """
     desk, refused = Desk(call), 0
     act = getattr(desk, verb)
     source: Iterable[str] = sys.stdin if file == "-" else _lines_of(file)
@@ -255,9 +260,12 @@ def many(call: DatabaseCall, verb: str, file: str) -> None:
             answer = act(_parsed(text, number))
         except QuotaError as error:
             answer, refused = refusal_of(error).body, refused + 1
-        except (Refusal, BrokerError) as error:
-            code = error.code
-            answer, refused = {"code": code, "detail": str(getattr(error, "message", error))}, refused + 1
+        except Refusal as refusal:
+            answer, refused = {"code": refusal.code, "detail": refusal.message}, refused + 1
+        except UnicodeEncodeError as error:
+            answer, refused = malformed(str(error.reason), number).body, refused + 1
+        except DBAPIError:
+            answer, refused = {"code": "database.failed", "detail": texts.sentence("database.failed")}, refused + 1
         sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
         sys.stdout.flush()
     if refused:
@@ -273,6 +281,8 @@ def _lines_of(file: str) -> Sequence[str]:
 
 
 def _parsed(text: str, number: int) -> Fields:
+    if "\\u0000" in text:
+        raise malformed("\\u0000", number)
     try:
         found = json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:

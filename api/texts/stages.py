@@ -53,6 +53,7 @@ SENTENCES: Mapping[str, str] = {
     "hold.key_reused": "该幂等键已用于另一操作。",
     "hold.not_that_much": "数量超过可转实或可释放的余量。",
     "hold.bad_date": "到期时间应为将来的时刻（ISO 8601，带时区）。",
+    "database.failed": "数据库未能应答，结果未知；请以同一编号或幂等键重试。",
     "hold.malformed": "第 {line} 行有误：{detail}。",
     "prefix.pool_full": "“{zone}”的地址空间已分配完。",
     "prefix.no_pool": "单位在“{zone}”没有可用的地址段。",

@@ -104,6 +104,8 @@ def test_many_from_a_pipe_are_answered_line_by_line(stocked: Typist) -> None:
         json.dumps(base | {"amounts": {KIND: 2.5}}),
         json.dumps(base | {"amounts": {KIND: True}}),
         json.dumps(base | {"amounts": {}}),
+        json.dumps(base | {"node": "\ud800"}),
+        json.dumps(base | {"node": "a\x00b"}),
         json.dumps(base | {"days": "soon"}),
         json.dumps({"node": NODE}),
         "[1]",
@@ -115,7 +117,8 @@ def test_many_from_a_pipe_are_answered_line_by_line(stocked: Typist) -> None:
     answers = [json.loads(line) for line in said.out.splitlines()]
     assert said.status == 1
     assert [a.get("code", a.get("outcome")) for a in answers] == [
-        "ok", "ok", "hold.conflict", "quota.bad_amount", "quota.bad_amount", "quota.bad_amount", "hold.bad_date",
+        "ok", "ok", "hold.conflict", "quota.bad_amount", "quota.bad_amount", "quota.bad_amount", "hold.malformed",
+        "hold.malformed", "hold.bad_date",
         "hold.malformed", "hold.malformed", "hold.malformed", "ok",
     ]  # fmt: skip
     assert used(stocked) == before + 4
