@@ -42,6 +42,12 @@ class BadAmount(QuotaError, ValueError):
     code = "quota.bad_amount"
 
 
+class UnknownClass(QuotaError, ValueError):
+    """No such resource class."""
+
+    code = "quota.unknown_class"
+
+
 class UnknownNode(QuotaError):
     """No such node of the tree (for ``add_node``: no such parent)."""
 
@@ -52,6 +58,24 @@ class NodeElsewhere(QuotaError):
     """The node exists below another parent."""
 
     code = "quota.node_elsewhere"
+
+
+class NoLender(QuotaError):
+    """A root was to borrow: nobody stands above it."""
+
+    code = "quota.no_lender"
+
+
+class NotCovered(QuotaError):
+    """What is guaranteed would not be covered: ``node`` allows ``limit``, ``needed`` is used or guaranteed below."""
+
+    code = "quota.not_covered"
+
+    def __init__(self, node: UUID, limit: int, needed: int) -> None:
+        super().__init__(f"{node} allows {limit}, {needed} are used or guaranteed below it")
+        self.node = node
+        self.limit = limit
+        self.needed = needed
 
 
 class UnknownHold(QuotaError):
@@ -82,7 +106,7 @@ class HoldConflict(QuotaError):
 
 
 class NotYours(QuotaError):
-    """The hold to be replaced has another owner."""
+    """The hold has another owner."""
 
     code = "hold.not_yours"
 

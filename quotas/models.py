@@ -29,7 +29,10 @@ node_limit = Table(
     Column("resource_class", Text, nullable=False),
     Column("pool_id", Uuid),
     Column("limit_amount", BigInteger, nullable=False),
+    Column("borrowing_limit", BigInteger),
+    Column("lending_limit", BigInteger),
     Column("used", BigInteger, nullable=False),
+    Column("booked", BigInteger, nullable=False),
 )
 
 inventory = Table(
@@ -66,6 +69,17 @@ hold_line = Table(
     Column("posted", BigInteger, nullable=False),
     Column("voided", BigInteger, nullable=False),
     Column("released", BigInteger, nullable=False),
+)
+
+movement = Table(
+    "movement",
+    METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("key", Uuid, primary_key=True),
+    Column("resource_class", Text, primary_key=True),
+    Column("pool_id", Uuid, primary_key=True),
+    Column("hold_id", Uuid, nullable=False),
+    Column("amount", BigInteger, nullable=False),
 )
 
 routing_domain = Table(

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
-from quotas.values import Cause, Left, Limit, Line, Refusal, ResourceClass, Snapshot, Stock
+from quotas.values import ENDLESS, Cause, Left, Limit, Line, Refusal, ResourceClass, Snapshot, Stock
 
 
 def meets(limit: Limit, resource_class: ResourceClass, pool: UUID | None) -> bool:
@@ -18,14 +18,41 @@ def meets(limit: Limit, resource_class: ResourceClass, pool: UUID | None) -> boo
     return limit.resource_class in resource_class.counted_as and limit.pool in {None, pool}
 
 
-def tightest(snapshot: Snapshot, resource_class: ResourceClass, pool: UUID | None) -> Limit | None:
-    """The limit on the way to the root that leaves least; of equals the one nearest to the node. None: unlimited."""
-    met = [limit for limit in snapshot.limits if meets(limit, resource_class, pool)]
-    return min(met, key=lambda limit: limit.limit - limit.used, default=None)
+def chains(snapshot: Snapshot, resource_class: ResourceClass, pool: UUID | None) -> list[list[Limit]]:
+    """The limits a line meets, one chain for each class and pool that limits are kept for; the nearest first."""
+    found: defaultdict[tuple[ResourceClass, UUID | None], list[Limit]] = defaultdict(list)
+    for limit in snapshot.limits:
+        if meets(limit, resource_class, pool):
+            found[limit.resource_class, limit.pool].append(limit)
+    return list(found.values())
 
 
-def _by_limits(limit: Limit | None) -> int | None:
-    return None if limit is None else max(limit.limit - limit.used, 0)
+def room(chain: Sequence[Limit]) -> tuple[int, Limit]:
+    """What would pass the lowest limit of a chain (not empty), and the limit that binds; below zero: an overage.
+
+    Kueue's ``available = local + min(parent's available, stored + borrowing limit)`` (``resource_node.go``): local is
+    what is guaranteed and not used; stored, what of the nominal share is lent and not used.
+    """
+    limit, *above = chain
+    local = max(0, limit.guaranteed - limit.load)
+    stored = limit.limit - limit.guaranteed - max(0, limit.load - limit.guaranteed)
+    own = limit.ceiling - limit.guaranteed - max(0, limit.load - limit.guaranteed)
+    assert limit.borrowing is None or own == stored + limit.borrowing
+    if not above:
+        return local + own, limit
+    parent, binds = room(above)
+    return (local + parent, binds) if parent < own else (local + own, limit)
+
+
+def tightest(snapshot: Snapshot, resource_class: ResourceClass, pool: UUID | None) -> tuple[int, Limit] | None:
+    """What the limits on the way to the root leave, and which of them binds; of equals the nearest. None: unlimited."""
+    rooms = [room(chain) for chain in chains(snapshot, resource_class, pool)]
+    tight = min(rooms, key=lambda found: found[0], default=None)
+    return None if tight is None or tight[1].ceiling == ENDLESS else tight
+
+
+def _by_limits(tight: tuple[int, Limit] | None) -> int | None:
+    return None if tight is None else max(tight[0], 0)
 
 
 def _stock(snapshot: Snapshot, resource_class: ResourceClass, pool: UUID) -> Stock | None:
@@ -55,11 +82,15 @@ def explain(snapshot: Snapshot, lines: Sequence[Line]) -> tuple[Refusal, ...]:
     for line in lines:
         by_class[line.pool, line.resource_class] += int(line.amount)
     refused = []
+    kept: defaultdict[tuple[ResourceClass, UUID | None], int] = defaultdict(int)
     for limit in snapshot.limits:
         asked = sum(amount for (pool, kind), amount in by_class.items() if meets(limit, kind, pool))
-        if asked and limit.used + asked > limit.limit:
+        # What fills a guarantee below was booked here before.
+        asked -= kept[limit.resource_class, limit.pool]
+        kept[limit.resource_class, limit.pool] += min(max(limit.guaranteed - limit.load, 0), max(asked, 0))
+        if asked > 0 and limit.load + asked > limit.ceiling:
             refused.append(
-                Refusal(Cause.LIMIT, limit.node, limit.resource_class, limit.pool, limit.limit, limit.used, asked)
+                Refusal(Cause.LIMIT, limit.node, limit.resource_class, limit.pool, limit.ceiling, limit.load, asked)
             )
     stock = {(s.pool, s.resource_class): s for s in snapshot.stock}
     for (pool, kind), asked in sorted(by_class.items()):
@@ -76,8 +107,8 @@ def explain(snapshot: Snapshot, lines: Sequence[Line]) -> tuple[Refusal, ...]:
 def left_of(snapshot: Snapshot, node: UUID, resource_class: ResourceClass, pool: UUID | None, *, used: int) -> Left:
     """One line of what is left for a node; ``used`` is what the node and everything below it use in that pool."""
     own = next((m for m in snapshot.limits if (m.node, m.resource_class, m.pool) == (node, resource_class, pool)), None)
-    limit = tightest(snapshot, resource_class, pool)
-    by_limits = _by_limits(limit)
+    tight = tightest(snapshot, resource_class, pool)
+    by_limits = _by_limits(tight)
     left = available(snapshot, resource_class, pool)
     stock = None if pool is None else _stock(snapshot, resource_class, pool)
     by_stock = None if pool is None else 0 if stock is None else stock.left
@@ -88,5 +119,5 @@ def left_of(snapshot: Snapshot, node: UUID, resource_class: ResourceClass, pool:
         used=used,
         limit=None if own is None else own.limit,
         left=left,
-        bound_by=limit.node if limit is not None and bound else None,
+        bound_by=tight[1].node if tight is not None and bound else None,
     )

@@ -3,9 +3,9 @@
 Called by: the broker's assessment, delivery, reclamation, workflows and command line, with a session whose transaction
 is theirs. Must not: commit, know requests or clouds, decide in Python what the SQL counts.
 
-**One counting call a transaction** (``hold``, ``void``, ``release``, ``sweep``) cannot deadlock with any other. Two in
-one transaction may, in the wrong order; the database then ends one of them with an error and nothing is lost. To change
-a hold for another in one go, use ``hold(..., replaces=...)``. ``pin`` and ``post`` count nothing and may be mixed in.
+**One counting call a transaction** (``hold``, ``void``, ``release``, ``sweep``) cannot deadlock with any other. A
+use-case that needs more of them calls ``alone`` first: nobody else counts until it ends, so be quick. To change a hold
+for another in one go, use ``hold(..., replaces=...)``. ``pin`` and ``post`` count nothing and may be mixed in.
 ``set_limit`` and ``set_inventory`` wait for all counting transactions where a counter appears or goes (unlimited to
 finite and back): call them in a transaction of their own.
 """
@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -30,6 +30,8 @@ from quotas.errors import (
     HoldGone,
     KeyReused,
     NodeElsewhere,
+    NoLender,
+    NotCovered,
     NotThatMuch,
     NotYours,
     QuotaExceeded,
@@ -40,6 +42,7 @@ from quotas.errors import (
 from quotas.values import (
     MAX_AMOUNT,
     Cause,
+    Cohort,
     Difference,
     HeldLine,
     Hold,
@@ -55,7 +58,10 @@ from quotas.values import (
 )
 
 ADD_NODE = text("SELECT quotas.add_node(CAST(:id AS uuid), CAST(:parent AS uuid))")
-SET_LIMIT = text("SELECT quotas.set_limit(:node, :class, CAST(:pool AS uuid), CAST(:limit AS bigint))")
+SET_LIMIT = text(
+    "SELECT quotas.set_limit(:node, :class, CAST(:pool AS uuid), CAST(:limit AS bigint),"
+    " CAST(:borrowing AS bigint), CAST(:lending AS bigint))"
+)
 SET_INVENTORY = text(
     "SELECT quotas.set_inventory(:pool, :class, CAST(:total AS bigint), CAST(:reserved AS bigint),"
     " CAST(:ratio AS numeric), CAST(:step AS bigint))"
@@ -74,19 +80,22 @@ RELEASE = text(
     "SELECT quotas.release(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]))"
 )
 SWEEP = text("SELECT hold_id, owner, node_id, lines FROM quotas.sweep(:now, :limit)")
+ALONE = text("SELECT quotas.count_alone()")
 VERIFY = text("SELECT what, id, kept, recounted FROM quotas.verify()")
 
 
 def whole(amount: Decimal | int, *, least: int = 1) -> int:
     """The amount as a whole number from ``least`` to ``MAX_AMOUNT``. BadAmount: fractional, too small or too large."""
-    if isinstance(amount, bool) or amount != amount // 1:
-        raise BadAmount(f"{amount} is not a whole number")
+    if isinstance(amount, bool) or (isinstance(amount, Decimal) and not amount.is_finite()):
+        raise BadAmount(f"{amount} is not a number")
     if not least <= amount <= MAX_AMOUNT:
         raise BadAmount(f"{amount} is not between {least} and {MAX_AMOUNT}")
+    if amount != amount // 1:
+        raise BadAmount(f"{amount} is not a whole number")
     return int(amount)
 
 
-def _columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
+def columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
     """Lines as three arrays; several lines of one class and pool count together."""
     if lines is None:
         return {"classes": None, "pools": None, "amounts": None}
@@ -112,16 +121,38 @@ def add_node(session: Session, *, id: UUID, parent_id: UUID | None) -> None:  # 
 
 
 def set_limit(
-    session: Session, node_id: UUID, resource_class: ResourceClass, pool_id: UUID | None, limit: int | None
+    session: Session,
+    node_id: UUID,
+    resource_class: ResourceClass,
+    pool_id: UUID | None,
+    limit: int | None,
+    *,
+    borrowing: int | None = 0,
+    lending: int | None = None,
 ) -> None:
     """What a node and all below it may use of a class, in one pool or (None) in all together. None: unlimited.
 
-    May be set below what is used; then only shrinking passes. UnknownNode, BadAmount.
+    ``borrowing`` beyond it while the limit above has room (None: whatever there is); of what it does not use,
+    ``lending`` may be used by others (None: all). May be set below what is used; then only shrinking passes.
+    UnknownNode, BadAmount, NoLender (a root borrows), NotCovered (what is guaranteed would not fit into a limit above,
+    or the limit not cover what is guaranteed below it).
     """
-    amount = None if limit is None else whole(limit, least=0)
-    values = {"node": node_id, "class": ResourceClass(resource_class).value, "pool": pool_id, "limit": amount}
-    if session.scalar(SET_LIMIT, values) == "no_node":
-        raise UnknownNode(str(node_id))
+    values = {
+        "node": node_id,
+        "class": ResourceClass(resource_class).value,
+        "pool": pool_id,
+        "limit": None if limit is None else whole(limit, least=0),
+        "borrowing": None if borrowing is None else whole(borrowing, least=0),
+        "lending": None if lending is None else whole(lending, least=0),
+    }
+    answer: Mapping[str, Any] = session.scalars(SET_LIMIT, values).one()
+    match answer["outcome"]:
+        case "no_node":
+            raise UnknownNode(str(node_id))
+        case "no_lender":
+            raise NoLender(str(node_id))
+        case "not_covered":
+            raise NotCovered(UUID(answer["node_id"]), answer["limit"], answer["needed"])
 
 
 def set_inventory(
@@ -169,7 +200,12 @@ def hold(
     """
     made = hold_id or uuid7()
     values = {"id": made, "owner": owner, "node": node, "expires_at": expires_at, "replaces": replaces}
-    answer: Mapping[str, Any] = session.scalars(HOLD, values | _columns(lines)).one()
+    granted(session.scalars(HOLD, values | columns(lines)).one(), made, node, replaces)
+    return made
+
+
+def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> None:
+    """Raise what the SQL's answer to a hold says, if it was not granted."""
     match answer["outcome"]:
         case "refused":
             raise QuotaExceeded([_refusal(found) for found in answer["refused"]])
@@ -181,7 +217,6 @@ def hold(
             raise UnknownHold(replaces)
         case "not_yours":
             raise NotYours(str(replaces))
-    return made
 
 
 def _refusal(found: Mapping[str, Any]) -> Refusal:
@@ -223,7 +258,7 @@ def post(
     if lines is not None and key is None:
         raise BadAmount("posting a part needs a key, or a repeated call would post it twice")
     values = {"hold": hold_id, "key": key or uuid4(), "now": now}
-    _settled(hold_id, session.scalars(POST, values | _columns(lines)).one())
+    _settled(hold_id, session.scalars(POST, values | columns(lines)).one())
 
 
 def void(session: Session, hold_id: UUID) -> None:
@@ -237,7 +272,7 @@ def release(session: Session, *, key: UUID, hold_id: UUID, lines: Sequence[Line]
 
     NotThatMuch (nothing is released then), KeyReused, UnknownHold, BadAmount.
     """
-    _settled(hold_id, session.scalars(RELEASE, {"hold": hold_id, "key": key} | _columns(lines)).one())
+    _settled(hold_id, session.scalars(RELEASE, {"hold": hold_id, "key": key} | columns(lines)).one())
 
 
 def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
@@ -255,6 +290,22 @@ def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
                     for s in answer["short"]
                 ]
             )
+
+
+def moved(session: Session, key: UUID) -> bool:
+    """Whether a post or release with that key moved anything."""
+    return bool(session.scalar(select(models.movement.c.key).where(models.movement.c.key == key).limit(1)))
+
+
+def alone(session: Session) -> None:
+    """Nobody else counts until this transaction ends; for one that counts more than once, before its first count."""
+    session.execute(ALONE)
+
+
+def due(session: Session, now: datetime) -> bool:
+    """Whether there is anything to sweep."""
+    h = models.hold
+    return bool(session.scalar(select(h.c.id).where(h.c.state == "held", h.c.expires_at <= now).limit(1)))
 
 
 def sweep(session: Session, now: datetime, limit: int = 100) -> list[Swept]:
@@ -304,11 +355,22 @@ def snapshot(session: Session, node_id: UUID, pool_ids: Iterable[UUID] = ()) -> 
         .join(n, n.c.id == m.c.node_id)
         .order_by(n.c.depth.desc(), m.c.resource_class.collate("C"), m.c.pool_id.nulls_first())
     )
-    limits = tuple(
-        Limit(row.node_id, ResourceClass(row.resource_class), row.pool_id, row.limit_amount, row.used) for row in found
-    )
+    limits = tuple(_limit(row) for row in found)
     stock = pool_left(session, pool_ids)
     return Snapshot(limits, tuple(s for pool in stock.values() for s in pool.values()))
+
+
+def _limit(row: Row[Any]) -> Limit:
+    return Limit(
+        row.node_id,
+        ResourceClass(row.resource_class),
+        row.pool_id,
+        row.limit_amount,
+        row.used,
+        borrowing=row.borrowing_limit,
+        lending=row.lending_limit,
+        booked=row.booked,
+    )
 
 
 def left(session: Session, node_id: UUID, pool_id: UUID | None = None) -> list[Left]:
@@ -328,6 +390,31 @@ def left(session: Session, node_id: UUID, pool_id: UUID | None = None) -> list[L
             used[kind] += int(amount)
     classes = list(ResourceClass) if pool_id is None else [s.resource_class for s in seen.stock]
     return [rules.left_of(seen, node_id, kind, pool_id, used=used[kind]) for kind in classes]
+
+
+def cohort(
+    session: Session, node_id: UUID, resource_class: ResourceClass, pool_id: UUID | None = None
+) -> Cohort | None:
+    """The node's limit and those that share it, for ``quotas.borrowing``. None: the node has no such limit."""
+    n, m = models.node, models.node_limit
+    rows = session.execute(
+        select(m, n.c.path)
+        .join(n, n.c.id == m.c.node_id)
+        .where(
+            n.c.path.contains([node_id]),
+            m.c.resource_class == ResourceClass(resource_class).value,
+            m.c.pool_id.is_not_distinct_from(pool_id),
+        )
+        .order_by(m.c.node_id)
+    ).all()
+    limited = {row.node_id for row in rows}
+    if node_id not in limited:
+        return None
+    nearest = {row.node_id: next((at for at in row.path[1:] if at in limited), None) for row in rows}
+    return Cohort(
+        parent=next(_limit(row) for row in rows if row.node_id == node_id),
+        members=tuple(_limit(row) for row in rows if nearest[row.node_id] == node_id),
+    )
 
 
 def pool_left(session: Session, pool_ids: Iterable[UUID]) -> dict[UUID, dict[ResourceClass, Stock]]:

@@ -70,6 +70,9 @@ COUNTS_IN: Mapping[ResourceClass, ResourceClass] = {
 MAX_AMOUNT = 10**15
 """More than any cloud has, and far enough from where a 64-bit sum ends."""
 
+ENDLESS = 2**63 - 1
+"""The database's ceiling of a limit that may borrow whatever there is."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Line:
@@ -82,13 +85,63 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A finite limit of one node, and what is counted against it. ``pool`` None: over all pools together."""
+    """A finite limit of one node, and what is counted against it. ``pool`` None: over all pools together.
+
+    ``limit`` is the nominal share. ``borrowing``: how far the node may go beyond it while the limit above has room
+    (None: as far as there is room). ``lending``: how much of it others may use while the node does not (None: all).
+    ``used`` counts the node and all below it; ``booked``: what is guaranteed to limits below and not yet used there.
+    A plain limit borrows nothing and lends all.
+    """
 
     node: UUID
     resource_class: ResourceClass
     pool: UUID | None
     limit: int
     used: int
+    borrowing: int | None = 0
+    lending: int | None = None
+    booked: int = 0
+
+    @property
+    def ceiling(self) -> int:
+        """The most that may be used and booked here, as far as this limit goes."""
+        return ENDLESS if self.borrowing is None else self.limit + self.borrowing
+
+    @property
+    def guaranteed(self) -> int:
+        """What of the nominal share nobody else may use."""
+        return 0 if self.lending is None else max(self.limit - self.lending, 0)
+
+    @property
+    def load(self) -> int:
+        """What counts against the ceiling."""
+        return self.used + self.booked
+
+    @property
+    def counted_above(self) -> int:
+        """What the limit above has to count for this one: its load, or its guarantee if that is more."""
+        return max(self.load, self.guaranteed)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """A limit, and the limits right below it that share it: of the same class and pool, with none between."""
+
+    parent: Limit
+    members: tuple[Limit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """So much of the lender's nominal share is used by the borrower.
+
+    Both are nodes of one cohort; its own node stands for what no member has a share of. ``lender`` None: from above the
+    cohort, or an overage that nobody lends.
+    """
+
+    borrower: UUID
+    lender: UUID | None
+    amount: int
 
 
 @dataclass(frozen=True, slots=True)

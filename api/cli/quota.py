@@ -1,25 +1,30 @@
-"""``guiyun quota show | verify``: what units may hold and hold, what clouds have left, and whether the counters agree.
+"""``guiyun quota``: what units may hold and hold, what clouds have left, limits, loans, holds, and the recount.
 
-Called by: the command line. Must not: hold, post or release anything.
+Called by: the command line. Must not: hold a rule; how a hold is made stands in ``api.cli.quota_holds``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
+from uuid import UUID, uuid4
 
 import typer
 
+from api.cli import quota_holds as holds
 from api.cli.client import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
 from broker.catalog import repository as catalog
 from broker.tenancy import repository as tenancy
-from quotas import service
+from quotas import borrowing, service
+from quotas.errors import QuotaError
 from quotas.values import Difference
 
+UNLIMITED = "unlimited"
+
 app = typer.Typer()
-group = typer.Typer(name="quota", help="配额与容量：查看、核对。", no_args_is_help=True)
+group = typer.Typer(name="quota", help="配额与容量：查看、限额、预留、核对。", no_args_is_help=True)
 app.add_typer(group)
 
 
@@ -78,6 +83,171 @@ def _amounts(found: dict[str, Any], whole: str) -> tuple[str, str, str, str]:
     unlimited = {name: "不限" if found[name] is None else f"{found[name]:,}" for name in (whole, "left")}
     kind = found["resource_class"]
     return names.CLASSES.get(kind, kind), unlimited[whole], f"{found['used']:,}", unlimited["left"]
+
+
+@group.command("hold")
+@database_verb
+def hold(
+    call: DatabaseCall,
+    *,
+    node: Annotated[str, typer.Argument(metavar="节点", help="单位代码或节点编号；用 --file 时不写")] = "",
+    amounts: holds.Amounts = None,
+    cloud: holds.Cloud = "",
+    owner: holds.Owner = "",
+    days: Annotated[int, typer.Option(help="预留的天数", min=1, max=3660)] = holds.DEFAULT_DAYS,
+    until: Annotated[str, typer.Option(metavar="ISO", help="到期时间，代替 --days")] = "",
+    hold_id: Annotated[str, typer.Option("--id", metavar="UUID", help="预留的编号；同一编号只计一次")] = "",
+    replaces: Annotated[str, typer.Option(metavar="UUID", help="代替该预留，只占差额")] = "",
+    file: holds.File = "",
+) -> None:
+    """预留：从节点到根的所有限额与云平台容量，全部满足才成立；先落盘后应答。
+
+    --file 的每一行：{"node": "jyt", "owner": "UUID", "cloud": "main", "amounts": {"vcpu_x86_64": 4},
+    "days": 30 或 "expires_at": "…+08:00", "id": "UUID", "replaces": "UUID"}（后四项可省）。
+    应答一行：{"id", "outcome": "ok", "expires_at"} 或 {"code", "detail", "refusals"}；有任何一行被拒绝，退出码为 1。
+    """
+    if file:
+        holds.many(call, "hold", file)
+        return
+    given: dict[str, Any] = {
+        "node": node,
+        "owner": owner or str(uuid4()),
+        "cloud": cloud,
+        "amounts": holds.amounts_of(amounts),
+    }
+    given |= {"days": days, "expires_at": until, "id": hold_id, "replaces": replaces}
+    if not node or not amounts or not cloud:
+        raise typer.BadParameter("需要 节点、种类=数量 与 --cloud，或 --file")
+    holds.once(call, "hold", given)
+
+
+HoldId = Annotated[str, typer.Argument(metavar="预留", help="预留的编号；用 --file 时不写")]
+
+
+def _on_hold(call: DatabaseCall, verb: str, file: str, given: dict[str, Any]) -> None:
+    if file:
+        holds.many(call, verb, file)
+        return
+    if not given["id"]:
+        raise typer.BadParameter("需要 预留的编号，或 --file")
+    holds.once(call, verb, given)
+
+
+@group.command("post")
+@database_verb
+def post(
+    call: DatabaseCall,
+    *,
+    hold_id: HoldId = "",
+    amounts: holds.Amounts = None,
+    cloud: holds.Cloud = "",
+    owner: holds.Owner = "",
+    key: holds.Key = "",
+    file: holds.File = "",
+) -> None:
+    """预留转为使用：全部，或写明的部分。
+
+    --file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）；应答：{"id", "outcome": "ok", "key"}。
+    """
+    given = {"id": hold_id, "amounts": holds.amounts_of(amounts), "cloud": cloud, "owner": owner, "key": key}
+    _on_hold(call, "post", file, given)
+
+
+@group.command("void")
+@database_verb
+def void(call: DatabaseCall, *, hold_id: HoldId = "", owner: holds.Owner = "", file: holds.File = "") -> None:
+    """作废仍在预留的部分；已转为使用的不变；重复作废无妨。
+
+    --file 的每一行：{"id", "owner"}（后一项可省）；应答一行：{"id", "outcome": "ok"}。
+    """
+    _on_hold(call, "void", file, {"id": hold_id, "owner": owner})
+
+
+@group.command("release")
+@database_verb
+def release(
+    call: DatabaseCall,
+    *,
+    hold_id: HoldId = "",
+    amounts: holds.Amounts = None,
+    cloud: holds.Cloud = "",
+    owner: holds.Owner = "",
+    key: holds.Key = "",
+    file: holds.File = "",
+) -> None:
+    """释放已使用的：全部，或写明的部分。
+
+    --file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）；应答：{"id", "outcome": "ok", "key"}。
+    """
+    given = {"id": hold_id, "amounts": holds.amounts_of(amounts), "cloud": cloud, "owner": owner, "key": key}
+    _on_hold(call, "release", file, given)
+
+
+Kind = Annotated[str, typer.Argument(metavar="种类", help="如 vcpu、memory_gib、gpu")]
+Node = Annotated[str, typer.Argument(metavar="节点", help="单位代码或节点编号")]
+
+
+@group.command("limit")
+@database_verb
+def limit(
+    call: DatabaseCall,
+    node: Node,
+    kind: Kind,
+    amount: Annotated[str, typer.Argument(metavar="数量", help="整数，或 unlimited（不限）")],
+    *,
+    cloud: Annotated[str, typer.Option(help="只限一个云平台（代码或编号）；不写则合计")] = "",
+    borrow: Annotated[str, typer.Option(help="可借入的上限：整数或 unlimited")] = "0",
+    lend: Annotated[str, typer.Option(help="可借出的上限：整数或 unlimited；其余为自己保留")] = UNLIMITED,
+) -> None:
+    """设置节点的限额（名义份额），以及可向同级借入、借出多少；也用于取消限额。"""
+    desk = holds.Desk(call)
+    try:
+        at, pool, found = desk.node(node), desk.pool(cloud) if cloud else None, holds.class_of(kind)
+        numbers = [None if word == UNLIMITED else holds.whole_number(word) for word in (amount, borrow, lend)]
+        nominal, borrowed, lent = (None if n is None else service.whole(n, least=0) for n in numbers)
+        with call.core.works.begin() as work:
+            service.set_limit(work.session, at, found, pool, nominal, borrowing=borrowed, lending=lent)
+            data = {"class": kind, "pool": str(pool or ""), "limit": nominal, "borrowing": borrowed, "lending": lent}
+            work.record("quota.limit_set", "node", at, data=data)
+    except QuotaError as error:
+        raise holds.refusal_of(error) from error
+    answer: dict[str, Any] = {"node_id": str(at), "resource_class": kind, "sub_cloud_id": str(pool) if pool else None}
+    answer |= {"limit": nominal, "borrowing": borrowed, "lending": lent}
+    call.done(
+        answer, f"已设置 {node} 的 {names.CLASSES.get(kind, kind)} 限额：{'不限' if nominal is None else nominal}"
+    )
+
+
+@group.command("loans")
+@database_verb
+def loans(
+    call: DatabaseCall,
+    node: Node,
+    kind: Kind,
+    *,
+    cloud: Annotated[str, typer.Option(help="只看一个云平台的限额")] = "",
+    claim: Annotated[str, typer.Option(metavar="节点", help="假设该节点要收回 --amount，列出应通知谁归还多少")] = "",
+    amount: Annotated[int, typer.Option(min=1, help="要收回的数量")] = 1,
+) -> None:
+    """节点之下谁向谁借用了多少；或者，出借方要用时应通知谁归还多少。"""
+    desk = holds.Desk(call)
+    try:
+        at, pool, found = desk.node(node), desk.pool(cloud) if cloud else None, holds.class_of(kind)
+        lender = desk.node(claim) if claim else None
+    except QuotaError as error:
+        raise holds.refusal_of(error) from error
+    with call.core.works.begin() as work:
+        cohort = service.cohort(work.session, at, found, pool)
+        called = {} if cohort is None else tenancy.unit_names(work.session, [m.node for m in cohort.members], work.now)
+    called[at] = node
+    listed: list[tuple[UUID, UUID | None, int]] = []
+    if cohort is not None and lender is not None:
+        listed = [(borrower, lender, due) for borrower, due in borrowing.claims(cohort, lender, amount).items()]
+    elif cohort is not None:
+        listed = [(loan.borrower, loan.lender, loan.amount) for loan in borrowing.loans(cohort)]
+    answer = [{"borrower_id": str(b), "lender_id": str(of) if of else None, "amount": n} for b, of, n in listed]
+    rows = ((called.get(b, str(b)), called.get(of, str(of)) if of else "上级", f"{n:,}") for b, of, n in listed)
+    call.listed(answer, ("借用方", "出借方", "数量"), rows, nothing="没有借用。", right=("数量",))
 
 
 @group.command("verify")

@@ -221,6 +221,8 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "request.refused": "不予批准",
     "request.assessed": "确认评估",
     "request.hold_expired": "预留到期",
+    "hold.expired": "预留到期收回",
+    "quota.limit_set": "设置限额",
     "request.delivering": "下达交付",
     "request.needs_operator": "转人工处理",
     "request.delivered": "交付完成",

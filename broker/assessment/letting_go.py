@@ -30,11 +30,14 @@ def withdraw(work: Work, request_id: UUID, *, reason: str, version: int | None =
 
 
 def expire_holds(work: Work, limit: int = 100) -> int:
-    """Let go the holds whose date has passed; their requests go back to be assessed. Returns how many requests."""
-    swept = quotas.sweep(work.session, work.now, limit)
+    """Let go the holds whose date has passed, each an event; their requests are assessed anew. Returns how many."""
     ipv6.sweep(work.session, work.now)
-    if not swept:
+    if not quotas.due(work.session, work.now):
         return 0
+    quotas.alone(work.session)  # a request's other holds are voided in the same transaction
+    swept = quotas.sweep(work.session, work.now, limit)
+    for each in swept:
+        work.record("hold.expired", "hold", each.hold, data={"owner": str(each.owner), "node": str(each.node)})
     owners = {s.owner for s in swept}
     statement = select(ServiceRequest).where(
         ServiceRequest.id.in_(owners), ServiceRequest.state == RequestState.ASSESSED.value
@@ -66,7 +69,10 @@ def _let_go(work: Work, request: ServiceRequest) -> None:
             Resource.request_id == request.id, Resource.state == ResourceState.PLANNED.value
         )
     ).all()
-    for hold_id in sorted({row.hold_id for row in planned if row.hold_id is not None}):
+    held = sorted({row.hold_id for row in planned if row.hold_id is not None})
+    if len(held) > 1:
+        quotas.alone(work.session)
+    for hold_id in held:
         quotas.void(work.session, hold_id)
     for row in planned:
         if row.kind == "segment":

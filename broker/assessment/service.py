@@ -198,7 +198,10 @@ def confirm(
 def _hold(work: Work, proposal: Proposal, expires_at: Any) -> dict[UUID, UUID]:
     """One hold for each sub-cloud; the transaction keeps all of them or none."""
     holds = {}
-    for cloud in sorted({c for c in proposal.chosen.values() if c is not None}):
+    clouds = sorted({c for c in proposal.chosen.values() if c is not None})
+    if len(clouds) > 1:
+        quotas.alone(work.session)
+    for cloud in clouds:
         parts = [rules.item_amounts(w.item) for w in proposal.wishes if proposal.chosen[w.ordinal] == cloud]
         try:
             holds[cloud] = quotas.hold(

@@ -96,6 +96,8 @@ def _quota(work: Work, release: Release, resources: Sequence[Resource]) -> None:
     for resource in resources:
         if resource.hold_id is not None:
             by_hold.setdefault(resource.hold_id, []).append(resource)
+    if len(by_hold) > 1:
+        quotas.alone(work.session)
     for hold_id, part in sorted(by_hold.items()):
         amounts = scarce.total(scarce.amounts(r.kind, r.spec) for r in part)
         quotas.release(work.session, key=release.id, hold_id=hold_id, lines=scarce.lines(amounts, release.sub_cloud_id))

@@ -122,7 +122,7 @@ def test_every_verb_has_help_in_chinese_and_json(typist: Typist) -> None:
     """The verbs of the client and of the database all take --json."""
     groups = {
         "audit": ("verify", "head"),
-        "quota": ("show", "verify"),
+        "quota": ("show", "hold", "post", "void", "release", "limit", "loans", "verify"),
         "ipv6": ("plan", "verify"),
         "bill": ("preview",),
         "db": ("migrate", "current", "check", "load-region"),

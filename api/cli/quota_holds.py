@@ -1,0 +1,305 @@
+"""``guiyun quota hold | post | void | release``: single, or many from a file of JSON lines.
+
+Called by: the command line, through ``api.cli.quota``. Must not: hold a rule; for operators and programs, requests take
+the road.
+
+``hold`` uses the fast way (``quotas.together``): each is durable before it is answered, and callers of any number of
+processes share a flush. Starting a process costs more than a hundred holds: programs keep one open with ``--file -``,
+write a line, read a line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+import typer
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from api import texts
+from api.cli.client import Refusal
+from api.cli.verb import DatabaseCall
+from broker.catalog import repository as catalog
+from broker.errors import BrokerError
+from broker.tenancy import repository as tenancy
+from quotas import service, together
+from quotas.errors import BadAmount, NotThatMuch, NotYours, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
+from quotas.values import Line, ResourceClass
+
+DEFAULT_DAYS = 30
+
+Fields = Mapping[str, Any]
+"""What one hold, post, void or release is given: by options, or as one line of a file."""
+
+Amounts = Annotated[list[str] | None, typer.Argument(metavar="种类=数量…", help="如 vcpu_x86_64=4；可写多个")]
+Cloud = Annotated[str, typer.Option(help="云平台（代码或编号）")]
+Owner = Annotated[str, typer.Option(metavar="UUID", help="归属（申请等的编号）；与预留的归属不同则拒绝")]
+Key = Annotated[str, typer.Option(metavar="UUID", help="幂等键：同一键只计一次")]
+File = Annotated[str, typer.Option("--file", metavar="FILE", help="JSON 行文件，- 为标准输入；每行一个，逐行应答")]
+
+
+def refusal_of(error: QuotaError) -> Refusal:
+    """What ``quotas`` refuses, in words; with every limit that refuses."""
+    params: dict[str, Any] = dict(vars(error))
+    if isinstance(error, UnknownNode):
+        params["node"] = str(error)
+    if isinstance(error, UnknownClass):
+        params |= {"class": str(error), "classes": "、".join(ResourceClass)}
+    sentence = texts.sentence(error.code, params)
+    body: dict[str, Any] = {"code": error.code, "detail": sentence}
+    if isinstance(error, QuotaExceeded):
+        body["refusals"] = [
+            {
+                "cause": r.cause.value,
+                "node_id": str(r.node) if r.node else None,
+                "sub_cloud_id": str(r.pool) if r.pool else None,
+                "resource_class": r.resource_class.value,
+                "limit": r.limit,
+                "used": r.used,
+                "asked": r.asked,
+                "fits": r.fits,
+            }
+            for r in error.refusals
+        ]
+        reasons = (
+            texts.sentence(f"quota.{r.cause.value}", {"class": r.resource_class.value, "asked": r.asked,
+                                                      "limit": r.limit, "used": r.used})
+            for r in error.refusals
+        )  # fmt: skip
+        sentence = " ".join((sentence, *reasons))
+    if isinstance(error, NotThatMuch):
+        body["short"] = [
+            {"resource_class": s.resource_class.value, "sub_cloud_id": str(s.pool), "asked": s.asked, "there": s.there}
+            for s in error.short
+        ]
+    return Refusal(error.code, sentence, body=body)
+
+
+def malformed(detail: str, line: object = "1") -> Refusal:
+    return Refusal("hold.malformed", texts.sentence("hold.malformed", {"line": line, "detail": detail}))
+
+
+def _uuid(value: object) -> UUID:
+    try:
+        return UUID(str(value))
+    except ValueError:
+        raise malformed(f"“{value}”不是 UUID") from None
+
+
+def class_of(code: str) -> ResourceClass:
+    """Raises UnknownClass."""
+    try:
+        return ResourceClass(code)
+    except ValueError:
+        raise UnknownClass(code) from None
+
+
+def whole_number(value: object) -> Decimal | int:
+    """A number as it was written. Raises BadAmount for what is none; ``quotas`` judges the rest."""
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
+        raise BadAmount(str(value))
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        raise BadAmount(str(value)) from None
+
+
+@dataclass
+class Desk:
+    """Does one thing at a time on one database; remembers which unit and cloud a code means."""
+
+    call: DatabaseCall
+    _known: dict[tuple[str, str], UUID] = field(default_factory=dict)
+
+    @cached_property
+    def _now(self) -> Callable[[], datetime]:
+        return self.call.core.clock
+
+    def node(self, text: str) -> UUID:
+        """A unit's code, or a node's own id. Raises UnknownNode."""
+        return self._remembered("node", text, self._find_node)
+
+    def pool(self, text: str) -> UUID:
+        """A sub-cloud's code, or a pool's own id. Raises Refusal ``cloud.unknown``."""
+        return self._remembered("pool", text, self._find_pool)
+
+    def _remembered(self, kind: str, text: str, find: Callable[[Session, str], UUID]) -> UUID:
+        if (kind, text) not in self._known:
+            try:
+                self._known[kind, text] = UUID(text)
+            except ValueError:
+                with self.call.core.sessions() as session:
+                    self._known[kind, text] = find(session, text)
+        return self._known[kind, text]
+
+    def _find_node(self, session: Session, text: str) -> UUID:
+        try:
+            return tenancy.unit_id_of(session, text, now=self._now())
+        except BrokerError:
+            raise UnknownNode(text) from None
+
+    @staticmethod
+    def _find_pool(session: Session, text: str) -> UUID:
+        found = next((c.id for c in catalog.in_service(session) if c.code == text), None)
+        if found is None:
+            raise Refusal("cloud.unknown", f"没有云平台“{text}”。")
+        return found
+
+    def lines(self, given: Fields) -> list[Line] | None:
+        """``amounts`` of ``cloud``; None without amounts. Raises UnknownClass, BadAmount."""
+        amounts = given.get("amounts")
+        if amounts is None:
+            return None
+        if not isinstance(amounts, Mapping) or not given.get("cloud"):
+            raise malformed("amounts 应为 {种类: 数量}，并给出 cloud")
+        pool = self.pool(str(given["cloud"]))
+        return [Line(class_of(kind), whole_number(amount), pool) for kind, amount in amounts.items()]
+
+    def until(self, given: Fields) -> datetime:
+        """``expires_at``, or ``days`` from now. Raises Refusal ``hold.bad_date``."""
+        now = self._now()
+        bad = Refusal("hold.bad_date", texts.sentence("hold.bad_date"))
+        try:
+            if given.get("expires_at"):
+                date = datetime.fromisoformat(str(given["expires_at"]))
+            else:
+                date = now + timedelta(days=int(given.get("days", DEFAULT_DAYS)))
+        except (ValueError, TypeError, OverflowError):
+            raise bad from None
+        if date.tzinfo is None or date <= now:
+            raise bad
+        return date
+
+    def hold(self, given: Fields) -> dict[str, Any]:
+        """Hold; with ``replaces`` only the difference."""
+        lines = self.lines(given)
+        if lines is None or not given.get("node") or not given.get("owner"):
+            raise malformed("需要 node、owner、cloud 与 amounts")
+        owner, node = _uuid(given["owner"]), self.node(str(given["node"]))
+        made = _uuid(given["id"]) if given.get("id") else uuid7()
+        until = self.until(given)
+        if given.get("replaces"):
+            with self.call.core.sessions.begin() as session:
+                service.hold(
+                    session, owner=owner, node=node, lines=lines, expires_at=until, hold_id=made,
+                    replaces=_uuid(given["replaces"]),
+                )  # fmt: skip
+        else:
+            together.hold(self.call.core.engine, owner=owner, node=node, lines=lines, expires_at=until, hold_id=made)
+        return {"id": str(made), "outcome": "ok", "expires_at": until.isoformat()}
+
+    def post(self, given: Fields) -> dict[str, Any]:
+        """Held becomes used: all, or the amounts."""
+        return self._move(given, lambda session, hold, lines, key: service.post(session, hold, lines, key=key))
+
+    def release(self, given: Fields) -> dict[str, Any]:
+        """What was posted goes back: all, or the amounts."""
+        return self._move(
+            given, lambda session, hold, lines, key: service.release(session, hold_id=hold, lines=lines, key=key)
+        )
+
+    def void(self, given: Fields) -> dict[str, Any]:
+        """What is still held goes back; what is posted stays."""
+        hold = _uuid(given.get("id"))
+        with self.call.core.sessions.begin() as session:
+            _check_owner(session, hold, given)
+            service.void(session, hold)
+        return {"id": str(hold), "outcome": "ok"}
+
+    def _move(self, given: Fields, move: Callable[[Session, UUID, list[Line] | None, UUID], None]) -> dict[str, Any]:
+        hold, key = _uuid(given.get("id")), _uuid(given.get("key") or uuid4())
+        lines = self.lines(given)
+        with self.call.core.sessions.begin() as session:
+            _check_owner(session, hold, given)
+            move(session, hold, lines, key)
+            if not service.moved(session, key):
+                raise NotThatMuch([])  # all of nothing: it was done before, with another key
+        return {"id": str(hold), "outcome": "ok", "key": str(key)}
+
+
+def _check_owner(session: Session, hold: UUID, given: Fields) -> None:
+    """Raises NotYours when an owner is named and the hold has another; a hold's owner never changes."""
+    if given.get("owner"):
+        owner = _uuid(given["owner"])
+        if any(found.owner != owner for found in service.holds(session, hold_ids=[hold])):
+            raise NotYours(str(hold))
+
+
+def once(call: DatabaseCall, verb: str, given: Fields) -> None:
+    """One hold, post, void or release by options. Raises Refusal."""
+    try:
+        answer = getattr(Desk(call), verb)(given)
+    except QuotaError as error:
+        raise refusal_of(error) from error
+    words = {"hold": "已预留", "post": "已转为使用", "void": "已作废", "release": "已释放"}
+    call.done(answer, f"{words[verb]} {answer['id']}")
+
+
+def many(call: DatabaseCall, verb: str, file: str) -> None:
+    """One JSON object a line in, one a line out, in order; a refused line changes nothing and does not end the run.
+
+    ``database.failed``: the connection was lost, what became of the line is not known; the same ``id`` or ``key`` again
+    counts once.
+    """
+    desk, refused = Desk(call), 0
+    act = getattr(desk, verb)
+    source: Iterable[str] = sys.stdin if file == "-" else _lines_of(file)
+    for number, text in enumerate(source, 1):
+        if not text.strip():
+            continue
+        try:
+            answer = act(_parsed(text, number))
+        except QuotaError as error:
+            answer, refused = refusal_of(error).body, refused + 1
+        except Refusal as refusal:
+            answer, refused = {"code": refusal.code, "detail": refusal.message}, refused + 1
+        except UnicodeEncodeError as error:
+            answer, refused = malformed(str(error.reason), number).body, refused + 1
+        except DBAPIError:
+            answer, refused = {"code": "database.failed", "detail": texts.sentence("database.failed")}, refused + 1
+        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    if refused:
+        raise typer.Exit(1)
+
+
+def _lines_of(file: str) -> Sequence[str]:
+    try:
+        with open(file, encoding="utf-8") as opened:  # noqa: PTH123 - what was typed
+            return opened.readlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal("file.unreadable", f"不能读取 {file}：{error}") from error
+
+
+def _parsed(text: str, number: int) -> Fields:
+    if "\\u0000" in text:
+        raise malformed("\\u0000", number)
+    try:
+        found = json.loads(text, parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
+        raise malformed(str(error), number) from None
+    if not isinstance(found, dict):
+        raise malformed("应为 JSON 对象", number)
+    return found
+
+
+def amounts_of(words: Sequence[str] | None) -> dict[str, str] | None:
+    """``CLASS=AMOUNT`` words. Raises BadParameter for what is not of that form or named twice."""
+    if not words:
+        return None
+    found: dict[str, str] = {}
+    for word in words:
+        kind, equals, amount = word.partition("=")
+        if not equals or kind in found:
+            raise typer.BadParameter(f"“{word}”应为 种类=数量，每种一次")
+        found[kind] = amount
+    return found

@@ -1,0 +1,144 @@
+"""The verbs that hold, post, void and release: single, and many from a pipe; every refusal has its code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from broker.catalog import repository as catalog
+from quotas import service
+from quotas.values import ResourceClass
+from tests.api.server import Server
+from tests.cli.typist import Typist
+
+NODE, CLOUD, KIND = "jyt", "main", "object_gib"
+
+
+@pytest.fixture
+def stocked(typist: Typist, server: Server) -> Typist:
+    """The main cloud has plenty of a class that nothing else here uses."""
+    with server.app.state.core.sessions.begin() as session:
+        pool = next(c.id for c in catalog.in_service(session) if c.code == CLOUD)
+        service.set_inventory(session, pool, ResourceClass(KIND), total=10**6)
+    return typist
+
+
+def used(typist: Typist) -> int:
+    shown = typist.does("quota", "show", "--cloud", CLOUD, "--json").json
+    return next((one["used"] for one in shown if one["resource_class"] == KIND), 0)
+
+
+def code_of(said: str) -> str:
+    return str(json.loads(said)["code"])
+
+
+def test_the_life_of_a_hold(stocked: Typist) -> None:
+    """Held, a part posted, the rest voided, released; each again is refused or without effect."""
+    before = used(stocked)
+    made = stocked.does("quota", "hold", NODE, f"{KIND}=10", "--cloud", CLOUD, "--json").json
+    assert used(stocked) == before + 10
+    stocked.does("quota", "post", made["id"], f"{KIND}=7", "--cloud", CLOUD)
+    more = stocked.refused("quota", "post", made["id"], f"{KIND}=4", "--cloud", CLOUD, "--json")
+    assert code_of(more) == "hold.not_that_much"
+    for _ in range(2):
+        stocked.does("quota", "void", made["id"])
+    assert used(stocked) == before + 7
+    assert code_of(stocked.refused("quota", "post", made["id"], "--json")) == "hold.not_that_much"
+    assert (
+        code_of(stocked.refused("quota", "release", made["id"], "--owner", str(uuid4()), "--json")) == "hold.not_yours"
+    )
+    key = str(uuid4())
+    for _ in range(2):
+        stocked.does("quota", "release", made["id"], "--key", key)
+    assert code_of(stocked.refused("quota", "release", made["id"], "--json")) == "hold.not_that_much"
+    assert used(stocked) == before
+    assert "一致" in stocked.does("quota", "verify").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ((NODE, f"{KIND}=-1", "--cloud", CLOUD), "quota.bad_amount"),
+        ((NODE, f"{KIND}=1.5", "--cloud", CLOUD), "quota.bad_amount"),
+        ((NODE, f"{KIND}=x", "--cloud", CLOUD), "quota.bad_amount"),
+        ((NODE, f"{KIND}=NaN", "--cloud", CLOUD), "quota.bad_amount"),
+        ((NODE, f"{KIND}=9999999999999999", "--cloud", CLOUD), "quota.bad_amount"),
+        ((NODE, "gold=1", "--cloud", CLOUD), "quota.unknown_class"),
+        (("nowhere", f"{KIND}=1", "--cloud", CLOUD), "quota.unknown_node"),
+        ((str(uuid4()), f"{KIND}=1", "--cloud", CLOUD), "quota.unknown_node"),
+        ((NODE, f"{KIND}=1", "--cloud", "moon"), "cloud.unknown"),
+        ((NODE, f"{KIND}=10000000", "--cloud", CLOUD), "quota.exceeded"),
+        ((NODE, f"{KIND}=1", "--cloud", str(uuid4())), "quota.exceeded"),
+        ((NODE, f"{KIND}=1", "--cloud", CLOUD, "--until", "2020-01-01T00:00:00Z"), "hold.bad_date"),
+        ((NODE, f"{KIND}=1", "--cloud", CLOUD, "--until", "2099-01-01"), "hold.bad_date"),
+        ((NODE, f"{KIND}=1", "--cloud", CLOUD, "--owner", "me"), "hold.malformed"),
+        ((NODE, f"{KIND}=1", "--cloud", CLOUD, "--replaces", str(uuid4())), "hold.unknown"),
+    ],
+)
+def test_bad_input_has_a_code_and_changes_nothing(stocked: Typist, words: tuple[str, ...], code: str) -> None:
+    """Negative, fractional, absurd, unknown, too much, too late: refused, and nothing is counted."""
+    before = used(stocked)
+    assert code_of(stocked.refused("quota", "hold", *words, "--json")) == code
+    assert used(stocked) == before
+
+
+@pytest.mark.parametrize("verb", ["post", "void", "release"])
+def test_a_hold_that_never_was_is_unknown(stocked: Typist, verb: str) -> None:
+    """An id of nothing, and an id that is none."""
+    assert code_of(stocked.refused("quota", verb, str(uuid4()), "--json")) == "hold.unknown"
+    assert code_of(stocked.refused("quota", verb, "nonsense", "--json")) == "hold.malformed"
+    assert stocked.types("quota", verb).status == 2
+
+
+def test_many_from_a_pipe_are_answered_line_by_line(stocked: Typist) -> None:
+    """Refused lines change nothing and end nothing; the exit status tells that there were some."""
+    before, again = used(stocked), str(uuid4())
+    base: dict[str, Any] = {"node": NODE, "owner": str(uuid4()), "cloud": CLOUD, "amounts": {KIND: 2}}
+    lines = [
+        json.dumps(base | {"id": again}),
+        json.dumps(base | {"id": again}),
+        json.dumps(base | {"id": again, "amounts": {KIND: 3}}),
+        json.dumps(base | {"amounts": {KIND: 2.5}}),
+        json.dumps(base | {"amounts": {KIND: True}}),
+        json.dumps(base | {"amounts": {}}),
+        json.dumps(base | {"node": "\ud800"}),
+        json.dumps(base | {"node": "a\x00b"}),
+        json.dumps(base | {"days": "soon"}),
+        json.dumps({"node": NODE}),
+        "[1]",
+        "{",
+        "",
+        json.dumps(base),
+    ]
+    said = stocked.types("quota", "hold", "--file", "-", stdin="\n".join(lines))
+    answers = [json.loads(line) for line in said.out.splitlines()]
+    assert said.status == 1
+    assert [a.get("code", a.get("outcome")) for a in answers] == [
+        "ok", "ok", "hold.conflict", "quota.bad_amount", "quota.bad_amount", "quota.bad_amount", "hold.malformed",
+        "hold.malformed", "hold.bad_date",
+        "hold.malformed", "hold.malformed", "hold.malformed", "ok",
+    ]  # fmt: skip
+    assert used(stocked) == before + 4
+    held = [{"id": again}, {"id": answers[-1]["id"], "owner": base["owner"]}]
+    said = stocked.types("quota", "post", "--file", "-", stdin="\n".join(json.dumps(one) for one in held))
+    assert said.status == 0, said
+    said = stocked.types("quota", "release", "--file", "-", stdin="\n".join(json.dumps(one) for one in held))
+    assert said.status == 0, said
+    assert used(stocked) == before
+
+
+def test_limits_lend_and_borrow(stocked: Typist) -> None:
+    """Set, shown as loans and claims, and refused where nothing could stand behind them."""
+    nowhere = stocked.refused("quota", "limit", str(uuid4()), KIND, "10", "--json")
+    assert code_of(nowhere) == "quota.unknown_node"
+    for wrong, option in (("-3", "0"), ("1.5", "0"), ("3", "-1")):
+        said_no = stocked.refused("quota", "limit", "--json", "--borrow", option, "--", NODE, KIND, wrong)
+        assert code_of(said_no) == "quota.bad_amount"
+    said = stocked.does("quota", "limit", NODE, KIND, "1000", "--borrow", "50", "--lend", "unlimited", "--json").json
+    assert (said["limit"], said["borrowing"], said["lending"]) == (1000, 50, None)
+    assert stocked.does("quota", "loans", NODE, KIND, "--json").json == []
+    assert "没有借用" in stocked.does("quota", "loans", NODE, KIND).out
+    stocked.does("quota", "limit", NODE, KIND, "unlimited")
