@@ -86,7 +86,11 @@ def _measured(app: str, superuser: str, sizes: Mapping[str, int]) -> dict[str, f
     for name, size in sizes.items():
         _load(superuser, pool, loaded, size)
         found[f"bare_commits_per_s_8_at_{name}"] = _rate(_bare, superuser)
+        there, written = _prefixes(superuser), _wal(superuser)
         found[f"allocs_per_s_8_at_{name}"] = _rate(_ours, app, pool)
+        made = _prefixes(superuser) - there
+        wal, images = (float(after - before) / made for before, after in zip(written, _wal(superuser), strict=True))
+        console.print(f"{name}: an allocation writes {wal:,.0f} bytes of WAL, with {images:.2f} whole pages")
         found[f"allocs_together_per_s_8_at_{name}"] = TOGETHER * _rate(_together, app, pool)
         loaded = _count(superuser)
         console.print(f"{name}: {loaded:,} prefixes after the run, load {os.getloadavg()[0]:.1f}")
@@ -126,6 +130,19 @@ def _load(superuser: str, pool: UUID, there: int, wanted: int) -> None:
 def _execute(url: str, statement: str, values: Mapping[str, Any]) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement, values or None)
+
+
+def _wal(superuser: str) -> tuple[int, int]:
+    """Bytes and full-page images of WAL so far."""
+    with psycopg.connect(superuser) as connection:
+        size, images = connection.execute("SELECT wal_bytes, wal_fpi FROM pg_stat_wal").fetchone() or (0, 0)
+    return int(size), int(images)
+
+
+def _prefixes(superuser: str) -> int:
+    with psycopg.connect(superuser) as connection:
+        (number,) = connection.execute("SELECT count(*) FROM quotas.prefix_allocation").fetchone() or (0,)
+    return int(number)
 
 
 def _count(superuser: str) -> int:

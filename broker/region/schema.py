@@ -243,7 +243,7 @@ class Ipv6Plan(_Entry):
     segment_length: Annotated[int, Field(ge=48, le=64)]
     zones: Rows[ZonePrefix]
     levels: Rows[PlanLevel]
-    private: Rows[PrivatePlan] = Field(default_factory=list)
+    private: Rows[PrivatePlan] = ()
 
 
 class PersonEntry(_Entry):
