@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from quotas import errors
 from quotas.ipv6 import operating
 from quotas.ipv6 import service as ipv6
-from quotas.ipv6.values import PrefixState, Wish, Zone
+from quotas.ipv6.values import Allocation, PrefixState, Wish, Zone
 from tests.quotas.test_prefixes import pool, take
 
 NOW = datetime.now(UTC)
@@ -222,3 +222,27 @@ def test_who_has_something_passes_by_what_another_is_taking(engine: Engine) -> N
             take(other, left, 63)
         one.commit()
         other.commit()
+
+
+def test_a_full_shard_beside_empty_ones_is_passed_by(session: Session) -> None:
+    """A sixteenth of the pool is taken from the start: the other 240 places are all found, then it is full."""
+    of = pool(session, "3fff:0:1::/56")
+    operating.reserve(session, routing_domain="shared", prefix="3fff:0:1::/60", reason="一个分片")
+    answers = ipv6.allocate_many(session, [Wish(of, uuid4(), active=True) for _ in range(241)])
+    assert [isinstance(a, errors.PoolFull) for a in answers] == [False] * 240 + [True]
+    assert ipv6.verify(session) == []
+
+
+def test_the_last_free_block_of_a_large_pool_is_found(session: Session) -> None:
+    """4,096 places, 256 of them free in one block that was given back: found one by one although all cursors miss."""
+    of, gone = pool(session, "3fff:0:1::/52"), uuid4()
+    ipv6.allocate_many(session, [Wish(of, uuid4(), 56, active=True) for _ in range(15)])
+    block = active(session, of, 56, owner=gone)
+    operating.give_back(session, gone, quarantine_until=NOW)
+    ipv6.sweep(session, NOW)
+    answers = ipv6.allocate_many(session, [Wish(of, uuid4(), active=True) for _ in range(257)])
+    got = [a.prefix for a in answers if isinstance(a, Allocation)]
+    assert len(set(got)) == 256
+    assert all(prefix.subnet_of(block) for prefix in got)
+    assert isinstance(answers[-1], errors.PoolFull)
+    assert answers[-1].fits is None
