@@ -20,7 +20,7 @@ import typer
 
 from api.cli import ipv6_lines as lines
 from api.cli.client import Refusal
-from api.cli.display import fields
+from api.cli.display import fields, moment
 from api.cli.home import home_of
 from api.cli.quota import tell
 from api.cli.verb import AsJson, DatabaseCall, Home, database_verb
@@ -132,13 +132,14 @@ def plan(
         for n in sorted(shown, key=lambda n: (n.routing_domain, n.prefix))
     ]
     rows = (_row(n) for n in sorted(shown, key=lambda n: (n.routing_domain, n.prefix)))
-    headers = ("地址块", "区域", "级别", "已用网段")
+    headers = ("地址块", "区域", "路由域", "级别", "已用网段")
     call.listed(found, headers, rows, nothing="没有地址规划。", right=("已用网段",))
 
 
-def _row(node: PlanNode) -> tuple[str, str, str, str]:
+def _row(node: PlanNode) -> tuple[str, str, str, str, str]:
     indent = "  " * (node.depth - 1 if node.depth else 0)
-    return f"{indent}{node.prefix}", names.ZONES[node.zone.value], LEVELS.get(node.level, node.level), f"{node.live:,}"
+    zone, level = names.ZONES[node.zone.value], LEVELS.get(node.level, node.level)
+    return f"{indent}{node.prefix}", zone, node.routing_domain, level, f"{node.live:,}"
 
 
 def _by_level(call: DatabaseCall, nodes: list[PlanNode]) -> None:
@@ -197,7 +198,7 @@ def _do(call: DatabaseCall, verb: str, **given: Any) -> None:
     """One call, as its line would be."""
     with _refusing(), call.core.works.begin() as work:
         found = lines.do(work, {"do": verb, **given}, call.core.settings.quarantine_days)
-    until = f"，至 {found['until']}" if found["until"] else ""
+    until = f"，至 {moment(found['until'])}" if found["until"] else ""
     call.done(found, f"{found['prefix']}（{STATES[found['state']]}{until}）")
 
 

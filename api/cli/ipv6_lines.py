@@ -79,8 +79,17 @@ def wish_of(work: Work, given: Given) -> Wish:
         length=_number(given, "length", 64),
         expires_at=work.now + timedelta(days=days) if days else None,
         active=not days,
-        label=_word(given, "label", ""),
+        label=_word(given, "label", "") or _name(_word(given, "owner")),
     )
+
+
+def _name(owner: str) -> str:
+    """An owner that is called by a name is shown by it."""
+    try:
+        UUID(owner)
+    except ValueError:
+        return owner
+    return ""
 
 
 def _allocate(work: Work, given: Given, _: int) -> Allocation:
