@@ -1,7 +1,7 @@
 -- The IPv6 plan, second edition: what the tables of 0001_d_prefixes.sql get in addition. Frozen like it.
 --
 -- New: reservations (a state), a label, unique local space for private domains, and indexes that an allocation need not
--- touch when it has nothing to say to them (0.15 ms less for each; docs/decisions/0007-ipv6-plan.md).
+-- touch when it has nothing to say to them (docs/decisions/0007-ipv6-plan.md).
 
 -- reserved: an operator keeps a range free, with a reason; it is nobody's and lasts until it is lifted.
 ALTER TABLE quotas.prefix_allocation
