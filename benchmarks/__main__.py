@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import quotas, road
+from benchmarks import prefixes, quotas, road
 
 Benchmark = Callable[[str], Mapping[str, float | int]]
 
-ALL: Mapping[str, Benchmark] = {"road": road.run, "quotas": quotas.run}
+ALL: Mapping[str, Benchmark] = {"road": road.run, "quotas": quotas.run, "prefixes": prefixes.run}
 console = Console(stderr=True)
 
 

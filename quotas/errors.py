@@ -155,20 +155,64 @@ class UnknownPool(QuotaError):
     code = "prefix.unknown_pool"
 
 
-class BadPrefix(QuotaError, ValueError):
-    """A prefix or length that does not belong there: IPv4, outside its parent, too long or short, of another zone."""
+class UnknownDomain(QuotaError):
+    """No such routing domain."""
 
-    code = "prefix.bad"
+    code = "prefix.unknown_domain"
+
+
+class BadPrefix(QuotaError, ValueError):
+    """A prefix or length that does not belong there. ``code`` is ``prefix.`` and the reason, each stable.
+
+    not_ipv6; host_bits (unaligned); too_long (beyond /64, or for growth no growth); too_short (larger than its pool, or
+    than /8); outside_parent; outside (of every pool); wrong_zone; no_routing_domain; no_reason; different (a pool of
+    this id is another); hands_out_nothing (the pool holds pools).
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.code = f"prefix.{reason}"
         self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class InTheWay:
+    """A live prefix where something else was to be."""
+
+    prefix: str
+    state: str
+    owner: str
+    label: str
 
 
 class PrefixOverlap(QuotaError):
-    """The pool would overlap another of its routing domain."""
+    """The pool, reservation or prefix would overlap what is there (``by``: the first few prefixes)."""
 
     code = "prefix.overlap"
+
+    def __init__(self, detail: str, by: Sequence[InTheWay] = ()) -> None:
+        super().__init__(f"{detail}: {', '.join(f'{b.prefix} ({b.state})' for b in by)}" if by else detail)
+        self.detail = detail
+        self.by = tuple(by)
+
+
+class CannotGrow(QuotaError):
+    """The space beside the prefix is taken (``by``). ``fits``: the shortest length it could have (None: none)."""
+
+    code = "prefix.cannot_grow"
+
+    def __init__(self, length: int, fits: int | None, by: Sequence[InTheWay]) -> None:
+        super().__init__(f"no room for /{length}; what fits: {f'/{fits}' if fits else 'nothing'}")
+        self.length = length
+        self.fits = fits
+        self.by = tuple(by)
+
+
+class PrefixBusy(QuotaError):
+    """Somebody is working on this very place at this moment: try again."""
+
+    code = "prefix.busy"
 
 
 class PrefixGone(QuotaError):
@@ -180,6 +224,12 @@ class PrefixGone(QuotaError):
         super().__init__(f"{owner}: {state}")
         self.owner = owner
         self.state = state
+
+
+class NotYourPrefix(QuotaError):
+    """The prefix is another owner's."""
+
+    code = "prefix.not_yours"
 
 
 class HasAnother(QuotaError):

@@ -114,4 +114,7 @@ prefix_allocation = Table(
     Column("count_64", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("until", DateTime(timezone=True)),
+    Column("label", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
 )

@@ -46,6 +46,7 @@ SENTENCES: Mapping[str, str] = {
     "region.own_deputy": "不能代理自己。",
     "region.role_missing": "被代理人没有“{code}”这一角色。",
     "region.outside": "网段 {code} 超出了总地址段。",
+    "region.not_local": "部门自用的专用网络应使用唯一本地地址（fc00::/7）：{code}。",
     "region.overlap": "网段 {code} 与其他网段重叠。",
     "region.no_room": "“{code}”的地址空间不够分配。",
     "region.block_reserved": "该地址段已保留。",

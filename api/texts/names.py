@@ -110,6 +110,32 @@ KINDS: Mapping[str, str] = {"server": "云服务器", "volume": "云硬盘", "se
 
 ZONES: Mapping[str, str] = {"shared": "公用网络区", "private": "专用网络区", "internet": "互联网接入区"}
 
+IMPORT_OUTCOMES: Mapping[str, str] = {
+    "ok": "可以写入",
+    "same": "已经存在",
+    "overlaps": "与已有的重叠",
+    "duplicate": "与前面的行重复",
+    "outside": "不在任何地址块之内",
+    "outside_parent": "不在上级地址块之内",
+    "hands_out_nothing": "所在的地址块不直接分配网段",
+    "wrong_zone": "与区域不符",
+    "ambiguous": "多个路由域都有，请写明 routing_domain",
+    "unknown_domain": "没有这个路由域",
+    "has_another": "使用者已有另一个网段",
+    "not_ipv6": "不是 IPv6 网段",
+    "host_bits": "没有对齐",
+    "too_long": "前缀过长，应不大于 64",
+    "too_short": "前缀过短",
+    "bad_kind": "kind 应为 block、pool 或 prefix",
+    "bad_state": "state 应为 held、active、quarantined 或 reserved",
+    "bad_until": "until 应为带时区的时间；静置必须写明",
+    "bad_label": "label 过长，或者预留没有写原因",
+    "bad_id": "id 应为 UUID",
+    "id_taken": "id 已被使用",
+    "different": "该编号的地址块已存在且不同",
+    "busy": "此处正在分配，请重试",
+}
+
 TIERS: Mapping[str, str] = {"main": "主云", "industry": "行业云", "city": "市云"}
 
 METERS: Mapping[str, str] = {

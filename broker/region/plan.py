@@ -5,6 +5,8 @@ Must not: hand out a prefix (``quotas`` does).
 
 A zone has a prefix. A unit's block lies in its parent's, at its two-digit ``block`` number; the lengths are the plan's
 levels. A unit with others below it uses block 00 of its own space itself, so that every pool that hands out is a leaf.
+A department may have a private plan of its own instead: one pool of unique local space for itself and all below it, in
+a routing domain of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from broker.region.schema import Ipv6Plan, Region, UnitEntry
 
 OWN_BLOCK = "00"
 BLOCK_BITS = 8
+UNIQUE_LOCAL = IPv6Network("fc00::/7")
+"""RFC 4193."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Pool:
     parent: Pool | None
     prefix: IPv6Network
     level: str
+    routing_domain: str = ""  # empty: the zone's
 
 
 def block_pool_id(unit_id: UUID, zone: str) -> UUID:
@@ -77,8 +82,12 @@ def _below(space: Pool, depth: int, plan: Ipv6Plan, children: Mapping[str, Seque
     yield space
     own = at_block(space.prefix, OWN_BLOCK, level.length)
     yield Pool(space.zone, space.unit, own=True, parent=space, prefix=own, level="own")
+    private = {own.unit: own for own in plan.private} if space.zone == "private" else {}
     for unit in children.get(space.unit, ()):
-        if unit.kind in level.kinds and unit.block is not None:
+        if unit.code in private:
+            own_plan = private[unit.code]
+            yield Pool(space.zone, unit.code, True, None, own_plan.prefix, unit.kind, own_plan.routing_domain)
+        elif unit.kind in level.kinds and unit.block is not None:
             prefix = at_block(space.prefix, unit.block, level.length)
             block = Pool(space.zone, unit.code, own=False, parent=space, prefix=prefix, level=unit.kind)
             yield from _below(block, depth + 1, plan, children)
@@ -108,7 +117,18 @@ def plan_problems(region: Region) -> Iterator[Problem]:
     missing = {zone.code for zone in region.zones} - {zone.zone for zone in plan.zones}
     for code in sorted(missing):
         yield Problem("region.missing", "ipv6.zones", params={"code": code})
+    yield from _private_problems(plan)
     yield from _block_problems(region)
+
+
+def _private_problems(plan: Ipv6Plan) -> Iterator[Problem]:
+    """Unique local space; one plan a unit and a routing domain."""
+    for index, private in enumerate(plan.private):
+        if not private.prefix.subnet_of(UNIQUE_LOCAL):
+            yield Problem("region.not_local", f"ipv6.private[{index}].prefix", params={"code": str(private.prefix)})
+        for other in plan.private[:index]:
+            if private.unit == other.unit or private.routing_domain == other.routing_domain:
+                yield Problem("region.overlap", f"ipv6.private[{index}]", params={"code": str(private.prefix)})
 
 
 def _block_problems(region: Region) -> Iterator[Problem]:

@@ -71,6 +71,8 @@ def _by_amounts(region: Region) -> Iterator[Named]:
         yield "cloud", f"quotas[{index}].cloud", quota.cloud
     for index, zone in enumerate(region.ipv6.zones):
         yield "zone", f"ipv6.zones[{index}].zone", zone.zone
+    for index, private in enumerate(region.ipv6.private):
+        yield "unit", f"ipv6.private[{index}].unit", private.unit
 
 
 def _by_people(region: Region) -> Iterator[Named]:

@@ -120,7 +120,7 @@ def prefix_pools(run: Run) -> None:
                 run.session,
                 id=id_,
                 zone=Zone(pool.zone),
-                routing_domain=domains[pool.zone],
+                routing_domain=pool.routing_domain or domains[pool.zone],
                 prefix=pool.prefix,
                 parent_id=None if pool.parent is None else _id(run, pool.parent),
                 level=_LEVELS[pool.level],

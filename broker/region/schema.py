@@ -230,11 +230,20 @@ class PlanLevel(_Entry):
     length: Annotated[int, Field(ge=1, le=64)]
 
 
+class PrivatePlan(_Entry):
+    """A department's own plan in the private zone: unique local space (RFC 4193), which others may use too."""
+
+    unit: Code
+    routing_domain: Code
+    prefix: Prefix
+
+
 class Ipv6Plan(_Entry):
     space: Prefix
     segment_length: Annotated[int, Field(ge=48, le=64)]
     zones: Rows[ZonePrefix]
     levels: Rows[PlanLevel]
+    private: Rows[PrivatePlan] = ()
 
 
 class PersonEntry(_Entry):

@@ -9,10 +9,11 @@ excludes it. Where a transaction also counts quota, count first and allocate aft
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from ipaddress import IPv6Network
+from ipaddress import IPv6Interface, IPv6Network
 from typing import Any
 from uuid import UUID
 
@@ -21,19 +22,19 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from quotas import models
-from quotas.errors import BadPrefix, HasAnother, PoolFull, PrefixGone, PrefixOverlap, UnknownPool
-from quotas.ipv6.values import Allocation, Layout, Level, PlanNode, PrefixState, SweptPrefix, Zone
+from quotas.errors import BadPrefix, HasAnother, PoolFull, PrefixGone, PrefixOverlap, QuotaError, UnknownPool
+from quotas.ipv6.values import LIVE, Allocation, Layout, Level, PlanNode, PrefixState, SweptPrefix, Wish, Zone
 from quotas.values import Difference
 
 ENSURE_POOL = text(
     "SELECT quotas.ensure_pool(:id, CAST(:parent AS uuid), :level, :zone, :domain, CAST(:prefix AS cidr), :hands_out)"
 )
 CARVE = text("SELECT quotas.carve(:id, :parent, :level, :length, :hands_out)")
-ALLOCATE = text("SELECT quotas.allocate(:id, :pool, :owner, :length, CAST(:until AS timestamptz))")
+ALLOCATE = text("SELECT quotas.allocate(:id, :pool, :owner, :length, CAST(:until AS timestamptz), :state, :label)")
+ALLOCATE_MANY = text("SELECT quotas.allocate_many(CAST(:wishes AS jsonb))")
 TURN = text("SELECT quotas.turn(:owner, :what, CAST(:at AS timestamptz))")
 SWEEP = text("SELECT id, owner, prefix, was FROM quotas.sweep_prefixes(:now, :limit)")
 VERIFY = text("SELECT what, id, detail FROM quotas.verify_prefixes()")
-LIVE = ("held", "active", "quarantined")
 
 
 def ensure_pool(
@@ -50,10 +51,11 @@ def ensure_pool(
     """Have a pool with exactly this prefix. Again: nothing happens.
 
     A pool either hands out prefixes (``hands_out``) or has child pools, never both. UnknownPool: no such parent;
-    PrefixOverlap: with another pool of the routing domain; BadPrefix: IPv4, longer than /64, outside the parent,
-    another zone than the routing domain's, or a pool of this id that is different.
+    PrefixOverlap: with another pool of the routing domain, a reservation, or (unless both are unique local space of
+    private domains, RFC 4193) another plan's space; BadPrefix: IPv4, longer than /64, outside the parent, another zone
+    than the routing domain's, or a pool of this id that is different.
     """
-    network = _network(prefix)
+    network = network_of(prefix)
     values = {
         "id": id,
         "parent": parent_id,
@@ -90,13 +92,18 @@ def carve(
     _made(outcome, parent_id, f"/{size}")
 
 
-def _network(prefix: IPv6Network | str) -> IPv6Network:
+def network_of(prefix: IPv6Network | str) -> IPv6Network:
+    """A prefix that a pool may have. BadPrefix: not_ipv6, host_bits, too_long, too_short."""
     try:
-        network = IPv6Network(prefix)
+        network = IPv6Network(prefix, strict=False)
+        if network != IPv6Interface(prefix).network or str(prefix).isdecimal():
+            raise BadPrefix("not_ipv6", str(prefix))
     except ValueError as error:
         raise BadPrefix("not_ipv6", str(prefix)) from error
+    if isinstance(prefix, str) and IPv6Interface(prefix).ip != network.network_address:
+        raise BadPrefix("host_bits", prefix)
     if not 8 <= network.prefixlen <= 64:
-        raise BadPrefix("bad_length", str(prefix))
+        raise BadPrefix("too_long" if network.prefixlen > 64 else "too_short", str(prefix))
     return network
 
 
@@ -106,35 +113,76 @@ def _made(outcome: str, parent_id: UUID | None, detail: str) -> None:
             return
         case "no_parent":
             raise UnknownPool(str(parent_id))
-        case "overlaps":
+        case "overlaps" | "reserved":
             raise PrefixOverlap(detail)
+        case "bad_length":
+            raise BadPrefix("too_short", detail)
         case _:
             raise BadPrefix(outcome, detail)
 
 
 def allocate(
-    session: Session, *, pool_id: UUID, owner: UUID, length: int = 64, expires_at: datetime | None
+    session: Session,
+    *,
+    pool_id: UUID,
+    owner: UUID,
+    length: int = 64,
+    expires_at: datetime | None,
+    active: bool = False,
+    label: str = "",
 ) -> Allocation:
-    """Hold a free prefix for an owner until ``expires_at`` (None: pinned at once).
+    """Hold a free prefix for an owner until ``expires_at`` (None: pinned at once), or have it ``active`` at once.
 
     The same owner again: the same prefix, and a hold that was not pinned takes the new date. PoolFull says what would
     fit; BadPrefix: the length is not the pool's; HasAnother; UnknownPool.
     """
-    values = {"id": uuid7(), "pool": pool_id, "owner": owner, "length": length, "until": expires_at}
-    answer: Mapping[str, Any] = session.scalars(ALLOCATE, values).one()
+    wish = Wish(pool_id, owner, length, expires_at, active, label)
+    return _allocated(session.scalars(ALLOCATE, _values(wish)).one(), wish)
+
+
+def allocate_many(session: Session, wishes: Sequence[Wish]) -> list[Allocation | QuotaError]:
+    """The same for many owners in one round trip; each gets his answer, or the error that ``allocate`` would raise."""
+    rows = [{**_values(w), "id": str(uuid7()), "pool": str(w.pool_id), "owner": str(w.owner)} for w in wishes]
+    answers = session.scalars(ALLOCATE_MANY, {"wishes": json.dumps(rows, default=str)}).all()
+    found: list[Allocation | QuotaError] = []
+    for wish, answer in zip(wishes, answers, strict=True):
+        try:
+            found.append(_allocated(answer, wish))
+        except QuotaError as error:
+            found.append(error)
+    return found
+
+
+def _values(wish: Wish) -> dict[str, Any]:
+    state = PrefixState.ACTIVE if wish.active else PrefixState.HELD
+    return {
+        "id": uuid7(),
+        "pool": wish.pool_id,
+        "owner": wish.owner,
+        "length": wish.length,
+        "until": None if wish.active else wish.expires_at,
+        "state": state.value,
+        "label": wish.label,
+    }
+
+
+def _allocated(answer: Mapping[str, Any], wish: Wish) -> Allocation:
     match answer["outcome"]:
         case "full":
-            raise PoolFull(pool_id, length, answer["fits"])
+            raise PoolFull(wish.pool_id, wish.length, answer["fits"])
         case "bad_length":
-            raise BadPrefix("bad_length", f"/{length}")
+            raise BadPrefix("too_long" if wish.length > 64 else "too_short", f"/{wish.length}")
+        case "hands_out_nothing":
+            raise BadPrefix("hands_out_nothing", str(wish.pool_id))
         case "no_pool":
-            raise UnknownPool(str(pool_id))
+            raise UnknownPool(str(wish.pool_id))
         case "has_another":
-            raise HasAnother(owner, answer["prefix"])
-    return _allocation(answer)
+            raise HasAnother(wish.owner, answer["prefix"])
+    return allocation_of(answer)
 
 
-def _allocation(answer: Mapping[str, Any]) -> Allocation:
+def allocation_of(answer: Mapping[str, Any]) -> Allocation:
+    """What the database answers, as a value."""
     until = answer["until"]
     return Allocation(
         id=UUID(answer["id"]),
@@ -145,12 +193,13 @@ def _allocation(answer: Mapping[str, Any]) -> Allocation:
         zone=Zone(answer["zone"]),
         state=PrefixState(answer["state"]),
         until=None if until is None else datetime.fromisoformat(until),
+        label=answer["label"],
     )
 
 
 def _turn(session: Session, owner: UUID, what: str, at: datetime | None) -> Allocation | None:
     answer = session.scalars(TURN, {"owner": owner, "what": what, "at": at}).one()
-    return None if answer is None else _allocation(answer)
+    return None if answer is None else allocation_of(answer)
 
 
 def pin(session: Session, owner: UUID, *, now: datetime | None = None) -> Allocation:
@@ -231,5 +280,8 @@ def _within(parents: Mapping[UUID, UUID | None], pool: UUID, root: UUID) -> bool
 
 
 def verify(session: Session) -> list[Difference]:
-    """Look for what the constraints forbid: overlaps, prefixes outside their pool, pools outside their parent."""
+    """Recount from rows whatever must not be, and look whether the constraints that forbid it still stand.
+
+    Overlaps, what lies outside its pool or parent, space shared by zones, owners with two prefixes, wrong cursors.
+    """
     return [Difference(row.what, row.id, row.detail, "") for row in session.execute(VERIFY)]

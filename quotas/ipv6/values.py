@@ -54,18 +54,29 @@ class Layout:
 
 
 class PrefixState(StrEnum):
-    """``held`` may expire (unless pinned); ``quarantined`` rests; ``freed`` may be reused, ``spent`` was."""
+    """``held`` may expire (unless pinned); ``quarantined`` rests; ``reserved`` is kept free by an operator.
+
+    ``freed`` may be reused, ``spent`` was.
+    """
 
     HELD = "held"
     ACTIVE = "active"
     QUARANTINED = "quarantined"
+    RESERVED = "reserved"
     FREED = "freed"
     SPENT = "spent"
 
 
+LIVE = (PrefixState.HELD, PrefixState.ACTIVE, PrefixState.QUARANTINED, PrefixState.RESERVED)
+"""The states in which a prefix takes its place: nothing else may overlap it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A prefix and its owner. ``until``: when a hold expires or a quarantine ends; None: pinned or active."""
+    """A prefix and its owner. ``until``: when a hold expires or a quarantine ends; None: pinned, active or reserved.
+
+    ``label``: what people call it; of a reservation, the reason (its owner is its own id).
+    """
 
     id: UUID
     pool: UUID
@@ -75,6 +86,19 @@ class Allocation:
     zone: Zone
     state: PrefixState
     until: datetime | None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants handed out: see ``service.allocate``."""
+
+    pool_id: UUID
+    owner: UUID
+    length: int = 64
+    expires_at: datetime | None = None
+    active: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +113,7 @@ class SweptPrefix:
 
 @dataclass(frozen=True, slots=True)
 class PlanNode:
-    """One pool of the plan. ``live_64`` of ``size_64`` whole /64s are held, active or resting, below it too."""
+    """One pool of the plan. ``live_64`` of ``size_64`` whole /64s are live, in it and in the pools below it."""
 
     id: UUID
     parent_id: UUID | None
@@ -105,6 +129,34 @@ class PlanNode:
     @property
     def size_64(self) -> int:
         return 1 << (64 - self.prefix.prefixlen)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One of the equal parts of a pool's space, with what is live in it: prefixes, and whole /64s by state."""
+
+    index: int
+    prefix: IPv6Network
+    live: int
+    by_state: Mapping[PrefixState, int]
+
+    @property
+    def live_64(self) -> int:
+        return sum(self.by_state.values())
+
+    @property
+    def size_64(self) -> int:
+        return slash64s(self.prefix.prefixlen)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A pool from above. ``cells`` are in order of address, /``cell_length`` each; the empty ones are left out."""
+
+    pool: PlanNode
+    children: tuple[PlanNode, ...]
+    cell_length: int
+    cells: tuple[Cell, ...]
 
 
 def slash64s(length: int) -> int:

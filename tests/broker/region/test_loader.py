@@ -119,7 +119,7 @@ def test_capacity_limits_and_prefixes_stand_in_quotas(world: Session) -> None:
     assert own_pool_id(jyt, "private") in pools
     office = world.scalars(select(UnitPeriod).where(UnitPeriod.unit_id == unit(world, "450203-zfb"))).one()
     first = next(pool for pool in candidate_pools(office.ancestors, "shared") if pool in pools)
-    assert first == own_pool_id(unit(world, "450203"), "shared")
+    assert first == own_pool_id(unit(world, "450203-zfb"), "shared")
 
 
 def test_a_simulated_cloud_is_as_large_as_its_capacity_says(world: Session) -> None:

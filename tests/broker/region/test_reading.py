@@ -210,6 +210,16 @@ WRONG: dict[str, tuple[Edit, str, str]] = {
         "region.overlap",
         "ipv6.zones[1].prefix",
     ),
+    "private plan outside unique local space": (
+        put("ipv6", "private", 0, "prefix", value="3fff:900::/48"),
+        "region.not_local",
+        "ipv6.private[0].prefix",
+    ),
+    "private plan of nobody": (
+        put("ipv6", "private", 0, "unit", value="moon"),
+        "region.unknown_unit",
+        "ipv6.private[0].unit",
+    ),
     "prefix with host bits": (
         put("ipv6", "zones", 0, "prefix", value="3fff:100::1/24"),
         "region.malformed",

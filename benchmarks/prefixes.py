@@ -1,0 +1,242 @@
+"""Prefixes handed out per second by eight processes, with 1,000 to 1,000,000 there, beside NetBox's and Neutron's.
+
+Goals: 2,000 allocations/s, at most 10 % fewer at 1,000,000 than at 1,000, at least 100 x NetBox's algorithm at 10,000.
+PostgreSQL as shipped, fsync on; each allocation is one statement, one transaction, and durable before it is answered;
+``together`` has each process answer 16 callers with one statement and commit. ``bare_commits`` is what the same eight
+processes reach with one INSERT of a row each, right beside: what disk and machine give.
+
+The others' algorithms are written after their sources, for comparison only: NetBox 4 (``ipam/api/views.py``,
+``AvailablePrefixesView``; ``ipam/models/ip.py``, ``get_available_prefixes``), Neutron (``ipam/subnet_alloc.py``,
+``SubnetAllocator``). They fill their pools from the start, as theirs do, and nothing in their tables slows an insert.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import operator
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import netaddr
+import psycopg
+from rich.console import Console
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from broker.db.migrate import upgrade
+from broker.db.session import make_engine
+from broker.embedded.postgres import EmbeddedPostgres, libpq_url
+from quotas.ipv6 import service as ipv6
+from quotas.ipv6.values import Wish, Zone
+
+console = Console(stderr=True)
+
+WRITERS = 8
+WARM_S, SECONDS = 1.0, 5.0
+SIZES = {"small": {"1k": 1_000, "100k": 100_000}, "full": {"1k": 1_000, "100k": 100_000, "1m": 1_000_000}}
+PEER_PREFIXES = 10_000
+POOL = "3fff:100::/36"
+NETBOX_LOCK = 100100
+TOGETHER = 16
+
+Call = Callable[[], object]
+
+_LOAD = """
+INSERT INTO quotas.prefix_allocation (id, pool_id, domain_id, owner, prefix, first_64, count_64, state)
+SELECT gen_random_uuid(), p.id, p.domain_id, gen_random_uuid(), quotas.prefix_at(p.prefix, 64, place), place, 1,
+       'active'
+FROM quotas.prefix_pool p, generate_series(CAST(%(from)s AS bigint), CAST(%(to)s AS bigint) - 1) AS n,
+     LATERAL (SELECT quotas.slot(64 - masklen(p.prefix), CAST(n %% 16 AS int), n / 16, 64) AS place) AS s
+WHERE p.id = %(pool)s AND n %% %(loaders)s = %(loader)s
+"""
+_PEERS = f"""
+CREATE SCHEMA peer;
+CREATE TABLE peer.bare (id uuid PRIMARY KEY);
+CREATE TABLE peer.prefix (id bigserial PRIMARY KEY, prefix cidr NOT NULL UNIQUE);
+CREATE TABLE peer.pool (id int PRIMARY KEY, hash uuid NOT NULL);
+CREATE TABLE peer.subnet (id bigserial PRIMARY KEY, cidr cidr NOT NULL);
+INSERT INTO peer.pool VALUES (1, gen_random_uuid());
+INSERT INTO peer.prefix (prefix)
+SELECT quotas.prefix_at('{POOL}', 64, n) FROM generate_series(0, {PEER_PREFIXES - 1}) n;
+INSERT INTO peer.subnet (cidr) SELECT prefix FROM peer.prefix;
+ANALYZE;
+"""
+
+
+def run(scale: str) -> Mapping[str, float | int]:
+    """Measure everything in one database that fills up."""
+    folder = tempfile.TemporaryDirectory(prefix="guiyun-bench-")
+    with folder as home, EmbeddedPostgres(Path(home) / "postgres") as postgres:
+        upgrade(postgres.owner_url())
+        superuser = libpq_url(postgres.superuser_url("guiyun"))
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute(_PEERS)
+        return _measured(postgres.app_url(), superuser, SIZES[scale])
+
+
+def _measured(app: str, superuser: str, sizes: Mapping[str, int]) -> dict[str, float | int]:
+    pool, found = _pool(app), dict[str, float | int]()
+    loaded = 0
+    for name, size in sizes.items():
+        _load(superuser, pool, loaded, size)
+        found[f"bare_commits_per_s_8_at_{name}"] = _rate(_bare, superuser)
+        there, written = _prefixes(superuser), _wal(superuser)
+        found[f"allocs_per_s_8_at_{name}"] = _rate(_ours, app, pool)
+        made = _prefixes(superuser) - there
+        wal, images = (float(after - before) / made for before, after in zip(written, _wal(superuser), strict=True))
+        console.print(f"{name}: an allocation writes {wal:,.0f} bytes of WAL, with {images:.2f} whole pages")
+        found[f"allocs_together_per_s_8_at_{name}"] = TOGETHER * _rate(_together, app, pool)
+        loaded = _count(superuser)
+        console.print(f"{name}: {loaded:,} prefixes after the run, load {os.getloadavg()[0]:.1f}")
+    found["peer_netbox_per_s_at_10k"] = _rate(_netbox, superuser)
+    found["peer_neutron_per_s_at_10k"] = _rate(_neutron, superuser)
+    found["times_netbox"] = found["allocs_per_s_8_at_1k"] / max(found["peer_netbox_per_s_at_10k"], 1e-9)
+    with Session(make_engine(app)) as session:
+        found["differences"] = len(ipv6.verify(session))
+    return found
+
+
+def _pool(app: str) -> UUID:
+    pool = uuid4()
+    with Session(make_engine(app)) as session:
+        ipv6.ensure_pool(session, id=pool, zone=Zone.SHARED, routing_domain="gx-shared", prefix=POOL)
+        session.commit()
+    return pool
+
+
+def _load(superuser: str, pool: UUID, there: int, wanted: int) -> None:
+    """Fill the pool as allocations would have, through the same constraints; two connections at once."""
+    loaders = 2
+    context = multiprocessing.get_context("fork")
+    rows = {"pool": pool, "from": there, "to": wanted, "loaders": loaders}
+    processes = [
+        context.Process(target=_execute, args=(superuser, _LOAD, {**rows, "loader": n})) for n in range(loaders)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    _execute(superuser, "UPDATE quotas.prefix_cursor SET next = greatest(next, %(next)s)", {"next": wanted // 16})
+    for statement in ("VACUUM ANALYZE quotas.prefix_allocation", "CHECKPOINT"):
+        _execute(superuser, statement, {})
+
+
+def _execute(url: str, statement: str, values: Mapping[str, Any]) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement, values or None)
+
+
+def _wal(superuser: str) -> tuple[int, int]:
+    """Bytes and full-page images of WAL so far."""
+    with psycopg.connect(superuser) as connection:
+        size, images = connection.execute("SELECT wal_bytes, wal_fpi FROM pg_stat_wal").fetchone() or (0, 0)
+    return int(size), int(images)
+
+
+def _prefixes(superuser: str) -> int:
+    with psycopg.connect(superuser) as connection:
+        (number,) = connection.execute("SELECT count(*) FROM quotas.prefix_allocation").fetchone() or (0,)
+    return int(number)
+
+
+def _count(superuser: str) -> int:
+    """How far the fullest shard's cursor stands, in prefixes: later loads begin after it."""
+    with psycopg.connect(superuser) as connection:
+        row = connection.execute("SELECT 16 * max(next) FROM quotas.prefix_cursor").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _rate(make: Callable[..., Call], *arguments: object) -> float:
+    """Calls a second that ended within the measured time, by eight processes together."""
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    barrier = context.Barrier(WRITERS)
+
+    def work() -> None:
+        call = make(*arguments)
+        call()
+        barrier.wait()
+        begins, done = time.monotonic() + WARM_S, 0
+        while (now := time.monotonic()) < begins + SECONDS:
+            call()
+            done += now >= begins
+        results.put(done)
+
+    processes = [context.Process(target=work) for _ in range(WRITERS)]
+    for process in processes:
+        process.start()
+    total = sum(results.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return float(total) / SECONDS
+
+
+def _bare(url: str) -> Call:
+    connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
+    return lambda: connection.execute("INSERT INTO peer.bare VALUES (%s)", (uuid7(),))
+
+
+def _ours(app: str, pool: UUID) -> Call:
+    session = _autocommitting(app)
+    return lambda: ipv6.allocate(session, pool_id=pool, owner=uuid7(), expires_at=None, active=True)
+
+
+def _together(app: str, pool: UUID) -> Call:
+    session = _autocommitting(app)
+    return lambda: ipv6.allocate_many(session, [Wish(pool, uuid7(), active=True) for _ in range(TOGETHER)])
+
+
+def _autocommitting(app: str) -> Session:
+    """A session in which each statement is a transaction of its own."""
+    return Session(make_engine(app, pool_size=1).execution_options(isolation_level="AUTOCOMMIT"))
+
+
+def _netbox(url: str) -> Call:
+    connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
+
+    def call() -> None:
+        connection.execute("SELECT pg_advisory_lock(%s)", (NETBOX_LOCK,))
+        try:
+            with connection.transaction():
+                children = connection.execute("SELECT prefix::text FROM peer.prefix WHERE prefix << %s::cidr", (POOL,))
+                free = netaddr.IPSet(netaddr.IPNetwork(POOL)) - netaddr.IPSet([row[0] for row in children])
+                first = next(block for block in free.iter_cidrs() if block.prefixlen <= 64)
+                connection.execute("INSERT INTO peer.prefix (prefix) VALUES (%s)", (f"{first.network}/64",))
+        finally:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (NETBOX_LOCK,))
+
+    return call
+
+
+def _neutron(url: str) -> Call:
+    connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
+
+    def call() -> None:
+        tries = 0
+        while not _neutron_once(connection):
+            tries += 1
+            time.sleep(random.random() * 0.02 * min(tries, 10))
+
+    return call
+
+
+def _neutron_once(connection: psycopg.Connection[Any]) -> bool:
+    """False: another process changed the pool's hash first; all is done again."""
+    (known,) = connection.execute("SELECT hash FROM peer.pool WHERE id = 1").fetchone() or (None,)
+    with connection.transaction():
+        swapped = connection.execute("UPDATE peer.pool SET hash = %s WHERE id = 1 AND hash = %s", (uuid4(), known))
+        if swapped.rowcount == 0:
+            return False
+        taken = netaddr.IPSet([row[0] for row in connection.execute("SELECT cidr::text FROM peer.subnet")])
+        free = netaddr.IPSet([POOL]) - taken
+        free.compact()
+        blocks = sorted(free.iter_cidrs(), key=operator.attrgetter("prefixlen"), reverse=True)
+        subnet = next(next(block.subnet(64)) for block in blocks if block.prefixlen <= 64)
+        connection.execute("INSERT INTO peer.subnet (cidr) VALUES (%s)", (str(subnet.cidr),))
+    return True
