@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 
 from quotas import models
 from quotas.errors import BadPrefix, HasAnother, PoolFull, PrefixGone, PrefixOverlap, UnknownPool
-from quotas.ipv6.values import Allocation, Layout, Level, PlanNode, PrefixState, SweptPrefix, Zone
+from quotas.ipv6.values import LIVE, Allocation, Layout, Level, PlanNode, PrefixState, SweptPrefix, Zone
 from quotas.values import Difference
 
 ENSURE_POOL = text(
@@ -33,7 +33,6 @@ ALLOCATE = text("SELECT quotas.allocate(:id, :pool, :owner, :length, CAST(:until
 TURN = text("SELECT quotas.turn(:owner, :what, CAST(:at AS timestamptz))")
 SWEEP = text("SELECT id, owner, prefix, was FROM quotas.sweep_prefixes(:now, :limit)")
 VERIFY = text("SELECT what, id, detail FROM quotas.verify_prefixes()")
-LIVE = ("held", "active", "quarantined")
 
 
 def ensure_pool(

@@ -63,6 +63,10 @@ class PrefixState(StrEnum):
     SPENT = "spent"
 
 
+LIVE = (PrefixState.HELD, PrefixState.ACTIVE, PrefixState.QUARANTINED)
+"""The states in which a prefix takes its place: nothing else may overlap it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """A prefix and its owner. ``until``: when a hold expires or a quarantine ends; None: pinned or active."""
@@ -105,6 +109,34 @@ class PlanNode:
     @property
     def size_64(self) -> int:
         return 1 << (64 - self.prefix.prefixlen)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One of the equal parts of a pool's space, with what is live in it: prefixes, and whole /64s by state."""
+
+    index: int
+    prefix: IPv6Network
+    live: int
+    by_state: Mapping[PrefixState, int]
+
+    @property
+    def live_64(self) -> int:
+        return sum(self.by_state.values())
+
+    @property
+    def size_64(self) -> int:
+        return slash64s(self.prefix.prefixlen)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A pool from above. ``cells`` are in order of address, /``cell_length`` each; the empty ones are left out."""
+
+    pool: PlanNode
+    children: tuple[PlanNode, ...]
+    cell_length: int
+    cells: tuple[Cell, ...]
 
 
 def slash64s(length: int) -> int:
