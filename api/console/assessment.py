@@ -13,7 +13,6 @@ from starlette.datastructures import FormData
 
 from api.console import show
 from api.console.page import Context, Form, act, console_router, fragment, go, id_of, page, text_of
-from api.console.scarce import left_for
 from api.permissions import Permission, needs
 from api.uow import UnitOfWork, Uow
 from broker.assessment import service as assessment
@@ -23,6 +22,7 @@ from broker.errors import BrokerError, Invalid, Problem
 from broker.request import pages, repository
 from broker.request.models import RequestItem, ServiceRequest
 from broker.request.values import item_spec
+from broker.scarcity import asked, waiting
 from broker.tenancy.work import Work
 
 router = console_router("评估")
@@ -121,10 +121,19 @@ def _context(work: Work, request_id: UUID, form: FormData) -> Context:
         "items": [_item(proposal, row, changes) for row in rows],
         "complete": proposal.complete,
         "quote": proposal.quote.to_json(),
-        "left": left_for(work, request.unit_id, [wish.item for wish in proposal.wishes]),
+        "asked": _asked(work, proposal),
+        "competing": waiting.compete(work, request),
         "trial_problems": trial_problems,
         "reason": text_of(form, "reason"),
     }
+
+
+def _asked(work: Work, proposal: Proposal) -> asked.Asked:
+    """What the proposal would hold; in the cloud it goes to when it is one, else in the one that was asked for."""
+    chosen = {cloud for cloud in proposal.chosen.values() if cloud is not None}
+    cloud = chosen.pop() if len(chosen) == 1 else proposal.request.target_cloud_id
+    items = [wish.item for wish in proposal.wishes]
+    return asked.compare(work, proposal.request.unit_id, cloud, asked.total(items))
 
 
 def _item(proposal: Proposal, row: RequestItem, changes: Changes) -> dict[str, Any]:

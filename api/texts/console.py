@@ -57,6 +57,7 @@ STOPS: Mapping[str, str] = {
 """The stops of a request's road, as the page shows them."""
 
 UNLIMITED = "不限"
+FREE = "未分配"
 NOBODY = "系统"
 OURS = "自定规则"
 NO_NAME = "—"
@@ -64,6 +65,8 @@ NO_NAME = "—"
 MENU: Mapping[str, str] = {
     "home": "工作台",
     "requests": "资源申请",
+    "quota": "配额",
+    "ipv6": "IPv6 规划",
     "region": "云平台",
     "systems": "信息系统",
     "statements": "账单",

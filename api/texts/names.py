@@ -110,6 +110,24 @@ KINDS: Mapping[str, str] = {"server": "云服务器", "volume": "云硬盘", "se
 
 ZONES: Mapping[str, str] = {"shared": "公用网络区", "private": "专用网络区", "internet": "互联网接入区"}
 
+LEVELS: Mapping[str, str] = {
+    "province": "自治区",
+    "city": "设区市",
+    "county": "县（市、区）",
+    "department": "部门",
+    "unit": "单位",
+}
+"""Levels of the IPv6 plan."""
+
+PREFIX_STATES: Mapping[str, str] = {
+    "held": "已预留",
+    "active": "使用中",
+    "quarantined": "停用待回收",
+    "reserved": "保留",
+    "freed": "未分配",
+    "spent": "未分配",
+}
+
 TIERS: Mapping[str, str] = {"main": "主云", "industry": "行业云", "city": "市云"}
 
 METERS: Mapping[str, str] = {

@@ -5,6 +5,7 @@ Called by: assessment, the API's region page, dispatch (health). Must not: decid
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -67,6 +68,13 @@ def _candidate(row: Any) -> Candidate:
 def in_service(session: Session) -> list[SubCloud]:
     """The sub-clouds in service, in the region's order."""
     return list(session.scalars(select(SubCloud).where(SubCloud.retired_at.is_(None)).order_by(SubCloud.position)))
+
+
+def names(session: Session, sub_cloud_ids: Iterable[UUID | None]) -> dict[UUID, str]:
+    """What sub-clouds are called. One statement; unknown ids are left out."""
+    wanted = {cloud for cloud in sub_cloud_ids if cloud is not None}
+    rows = session.execute(select(SubCloud.id, SubCloud.name).where(SubCloud.id.in_(wanted))) if wanted else ()
+    return {row.id: row.name for row in rows}
 
 
 def with_status(session: Session) -> list[AnyRow]:

@@ -1,0 +1,93 @@
+"""Quotas and competing requests as they go over HTTP: values of ``broker.scarcity`` with names in place of ids.
+
+Called by: the routes of ``scarcity`` and of requests. Must not: count or decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from api import texts
+from api.schemas import scarcity as schemas
+from broker.inventory import rules as scarce
+from broker.scarcity.asked import Asked, Row
+from broker.scarcity.tree import Bar, Place
+from broker.scarcity.waiting import Counter, Other
+
+
+def asked(found: Asked) -> schemas.AskedFor:
+    """Both tables of a form or request, and what would refuse it."""
+    problems = [scarce.refused(refusal, found.names) for refusal in found.refusals]
+    return schemas.AskedFor(
+        rows=[_row(row, found.names) for row in (*found.unit, *found.in_cloud)],
+        refused=[
+            schemas.Refused(code=p.code, resource_class=p.field, message=texts.sentence(p.code, p.params))
+            for p in problems
+        ],
+    )
+
+
+def _row(row: Row, names: Mapping[UUID, str]) -> schemas.AskedRow:
+    return schemas.AskedRow(
+        resource_class=row.resource_class.value,
+        sub_cloud=names.get(row.pool) if row.pool else None,
+        used=row.used,
+        asked=row.asked,
+        new=row.new,
+        limit=row.limit,
+        left=row.left,
+        fits=row.fits,
+        bound_by=names.get(row.bound_by) if row.bound_by else None,
+    )
+
+
+def unit(place: Place, bars: tuple[Bar, ...], names: Mapping[UUID, str]) -> schemas.QuotaUnit:
+    """A unit with its bars."""
+    return schemas.QuotaUnit(
+        id=place.id,
+        code=place.code,
+        name=place.name,
+        kind=place.kind,
+        bars=[
+            schemas.QuotaBar(
+                resource_class=bar.resource_class.value,
+                sub_cloud=names.get(bar.pool) if bar.pool else None,
+                limit=bar.limit,
+                in_use=bar.use.in_use,
+                held=bar.use.held,
+                left=bar.left,
+                bound_by=names.get(bar.bound_by) if bar.bound_by else None,
+            )
+            for bar in bars
+        ],
+    )
+
+
+def contested(counter: Counter, names: Mapping[UUID, str]) -> schemas.Contested:
+    """A counter that several requests meet."""
+    return schemas.Contested(
+        resource_class=counter.resource_class.value,
+        owner=names.get(counter.node) if counter.node else None,
+        sub_cloud=names.get(counter.pool) if counter.pool else None,
+        limit=counter.limit,
+        used=counter.used,
+        asked=counter.asked,
+        new=counter.new,
+        waiting=counter.waiting,
+    )
+
+
+def competing(other: Other) -> schemas.Competing:
+    """Another open request."""
+    return schemas.Competing(
+        id=other.id,
+        number=other.number,
+        state=other.state,
+        unit_name=other.unit_name,
+        sub_cloud_name=other.cloud_name,
+        due_at=other.due_at,
+        counted=other.counted,
+        amounts={kind.value: amount for kind, amount in other.amounts.items()},
+        meets=list(other.meets),
+    )
