@@ -145,11 +145,11 @@ def share(part: int, whole: int) -> str:
 
 
 def size(slash64: int) -> str:
-    """A number of /64s: exact up to a million, above it as a power of two."""
-    if slash64 < 1 << 20:
-        return f"{slash64:,}"
+    """A number of /64s: as it is up to a million, a power of two above it."""
     power = slash64.bit_length() - 1
-    return f"2^{power}" if slash64 == 1 << power else f"{slash64:,}"
+    if slash64 < 1 << 20 or slash64 != 1 << power:
+        return f"{slash64:,}"
+    return "2" + str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def first_64(prefix: IPv6Network) -> str:

@@ -1,14 +1,15 @@
-"""What is scarce, over HTTP: a unit's quota, what a request asks for beside it, who else waits.
+"""What is scarce, over HTTP: quotas, what is asked for beside them, who else waits, the IPv6 plan, clouds' totals.
 
 Called by: units before they ask, the offices before they decide. Must not: count, or decide who may see what.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from api.paging import Page, Paged
@@ -16,13 +17,20 @@ from api.permissions import Permission, needs
 from api.schemas import scarcity as schemas
 from api.uow import Uow
 from api.views import scarcity as views
+from broker.delivery import capacity
 from broker.request import repository
-from broker.scarcity import asked, tree, waiting
+from broker.scarcity import addresses, asked, tree, waiting
+from broker.scarcity.addresses import Block
 from broker.scarcity.waiting import Other
 from broker.tenancy.work import Work
+from quotas.ipv6.values import Zone
+from quotas.values import ResourceClass
 
 router = APIRouter(prefix="/api/v1", tags=["配额与地址"])
 
+T = TypeVar("T")
+
+CloudCode = Annotated[str, Path(max_length=40, description="云平台代码")]
 UnitCode = Annotated[str, Path(max_length=40, description="单位代码")]
 
 
@@ -86,13 +94,90 @@ def competing(request_id: UUID, uow: Uow, page: Paged) -> Response:
     def read(work: Work) -> Any:
         request = repository.load(work.session, work.actor, request_id)
         found = waiting.compete(work, request)
-        shown = page.render(_from(found.others, page), views.competing, lambda other: other.id)
+        shown = page.render(_from(found.others, page, _other_id), views.competing, _other_id)
         return {"contested": [views.contested(c, found.names) for c in found.counters], **shown}
 
     return uow.read(read, render=lambda found: found)
 
 
-def _from(others: tuple[Other, ...], page: Page) -> tuple[Other, ...]:
-    """What comes after the last one shown; one that no longer waits is looked for in vain: from the start again."""
-    at = next((place + 1 for place, other in enumerate(others) if other.id == page.after), 0)
-    return others[at : at + page.fetch]
+def _other_id(other: Other) -> UUID:
+    return other.id
+
+
+def _from(rows: Sequence[T], page: Page, id_of: Callable[[T], UUID]) -> Sequence[T]:
+    """What comes after the last row shown; where that has gone meanwhile, from the start again."""
+    at = next((place + 1 for place, row in enumerate(rows) if id_of(row) == page.after), 0)
+    return rows[at : at + page.fetch]
+
+
+@router.get(
+    "/prefix-blocks",
+    response_model=schemas.PrefixBlockPage,
+    summary="IPv6 规划",
+    openapi_extra=needs(Permission.PREFIX_READ),
+)
+def prefix_blocks(
+    uow: Uow, page: Paged, *, zone: Annotated[Zone | None, Query(description="只列出一个区域")] = None
+) -> Response:
+    """本人可见的地址块及其使用情况，上级在前。"""
+
+    def read(work: Work) -> Any:
+        found = addresses.every_block(work, zone)
+        return page.render(_from(found, page, _block_id), views.block, _block_id)
+
+    return uow.read(read, render=lambda found: found)
+
+
+def _block_id(block: Block) -> UUID:
+    return block.node.id
+
+
+@router.get(
+    "/prefix-blocks/{block_id}/map",
+    response_model=schemas.PrefixMap,
+    summary="地址块的分布",
+    openapi_extra=needs(Permission.PREFIX_READ),
+)
+def prefix_map(
+    block_id: UUID,
+    uow: Uow,
+    *,
+    within: Annotated[str, Query(max_length=60, description="只看其中一段，例如 3fff:122:30::/48")] = "",
+) -> Response:
+    """至多 256 个等分的格，空格不列；可分配网段的地址块还列出其中的网段、网关与反向域。"""
+
+    def read(work: Work) -> schemas.PrefixMap:
+        return views.prefix_map(addresses.look(work, block_id, addresses.network(within)))
+
+    return uow.read(read, render=lambda found: found)
+
+
+@router.get(
+    "/sub-clouds/{code}/capacity",
+    response_model=list[schemas.CapacityLine],
+    summary="云平台容量核对",
+    openapi_extra=needs(Permission.CAPACITY_READ),
+)
+def compare(code: CloudCode, uow: Uow) -> Response:
+    """台账与云平台最近一次报告的总量、用量逐项对照；系统不自行改动。"""
+    return uow.read(
+        lambda work: capacity.compare(work, code), render=lambda lines: [views.capacity_line(line) for line in lines]
+    )
+
+
+@router.post(
+    "/sub-clouds/{code}/capacity/{resource_class}",
+    status_code=201,
+    response_model=schemas.CapacityDecision,
+    summary="处理容量差异",
+    openapi_extra=needs(Permission.CAPACITY_DECIDE),
+)
+def decide(code: CloudCode, resource_class: ResourceClass, form: schemas.NewCapacityDecision, uow: Uow) -> Response:
+    """采用云平台报告的总量（`accept`），或保留台账（`leave`）；`seen` 为所见的云平台总量，已有变化时为 409。"""
+
+    def write(work: Work) -> Any:
+        made = capacity.decide(work, code, resource_class, form.choice, seen=form.seen, reason=form.reason)
+        work.session.flush()
+        return made
+
+    return uow.run(write, render=schemas.CapacityDecision.model_validate, status=201)

@@ -22,6 +22,8 @@ DONE: Mapping[str, str] = {
     "give_up": "已放弃该资源，其余部分继续办理。",
     "release_asked": "释放申请已提出，待交付单位确认。",
     "release_confirmed": "已确认释放，资源正在收回。",
+    "capacity_accept": "已采用云平台报告的总量，并记入审计。",
+    "capacity_leave": "已记录：保留台账的总量。",
     "issued": "账单已生成。",
     "registered": "信息系统已登记。",
     "read": "已全部标为已读。",

@@ -45,7 +45,7 @@ SENTENCES: Mapping[str, str] = {
     "prefix.pool_full": "“{zone}”的地址空间已分配完。",
     "prefix.no_pool": "单位在“{zone}”没有可用的地址段。",
     "prefix.block_unknown": "没有这个地址块，或者它不在您的单位范围内。",
-    "prefix.outside": "地址前缀应在 {prefix} 之内，长度不超过 64。",
+    "prefix.part_outside": "地址前缀应在 {prefix} 之内，长度不超过 64。",
     # Delivery.
     "delivery.not_found": "没有这次交付，或者您无权查看。",
     "case.not_found": "没有这个待办事项。",
@@ -56,6 +56,8 @@ SENTENCES: Mapping[str, str] = {
     "secret.not_yours": "登录密钥只能由申请人领取。",
     "settings.secret_key_missing": "系统没有配置加密密钥，请联系管理员。",
     "settings.database_url_missing": "没有设置数据库地址（GUIYUN_DATABASE_URL）。",
+    "capacity.moved": "云平台报告的总量已有变化，或者已经一致，请刷新后重试。",
+    "capacity.unreported": "云平台没有报告该资源的总量，不能采用。",
     # Reclamation.
     "release.not_found": "没有这项释放申请，或者您无权查看。",
     "release.not_asked": "该释放申请当前为“{state}”，不能确认。",

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from broker.catalog.models import SubCloud, SubCloudStatus
+from broker.catalog.models import SubCloud, SubCloudAuthority, SubCloudStatus
 from broker.catalog.values import Candidate, Offered
 from broker.db.base import AnyRow
 
@@ -86,6 +86,17 @@ def with_status(session: Session) -> list[AnyRow]:
         .order_by(SubCloud.position)
     )
     return list(session.execute(statement).all())
+
+
+def delivering_unit(session: Session, sub_cloud_id: UUID, now: datetime) -> UUID | None:
+    """The unit that delivers for a sub-cloud at ``now``."""
+    return session.scalar(
+        select(SubCloudAuthority.unit_id).where(
+            SubCloudAuthority.sub_cloud_id == sub_cloud_id,
+            SubCloudAuthority.duty == "deliver",
+            SubCloudAuthority.during.contains(now),
+        )
+    )
 
 
 def note_status(

@@ -78,3 +78,23 @@ def test_who_else_waits_is_for_those_who_decide(server: Server, applicant: httpx
     limit = next(c for c in page["contested"] if c["resource_class"] == "vcpu" and c["owner"])
     assert limit["new"] == limit["used"] + limit["asked"]
     assert limit["waiting"] > 0
+
+
+def test_the_ipv6_plan_is_read_block_by_block_and_as_a_map(server: Server, applicant: httpx.Client) -> None:
+    """Every block once, parents first; a zone in 256 cells; a unit's people get their own blocks only."""
+    bureau, seen = server.person("approve.1"), []
+    url: str | None = "/api/v1/prefix-blocks?zone=shared&limit=100"
+    while url:
+        page = bureau.get(url).json()
+        seen += page["data"]
+        url = page["next"]
+    ids = [block["id"] for block in seen]
+    assert len(ids) == len(set(ids)) > 200
+    assert all(block["parent_id"] in (None, *ids[:place]) for place, block in enumerate(seen))
+    found = bureau.get(f"/api/v1/prefix-blocks/{ids[0]}/map").json()
+    assert (found["within"], found["cell_length"], len(found["children"]) > 60) == ("3fff:100::/24", 32, True)
+    assert applicant.get(f"/api/v1/prefix-blocks/{ids[0]}/map").json()["code"] == "prefix.block_unknown"
+    mine = applicant.get("/api/v1/prefix-blocks?zone=shared").json()["data"]
+    assert mine[0]["prefix"] == "3fff:122::/32"
+    answer = applicant.get(f"/api/v1/prefix-blocks/{mine[0]['id']}/map?within=10.0.0.0/8")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "prefix.part_outside")
