@@ -46,6 +46,7 @@ def quota(uow: Uow, unit: Annotated[str, Query(max_length=40)] = "") -> Response
             "everywhere": [bar for bar in found.bars if bar.pool is None],
             "by_pool": by_pool,
             "columns": COLUMNS,
+            "percent": uow.core.settings.quota_notice_percent,
             "below": [_line(branch) for branch in found.below if branch.bars],
             "plain": [branch.unit for branch in found.below if not branch.bars],
         }

@@ -26,6 +26,7 @@ from quotas.errors import BadPrefix
 from quotas.ipv6 import service as ipv6
 from quotas.ipv6.overview import overview
 from quotas.ipv6.values import Cell, PlanNode, Zone
+from quotas.ipv6.values import Level as PlanLevel
 from quotas.ipv6.window import Taken, window
 
 CELLS = 256
@@ -203,11 +204,13 @@ def _all(work: Work) -> bool:
 
 
 def _levels(nodes: Sequence[PlanNode]) -> Iterable[Level]:
-    """The highest level first. ``nodes`` come parents first."""
+    """In the order of the plan's levels; one that it does not name comes last."""
     by_level: defaultdict[str, list[PlanNode]] = defaultdict(list)
     for node in nodes:
         by_level[node.level].append(node)
-    for level, found in by_level.items():
+    order = [level.value for level in PlanLevel]
+    for level in sorted(by_level, key=lambda name: (order.index(name) if name in order else len(order), name)):
+        found = by_level[level]
         sums = (sum(n.size_64 for n in found), sum(n.live for n in found), sum(n.live_64 for n in found))
         yield Level(level, len(found), *sums)
 

@@ -29,7 +29,7 @@ from broker.inventory.rules import Amounts
 from broker.lifecycle import RequestState
 from broker.request import repository
 from broker.request.models import RequestItem, ServiceRequest
-from broker.request.values import item_from
+from broker.request.values import Item, item_from
 from broker.scarcity import asked
 from broker.tenancy import repository as tenancy
 from broker.tenancy.models import UnitPeriod
@@ -68,10 +68,6 @@ class Counter:
     def with_all(self) -> int:
         """If all that waits were granted."""
         return self.new + self.waiting
-
-    @property
-    def left(self) -> int:
-        return max(self.limit - self.used, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +116,20 @@ def _share(counter: Counter) -> Fraction:
     return Fraction(counter.with_all, max(counter.limit, 1))
 
 
-def compete(work: Work, request: ServiceRequest) -> Competition:
-    """Look at everything open at once: a fixed number of statements however many requests wait."""
-    rows = repository.items(work.session, request)
-    wanted = asked.total(item_from(row.kind, row.count, row.spec) for row in rows)
-    cloud = request.target_cloud_id
+def compete(
+    work: Work, request: ServiceRequest, *, items: Iterable[Item] | None = None, cloud_id: UUID | None = None
+) -> Competition:
+    """Look at everything open at once: a fixed number of statements however many requests wait.
+
+    ``items`` and ``cloud_id``: what an assessor would hold instead of what was asked for, and where.
+    """
+    if items is None:
+        items = [item_from(row.kind, row.count, row.spec) for row in repository.items(work.session, request)]
+    wanted = asked.total(items)
+    cloud = cloud_id or request.target_cloud_id
     seen = quotas.snapshot(work.session, request.unit_id, [] if cloud is None else [cloud])
     counters = [*_limits(seen.limits, wanted, cloud), *_stock(seen.stock, wanted)]
-    found = _open(work, request, [c.node for c in counters if c.node is not None])
+    found = _open(work, request.id, cloud, [c.node for c in counters if c.node is not None])
     wants = _wants(work, found)
     others = [other for row in found if (other := _other(row, wants[row.id], counters)) is not None]
     others.sort(key=lambda o: (o.due_at is None, o.due_at, o.id))
@@ -162,7 +164,7 @@ def _stock(stock: Iterable[Stock], wanted: Amounts) -> Iterable[Counter]:
             yield Counter(None, each.resource_class, each.pool, each.capacity, each.used, mine)
 
 
-def _open(work: Work, request: ServiceRequest, nodes: Sequence[UUID]) -> list[AnyRow]:
+def _open(work: Work, but: UUID, cloud: UUID | None, nodes: Sequence[UUID]) -> list[AnyRow]:
     """Open requests below one of the nodes, or for the same cloud. The limit tree's own path decides who is below."""
     n = models.node.c
     below = n.path.overlap(literal(list(nodes), ARRAY(Uuid)))
@@ -185,8 +187,8 @@ def _open(work: Work, request: ServiceRequest, nodes: Sequence[UUID]) -> list[An
         .outerjoin(SubCloud, SubCloud.id == ServiceRequest.target_cloud_id)
         .where(
             ServiceRequest.state.in_((*UNCOUNTED, COUNTED)),
-            ServiceRequest.id != request.id,
-            or_(below, ServiceRequest.target_cloud_id == request.target_cloud_id),
+            ServiceRequest.id != but,
+            or_(below, ServiceRequest.target_cloud_id == cloud),
         )
     )
     return list(work.session.execute(statement).all())

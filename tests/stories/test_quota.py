@@ -96,6 +96,8 @@ def test_an_approver_sees_who_else_waits_for_the_same(world: World) -> None:
     road.assess(world, held)
     with world.acting("approve.jyt") as work:
         found = waiting.compete(work, repository.load(work.session, work.actor, mine))
+        nothing = waiting.compete(work, repository.load(work.session, work.actor, mine), items=[])
+    assert (nothing.counters, nothing.others) == ((), ())  # what an assessor cuts away competes with nobody
     assert [(other.id, other.counted) for other in found.others] == [(office, False), (held, True)]
     assert other_cloud not in {other.id for other in found.others}
     shared = next(c for c in found.counters if c.node == unit_of(world, "jyt") and c.resource_class is VCPU)
