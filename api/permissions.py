@@ -39,6 +39,11 @@ class Permission(StrEnum):
     RELEASE_CONFIRM = "release.confirm"
     RESOURCE_READ = "resource.read"
     CATALOG_READ = "catalog.read"
+    QUOTA_READ = "quota.read"
+    COMPETING_READ = "competing.read"
+    PREFIX_READ = "prefix.read"
+    CAPACITY_READ = "capacity.read"
+    CAPACITY_DECIDE = "capacity.decide"
     SYSTEM_READ = "system.read"
     SYSTEM_WRITE = "system.write"
     STATEMENT_READ = "statement.read"
@@ -73,6 +78,11 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.RELEASE_CONFIRM: frozenset({_R.OPERATOR}),
     Permission.RESOURCE_READ: _ROAD | {_R.FINANCE, _R.CLOUD_OPERATOR},
     Permission.CATALOG_READ: _EVERYBODY,
+    Permission.QUOTA_READ: _ROAD,
+    Permission.COMPETING_READ: _OFFICES | _READERS,
+    Permission.PREFIX_READ: _ROAD | {_R.CLOUD_OPERATOR},
+    Permission.CAPACITY_READ: _OFFICES | _READERS | {_R.CLOUD_OPERATOR},
+    Permission.CAPACITY_DECIDE: frozenset({_R.OPERATOR}),
     Permission.SYSTEM_READ: _ROAD | {_R.FINANCE},
     Permission.SYSTEM_WRITE: _UNIT | {_R.ADMINISTRATOR},
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},

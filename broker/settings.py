@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     holidays_file: Path | None = None
     hold_days: int = 10
     """How long a hold made at assessment waits for delivery, in calendar days."""
+    quota_notice_percent: int = Field(default=80, ge=1, le=99)
+    """How full a quota or a cloud is when people are told for the first time; the second time is at 100."""
     quarantine_days: int = 30
     """How long a released IPv6 prefix rests before it may be given out again."""
 

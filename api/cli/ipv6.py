@@ -32,20 +32,9 @@ from quotas.ipv6.facts import facts, use_by_level
 from quotas.ipv6.values import PlanNode
 
 app = typer.Typer()
-group = typer.Typer(name="ipv6", help="IPv6 规划：查看、分配、收回、扩展、预留、导入、导出、核对。")
+group = typer.Typer(name="ipv6", help="IPv6 规划：查看、分配、收回、扩展、保留、导入、导出、核对。")
 app.add_typer(group)
 
-LEVELS = {"province": "自治区", "city": "市", "county": "县", "department": "部门", "unit": "单位"}
-
-
-STATES = {
-    "held": "暂留",
-    "active": "在用",
-    "quarantined": "静置",
-    "reserved": "预留",
-    "freed": "空闲",
-    "spent": "空闲",
-}
 
 Owner = Annotated[str, typer.Option(help="使用者：编号（UUID）或任意名称")]
 Domain = Annotated[str, typer.Option(help="路由域；地址只属于一个路由域时可省略")]
@@ -59,7 +48,7 @@ def many(
     as_json: AsJson = False,
     home: Home = "",
 ) -> None:
-    """IPv6 规划：查看、分配、收回、扩展、预留、导入、导出、核对。
+    """IPv6 规划：查看、分配、收回、扩展、保留、导入、导出、核对。
 
     --file -：每行一个对象，如 {"do": "allocate", "pool": "3fff:101::/40", "owner": "a"}；每行一个回答。
     """
@@ -138,7 +127,7 @@ def plan(
 
 def _row(node: PlanNode) -> tuple[str, str, str, str, str]:
     indent = "  " * (node.depth - 1 if node.depth else 0)
-    zone, level = names.ZONES[node.zone.value], LEVELS.get(node.level, node.level)
+    zone, level = names.ZONES[node.zone.value], names.LEVELS.get(node.level, node.level)
     return f"{indent}{node.prefix}", zone, node.routing_domain, level, f"{node.live:,}"
 
 
@@ -149,7 +138,13 @@ def _by_level(call: DatabaseCall, nodes: list[PlanNode]) -> None:
         for u in used
     ]
     rows = (
-        (names.ZONES[u.zone], LEVELS.get(u.level, u.level), f"{u.pools:,}", f"{u.live:,}", f"{float(u.share):.2%}")
+        (
+            names.ZONES[u.zone],
+            names.LEVELS.get(u.level, u.level),
+            f"{u.pools:,}",
+            f"{u.live:,}",
+            f"{float(u.share):.2%}",
+        )
         for u in used
     )
     headers = ("区域", "级别", "地址块", "网段", "已用地址")
@@ -199,7 +194,7 @@ def _do(call: DatabaseCall, verb: str, **given: Any) -> None:
     with _refusing(), call.core.works.begin() as work:
         found = lines.do(work, {"do": verb, **given}, call.core.settings.quarantine_days)
     until = f"，至 {moment(found['until'])}" if found["until"] else ""
-    call.done(found, f"{found['prefix']}（{STATES[found['state']]}{until}）")
+    call.done(found, f"{found['prefix']}（{names.PREFIX_STATES[found['state']]}{until}）")
 
 
 @group.command("allocate")
@@ -245,17 +240,17 @@ def reserve(
     call: DatabaseCall,
     prefix: Annotated[str, typer.Argument(metavar="网段")],
     *,
-    reason: Annotated[str, typer.Option(help="预留的原因")],
+    reason: Annotated[str, typer.Option(help="保留的原因")],
     domain: Domain = "",
 ) -> None:
-    """预留一段地址：解除之前不在其中分配网段，也不划分地址块。"""
+    """保留一段地址：解除之前不在其中分配网段，也不划分地址块。"""
     _do(call, "reserve", prefix=prefix, reason=reason, domain=domain)
 
 
 @group.command("lift")
 @database_verb
-def lift(call: DatabaseCall, reservation: Annotated[str, typer.Argument(metavar="编号", help="预留的 id")]) -> None:
-    """解除预留。"""
+def lift(call: DatabaseCall, reservation: Annotated[str, typer.Argument(metavar="编号", help="保留的 id")]) -> None:
+    """解除保留。"""
     _do(call, "lift", id=reservation)
 
 
@@ -266,7 +261,7 @@ def sweep(call: DatabaseCall) -> None:
     with call.core.works.begin() as work:
         swept = addresses.sweep(work)
     found = [{"prefix": str(s.prefix), "owner": str(s.owner), "was": s.was.value} for s in swept]
-    rows = ((f["prefix"], STATES[f["was"]], f["owner"]) for f in found)
+    rows = ((f["prefix"], names.PREFIX_STATES[f["was"]], f["owner"]) for f in found)
     call.listed(found, ("网段", "原状态", "使用者"), rows, nothing="没有到期的网段。")
 
 

@@ -71,10 +71,20 @@ def refusal_of(error: QuotaError) -> Refusal:
             for r in error.refusals
         ]
         reasons = (
-            texts.sentence(f"quota.{r.cause.value}", {"class": r.resource_class.value, "asked": r.asked,
-                                                      "limit": r.limit, "used": r.used})
+            texts.sentence(
+                f"quota.{r.cause.value}",
+                {
+                    "class": r.resource_class.value,
+                    "owner": f"节点 {r.node} ",
+                    "cloud": f"云平台 {r.pool} ",
+                    "asked": r.asked,
+                    "limit": r.limit,
+                    "used": r.used,
+                    "short": r.used + r.asked - r.limit,
+                },
+            )
             for r in error.refusals
-        )  # fmt: skip
+        )
         sentence = " ".join((sentence, *reasons))
     if isinstance(error, NotThatMuch):
         body["short"] = [

@@ -1,11 +1,11 @@
-"""``guiyun reconcile [CLOUD] [--sweep]``: what clouds have and the rows have not, and the reverse.
+"""``guiyun reconcile [CLOUD] [--sweep]``: what clouds have and the rows have not, the reverse, and totals that differ.
 
 Called by: the command line. Must not: correct anything; ``--sweep`` is an operator's word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,8 +15,11 @@ from api.cli.client import Mistake, Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
 from broker.catalog import repository as catalog
+from broker.delivery import capacity
 from broker.delivery import reconcile as service
+from broker.delivery.capacity import Compared, Gap
 from broker.delivery.reconcile import Drift
+from broker.workflows import health
 from providers.errors import ProviderError
 
 app = typer.Typer()
@@ -26,8 +29,19 @@ KINDS = {
     "lost": "台账有、云上无",
     "size": "规格不一致",
     "duplicate": "重复创建",
+    "total": "总量不一致",
+    "less": "云上用量少于台账",
+    "more": "云上用量多于台账",
 }
-OBJECTS = {**names.KINDS, "project": "项目", "network": "网段", "attachment": "挂载", "snapshot": "快照"}
+AMOUNTS = {"total": "总量", "used": "已用", "held": "预留"}
+OBJECTS = {
+    **names.CLASSES,
+    **names.KINDS,
+    "project": "项目",
+    "network": "网段",
+    "attachment": "挂载",
+    "snapshot": "快照",
+}
 
 
 @app.command("reconcile")
@@ -44,20 +58,54 @@ def reconcile(
     if not codes:
         raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
     drifts: list[Drift] = []
+    gaps: list[dict[str, Any]] = []
+    wanting = 0
     silent: list[Mistake] = []
     for code in codes:
         try:
             drifts += (service.sweep if sweep else service.reconcile)(call.core.tools(), code)
+            lines = [] if sweep else _totals(call, code)
+            gaps += [found for line in lines for found in _gaps(line)]
+            wanting += sum(line.wanting for line in lines)
         except ProviderError as error:
             silent.append(Mistake(error.code, code, f"没有答复：{texts.trouble(error.code)}"))
-    _tell(call, codes, drifts, sweep=sweep)
+    _tell(call, codes, drifts, gaps, sweep=sweep)
     if silent:
         raise Refusal("cloud.silent", f"有 {len(silent)} 个云平台没有答复。", silent)
     if drifts and not sweep:
-        raise Refusal("cloud.differs", f"有 {len(drifts)} 处差异；核实后可加 --sweep 清除云上多出的。")
+        raise Refusal("cloud.differs", f"有 {len(drifts) + wanting} 处差异；核实后可加 --sweep 清除云上多出的。")
+    if wanting:
+        raise Refusal("cloud.differs", f"有 {wanting} 处容量差异，请在云平台页面核实后处理。")
 
 
-def _tell(call: DatabaseCall, codes: Sequence[str], drifts: Sequence[Drift], *, sweep: bool) -> None:
+def _totals(call: DatabaseCall, code: str) -> list[Compared]:
+    """Ask the cloud anew, write down what it says, and compare its sums with ours."""
+    with call.core.sessions() as session:
+        cloud = next(c for c in catalog.in_service(session) if c.code == code)
+    health.ask(call.core, cloud)
+    with call.core.works.begin() as work:
+        return capacity.compare(work, code)
+
+
+def _gaps(line: Compared) -> Iterator[dict[str, Any]]:
+    """A line's differences in the shape of the objects'. One that an operator left as it is says so."""
+    for gap in line.gaps:
+        total = gap is Gap.TOTAL
+        yield {
+            "kind": gap.value,
+            "sub_cloud": line.sub_cloud,
+            "object": line.resource_class.value,
+            "id": "",
+            "refs": [],
+            "row_state": "left" if total and line.left else "",
+            "expected": {"total": line.total} if total else {"used": line.use.in_use, "held": line.use.held},
+            "found": {"total": line.reported_total} if total else {"used": line.reported_used},
+        }
+
+
+def _tell(
+    call: DatabaseCall, codes: Sequence[str], drifts: Sequence[Drift], gaps: list[dict[str, Any]], *, sweep: bool
+) -> None:
     found: list[dict[str, Any]] = [
         {
             "kind": d.kind.value,
@@ -70,7 +118,7 @@ def _tell(call: DatabaseCall, codes: Sequence[str], drifts: Sequence[Drift], *, 
             "found": dict(d.found),
         }
         for d in drifts
-    ]
+    ] + gaps
     rows = (
         (
             f["sub_cloud"],
@@ -88,4 +136,4 @@ def _tell(call: DatabaseCall, codes: Sequence[str], drifts: Sequence[Drift], *, 
 
 
 def _sizes(sizes: dict[str, object]) -> str:
-    return " ".join(f"{names.FIELDS.get(name, name)} {value}" for name, value in sizes.items())
+    return " ".join(f"{AMOUNTS.get(name, names.FIELDS.get(name, name))} {value}" for name, value in sizes.items())

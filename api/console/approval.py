@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse, Response
 
 from api.console import show
 from api.console.page import Context, Form, act, console_router, go, id_of, page, text_of
-from api.console.scarce import left_for
 from api.permissions import Permission, needs
 from api.uow import UnitOfWork, Uow
 from broker.approval import service as approval
@@ -20,7 +19,7 @@ from broker.errors import BrokerError, Invalid, Problem
 from broker.lifecycle import Role
 from broker.request import attachments, pages, repository
 from broker.request.models import ServiceRequest
-from broker.request.values import item_from
+from broker.scarcity import asked, waiting
 from broker.tenancy import people
 from broker.tenancy.work import Work
 
@@ -60,7 +59,7 @@ def _page(
         request = repository.load(work.session, work.actor, request_id)
         items = repository.items(work.session, request)
         around = pages.surroundings(work.session, request)
-        waiting = repository.listing(
+        others = repository.listing(
             work.session,
             work.actor,
             states=["submitted"],
@@ -78,8 +77,9 @@ def _page(
             "system": around[1],
             "cloud": around[2],
             "attached": attachments.of_request(work, request_id),
-            "left": left_for(work, request.unit_id, [item_from(row.kind, row.count, row.spec) for row in items]),
-            "waiting": [row for row in waiting if row[0].id != request_id][:_MOST_WAITING],
+            "asked": asked.of_request(work, request),
+            "competing": waiting.compete(work, request),
+            "waiting": [row for row in others if row[0].id != request_id][:_MOST_WAITING],
             "problems": show.problems(error.problems) if error else [],
             "decision": decision,
             "reason": reason,

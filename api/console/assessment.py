@@ -13,7 +13,6 @@ from starlette.datastructures import FormData
 
 from api.console import show
 from api.console.page import Context, Form, act, console_router, fragment, go, id_of, page, text_of
-from api.console.scarce import left_for
 from api.permissions import Permission, needs
 from api.uow import UnitOfWork, Uow
 from broker.assessment import service as assessment
@@ -22,7 +21,8 @@ from broker.assessment.values import judgement_json
 from broker.errors import BrokerError, Invalid, Problem
 from broker.request import pages, repository
 from broker.request.models import RequestItem, ServiceRequest
-from broker.request.values import item_spec
+from broker.request.values import Item, item_spec
+from broker.scarcity import asked, waiting
 from broker.tenancy.work import Work
 
 router = console_router("评估")
@@ -121,10 +121,22 @@ def _context(work: Work, request_id: UUID, form: FormData) -> Context:
         "items": [_item(proposal, row, changes) for row in rows],
         "complete": proposal.complete,
         "quote": proposal.quote.to_json(),
-        "left": left_for(work, request.unit_id, [wish.item for wish in proposal.wishes]),
+        "asked": asked.compare(work, request.unit_id, _cloud(proposal), asked.total(_wishes(proposal))),
+        "competing": waiting.compete(work, request, items=_wishes(proposal), cloud_id=_cloud(proposal)),
         "trial_problems": trial_problems,
         "reason": text_of(form, "reason"),
     }
+
+
+def _cloud(proposal: Proposal) -> UUID | None:
+    """The cloud the proposal goes to when it is one; else the one that was asked for."""
+    chosen = {cloud for cloud in proposal.chosen.values() if cloud is not None}
+    return chosen.pop() if len(chosen) == 1 else proposal.request.target_cloud_id
+
+
+def _wishes(proposal: Proposal) -> list[Item]:
+    """What would be held, in the assessor's sizes."""
+    return [wish.item for wish in proposal.wishes]
 
 
 def _item(proposal: Proposal, row: RequestItem, changes: Changes) -> dict[str, Any]:

@@ -1,20 +1,25 @@
-"""The region: 1 + N + 14 with capacity and health, and the cities that use the main cloud.
+"""The region: 1 + N + 14 with capacity and health, cities that use the main cloud, a cloud's totals beside ours.
 
 Called by: browsers. Must not: ask a cloud; it shows what the worker wrote down.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import Annotated, Any
 
-from fastapi.responses import JSONResponse, Response
+from fastapi import Path
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from api.console import show
-from api.console.page import Context, console_router, page
+from api.console.page import Context, Form, act, allowed, console_router, go, page, text_of
 from api.permissions import Permission, needs
-from api.uow import Uow
+from api.uow import UnitOfWork, Uow
 from broker.catalog import overview, repository
+from broker.delivery import capacity
+from broker.delivery.capacity import Choice
+from broker.errors import BrokerError, Invalid, Problem
 from broker.tenancy.work import Work
 from quotas import service as quotas
 from quotas.values import ResourceClass, Stock
@@ -52,6 +57,56 @@ def chart(uow: Uow) -> Response:
     return JSONResponse(uow.look(collect))
 
 
+@router.get("/region/{code}/capacity", openapi_extra=needs(Permission.CAPACITY_READ))
+def capacity_page(code: Annotated[str, Path(max_length=40)], uow: Uow) -> Response:
+    """云平台容量核对。"""
+    return _capacity(uow, code)
+
+
+@router.post("/region/{code}/capacity", openapi_extra=needs(Permission.CAPACITY_DECIDE))
+def decide_capacity(code: Annotated[str, Path(max_length=40)], form: Form, uow: Uow) -> Response:
+    """采用云平台报告的总量，或保留台账的总量。"""
+    kind, choice, seen = (text_of(form, name) for name in ("resource_class", "choice", "seen"))
+
+    def use_case(work: Work) -> object:
+        if kind not in set(ResourceClass) or choice not in set(Choice):
+            raise Invalid([Problem("field.missing", "choice")])
+        return capacity.decide(
+            work,
+            code,
+            ResourceClass(kind),
+            Choice(choice),
+            seen=int(seen) if seen.isdigit() else None,
+            reason=text_of(form, "reason"),
+        )
+
+    return act(
+        uow,
+        use_case,
+        then=lambda _: go(f"/region/{code}/capacity", done=f"capacity_{choice}"),
+        instead=lambda error: _capacity(uow, code, error),
+    )
+
+
+def _capacity(uow: UnitOfWork, code: str, error: BrokerError | None = None) -> HTMLResponse:
+    def collect(work: Work) -> Context:
+        lines = capacity.compare(work, code)
+        return {
+            "code": code,
+            "name": _name(work, code),
+            "lines": lines,
+            "reported_at": lines[0].reported_at if lines else None,
+            "may_decide": bool(lines) and capacity.may_decide(work, lines[0].sub_cloud_id),
+            "problems": show.problems(error.problems) if error else [],
+        }
+
+    return page(uow, "region/capacity.html", collect, status=error.status if error else 200)
+
+
+def _name(work: Work, code: str) -> str:
+    return next(cloud.name for cloud in repository.in_service(work.session) if cloud.code == code)
+
+
 def _clouds(session: Session) -> list[tuple[Any, Any, dict[ResourceClass, Stock]]]:
     rows = repository.with_status(session)
     stock = quotas.pool_left(session, [row[0].id for row in rows])
@@ -66,10 +121,20 @@ def _vcpu(stock: dict[ResourceClass, Stock], what: str) -> int:
 def _context(work: Work) -> Context:
     clouds = _clouds(work.session)
     cities = overview.cities(work.session, work.now)
+    # Only for those whom it concerns, and for whom the page leads on.
+    concerned = allowed(work.actor, Permission.CAPACITY_READ)
+    wanting = Counter(line.sub_cloud_id for line in capacity.compare(work) if line.wanting) if concerned else Counter()
     answered = [status for _, status, _ in clouds if status is not None]
     return {
         "tiers": [
-            (tier, [_card(cloud, status, stock) for cloud, status, stock in clouds if cloud.tier == tier])
+            (
+                tier,
+                [
+                    _card(cloud, status, stock, wanting[cloud.id])
+                    for cloud, status, stock in clouds
+                    if cloud.tier == tier
+                ],
+            )
             for tier in ("main", "industry", "city")
         ],
         "authorities": overview.authorities(work.session, work.now),
@@ -82,13 +147,13 @@ def _context(work: Work) -> Context:
     }
 
 
-def _card(cloud: Any, status: Any, stock: dict[ResourceClass, Stock]) -> dict[str, Any]:
+def _card(cloud: Any, status: Any, stock: dict[ResourceClass, Stock], wanting: int) -> dict[str, Any]:
     bars = [
         {"class": kind.value, "used": stock[kind].used, "capacity": stock[kind].capacity}
         for kind in CLASSES
         if kind in stock
     ]
-    return {"cloud": cloud, "status": status, "bars": bars}
+    return {"cloud": cloud, "status": status, "bars": bars, "wanting": wanting}
 
 
 def _totals(clouds: list[tuple[Any, Any, dict[ResourceClass, Stock]]]) -> list[dict[str, Any]]:

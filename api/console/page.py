@@ -37,6 +37,8 @@ Collect = Callable[[Work], Context]
 _MENU = (
     ("home", "/", Permission.SELF, "layout-dashboard"),
     ("requests", "/requests", Permission.REQUEST_READ, "file-text"),
+    ("quota", "/quota", Permission.QUOTA_READ, "scale"),
+    ("ipv6", "/ipv6", Permission.PREFIX_READ, "network"),
     ("region", "/region", Permission.CATALOG_READ, "cloud"),
     ("systems", "/systems", Permission.SYSTEM_READ, "database"),
     ("statements", "/statements", Permission.STATEMENT_READ, "file-invoice"),

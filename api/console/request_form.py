@@ -14,7 +14,6 @@ from starlette.datastructures import FormData, UploadFile
 
 from api.console import fields, show
 from api.console.page import Context, Form, act, console_router, fragment, go, id_of, is_fragment, page, text_of
-from api.console.scarce import left_for
 from api.permissions import Permission, needs
 from api.uow import UnitOfWork, Uow
 from broker.approval import service as approval
@@ -26,9 +25,9 @@ from broker.errors import BrokerError
 from broker.inventory import repository as inventory
 from broker.lifecycle import RequestEvent, RequestState, after
 from broker.request import attachments, facts, repository
-from broker.request import form as reading
 from broker.request import service as requests
 from broker.request.models import ServiceRequest
+from broker.scarcity import asked
 from broker.tenancy import people
 from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
@@ -74,7 +73,8 @@ def check_form(form: Form, uow: Uow) -> Response:
         return {
             "found": show.problems(checked.problems),
             "quote": checked.quote.to_json() if checked.quote else None,
-            "left": _left(work, raw),
+            "asked": asked.of_form(work, raw),
+            "unit_code": raw.get("unit", "") if isinstance(raw.get("unit"), str) else "",
         }
 
     return fragment(uow, "request/_check.html", collect)
@@ -237,10 +237,3 @@ def _returned(work: Work, request: ServiceRequest | None) -> dict[str, Any] | No
     if newest is not None:
         newest["who"] = people.named(work.session, [newest["by"]]).get(newest["by"])
     return newest
-
-
-def _left(work: Work, raw: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the form's unit may still ask for, beside what the form asks for."""
-    parsed, _ = reading.read(raw)
-    found = facts.look_up(work, parsed)
-    return [] if found.unit_id is None else left_for(work, found.unit_id, parsed.items)

@@ -9,11 +9,15 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from ipaddress import IPv6Network
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from api import texts
 from api.texts import console, names
+from broker.inventory import rules as scarce
+from quotas.values import Refusal
 
 LOCAL = ZoneInfo("Asia/Shanghai")
 SOON = timedelta(hours=8)
@@ -42,6 +46,8 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "stop": console.STOPS,
     "stop_state": console.STOP_STATES,
     "mark": console.MARKS,
+    "prefix_state": names.PREFIX_STATES,
+    "level": names.LEVELS,
 }
 
 _COLOURS = {
@@ -130,6 +136,27 @@ def number(value: object) -> str:
     return console.UNLIMITED if value is None else f"{int(str(value)):,}"
 
 
+def share(part: int, whole: int) -> str:
+    """So much of the whole, in percent; what is there is never shown as nothing."""
+    if not part or not whole:
+        return "0%"
+    hundredths = part * 10_000 // whole
+    return f"{hundredths // 100}.{hundredths % 100:02d}%" if hundredths else "<0.01%"
+
+
+def size(slash64: int) -> str:
+    """A number of /64s: as it is up to a million, a power of two above it."""
+    power = slash64.bit_length() - 1
+    if slash64 < 1 << 20 or slash64 != 1 << power:
+        return f"{slash64:,}"
+    return "2" + str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def first_64(prefix: IPv6Network) -> str:
+    """The first /64 of a prefix."""
+    return f"{prefix.network_address}/64"
+
+
 def article(reference: str) -> str:
     """The article's name, or that the rule is ours."""
     return "；".join(texts.article(part.strip()) for part in reference.split(";")) if reference else console.OURS
@@ -185,6 +212,13 @@ def turned_down(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     return list(groups.values())
 
 
+def refused(refusal: Refusal, names: Mapping[UUID, str]) -> str:
+    """Which limit or stock refuses, and whose it is."""
+    problem = scarce.refused(refusal, names)
+    numbers = {name: number(value) for name, value in problem.params.items() if isinstance(value, int)}
+    return texts.sentence(problem.code, {**problem.params, **numbers})
+
+
 def problems(errors: Sequence[Any]) -> list[dict[str, str]]:
     """Problems with their sentences, for the summary and for their fields."""
     return [
@@ -216,4 +250,8 @@ FILTERS = {
     "trouble": texts.trouble,
     "verdict": texts.verdict,
     "turned_down": turned_down,
+    "refused": refused,
+    "share": share,
+    "slash64": size,
+    "first_64": first_64,
 }

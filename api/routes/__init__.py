@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from api.routes import accounts, approvals, assessments, deliveries, operations, people, registers, requests, sessions
+from api.routes import (
+    accounts,
+    approvals,
+    assessments,
+    deliveries,
+    operations,
+    people,
+    registers,
+    requests,
+    scarcity,
+    sessions,
+)
 
 ROUTERS = (
     sessions.router,
@@ -11,6 +22,7 @@ ROUTERS = (
     assessments.router,
     deliveries.router,
     registers.router,
+    scarcity.router,
     accounts.router,
     people.router,
     operations.router,

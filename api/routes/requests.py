@@ -25,6 +25,7 @@ from broker.errors import NotFound
 from broker.lifecycle import RequestState, Role
 from broker.request import attachments, repository, service
 from broker.request.models import ServiceRequest
+from broker.scarcity import asked
 from broker.tenancy.work import Work
 
 router = APIRouter(prefix="/api/v1", tags=["申请"])
@@ -68,8 +69,10 @@ def _writing(form: dict[str, Any], *, submit: bool, request_id: UUID | None = No
     "/requests/check", response_model=schemas.Check, summary="试算", openapi_extra=needs(Permission.REQUEST_WRITE)
 )
 def check(form: schemas.Form, uow: Uow) -> Response:
-    """检查表单并报价，不保存任何内容。"""
-    return uow.read(lambda work: service.check(work, form), render=views.check)
+    """检查表单、报价并与单位配额对照，不保存任何内容。"""
+    return uow.read(
+        lambda work: views.check(service.check(work, form), asked.of_form(work, form)), render=lambda found: found
+    )
 
 
 @router.get(

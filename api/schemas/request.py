@@ -13,6 +13,7 @@ from uuid import UUID
 from fastapi import Body
 
 from api.schemas.base import Reason, Schema, View
+from api.schemas.scarcity import AskedFor
 
 _NAME = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,30}$"}
 _CLASS = {"enum": ["ssd", "hdd"], "default": "ssd"}
@@ -237,3 +238,4 @@ class Check(View):
 
     problems: list[Finding]
     quote: dict[str, Any] | None
+    quota: AskedFor | None

@@ -22,6 +22,8 @@ DONE: Mapping[str, str] = {
     "give_up": "已放弃该资源，其余部分继续办理。",
     "release_asked": "释放申请已提出，待交付单位确认。",
     "release_confirmed": "已确认释放，资源正在收回。",
+    "capacity_accept": "已采用云平台报告的总量，并记入审计。",
+    "capacity_leave": "已记录：保留台账的总量。",
     "issued": "账单已生成。",
     "registered": "信息系统已登记。",
     "read": "已全部标为已读。",
@@ -57,6 +59,7 @@ STOPS: Mapping[str, str] = {
 """The stops of a request's road, as the page shows them."""
 
 UNLIMITED = "不限"
+FREE = "未分配"
 NOBODY = "系统"
 OURS = "自定规则"
 NO_NAME = "—"
@@ -64,6 +67,8 @@ NO_NAME = "—"
 MENU: Mapping[str, str] = {
     "home": "工作台",
     "requests": "资源申请",
+    "quota": "配额",
+    "ipv6": "IPv6 规划",
     "region": "云平台",
     "systems": "信息系统",
     "statements": "账单",

@@ -129,11 +129,29 @@ IMPORT_OUTCOMES: Mapping[str, str] = {
     "bad_kind": "kind 应为 block、pool 或 prefix",
     "bad_state": "state 应为 held、active、quarantined 或 reserved",
     "bad_until": "until 应为带时区的时间；静置必须写明",
-    "bad_label": "label 过长，或者预留没有写原因",
+    "bad_label": "label 过长，或者保留没有写原因",
     "bad_id": "id 应为 UUID",
     "id_taken": "id 已被使用",
     "different": "该编号的地址块已存在且不同",
     "busy": "此处正在分配，请重试",
+}
+
+LEVELS: Mapping[str, str] = {
+    "province": "自治区",
+    "city": "设区市",
+    "county": "县（市、区）",
+    "department": "部门",
+    "unit": "单位",
+}
+"""Levels of the IPv6 plan."""
+
+PREFIX_STATES: Mapping[str, str] = {
+    "held": "已预留",
+    "active": "使用中",
+    "quarantined": "静置",
+    "reserved": "保留",
+    "freed": "空闲",
+    "spent": "空闲",
 }
 
 TIERS: Mapping[str, str] = {"main": "主云", "industry": "行业云", "city": "市云"}
@@ -259,6 +277,9 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "delivery.handed_over": "移交使用",
     "delivery.secret_shown": "领取登录密钥",
     "sub_cloud.drifted": "云平台与台账不一致",
+    "sub_cloud.capacity_differs": "云平台报告的容量与台账不一致",
+    "sub_cloud.capacity_accept": "采用云平台报告的总量",
+    "sub_cloud.capacity_leave": "保留台账的总量",
     "sub_cloud.swept": "清理云平台上的多余资源",
     "case.retry": "人工处理：重试",
     "case.adopt": "人工处理：认领",

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from api import texts
 from api.schemas import request as schemas
+from api.views import scarcity
 from broker.db.base import AnyRow
 from broker.delivery import progress as steps
 from broker.delivery import service as delivery
@@ -18,6 +19,7 @@ from broker.lifecycle import RequestState, Role, possible
 from broker.request import attachments, clocks, repository
 from broker.request.models import RequestRevision, ServiceRequest
 from broker.request.service import Checked
+from broker.scarcity.asked import Asked
 from broker.tenancy.models import Person
 from broker.tenancy.values import Actor
 from broker.tenancy.work import Work
@@ -62,10 +64,11 @@ def finding(problem: Problem) -> schemas.Finding:
     )
 
 
-def check(checked: Checked) -> schemas.Check:
-    """What a form would be worth."""
+def check(checked: Checked, beside: Asked | None) -> schemas.Check:
+    """What a form would be worth, and what it asks for beside what its unit has."""
     quote = checked.quote.to_json() if checked.quote else None
-    return schemas.Check(problems=[finding(p) for p in checked.problems], quote=quote)
+    quota = scarcity.asked(beside) if beside else None
+    return schemas.Check(problems=[finding(p) for p in checked.problems], quote=quote, quota=quota)
 
 
 def actions(actor: Actor, request: ServiceRequest) -> list[str]:

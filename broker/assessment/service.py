@@ -34,6 +34,7 @@ from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import RequestItem, ServiceRequest
 from broker.request.rules import item_quantities
 from broker.request.values import item_from, item_spec
+from broker.tenancy import repository as tenancy
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
@@ -212,28 +213,17 @@ def _hold(work: Work, proposal: Proposal, expires_at: Any) -> dict[UUID, UUID]:
                 expires_at=expires_at,
             )
         except QuotaExceeded as error:
-            raise _exceeded(error) from error
+            raise _exceeded(work, error) from error
     return holds
 
 
-def _exceeded(error: QuotaExceeded) -> Conflict:
-    """Every limit that refuses, each as a problem of its own."""
+def _exceeded(work: Work, error: QuotaExceeded) -> Conflict:
+    """Every limit that refuses, each as a problem of its own that says whose it is."""
+    nodes = [refusal.node for refusal in error.refusals if refusal.node is not None]
+    names = tenancy.unit_names(work.session, nodes, work.now)
+    names |= catalog.names(work.session, (refusal.pool for refusal in error.refusals))
     conflict = Conflict("quota.exceeded")
-    conflict.problems = tuple(
-        Problem(
-            f"quota.{refusal.cause.value}",
-            refusal.resource_class.value,
-            params={
-                "class": refusal.resource_class.value,
-                "asked": refusal.asked,
-                "limit": refusal.limit,
-                "used": refusal.used,
-                "node": str(refusal.node or ""),
-                "pool": str(refusal.pool or ""),
-            },
-        )
-        for refusal in error.refusals
-    )
+    conflict.problems = tuple(scarce.refused(refusal, names) for refusal in error.refusals)
     return conflict
 
 

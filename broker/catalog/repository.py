@@ -5,6 +5,7 @@ Called by: assessment, the API's region page, dispatch (health). Must not: decid
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from broker.catalog.models import SubCloud, SubCloudStatus
+from broker.catalog.models import SubCloud, SubCloudAuthority, SubCloudStatus
 from broker.catalog.values import Candidate, Offered
 from broker.db.base import AnyRow
 
@@ -69,6 +70,13 @@ def in_service(session: Session) -> list[SubCloud]:
     return list(session.scalars(select(SubCloud).where(SubCloud.retired_at.is_(None)).order_by(SubCloud.position)))
 
 
+def names(session: Session, sub_cloud_ids: Iterable[UUID | None]) -> dict[UUID, str]:
+    """What sub-clouds are called. One statement; unknown ids are left out."""
+    wanted = {cloud for cloud in sub_cloud_ids if cloud is not None}
+    rows = session.execute(select(SubCloud.id, SubCloud.name).where(SubCloud.id.in_(wanted))) if wanted else ()
+    return {row.id: row.name for row in rows}
+
+
 def with_status(session: Session) -> list[AnyRow]:
     """The sub-clouds in service with what they last said: rows of ``(SubCloud, SubCloudStatus | None)``."""
     statement = (
@@ -78,6 +86,17 @@ def with_status(session: Session) -> list[AnyRow]:
         .order_by(SubCloud.position)
     )
     return list(session.execute(statement).all())
+
+
+def delivering_unit(session: Session, sub_cloud_id: UUID, now: datetime) -> UUID | None:
+    """The unit that delivers for a sub-cloud at ``now``."""
+    return session.scalar(
+        select(SubCloudAuthority.unit_id).where(
+            SubCloudAuthority.sub_cloud_id == sub_cloud_id,
+            SubCloudAuthority.duty == "deliver",
+            SubCloudAuthority.during.contains(now),
+        )
+    )
 
 
 def note_status(

@@ -20,6 +20,7 @@ import broker.notify.models
 import broker.pricing.models
 import broker.reclamation.models
 import broker.request.models
+import broker.scarcity.models
 import broker.tenancy.models  # noqa: F401 - imported for their tables
 from broker.db.base import Base
 

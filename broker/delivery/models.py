@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, column
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, column
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -128,3 +128,27 @@ class Handover(Base):
     handed_over_at: Mapped[Moment]
 
     __table_args__ = (UniqueConstraint("delivery_id", "run"),)
+
+
+class CapacityDecision(Base):
+    """What an operator decided where a sub-cloud's total is not ours (``delivery.capacity``). Rows are only added.
+
+    ``ours`` and ``reported`` are the totals that were seen; null: no such class on that side.
+    """
+
+    __tablename__ = "capacity_decision"
+
+    id: Mapped[Id]
+    sub_cloud_id: Mapped[UUID] = mapped_column(ForeignKey(SubCloud.id))
+    resource_class: Mapped[str]
+    decision: Mapped[str]
+    ours: Mapped[int | None] = mapped_column(BigInteger)
+    reported: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str]
+    decided_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    decided_at: Mapped[Moment]
+
+    __table_args__ = (
+        CheckConstraint("decision IN ('accept', 'leave')", name="decision"),
+        Index(None, "sub_cloud_id", "resource_class", "id"),
+    )

@@ -20,7 +20,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import select
 
-from broker.catalog.models import SubCloud, SubCloudAuthority
+from broker.catalog import repository as catalog
+from broker.catalog.models import SubCloud
 from broker.delivery.models import Delivery
 from broker.delivery.specs import KIND
 from broker.delivery.tools import Tools
@@ -110,7 +111,7 @@ def sweep(tools: Tools, sub_cloud: str, *, only: Collection[UUID] = (), by: Acto
     Raises Forbidden unless ``by`` may deliver for this cloud (or is the system, at its own command line); as above.
     """
     with tools.works.begin() as work:
-        unit = _delivering_unit(work, _cloud(work, sub_cloud).id)
+        unit = catalog.delivering_unit(work.session, _cloud(work, sub_cloud).id, work.now)
         if by is not SYSTEM:
             mandate(by, Role.OPERATOR, unit)
     provider = tools.providers(sub_cloud)
@@ -223,7 +224,7 @@ def _tell(tools: Tools, sub_cloud: str, drifts: Sequence[Drift]) -> None:
     """A notice to the operators and an audit event for what was not told before."""
     with tools.works.begin() as work:
         cloud_id = _cloud(work, sub_cloud).id
-        unit = _delivering_unit(work, cloud_id)
+        unit = catalog.delivering_unit(work.session, cloud_id, work.now)
         if unit is None:
             log.warning("drift, and nobody delivers for this cloud", sub_cloud=sub_cloud, count=len(drifts))
             return
@@ -261,14 +262,3 @@ def _cloud(work: Work, code: str) -> SubCloud:
     if found is None:
         raise NotFound("sub_cloud.unknown")
     return found
-
-
-def _delivering_unit(work: Work, cloud_id: UUID) -> UUID | None:
-    """The unit that delivers for the cloud at this moment."""
-    return work.session.scalar(
-        select(SubCloudAuthority.unit_id).where(
-            SubCloudAuthority.sub_cloud_id == cloud_id,
-            SubCloudAuthority.duty == "deliver",
-            SubCloudAuthority.during.contains(work.now),
-        )
-    )

@@ -1,15 +1,18 @@
-"""What a resource takes of what is scarce, and how an item's pieces become resources. Pure.
+"""What a resource takes of what is scarce, how an item's pieces become resources, how a refusal is told. Pure.
 
-Called by: assessment (what to hold), delivery (what to post), reclamation (what to give back). Must not: import SQL.
+Called by: assessment (what to hold), delivery (what to post), reclamation (what to give back), scarcity (what would be
+refused). Must not: import SQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
+from broker.errors import Problem
 from broker.lifecycle import RESOURCE, ResourceState
-from quotas.values import Line, ResourceClass
+from quotas.values import Cause, Line, Refusal, ResourceClass
 
 Amounts = dict[ResourceClass, int]
 
@@ -40,6 +43,26 @@ def total(parts: Iterable[Amounts]) -> Amounts:
 def lines(parts: Amounts, pool: Any) -> list[Line]:
     """The amounts as lines against one sub-cloud's pool, in a fixed order."""
     return [Line(resource_class, amount, pool) for resource_class, amount in sorted(parts.items())]
+
+
+def refused(refusal: Refusal, names: Mapping[UUID, str]) -> Problem:
+    """A counter that refuses, as a problem that says whose it is. ``names``: of the units and clouds that are meant."""
+    in_cloud = "_in_cloud" if refusal.cause is Cause.LIMIT and refusal.pool is not None else ""
+    return Problem(
+        f"quota.{refusal.cause.value}{in_cloud}",
+        refusal.resource_class.value,
+        params={
+            "class": refusal.resource_class.value,
+            "asked": refusal.asked,
+            "limit": refusal.limit,
+            "used": refusal.used,
+            "short": refusal.asked - refusal.fits,
+            "node": str(refusal.node or ""),
+            "pool": str(refusal.pool or ""),
+            "owner": names.get(refusal.node, "") if refusal.node else "",
+            "cloud": names.get(refusal.pool, "") if refusal.pool else "",
+        },
+    )
 
 
 def sources(to: ResourceState) -> list[str]:

@@ -98,6 +98,7 @@ def options_of(run: Run, cloud: SubCloudEntry) -> dict[str, str]:
     for arch in ("x86_64", "aarch64"):
         compute = cloud.capacity.compute.get(arch)
         sizes[f"vcpu_{arch}"] = str(int(compute.cores * compute.vcpu_ratio) if compute else 0)
+        sizes[f"cores_{arch}"] = str(compute.cores if compute else 0)
         sizes[f"memory_gib_{arch}"] = str(compute.memory_gib if compute else 0)
     for block_class in ("ssd", "hdd"):
         block = cloud.capacity.block.get(block_class)

@@ -29,6 +29,7 @@ from broker.delivery.models import Delivery
 from broker.delivery.values import Job
 from broker.reclamation.models import Release
 from broker.request import clocks
+from broker.scarcity import notices
 from broker.tenancy import service as accounts
 from broker.workflows import reminders
 from broker.workflows.fulfil import Fulfil
@@ -112,17 +113,18 @@ class Dispatch:
         return True
 
     def dates(self) -> None:
-        """Dates that have come: expired holds, clocks that run out or have run out, a newly published year."""
+        """Dates that have come: expired holds, clocks that run out or have run out, a new year's days, full quotas."""
         with self.app.works.begin() as work:
             if not work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}):
                 return
             expired = letting_go.expire_holds(work)
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
+            full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
             accounts.forget_old_attempts(work.session, work.now)
             idempotency.forget(work.session, work.now)
-            if expired or recomputed or told:
-                log.info("dates", expired_holds=expired, recomputed_clocks=recomputed, reminders=told)
+            if expired or recomputed or told or full:
+                log.info("dates", expired_holds=expired, recomputed_clocks=recomputed, reminders=told, quotas=full)
 
     def seal(self) -> None:
         """Chain the audit events that were committed since."""

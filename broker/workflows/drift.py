@@ -1,4 +1,4 @@
-"""Compares every sub-cloud with the rows, now and then; what differs is told to the cloud's operators.
+"""Compares every sub-cloud with the rows, now and then, objects and totals; what differs is told to its operators.
 
 Called by: the worker, every hour. Must not: correct anything, or let one dead cloud hold up the others.
 """
@@ -12,6 +12,7 @@ import structlog
 
 from broker.bootstrap import App
 from broker.catalog import repository as catalog
+from broker.delivery import capacity
 from broker.delivery.reconcile import reconcile
 from providers.errors import ProviderError
 
@@ -45,3 +46,7 @@ def compare(app: App, sub_cloud: str) -> None:
         return
     if drifts:
         log.warning("drift", sub_cloud=sub_cloud, count=len(drifts))
+    with app.works.begin() as work:
+        differing = capacity.tell(work, sub_cloud)
+    if differing:
+        log.warning("capacity differs", sub_cloud=sub_cloud, classes=[line.resource_class.value for line in differing])

@@ -25,8 +25,11 @@ class Options:
     database_url: str
     """``postgresql+psycopg://...``; several clouds and several processes may share it."""
     vcpu_x86_64: int = 4000
+    cores_x86_64: int = 0
+    """What the cloud reports as its physical total where vCPU are sold several times over; 0: as many as vCPU."""
     memory_gib_x86_64: int = 16000
     vcpu_aarch64: int = 2000
+    cores_aarch64: int = 0
     memory_gib_aarch64: int = 8000
     block_ssd_gib: int = 200_000
     block_hdd_gib: int = 800_000

@@ -54,6 +54,7 @@ class SimulatedProvider:
     def __init__(self, name: str, options: Options, sleep: Callable[[float], None] = time.sleep) -> None:
         self._cloud = Cloud(name, options, sleep)
         self._timeout_s = options.call_timeout_s
+        self._cores = {CpuArch.X86_64: options.cores_x86_64, CpuArch.AARCH64: options.cores_aarch64}
         # Two threads that order the same volume at once would both find nothing; the wire cannot tell them apart.
         self._creating = [threading.Lock() for _ in range(_STRIPES)]
         self._capabilities = Capabilities(
@@ -83,7 +84,9 @@ class SimulatedProvider:
     def capacity(self) -> Capacity:
         pools = {(resource, name): (total, used) for resource, name, total, used in _look(self._cloud.capacity)}
         compute = {
-            arch: ComputeCapacity(*pools["vcpu", arch], *pools["memory_gib", arch])
+            arch: ComputeCapacity(
+                self._cores[arch] or pools["vcpu", arch][0], pools["vcpu", arch][1], *pools["memory_gib", arch]
+            )
             for arch in CpuArch
             if pools["vcpu", arch] != (0, 0)
         }

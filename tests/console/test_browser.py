@@ -145,6 +145,40 @@ def test_an_applicant_fills_in_and_submits_by_keyboard_and_an_approver_approves(
     expect(applicant.page.locator("h1")).to_contain_text("待评估")
 
 
+def test_what_is_left_follows_the_numbers_and_the_plan_is_walked_by_keyboard(
+    open_window: object, console: Console, delivered: UUID, screenshots: Path
+) -> None:
+    """The quota card changes while typing and names the limit that binds; arrows and Enter zoom to a segment."""
+    assert callable(open_window)
+    console.world.clock.now = datetime.now(UTC)
+    waits = road.submit(console.world, "apply.zsksy", **todays_form(unit="jyt-zsksy", system="zsksy-wsbm"))
+    window: Window = open_window("apply.jyt")
+    page = window.go("/quota")
+    page.screenshot(path=screenshots / "quota.png", full_page=True)
+    page = window.go("/requests/new")
+    expect(page.locator("#quota-card")).to_contain_text("批准后")
+    expect(page.locator("[data-refused]")).to_have_count(0)
+    page.fill("#f-items-1-count", "200")
+    page.fill("#f-items-1-vcpu", "64")
+    expect(page.locator("[data-refused=vcpu]")).to_contain_text("自治区教育厅的处理器（核）限额为 2,400")
+    page.fill("#f-items-1-vcpu", "1")
+    expect(page.locator("[data-refused=vcpu]")).to_have_count(0)
+
+    page = window.go("/ipv6")
+    page.screenshot(path=screenshots / "ipv6.png", full_page=True)
+    page.focus(".map a[tabindex='0']")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.column") == "1"
+    page.keyboard.press("ArrowLeft")
+    for length in (40, 48, 56, 64):
+        page.keyboard.press("Enter")
+        expect(page.locator("h1 .map-prefix")).to_contain_text(f"/{min(length, 56)}")
+        page.focus(".map a[tabindex='0']")
+    expect(page.locator("#segment-title")).to_contain_text("/64")
+    expect(page.locator(".map-side")).to_contain_text("ip6.arpa")
+    assert console.world.request(waits).state == "submitted"
+
+
 def test_a_field_that_was_left_shows_its_complaint_at_once(open_window: object) -> None:
     """The sentence stands beside the field and is tied to it; fields not reached yet stay quiet."""
     assert callable(open_window)
@@ -205,6 +239,8 @@ def test_the_assessor_sees_cost_and_candidates_change_while_typing(
 def test_the_region_is_drawn_and_fits_a_phone(open_window: object, screenshots: Path) -> None:
     """1 + N + 14, the chart drawn under the strict policy, nothing wider than 390 px."""
     assert callable(open_window)
+    bureau = open_window("admin").go("/ipv6")
+    bureau.screenshot(path=screenshots / "ipv6-zone.png", full_page=True)
     page = open_window("admin").go("/region")
     expect(page.locator("#region-chart[data-ready]")).to_be_visible()
     page.screenshot(path=screenshots / "region.png", full_page=True)
@@ -214,7 +250,9 @@ def test_the_region_is_drawn_and_fits_a_phone(open_window: object, screenshots: 
     assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-@pytest.mark.parametrize("path", ["/", "/requests", "/requests/new", "/systems", "/notices", "/requests/{id}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/requests", "/requests/new", "/systems", "/notices", "/requests/{id}", "/quota", "/ipv6"]
+)
 def test_pages_fit_a_phone(open_window: object, delivered: UUID, screenshots: Path, path: str) -> None:
     """Usable at 390 px: no page scrolls sideways."""
     assert callable(open_window)

@@ -112,7 +112,7 @@ def test_a_decision_page_shows_what_is_left_and_who_else_waits(console: Console,
     """Quota beside what is asked, and the other requests on the desk."""
     other = road.submit(console.world, **todays_form())
     page = decision_page(console, submitted)
-    assert "剩余配额" in page.text
+    assert "批准后" in page.text
     assert console.world.request(other).number in page.text
 
 

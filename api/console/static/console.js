@@ -74,9 +74,33 @@
       });
   }
 
+  // The map of the address space: one stop for the Tab key, the arrows go to the nearest cell that leads somewhere.
+  function map(element) {
+    var cells = Array.from(element.querySelectorAll("a[data-row]"));
+    function at(cell) { return [Number(cell.dataset.row), Number(cell.dataset.column)]; }
+    cells.forEach(function (cell, place) { cell.setAttribute("tabindex", place ? "-1" : "0"); });
+    element.addEventListener("keydown", function (event) {
+      var way = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      var from = event.target.closest("a[data-row]");
+      if (!way || !from) return;
+      event.preventDefault();
+      var here = at(from), best = null, least = Infinity;
+      cells.forEach(function (cell) {
+        var there = at(cell), down = there[0] - here[0], right = there[1] - here[1];
+        var along = down * way[0] + right * way[1], aside = Math.abs(down * way[1]) + Math.abs(right * way[0]);
+        if (along > 0 && along + 3 * aside < least) { least = along + 3 * aside; best = cell; }
+      });
+      if (!best) return;
+      from.setAttribute("tabindex", "-1");
+      best.setAttribute("tabindex", "0");
+      best.focus();
+    });
+  }
+
   document.addEventListener("DOMContentLoaded", function () {
     focusSummary();
     document.querySelectorAll("[data-chart]").forEach(draw);
+    document.querySelectorAll("[data-map]").forEach(map);
   });
   document.addEventListener("htmx:afterSettle", function (event) {
     if (event.target.id === "check") place();

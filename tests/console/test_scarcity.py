@@ -1,0 +1,55 @@
+"""The pages of what is scarce, as a browser without scripts sees them: quota, addresses, a cloud's totals."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from quotas import service as quotas
+from quotas.values import ResourceClass
+from tests.console.people import Console
+
+
+def test_an_operator_decides_about_a_total_that_differs(console: Console) -> None:
+    """Seen on the region's page and the cloud's; without a reason refused on the page; accepted, it is gone."""
+    world = console.world
+    with world.app.works.begin() as work:
+        rst = work.session.scalar(text("SELECT id FROM broker.sub_cloud WHERE code = 'rst'"))
+        quotas.set_inventory(work.session, rst, ResourceClass.BLOCK_GIB_SSD, total=100_000, reserved=1000)
+    operator = console.person("deliver.rst")
+    assert "1 项与云平台报告不一致" in operator.get("/region").text
+    page = operator.get("/region/rst/capacity")
+    assert "总量不一致" in page.text
+    fields = {"resource_class": "block_gib_ssd", "seen": page.value("seen"), "choice": "accept"}
+    assert "请填写理由" in operator.post("/region/rst/capacity", fields, status=422).text
+    assert "采用云平台的数值" not in console.person("audit").get("/region/rst/capacity").text
+    assert "已采用云平台报告的总量" in operator.post("/region/rst/capacity", fields | {"reason": "已验收"}).text
+    assert "不一致" not in operator.get("/region").text
+    console.person("apply.jyt").get("/region/rst/capacity", status=403)
+
+
+def test_an_applicant_sees_the_quota_of_the_unit_and_its_blocks(console: Console) -> None:
+    """Before anything is asked for: limits and use by class, the units below, the unit's own addresses."""
+    applicant = console.person("apply.jyt")
+    page = applicant.get("/quota")
+    assert "自治区教育厅" in page.text
+    assert any("处理器" in attrs.get("aria-label", "") for attrs in page.all("svg"))
+    assert "/quota?unit=jyt-zsksy" in page.links
+    assert "没有这个单位" in applicant.get("/quota?unit=rst", status=404).text
+    page = applicant.get("/ipv6")
+    assert "3fff:122::/32" in page.text
+    cells = [link for link in page.links if link.startswith("/ipv6?pool=")]
+    assert cells
+    assert applicant.get("/ipv6?pool=00000000-0000-7000-8000-000000000000", status=404)
+    assert applicant.get("/ipv6?at=nowhere", status=422)
+
+
+def test_a_form_that_does_not_fit_says_whose_limit_binds(console: Console) -> None:
+    """As the numbers change: the class, the unit, the limit, what is used and what is missing."""
+    applicant = console.person("apply.jyt")
+    page = applicant.get("/requests/new")
+    fields = {attrs["name"]: attrs.get("value", "") for attrs in page.all("input") if "name" in attrs}
+    fields |= {"unit": "jyt", "items[1].kind": "server", "items[1].count": "200", "items[1].vcpu": "256"}
+    fields |= {"items[1].cpu_arch": "x86_64", "items[1].memory_gib": "8", "items[1].zone": "shared"}
+    text_ = applicant.post("/requests/check", fields).text
+    assert "自治区教育厅的处理器（核）限额为 2,400" in text_
+    assert "按当前数量无法预留" in text_
