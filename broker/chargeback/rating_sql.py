@@ -135,9 +135,9 @@ ISSUE = (
   FROM owed WHERE NOT EXISTS (SELECT FROM refused)
   RETURNING id, payer_unit_id, version, total_fen
 ), charged AS (
-  INSERT INTO broker.charge (id, statement_id, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id, payer_rule,
-                             article, quantity_seconds, amount_fen)
-  SELECT new_uuid7(), s.id, r.unit_id, r.resource_id, r.sub_cloud_id, r.meter, r.tariff_price_id, r.payer_rule,
+  INSERT INTO broker.charge (statement_id, usage_month, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id,
+                             payer_rule, article, quantity_seconds, amount_fen)
+  SELECT s.id, :month, r.unit_id, r.resource_id, r.sub_cloud_id, r.meter, r.tariff_price_id, r.payer_rule,
          r.article, r.quantity_seconds, r.amount_fen
   FROM rated r JOIN posted s USING (payer_unit_id)
   RETURNING statement_id

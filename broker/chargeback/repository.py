@@ -158,6 +158,7 @@ def charges(session: Session, statement_id: UUID) -> tuple[ChargeRow, ...]:
 
 
 def _usage(months: Iterable[Month], until: datetime) -> dict[str, Any]:
+    until = until.replace(microsecond=0)  # usage is counted in whole seconds
     begun = [month for month in months if month.start < until]
     return {
         "month_starts": [month.start for month in begun],

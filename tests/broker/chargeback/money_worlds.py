@@ -65,12 +65,17 @@ class World:
     @property
     def uses(self) -> list[Use]:
         return [
-            Use(t.id, t.unit, t.cloud, CLOUDS[t.cloud], meter, Fraction(amount), p.state, p.window)
+            Use(t.id, t.unit, t.cloud, CLOUDS[t.cloud], meter, Fraction(amount), p.state, whole(p.window))
             for t in self.things
             for p in t.periods
             for meter, amount in zip(METERS, (p.vcpu, p.memory_gib, p.block_gib), strict=True)
             if amount
         ]
+
+
+def whole(window: Window) -> Window:
+    """Usage is counted from whole second to whole second."""
+    return window[0].replace(microsecond=0), window[1] and window[1].replace(microsecond=0)
 
 
 def instants(month: tuple[int, int]) -> st.SearchStrategy[datetime]:
@@ -83,8 +88,9 @@ def instants(month: tuple[int, int]) -> st.SearchStrategy[datetime]:
 
 
 def windows(month: tuple[int, int], most: int) -> st.SearchStrategy[list[Window]]:
-    """Windows one after the other, the last one open."""
-    return st.lists(instants(month), max_size=most, unique=True).map(
+    """Windows one after the other at whole seconds, the last one open."""
+    seconds = instants(month).map(lambda at: at.replace(microsecond=0))
+    return st.lists(seconds, max_size=most, unique=True).map(
         lambda cuts: [*pairwise(ordered := sorted([LONG_AGO, *cuts])), (ordered[-1], None)]
     )
 
@@ -102,7 +108,7 @@ def worlds(draw: st.DrawFn, *, complete: bool = False) -> World:
     """A world; a ``complete`` one has no usage without a price or payer."""
     month = draw(st.sampled_from(MONTHS))
     end = month_window(*month)[1]
-    until = draw(st.one_of(st.just(end), instants(month)))
+    until = draw(st.one_of(st.just(end), instants(month))).replace(microsecond=0)
     payers = [row for unit in UNITS for tier in CLOUDS.values() for row in draw(_payers(month, unit, tier, complete))]
     prices = [row for meter in METERS for cloud in (None, MAIN) for row in draw(_prices(month, meter, cloud, complete))]
     things = draw(st.lists(_things(month), min_size=1, max_size=4))
@@ -111,7 +117,7 @@ def worlds(draw: st.DrawFn, *, complete: bool = False) -> World:
 
 @st.composite
 def _places(draw: st.DrawFn, month: tuple[int, int]) -> list[Place]:
-    moved = draw(instants(month))
+    moved = draw(instants(month)).replace(microsecond=0)
     return [
         Place(REGION, (REGION,), (LONG_AGO, None)),
         Place(CITY, (CITY, REGION), (LONG_AGO, None)),
