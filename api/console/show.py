@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from api import texts
 from api.texts import console, names
+from broker.pricing.rules import half_even
 
 LOCAL = ZoneInfo("Asia/Shanghai")
 SOON = timedelta(hours=8)
@@ -37,6 +38,8 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "field": names.FIELDS,
     "action": names.AUDIT_ACTIONS,
     "payer_rule": console.PAYER_RULES,
+    "standing": names.STANDINGS,
+    "dispute_state": names.DISPUTE_STATES,
     "per": console.PER,
     "desk": console.DESKS,
     "stop": console.STOPS,
@@ -45,9 +48,9 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 _COLOURS = {
-    "green": ("delivered", "active", "done", "released", "approve", "confirm"),
-    "yellow": ("returned", "return", "partly_delivered", "stopped", "give_up"),
-    "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone"),
+    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted"),
+    "yellow": ("returned", "return", "partly_delivered", "stopped", "give_up", "interim", "reopened", "raised"),
+    "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone", "rejected"),
     "azure": ("submitted", "approved", "assessed", "delivering", "releasing", "running", "building", "ready", "held"),
 }
 _COLOUR = {word: colour for colour, words in _COLOURS.items() for word in words}
@@ -66,6 +69,15 @@ def colour(value: object) -> str:
 def yuan(fen: int | None) -> str:
     """Whole fen as 元 with two decimals: ``123456`` -> ``1,234.56``."""
     return console.NO_NAME if fen is None else f"{Decimal(fen).scaleb(-2):,.2f}"
+
+
+def percent(change: int, before: int) -> str:
+    """A change in percent with its sign and one decimal, half-even; a dash where there was nothing before."""
+    if before <= 0:
+        return console.NO_NAME
+    tenths = half_even(change * 1000, before)
+    whole, rest = divmod(abs(tenths), 10)
+    return f"{'-' if tenths < 0 else '+' if tenths else ''}{whole}.{rest}%"
 
 
 def price(value: object) -> str:
@@ -202,6 +214,7 @@ FILTERS = {
     "word": word,
     "colour": colour,
     "yuan": yuan,
+    "percent": percent,
     "price": price,
     "when": when,
     "clock": clock,

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from api.routes import accounts, approvals, assessments, deliveries, operations, people, registers, requests, sessions
+from api.routes import (
+    accounts,
+    approvals,
+    assessments,
+    chargeback,
+    deliveries,
+    operations,
+    people,
+    registers,
+    requests,
+    sessions,
+)
 
 ROUTERS = (
     sessions.router,
@@ -12,6 +23,7 @@ ROUTERS = (
     deliveries.router,
     registers.router,
     accounts.router,
+    chargeback.router,
     people.router,
     operations.router,
 )

@@ -287,3 +287,35 @@ class FundingStep(Base):
         CheckConstraint("amount_fen >= 0", name="amount"),
         UniqueConstraint("sub_cloud_id", "year", "version"),
     )
+
+
+class Dispute(Base):
+    """A payer objects to a line of a closed month. The region's finance answers once, and never the one who objected.
+
+    An accepted one has an ``adjustment``, which the next close puts on the payer's statement.
+    """
+
+    __tablename__ = "dispute"
+
+    id: Mapped[Id]
+    statement_id: Mapped[UUID] = mapped_column(ForeignKey(Statement.id), index=True)
+    charge_id: Mapped[int] = mapped_column(ForeignKey(Charge.id))
+    payer_unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id), index=True)
+    reason: Mapped[str]
+    raised_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    raised_at: Mapped[Moment]
+    decision: Mapped[str | None]
+    answer: Mapped[str | None]
+    answered_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    answered_at: Mapped[Moment | None]
+    adjustment_id: Mapped[UUID | None] = mapped_column(ForeignKey(Adjustment.id), unique=True)
+
+    __table_args__ = (
+        CheckConstraint("btrim(reason) <> ''", name="reason"),
+        CheckConstraint("decision IN ('accepted', 'rejected')", name="decision"),
+        CheckConstraint("answered_by <> raised_by", name="two_people"),
+        CheckConstraint("num_nonnulls(decision, answer, answered_by, answered_at) IN (0, 4)", name="answered"),
+        CheckConstraint("btrim(answer) <> ''", name="answer"),
+        CheckConstraint("(decision IS NOT DISTINCT FROM 'accepted') = (adjustment_id IS NOT NULL)", name="adjustment"),
+        Index("ux_dispute_open", "charge_id", unique=True, postgresql_where=text("decision IS NULL")),
+    )
