@@ -17,7 +17,7 @@ from api.console.page import Context, Form, act, console_router, go, page, text_
 from api.paging import Paged
 from api.permissions import Permission, needs
 from api.uow import UnitOfWork, Uow
-from broker.chargeback import service
+from broker.chargeback import closing, service
 from broker.errors import BrokerError, Invalid, Problem
 from broker.pricing.months import Month
 from broker.tenancy.work import Work
@@ -37,7 +37,7 @@ def draw(form: Form, uow: Uow, paged: Paged) -> Response:
     month = text_of(form, "month")
     return act(
         uow,
-        lambda work: service.issue(work, _month(month)),
+        lambda work: closing.issue(work, _month(month)),
         then=lambda _: go(f"/statements?month={_month(month)}", done="issued"),
         instead=lambda error: _list(uow, paged, "", error),
     )

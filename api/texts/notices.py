@@ -26,5 +26,6 @@ NOTICES: Mapping[str, str] = {
     "drift.duplicate": "云平台 {sub_cloud} 上有重复创建的资源（{kind} {id}），请核实。",
     "clock.due_soon": "申请 {number} 的{stage}将于 {due_at} 到期。",
     "clock.late": "申请 {number} 的{stage}已超过时限（{due_at}）。",
+    "budget.used": "{year} 年预算已使用 {percent}%。",
     "assessment.waiting": "申请 {number} 已获批准，请在 3 个工作日内评估。",
 }
