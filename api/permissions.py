@@ -45,6 +45,7 @@ class Permission(StrEnum):
     STATEMENT_DRAW = "statement.draw"
     DISPUTE_RAISE = "dispute.raise"
     DISPUTE_ANSWER = "dispute.answer"
+    MONTH_CLOSE = "month.close"
     AUDIT_READ = "audit.read"
     PERSON_BLANK = "person.blank"
 
@@ -81,6 +82,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),
     Permission.DISPUTE_ANSWER: frozenset({_R.FINANCE}),
+    Permission.MONTH_CLOSE: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
     Permission.PERSON_BLANK: frozenset({_R.ADMINISTRATOR}),
 }

@@ -19,7 +19,7 @@ from api.paging import Paged
 from api.permissions import Permission, needs
 from api.texts import money
 from api.uow import UnitOfWork, Uow
-from broker.chargeback import disputes, overviews, service
+from broker.chargeback import closing, disputes, overviews, service
 from broker.chargeback import statements as readers
 from broker.chargeback.views import Axis, Standing
 from broker.errors import BrokerError, Invalid, Problem
@@ -52,7 +52,7 @@ def draw(form: Form, uow: Uow, paged: Paged) -> Response:
     month = text_of(form, "month")
     return act(
         uow,
-        lambda work: service.issue(work, _month(month)),
+        lambda work: closing.issue(work, _month(month)),
         then=lambda _: go(f"/statements?month={_month(month)}", done="issued"),
         instead=lambda error: _list(uow, paged, "", error),
     )

@@ -25,6 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, CreatedAt, Id, Moment
+from broker.metering.models import UsageCorrection
 from broker.pricing.models import TariffPrice
 from broker.tenancy.models import Account, Unit
 
@@ -46,8 +47,6 @@ class MonthClose(Base):
     adjustments: Mapped[int] = mapped_column(BigInteger)
     total_fen: Mapped[int] = mapped_column(BigInteger)
     settled_fen: Mapped[int] = mapped_column(BigInteger)
-    corrections_until: Mapped[int] = mapped_column(BigInteger)
-    """The newest ``usage_correction`` that this close has taken into account."""
     closed_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
     closed_at: Mapped[Moment]
     reopened_at: Mapped[Moment | None]
@@ -57,6 +56,15 @@ class MonthClose(Base):
         UniqueConstraint("month", "version"),
         Index("ux_month_close_open", "month", unique=True, postgresql_where=text("reopened_at IS NULL")),
     )
+
+
+class MonthCloseCorrection(Base):
+    """That a close has looked at a hint of changed usage; one that nobody has looked at waits for the next close."""
+
+    __tablename__ = "month_close_correction"
+
+    close_id: Mapped[UUID] = mapped_column(ForeignKey(MonthClose.id), primary_key=True)
+    correction_id: Mapped[int] = mapped_column(ForeignKey(UsageCorrection.id), primary_key=True)
 
 
 class MonthReopening(Base):

@@ -30,7 +30,7 @@ class UsageRecord(Base):
     created_at: Mapped[CreatedAt]
 
     __table_args__ = (
-        CheckConstraint("quantity >= 0", name="quantity"),
+        CheckConstraint("quantity BETWEEN 0 AND 1000000000000", name="quantity"),
         CheckConstraint("state IN ('active', 'stopped')", name="state"),
         CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
         ExcludeConstraint(
@@ -57,7 +57,7 @@ class OneOffItem(Base):
     created_at: Mapped[CreatedAt]
 
     __table_args__ = (
-        CheckConstraint("quantity > 0", name="quantity"),
+        CheckConstraint("quantity BETWEEN 1 AND 1000000000000", name="quantity"),
         CheckConstraint("at = date_trunc('second', at, 'UTC')", name="at"),
         UniqueConstraint("resource_id", "meter", "at"),
     )

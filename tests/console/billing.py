@@ -8,14 +8,14 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import service
+from broker.chargeback import closing
 from broker.db.base import new_id
 from broker.pricing.months import Month
 from broker.tenancy.models import Account, Person, RoleGrant
 from broker.tenancy.values import SYSTEM
 from broker.tenancy.work import Work
 from broker.workdays import load_calendar
-from tests.broker.chargeback.billed import close
+from tests.broker.chargeback.billed import settle
 from tests.broker.chargeback.money_worlds import LONG_AGO, Period, Thing, add_thing, during
 
 SERVERS = [
@@ -69,8 +69,11 @@ def bill_months(session: Session, now: datetime, count: int) -> list[Month]:
             text("UPDATE broker.resource SET system_id = :system, name = :name WHERE id = :id"),
             {"system": systems.get(thing.unit), "name": f"{unit}-app-{place:02d}", "id": thing.id},
         )
+    settle(session, "桂云演示运营有限公司")
     for each in months:
-        service.issue(Work(session, SYSTEM, now, load_calendar(None)), each)
-        if each != months[-1]:
-            close(session, each)
+        work = Work(session, SYSTEM, now, load_calendar(None))
+        if each == months[-1]:
+            closing.issue(work, each)
+        else:
+            closing.close(work, each)
     return months

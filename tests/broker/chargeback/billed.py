@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import service
+from broker.chargeback import closing
+from broker.chargeback.models import Statement
 from broker.db.base import new_id
 from broker.inventory.models import InformationSystem
 from broker.lifecycle import Role
+from broker.pricing.models import TariffPrice
 from broker.pricing.months import Month
 from broker.tenancy.models import Account
 from broker.tenancy.values import SYSTEM, Actor
@@ -32,6 +35,7 @@ from tests.broker.chargeback.money_worlds import (
     Period,
     Thing,
     World,
+    during,
     store,
 )
 
@@ -42,9 +46,9 @@ CHANGE = START + timedelta(days=9, seconds=12345)
 NOW = END + timedelta(hours=1)
 ALWAYS: Window = (LONG_AGO, None)
 PRICES = [
-    PriceRow(new_id(), "vcpu_x86_64", None, "0.36", "hour", (LONG_AGO, CHANGE)),
+    PriceRow(new_id(), "vcpu_x86_64", None, "0.36", "hour", (LONG_AGO, CHANGE), free="100.5"),
     PriceRow(new_id(), "vcpu_x86_64", None, "0.33333333", "hour", (CHANGE, None)),
-    PriceRow(new_id(), "memory_gib", None, "17", "month", ALWAYS),
+    PriceRow(new_id(), "memory_gib", None, "17", "month", ALWAYS, discount="0.95"),
     PriceRow(new_id(), "block_gib_ssd", None, "0.9", "month", ALWAYS),
 ]
 PLACES = [
@@ -111,45 +115,25 @@ def bill(session: Session) -> Billed:
     session.add(system)
     session.flush()
     session.execute(text("UPDATE broker.resource SET system_id = :s WHERE id = :r"), {"s": system.id, "r": city.id})
-    session.execute(
-        text("UPDATE broker.sub_cloud SET division_code = '450100', operator = '演示云' WHERE tier = 'city'")
-    )
-    service.issue(work(session), SEPTEMBER)
-    drawn = service.issue(work(session), OCTOBER)
+    session.execute(text("UPDATE broker.sub_cloud SET division_code = '450100' WHERE tier = 'city'"))
+    closing.issue(work(session), SEPTEMBER)
+    drawn = closing.issue(work(session), OCTOBER)
     return Billed(session, city, county, {one.payer_unit_id: one.id for one in drawn})
 
 
 def close(session: Session, month: Month = OCTOBER) -> dict[UUID, UUID]:
-    """Close a month: its statements once more, as a new version that is owed. The statements by payer."""
-    close_id = new_id()
-    wanted = {"close_id": close_id, "month": month.first_day, "until": month.end}
-    session.execute(text(_CLOSE), wanted)
-    made = {}
-    for old, payer_unit_id in session.execute(text(_NEWEST), wanted).all():
-        made[payer_unit_id] = new_id()
-        session.execute(text(_STATEMENT), wanted | {"id": made[payer_unit_id], "old": old})
-        session.execute(text(_CHARGES), {"id": made[payer_unit_id], "old": old})
-    return made
+    """Close a month; its statements by payer."""
+    closed = closing.close(work(session, now=max(NOW, month.end)), month)
+    rows = session.execute(select(Statement.payer_unit_id, Statement.id).where(Statement.close_id == closed.id))
+    return {row.payer_unit_id: row.id for row in rows}
 
 
-_CLOSE = """
-INSERT INTO broker.month_close (id, month, version, covers_until, lines, adjustments, total_fen, settled_fen,
-                                corrections_until, closed_at)
-SELECT :close_id, :month, 1, :until, 1, 0, 1, 0, 0, :until
-"""
-_NEWEST = """
-SELECT id, payer_unit_id FROM broker.statement s
-WHERE month = :month AND version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month)
-"""
-_STATEMENT = """
-INSERT INTO broker.statement (id, payer_unit_id, month, version, close_id, total_fen, covers_until, created_at)
-SELECT :id, payer_unit_id, month, version + 1, :close_id, total_fen, covers_until, :until
-FROM broker.statement WHERE id = :old
-"""
-_CHARGES = """
-INSERT INTO broker.charge (statement_id, usage_month, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id,
-                           payer_rule, article, quantity_seconds, free_seconds, amount_fen)
-SELECT :id, usage_month, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id, payer_rule, article,
-       quantity_seconds, free_seconds, amount_fen
-FROM broker.charge WHERE statement_id = :old
-"""
+def settle(session: Session, operator: str = "one") -> None:
+    """Agree with an operator on what it is owed."""
+    for meter in ("vcpu_x86_64", "memory_gib", "block_gib_ssd"):
+        price = TariffPrice(
+            side="settlement", meter=meter, operator=operator, price_cny=Decimal("0.11"), per="hour",
+            version="settle-2026", source="test", during=during(ALWAYS),
+        )  # fmt: skip
+        session.add(price)
+    session.flush()

@@ -13,7 +13,7 @@ from broker.db.base import new_id
 from broker.errors import Forbidden, NotFound
 from broker.lifecycle import Role
 from broker.tenancy.values import SYSTEM
-from tests.broker.chargeback.billed import NOW, OCTOBER, SEPTEMBER, Billed, bill, close, person, work
+from tests.broker.chargeback.billed import NOW, OCTOBER, SEPTEMBER, Billed, bill, close, person, settle, work
 from tests.broker.chargeback.money_worlds import CITY, COUNTY, DEPARTMENT, MAIN, OTHER_CITY, REGION
 
 
@@ -142,7 +142,14 @@ def test_the_bureau_sees_industry_clouds_and_their_step_down(billed: Billed) -> 
 
 def test_settlements_are_for_who_sees_the_region(billed: Billed) -> None:
     """What operators are owed (Art. 15) is nobody's business in a city."""
-    assert overviews.settlements(work(billed.session)) == ()
+    settle(billed.session)
+    close(billed.session)
+    (head,) = overviews.settlements(work(billed.session))
+    found = overviews.settlement(work(billed.session), head.id)
+    assert (found.head.operator, found.head.total_fen) == ("one", sum(line.amount_fen for line in found.lines))
+    assert {line.tariff_version for line in found.lines} == {"settle-2026"}
+    assert [row.id for row in found.trend] == [head.id]
+    assert overviews.settlements(work(billed.session), SEPTEMBER) == ()
     with pytest.raises(NotFound):
         overviews.settlement(work(billed.session), new_id())
     with pytest.raises(Forbidden):

@@ -165,7 +165,6 @@ def _tables() -> None:
         sa.Column("adjustments", sa.BigInteger(), nullable=False),
         sa.Column("total_fen", sa.BigInteger(), nullable=False),
         sa.Column("settled_fen", sa.BigInteger(), nullable=False),
-        sa.Column("corrections_until", sa.BigInteger(), nullable=False),
         sa.Column("closed_by", sa.Uuid(), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("reopened_at", sa.DateTime(timezone=True), nullable=True),
@@ -225,7 +224,7 @@ def _tables() -> None:
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
         sa.CheckConstraint("at = date_trunc('second', at, 'UTC')", name=op.f("ck_one_off_item_at")),
-        sa.CheckConstraint("quantity > 0", name=op.f("ck_one_off_item_quantity")),
+        sa.CheckConstraint("quantity BETWEEN 1 AND 1000000000000", name=op.f("ck_one_off_item_quantity")),
         sa.ForeignKeyConstraint(["resource_id"], ["broker.resource.id"], name=op.f("fk_one_off_item_resource_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_one_off_item")),
         sa.UniqueConstraint("resource_id", "meter", "at", name=op.f("uq_one_off_item_resource_id_meter_at")),
@@ -247,6 +246,19 @@ def _tables() -> None:
         sa.CheckConstraint("term_months BETWEEN 1 AND 1200", name=op.f("ck_resource_term_term_months")),
         sa.ForeignKeyConstraint(["resource_id"], ["broker.resource.id"], name=op.f("fk_resource_term_resource_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_resource_term")),
+        schema="broker",
+    )
+    op.create_table(
+        "month_close_correction",
+        sa.Column("close_id", sa.Uuid(), nullable=False),
+        sa.Column("correction_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["close_id"], ["broker.month_close.id"], name=op.f("fk_month_close_correction_close_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["correction_id"], ["broker.usage_correction.id"], name=op.f("fk_month_close_correction_correction_id")
+        ),
+        sa.PrimaryKeyConstraint("close_id", "correction_id", name=op.f("pk_month_close_correction")),
         schema="broker",
     )
     op.create_table(
@@ -280,7 +292,7 @@ def _tables() -> None:
         ),
         sa.CheckConstraint("state IN ('active', 'stopped')", name=op.f("ck_usage_record_state")),
         sa.CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name=op.f("ck_usage_record_during")),
-        sa.CheckConstraint("quantity >= 0", name=op.f("ck_usage_record_quantity")),
+        sa.CheckConstraint("quantity BETWEEN 0 AND 1000000000000", name=op.f("ck_usage_record_quantity")),
         sa.ForeignKeyConstraint(["resource_id"], ["broker.resource.id"], name=op.f("fk_usage_record_resource_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_record")),
         schema="broker",
@@ -475,9 +487,9 @@ _NOTED = {
 _BALANCED = """
 CREATE FUNCTION broker.ledger_balanced() RETURNS trigger LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
 DECLARE
-    posting uuid := CASE WHEN TG_TABLE_NAME = 'ledger_posting' THEN coalesce(NEW.id, OLD.id)
-                         ELSE coalesce(CAST(to_jsonb(NEW)->>'posting_id' AS uuid),
-                                       CAST(to_jsonb(OLD)->>'posting_id' AS uuid)) END;
+    posting uuid := CAST(
+        coalesce(to_jsonb(NEW), to_jsonb(OLD))->>CASE TG_TABLE_NAME WHEN 'ledger_posting' THEN 'id' ELSE 'posting_id' END
+        AS uuid);
     entries bigint;
     total numeric;
 BEGIN
@@ -499,6 +511,7 @@ _INSERT_ONLY = (
     "ledger_entry",
     "ledger_posting",
     "month_close",
+    "month_close_correction",
     "month_reopening",
     "settlement",
     "settlement_line",
