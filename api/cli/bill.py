@@ -5,6 +5,7 @@ Called by: the command line. Must not: compute an amount.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from api.cli.client import Refusal
 from api.cli.display import moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.texts import names
-from broker.chargeback import closing, service
+from broker.chargeback import closing, focus_file, service, statements
 from broker.chargeback.export import export as write_files
 from broker.chargeback.verify import verify as recount
 from broker.pricing.months import Month
@@ -110,17 +111,52 @@ def reopen(
         call.done(call.api.post(at, {"reason": reason}), f"已申请重新打开 {month}，等待另一人同意。")
 
 
+class Export(StrEnum):
+    """What a month is exported as."""
+
+    AUDIT = "audit"
+    FOCUS = "focus"
+
+
 @group.command("export")
 @database_verb
 def export(
     call: DatabaseCall,
     month: WhichMonth,
-    out: Annotated[Path, typer.Option("--out", file_okay=False, help="结果目录：spans.csv、tariff.yaml")],
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="结果目录")],
+    *,
+    form: Annotated[
+        Export, typer.Option("--format", help="audit：spans.csv 与 tariff.yaml，供 guiyun rate 复算；focus：FOCUS 1.2")
+    ] = Export.AUDIT,
+    parquet: Annotated[bool, typer.Option("--parquet", help="FOCUS：写 Parquet（缺省为 CSV）")] = False,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="FOCUS：以代码代替中文名称")] = False,
 ) -> None:
-    """导出该月的用量和价目，供 guiyun rate 独立复算。"""
+    """导出该月：供独立复算的用量和价目，或 FOCUS 1.2 费用数据（每个付费单位一个账单账户）。"""
+    if form is Export.FOCUS:
+        _focus(call, month, out, parquet=parquet, ascii_only=ascii_only)
+        return
+    if parquet or ascii_only:
+        raise typer.BadParameter("--parquet 与 --ascii 只用于 --format focus")
     with call.core.works.begin() as work:
         spans = write_files(work.session, month, work.now, out)
     call.done({"month": str(month), "spans": spans, "out": str(out)}, f"{month}：{spans} 条用量，写入 {out}")
+
+
+def _focus(call: DatabaseCall, month: Month, out: Path, *, parquet: bool, ascii_only: bool) -> None:
+    kind = "parquet" if parquet else "csv"
+    path = out.joinpath(f"focus-{month}.{kind}")
+    with call.core.works.begin() as work:
+        found = statements.of_month(work.session, month, actor=work.actor, now=work.now)
+        written = focus_file.write(path, found, form=kind, ascii_only=ascii_only)
+    answer = {
+        "month": str(month),
+        "rows": written.rows,
+        "accounts": written.accounts,
+        "total_fen": written.total_fen,
+        "file": str(path),
+    }
+    text = f"{month}：{written.accounts} 个付费单位，{written.rows} 行，合计 {yuan(written.total_fen)}，写入 {path}"
+    call.done(answer, text)
 
 
 @group.command("verify")

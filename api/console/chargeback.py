@@ -11,6 +11,7 @@ from uuid import UUID
 
 from fastapi.responses import HTMLResponse, Response
 
+from api import formats
 from api.console import show
 from api.console.page import Context, Form, act, console_router, go, page, text_of
 from api.documents import files
@@ -118,7 +119,7 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
 
 
 def _this_month(now: datetime) -> str:
-    return now.astimezone(show.LOCAL).strftime("%Y-%m")
+    return now.astimezone(formats.LOCAL).strftime("%Y-%m")
 
 
 def _month(text: str) -> Month:

@@ -14,7 +14,7 @@ from uuid import UUID
 from fastapi.responses import FileResponse, Response
 from starlette.background import BackgroundTask
 
-from api.documents import statement, statement_csv, statement_excel
+from api.documents import statement, statement_csv, statement_excel, statement_pdf
 from api.uow import UnitOfWork
 from broker.chargeback import focus_file, statements
 from broker.chargeback.focus_file import Written
@@ -25,6 +25,7 @@ from broker.tenancy.work import Work
 FORMS: Mapping[str, tuple[str, Callable[..., None]]] = {
     "csv": ("text/csv; charset=utf-8", statement_csv.write),
     "xlsx": ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", statement_excel.write),
+    "pdf": ("application/pdf", statement_pdf.write),
 }
 """A statement's forms: media type and writer."""
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from api import texts
-from api.console import show
+from api import formats, texts
 from api.texts import console, money, names
 from broker.chargeback.views import Axis, ExplainedLine, StatementSummary, Sum
 from broker.pricing.rules import EXACT, SECONDS_PER_HOUR, half_even
@@ -44,7 +43,7 @@ def hours(unit_seconds: Decimal) -> Decimal:
 
 def rule(line: ExplainedLine) -> str:
     """Why this payer: the rule, or several where it changed within the line."""
-    return " + ".join(show.word(each, "payer_rule") for each in line.payer_rule.split(" + "))
+    return " + ".join(console.PAYER_RULES.get(each, each) for each in line.payer_rule.split(" + "))
 
 
 def articles(reference: str) -> str:
@@ -69,7 +68,7 @@ def columns(summary: StatementSummary) -> Sequence[Column]:
         Column("使用单位", "text", 24, lambda x: x.unit_name),
         Column("信息系统", "text", 22, lambda x: x.system_name or money.NO_SYSTEM),
         Column("云平台", "text", 18, lambda x: x.sub_cloud_name),
-        Column("资源类别", "text", 20, lambda x: show.word(x.meter, "meter")),
+        Column("资源类别", "text", 20, lambda x: names.METERS.get(x.meter, x.meter)),
         Column("使用月份", "text", 10, lambda x: x.usage_month.strftime("%Y-%m")),
         Column("用量（数量·秒）", "quantity", 18, lambda x: x.quantity_seconds),
         Column("其中免费（数量·秒）", "quantity", 18, lambda x: x.free_seconds),
@@ -88,12 +87,12 @@ def columns(summary: StatementSummary) -> Sequence[Column]:
 def sum_name(one: Sum) -> str:
     """A heading's name as people read it."""
     if one.axis is Axis.METER:
-        return show.word(one.key, "meter")
+        return names.METERS.get(one.key, one.key)
     if one.axis is Axis.SYSTEM:
         return one.name or money.NO_SYSTEM
     if one.axis is Axis.RULE:
         words, _, article = one.key.partition("|")
-        shown = " + ".join(show.word(each, "payer_rule") for each in words.split(" + "))
+        shown = " + ".join(console.PAYER_RULES.get(each, each) for each in words.split(" + "))
         return f"{shown}（{articles(article)}）"
     return one.name
 
@@ -106,13 +105,13 @@ def facts(summary: StatementSummary) -> Sequence[tuple[str, str]]:
         ("付费主体", summary.head.payer_name),
         ("账单月份", f"{summary.month}（北京时间自然月）"),
         ("状态", f"{names.STANDINGS[summary.standing.value]}，第 {summary.head.version} 版"),
-        ("计费截至", show.when(summary.head.covers_until)),
-        ("本月合计（元）", show.yuan(summary.head.total_fen)),
-        ("上月合计（元）", console.NO_NAME if before is None else show.yuan(before)),
+        ("计费截至", formats.when(summary.head.covers_until)),
+        ("本月合计（元）", formats.yuan(summary.head.total_fen)),
+        ("上月合计（元）", console.NO_NAME if before is None else formats.yuan(before)),
     ]
     if before is not None:
-        shown = show.percent(summary.head.total_fen - before, before)
-        out.append(("较上月（元）", f"{show.yuan(int(change))}（{shown}）"))
+        shown = formats.percent(summary.head.total_fen - before, before)
+        out.append(("较上月（元）", f"{formats.yuan(int(change))}（{shown}）"))
     return out
 
 

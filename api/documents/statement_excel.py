@@ -17,8 +17,8 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.worksheet import Worksheet
 
-from api.console import show
 from api.documents.statement import Cell, columns, facts, sum_name, yuan
+from api.formats import percent
 from api.texts import money
 from broker.chargeback.views import Axis, ExplainedLine, StatementSummary
 
@@ -78,13 +78,13 @@ def _axis(sheet: Worksheet, row: int, axis: Axis, summary: StatementSummary, for
         sheet.write_string(row, 0, sum_name(one), formats["text"])
         for place, fen in enumerate((one.amount_fen, one.before_fen, one.change_fen), start=1):
             sheet.write_number(row, place, _number(yuan(fen)), formats["money"])
-        sheet.write_string(row, 4, show.percent(one.change_fen, one.before_fen), formats["right"])
+        sheet.write_string(row, 4, percent(one.change_fen, one.before_fen), formats["right"])
     row += 1
     before = summary.before_fen or 0
     sheet.write_string(row, 0, "合计", formats["total"])
     for place, fen in enumerate((summary.head.total_fen, before, summary.head.total_fen - before), start=1):
         sheet.write_number(row, place, _number(yuan(fen)), formats["total"])
-    sheet.write_string(row, 4, show.percent(summary.head.total_fen - before, before), formats["total"])
+    sheet.write_string(row, 4, percent(summary.head.total_fen - before, before), formats["total"])
     return row
 
 

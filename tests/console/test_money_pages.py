@@ -68,7 +68,7 @@ def test_the_overview_leads_to_each_payer_and_its_statement(console: Console, mo
     assert "上月" in statement.text
 
 
-def test_a_statement_is_taken_away_as_csv_and_excel(console: Console, statement_id: str) -> None:
+def test_a_statement_is_taken_away_as_csv_excel_and_pdf(console: Console, statement_id: str) -> None:
     """The same lines, exact to the fen, rule and price version on each; the Excel file holds the amounts as written."""
     finance = console.person("finance")
     answer = finance.client.get(f"/statements/{statement_id}/file/csv")
@@ -85,6 +85,11 @@ def test_a_statement_is_taken_away_as_csv_and_excel(console: Console, statement_
         summary = parts.read("xl/worksheets/sheet1.xml").decode()
     assert all(f"<v>{row['金额（元）']}</v>" in lines for row in rows)
     assert f"<v>{total:f}</v>" in summary
+    printed = finance.client.get(f"/statements/{statement_id}/file/pdf")
+    assert printed.headers["content-type"] == "application/pdf"
+    assert printed.content.startswith(b"%PDF-")
+    assert b"STSong-Light" in printed.content
+    assert b"FontFile" not in printed.content  # nothing embedded: small, and no font file needed here
     assert finance.client.get(f"/statements/{statement_id}/file/doc").status_code == 422
     assert console.person("apply.jyt").client.get(f"/statements/{statement_id}/file/csv").status_code == 404
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from broker.audit.models import AuditEvent
 from broker.chargeback import disputes, statements
+from broker.chargeback.focus import Writer, check
 from broker.chargeback.models import Adjustment, Dispute
 from broker.chargeback.views import ExplainedLine
 from broker.db.base import new_id
@@ -20,7 +21,7 @@ from broker.notify.models import Notice
 from broker.tenancy.models import RoleGrant
 from broker.tenancy.values import SYSTEM, Actor
 from broker.tenancy.work import Work
-from tests.broker.chargeback.billed import ALWAYS, NOW, Billed, bill, close, person, work
+from tests.broker.chargeback.billed import ALWAYS, NOW, OCTOBER, Billed, bill, close, person, work
 from tests.broker.chargeback.money_worlds import CITY, COUNTY, OTHER_CITY, REGION, during
 
 
@@ -180,3 +181,19 @@ def test_nobody_answers_his_own_dispute(court: Court) -> None:
         disputes.one(court.as_(court.city), made)
     with pytest.raises(NotFound):
         disputes.reject(court.as_(court.finance(REGION)), new_id(), "x")
+
+
+def test_the_next_close_puts_the_adjustment_on_the_payers_statement(court: Court) -> None:
+    """With its reason, marked as an adjustment; as FOCUS a correction without a quantity."""
+    line = court.line()
+    disputes.accept(court.as_(court.region), court.raised(), "核实属实", -line.amount_fen)
+    made = close(court.session, OCTOBER.next)[CITY]
+    head = statements.summary(court.session, made, actor=SYSTEM, now=NOW)
+    lines = list(statements.every_line(court.session, made, actor=SYSTEM, now=NOW))
+    (adjusted,) = [x for x in lines if x.adjustment_id]
+    assert (adjusted.amount_fen, adjusted.adjustment_reason) == (-line.amount_fen, "核实属实")
+    assert adjusted.usage_month == OCTOBER.first_day
+    assert sum(x.amount_fen for x in lines) == head.head.total_fen
+    row = Writer(head).row(adjusted)
+    assert (row["ChargeCategory"], row["ChargeClass"], row["PricingQuantity"]) == ("Adjustment", "Correction", None)
+    assert [problem for x in lines for problem in check(Writer(head).row(x), "x")] == []

@@ -16,6 +16,7 @@ SHOWN = (
     "documents/*.py",
     "cli/bill.py",
     "console/chargeback.py",
+    "formats.py",
     "console/disputes.py",
     "console/overviews.py",
     "routes/chargeback.py",
