@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import close, road
+from benchmarks import close, rate, road
 
 Benchmark = Callable[[str], Mapping[str, float | int]]
 
-ALL: Mapping[str, Benchmark] = {"road": road.run, "close": close.run}
+ALL: Mapping[str, Benchmark] = {"road": road.run, "close": close.run, "rate": rate.run}
 console = Console(stderr=True)
 
 
