@@ -15,6 +15,7 @@ from api.console.page import Context, console_router, page
 from api.permissions import Permission, needs
 from api.uow import Uow
 from broker.catalog import overview, repository
+from broker.chargeback import overviews
 from broker.tenancy.work import Work
 from quotas import service as quotas
 from quotas.values import ResourceClass, Stock
@@ -68,6 +69,7 @@ def _context(work: Work) -> Context:
     cities = overview.cities(work.session, work.now)
     answered = [status for _, status, _ in clouds if status is not None]
     return {
+        "bureau": overviews.may_see_bureau(work),
         "tiers": [
             (tier, [_card(cloud, status, stock) for cloud, status, stock in clouds if cloud.tier == tier])
             for tier in ("main", "industry", "city")

@@ -63,7 +63,7 @@ def test_overviews_answer_and_keep_to_who_may(server: Server, months: list[Month
     assert [payer["code"] for payer in city.get(f"{API}/payers").json()["payers"]] == ["450100"]
     assert server.person("approve.1").get(f"{API}/industry-clouds").json()["clouds"]
     assert city.get(f"{API}/industry-clouds").status_code == 403
-    (head,) = finance.get(f"{API}/settlements", params={"month": str(months[0])}).json()
+    head = finance.get(f"{API}/settlements", params={"month": str(months[0])}).json()[0]
     one = finance.get(f"{API}/settlements/{head['id']}").json()
     assert one["total_fen"] == sum(line["amount_fen"] for line in one["lines"]) > 0
     assert city.get(f"{API}/settlements").status_code == 403

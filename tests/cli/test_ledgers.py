@@ -115,7 +115,7 @@ def test_a_month_is_previewed_and_issued(typist: Typist, world: World) -> None:
     assert typist.refused("bill", "issue", "2999-01").startswith("statement.month_not_begun：")
     out = typist.folder / "focus"
     written = typist.does("bill", "export", month, "--format", "focus", "--ascii", "--out", str(out), "--json").json
-    rows = list(csv.DictReader((out / f"focus-{month}.csv").open(encoding="ascii")))
+    rows = list(csv.DictReader((out / f"focus-{month}.csv").read_text(encoding="ascii").splitlines()))
     assert (written["rows"], written["total_fen"]) == (len(rows), sum(s["total_fen"] for s in second))
     assert "写入" in typist.does("bill", "export", month, "--format", "focus", "--parquet", "--out", str(out)).out
     assert typist.types("bill", "export", month, "--ascii", "--out", str(out)).status == 2

@@ -15,7 +15,6 @@ from broker.tenancy.models import Account, Person, RoleGrant
 from broker.tenancy.values import SYSTEM
 from broker.tenancy.work import Work
 from broker.workdays import load_calendar
-from tests.broker.chargeback.billed import settle
 from tests.broker.chargeback.money_worlds import LONG_AGO, Period, Thing, add_thing, during
 
 SERVERS = [
@@ -69,7 +68,6 @@ def bill_months(session: Session, now: datetime, count: int) -> list[Month]:
             text("UPDATE broker.resource SET system_id = :system, name = :name WHERE id = :id"),
             {"system": systems.get(thing.unit), "name": f"{unit}-app-{place:02d}", "id": thing.id},
         )
-    settle(session, "桂云演示运营有限公司")
     for each in months:
         work = Work(session, SYSTEM, now, load_calendar(None))
         if each == months[-1]:

@@ -171,12 +171,16 @@ def test_how_the_pages_about_money_look(
         "payer": "",
         "industry": f"/industry-clouds?month={months[-1]}",
         "settlements": "/settlements",
+        "settlement": "",
         "statement": f"/statements/{shown.open}",
         "statements": "/statements",
     }
     for name, url in pages.items():
         if name == "payer":
             desk.page.click("table a[href^='/payers/']")
+            page = desk.page
+        elif name == "settlement":
+            desk.page.click("table a[href^='/settlements/']")
             page = desk.page
         else:
             page = desk.go(url)
