@@ -25,6 +25,8 @@ BASE = "/api/v1"
 TIMEOUT = httpx.Timeout(30, connect=5)
 STREAM_TIMEOUT = httpx.Timeout(45, connect=5)
 """The server sends a comment every 15 seconds: three of them missing means that the connection is dead."""
+DOWNLOAD_TIMEOUT = httpx.Timeout(900, connect=5)
+"""A long statement is made whole before its first byte is sent: about three thousand lines a second as Excel."""
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 """Before each new try after a lost connection or a busy broker."""
 PAGE = 100
@@ -104,7 +106,7 @@ class Api:
         Raises Refusal.
         """
         given = {name: value for name, value in query.items() if value not in (None, "")}
-        with self._http.stream("GET", BASE + path, params=given) as answer:
+        with self._http.stream("GET", BASE + path, params=given, timeout=DOWNLOAD_TIMEOUT) as answer:
             if not answer.is_success:
                 answer.read()
                 raise refusal_of(answer)
