@@ -41,8 +41,8 @@ LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 
 _PRICES = """
 UPDATE broker.tariff_price SET during = tstzrange(lower(during), '2026-10-15 04:00:01Z') WHERE upper_inf(during);
-INSERT INTO broker.tariff_price (id, meter, price_cny, per, version, source, during)
-SELECT gen_random_uuid(), meter, price_cny * 1.1, per, 'next', source, tstzrange('2026-10-15 04:00:01Z', NULL)
+INSERT INTO broker.tariff_price (id, side, meter, price_cny, per, version, source, during)
+SELECT gen_random_uuid(), side, meter, price_cny * 1.1, per, 'next', source, tstzrange('2026-10-15 04:00:01Z', NULL)
 FROM broker.tariff_price;
 INSERT INTO broker.project (id, unit_id, sub_cloud_id)
 SELECT gen_random_uuid(), u.id, c.id FROM broker.unit u CROSS JOIN broker.sub_cloud c
