@@ -48,6 +48,9 @@ class Permission(StrEnum):
     SYSTEM_WRITE = "system.write"
     STATEMENT_READ = "statement.read"
     STATEMENT_DRAW = "statement.draw"
+    DISPUTE_RAISE = "dispute.raise"
+    DISPUTE_ANSWER = "dispute.answer"
+    MONTH_CLOSE = "month.close"
     AUDIT_READ = "audit.read"
     PERSON_BLANK = "person.blank"
 
@@ -87,6 +90,9 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.SYSTEM_WRITE: _UNIT | {_R.ADMINISTRATOR},
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
+    Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),
+    Permission.DISPUTE_ANSWER: frozenset({_R.FINANCE}),
+    Permission.MONTH_CLOSE: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
     Permission.PERSON_BLANK: frozenset({_R.ADMINISTRATOR}),
 }

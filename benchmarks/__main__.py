@@ -14,11 +14,17 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import prefixes, quotas, road
+from benchmarks import close, prefixes, quotas, rate, road
 
 Benchmark = Callable[[str], Mapping[str, float | int]]
 
-ALL: Mapping[str, Benchmark] = {"road": road.run, "quotas": quotas.run, "prefixes": prefixes.run}
+ALL: Mapping[str, Benchmark] = {
+    "road": road.run,
+    "quotas": quotas.run,
+    "prefixes": prefixes.run,
+    "close": close.run,
+    "rate": rate.run,
+}
 console = Console(stderr=True)
 
 

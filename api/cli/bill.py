@@ -1,24 +1,28 @@
-"""``guiyun bill preview | issue``: a month's charges as they would be, and its statements.
+"""``guiyun bill preview | issue | close | reopen | export | verify``: a month, from the first look to the books.
 
 Called by: the command line. Must not: compute an amount.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from api.cli.client import Refusal
 from api.cli.display import moment, table, yuan
-from api.cli.verb import DatabaseCall, database_verb
+from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.texts import names
-from broker.chargeback import service
+from broker.chargeback import closing, focus_file, service, statements
+from broker.chargeback.export import export as write_files
+from broker.chargeback.verify import verify as recount
 from broker.pricing.months import Month
 from broker.tenancy import repository as tenancy
 
 app = typer.Typer()
-group = typer.Typer(name="bill", help="账单：试算、出账。", no_args_is_help=True)
+group = typer.Typer(name="bill", help="账单：试算、出账、关账、导出、复核。", no_args_is_help=True)
 app.add_typer(group)
 
 
@@ -37,16 +41,16 @@ WhichMonth = Annotated[Month, typer.Argument(metavar="月份", parser=parse_mont
 def preview(call: DatabaseCall, month: WhichMonth) -> None:
     """试算到此刻为止（已结束的月份为整月），不写入；缺价格或付费单位时退出码为 1。"""
     with call.core.works.begin() as work:
-        found = service.preview(work.session, month, until=work.now)
-        called = tenancy.unit_names(work.session, found.totals, work.now)
+        found = service.totals(work.session, month, until=work.now)
+        called = tenancy.unit_names(work.session, found.payers, work.now)
     answer: dict[str, Any] = {
         "month": str(month),
         "covers_until": found.covers_until.isoformat(),
-        "lines": len(found.lines),
+        "lines": found.lines,
         "total_fen": found.total_fen,
         "payers": [
             {"payer_unit_id": str(payer), "name": called.get(payer, ""), "total_fen": fen}
-            for payer, fen in sorted(found.totals.items(), key=lambda entry: -entry[1])
+            for payer, fen in sorted(found.payers.items(), key=lambda entry: -entry[1])
         ],
         "gaps": [{"resource_id": str(g.resource_id), "meter": g.meter, "missing": g.missing} for g in found.gaps],
     }
@@ -67,12 +71,128 @@ def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
     call.terminal.say(f"共 {answer['lines']} 行，合计 {yuan(answer['total_fen'])}")
 
 
+@group.command("close")
+@database_verb
+def close(call: DatabaseCall, month: WhichMonth) -> None:
+    """关账：冻结该月账单并记账；缺价格或付费单位时列出并停止，不写入。"""
+    with call.core.works.begin() as work:
+        done = closing.close(work, month)
+    answer = {
+        "month": str(month),
+        "version": done.version,
+        "statements": done.statements,
+        "lines": done.lines,
+        "adjustments": done.adjustments,
+        "total_fen": done.total_fen,
+        "settled_fen": done.settled_fen,
+    }
+    text = (
+        f"{month} 第 {done.version} 次关账：{done.statements} 份账单，{done.lines} 行（调整 {done.adjustments} 行），"
+    )
+    call.done(answer, f"{text}应收 {yuan(done.total_fen)}，应付运营方 {yuan(done.settled_fen)}")
+
+
+@group.command("reopen")
+@client_verb
+def reopen(
+    call: Call,
+    month: WhichMonth,
+    reason: Annotated[str, typer.Option(help="重新打开的理由（申请时填写）", metavar="理由")] = "",
+    *,
+    agree: Annotated[bool, typer.Option("--agree", help="同意他人的申请")] = False,
+) -> None:
+    """重新打开最后关账的月份：一人申请并写明理由，另一人同意；两个版本的账单都保留。"""
+    if agree == bool(reason.strip()):
+        raise typer.BadParameter("请用 --reason 申请，或用 --agree 同意他人的申请")
+    at = f"/billing-months/{month}/reopening"
+    if agree:
+        call.done(call.api.post(f"{at}/agreement"), f"{month} 已重新打开，分录已冲销。")
+    else:
+        call.done(call.api.post(at, {"reason": reason}), f"已申请重新打开 {month}，等待另一人同意。")
+
+
+class Export(StrEnum):
+    """What a month is exported as."""
+
+    AUDIT = "audit"
+    FOCUS = "focus"
+
+
+@group.command("export")
+@database_verb
+def export(
+    call: DatabaseCall,
+    month: WhichMonth,
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="结果目录")],
+    *,
+    form: Annotated[
+        Export, typer.Option("--format", help="audit：spans.csv 与 tariff.yaml，供 guiyun rate 复算；focus：FOCUS 1.2")
+    ] = Export.AUDIT,
+    parquet: Annotated[bool, typer.Option("--parquet", help="FOCUS：写 Parquet（缺省为 CSV）")] = False,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="FOCUS：以代码代替中文名称")] = False,
+) -> None:
+    """导出该月：供独立复算的用量和价目，或 FOCUS 1.2 费用数据（每个付费单位一个账单账户）。"""
+    if form is Export.FOCUS:
+        _focus(call, month, out, parquet=parquet, ascii_only=ascii_only)
+        return
+    if parquet or ascii_only:
+        raise typer.BadParameter("--parquet 与 --ascii 只用于 --format focus")
+    with call.core.works.begin() as work:
+        spans = write_files(work.session, month, work.now, out)
+    call.done({"month": str(month), "spans": spans, "out": str(out)}, f"{month}：{spans} 条用量，写入 {out}")
+
+
+def _focus(call: DatabaseCall, month: Month, out: Path, *, parquet: bool, ascii_only: bool) -> None:
+    kind = "parquet" if parquet else "csv"
+    path = out.joinpath(f"focus-{month}.{kind}")
+    with call.core.works.begin() as work:
+        found = statements.of_month(work.session, month, actor=work.actor, now=work.now)
+        written = focus_file.write(path, found, form=kind, ascii_only=ascii_only)
+    answer = {
+        "month": str(month),
+        "rows": written.rows,
+        "accounts": written.accounts,
+        "total_fen": written.total_fen,
+        "file": str(path),
+    }
+    text = f"{month}：{written.accounts} 个付费单位，{written.rows} 行，合计 {yuan(written.total_fen)}，写入 {path}"
+    call.done(answer, text)
+
+
+@group.command("verify")
+@database_verb
+def verify(call: DatabaseCall, month: WhichMonth) -> None:
+    """复核已关账的月份：合计、分录与逐行重算；有差异时退出码为 1。"""
+    with call.core.works.begin() as work:
+        found = recount(work.session, month)
+    answer = {"month": str(month), "differences": [{"code": d.code, "subject": d.subject} for d in found]}
+
+    def show() -> None:
+        for one in found:
+            call.terminal.say(f"{_DIFFERENCES[one.code]}：{one.subject}")
+        call.terminal.say(f"{month}：{len(found)} 处差异" if found else f"{month} 的账单、结算与分录核对无误")
+
+    call.answer(answer, show)
+    if found:
+        raise Refusal("bill.differs", f"{month} 有 {len(found)} 处差异。", body=answer)
+
+
+_DIFFERENCES = {
+    "statement.total": "账单总额不等于各行之和",
+    "close.total": "关账总额不等于各账单之和",
+    "settlement.total": "结算总额不等于各行之和",
+    "posting.balance": "分录借贷不平",
+    "posting.amount": "分录金额与账单不符",
+    "usage.changed": "用量在关账后有变动，将在下一次关账时调整",
+}
+
+
 @group.command("issue")
 @database_verb
 def issue(call: DatabaseCall, month: WhichMonth) -> None:
-    """出账：为每个付费单位写一份账单；再次出账产生新的版本，旧版本保留。"""
+    """出账（关账之前的中期账单）：为每个付费单位写一份；再次出账产生新的版本，旧版本保留。"""
     with call.core.works.begin() as work:
-        made = service.issue(work, month)
+        made = closing.issue(work, month)
         called = tenancy.unit_names(work.session, [one.payer_unit_id for one in made], work.now)
     found: list[dict[str, Any]] = [
         {

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -24,6 +25,8 @@ BASE = "/api/v1"
 TIMEOUT = httpx.Timeout(30, connect=5)
 STREAM_TIMEOUT = httpx.Timeout(45, connect=5)
 """The server sends a comment every 15 seconds: three of them missing means that the connection is dead."""
+DOWNLOAD_TIMEOUT = httpx.Timeout(900, connect=5)
+"""A long statement is made whole before its first byte is sent: about three thousand lines a second as Excel."""
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 """Before each new try after a lost connection or a busy broker."""
 PAGE = 100
@@ -96,6 +99,22 @@ class Api:
     def get(self, path: str, **query: Any) -> Any:
         """The JSON at a path below ``/api/v1``. Raises Refusal."""
         return self._call("GET", path, query=query)
+
+    def download(self, path: str, target: Path, **query: Any) -> None:
+        """Save the file at a path below ``/api/v1``; an older one of that name stays until the new one is whole.
+
+        Raises Refusal.
+        """
+        given = {name: value for name, value in query.items() if value not in (None, "")}
+        with self._http.stream("GET", BASE + path, params=given, timeout=DOWNLOAD_TIMEOUT) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise refusal_of(answer)
+            part = target.with_name(f".{target.name}.part")
+            with part.open("wb") as file:
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+        part.replace(target)
 
     def post(self, path: str, body: Any = None, *, query: Mapping[str, Any] | None = None) -> Any:
         """Do something, once, however often the connection is lost meanwhile. Raises Refusal."""

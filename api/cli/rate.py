@@ -34,16 +34,22 @@ TEXTS = {
     "spans.column_twice": "列 {column} 出现了两次",
     "spans.empty": "用量文件为空",
     "spans.not_utf8": "用量文件不是 UTF-8 编码",
-    "spans.parquet": "暂不支持 Parquet，请提供 CSV",
+    "span.once": "计量项 {meter} 按次计费，用量应恰为一秒：资源 {resource}",
+    "span.state": "state 应为 active 或 stopped：{value}",
+    "span.term": "term_months 应为整数：{value}",
+    "spans.parquet": "不是可以读取的 Parquet 文件：{detail}",
     "tariff.broken": "YAML 格式有误：{detail}",
     "tariff.empty": "价目表为空",
+    "tariff.condition": "term_months 应为整数，charged_when_stopped 应为真或假，sub_cloud 与 operator 只能写一个",
+    "tariff.discount": "discount 是价格的折扣系数，应大于 0 且不超过 1，最多 {decimals} 位小数：{value}",
+    "tariff.free_quantity": "free_quantity 应为非负的十进制数：{value}",
     "tariff.ends_before_start": "价格的截止时间应晚于开始时间",
     "tariff.key_missing": "缺少 {key}",
     "tariff.key_twice": "{key} 写了两次",
     "tariff.key_unknown": "不认识的项目 {key}",
     "tariff.not_utf8": "价目表不是 UTF-8 编码",
     "tariff.overlap": "计量项 {meter} 的价格与 {other} 的有效期重叠",
-    "tariff.per": "per 应为 hour 或 month：{value}",
+    "tariff.per": "per 应为 hour、month 或 once：{value}",
     "tariff.price": "价格应为十进制数：{value}",
     "tariff.price_decimals": "价格最多 {decimals} 位小数：{value}",
     "tariff.price_limit": "价格过大：{value}",
@@ -55,7 +61,8 @@ TEXTS = {
 """Sentence per code; a code never changes its meaning."""
 
 SpansFile = Annotated[
-    Path, typer.Option("--spans", exists=True, dir_okay=False, readable=True, help="用量时段文件（CSV，UTF-8）")
+    Path,
+    typer.Option("--spans", exists=True, dir_okay=False, readable=True, help="用量时段（CSV 或 Parquet）"),
 ]
 TariffFile = Annotated[
     Path, typer.Option("--tariff", exists=True, dir_okay=False, readable=True, help="价目表（YAML）")

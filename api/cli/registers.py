@@ -6,6 +6,7 @@ Called by: the command line. Must not: change anything but a notice's mark of ha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -108,9 +109,10 @@ def statements(
     which: Annotated[str, typer.Argument(metavar="账单", help="账单标识：显示明细")] = "",
     month: Annotated[str, typer.Option(help="月份，如 2026-03")] = "",
     every_version: Annotated[bool, typer.Option("--all", help="包括已被更正的版本")] = False,
+    out: Annotated[Path | None, typer.Option(help="存为文件：.xlsx、.csv 或 .pdf", metavar="文件")] = None,
     limit: Limit = 50,
 ) -> None:
-    """账单列表，或一份账单的明细。"""
+    """账单列表，或一份账单的明细；给出 --out 则存为文件。"""
     query = {"month": month, "every_version": "true" if every_version else None}
     if not which:
         found = call.api.every("/statements", most=limit, **query)
@@ -123,6 +125,10 @@ def statements(
         which = next((s["id"] for s in known if s["id"].endswith(which)), "")
     if not which:
         raise Refusal("statement.unknown", "没有这份账单，或者您无权查看。")
+    if out is not None:
+        call.api.download(f"/statements/{which}/file", out, form=out.suffix.removeprefix(".").lower())
+        call.done({"id": which, "file": str(out)}, f"已存为 {out}。")
+        return
     one = call.api.get(f"/statements/{which}")
     call.answer(one, lambda: _statement(call.terminal, one))
 

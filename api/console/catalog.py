@@ -17,6 +17,7 @@ from api.console.page import Context, Form, act, allowed, console_router, go, pa
 from api.permissions import Permission, needs
 from api.uow import UnitOfWork, Uow
 from broker.catalog import overview, repository
+from broker.chargeback import overviews
 from broker.delivery import capacity
 from broker.delivery.capacity import Choice
 from broker.errors import BrokerError, Invalid, Problem
@@ -126,6 +127,7 @@ def _context(work: Work) -> Context:
     wanting = Counter(line.sub_cloud_id for line in capacity.compare(work) if line.wanting) if concerned else Counter()
     answered = [status for _, status, _ in clouds if status is not None]
     return {
+        "bureau": overviews.may_see_bureau(work),
         "tiers": [
             (
                 tier,

@@ -1,28 +1,44 @@
-"""Statements: the list, one with its lines, drawing a month's.
+"""Statements: the list, one with its sums and lines, its files, drawing a month's.
 
 Called by: browsers. Must not: compute an amount.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from fastapi.responses import HTMLResponse, Response
 
+from api import formats
 from api.console import show
 from api.console.page import Context, Form, act, console_router, go, page, text_of
+from api.documents import files
+from api.documents import statement as document
 from api.paging import Paged
 from api.permissions import Permission, needs
+from api.texts import money
 from api.uow import UnitOfWork, Uow
-from broker.chargeback import service
+from broker.chargeback import closing, disputes, overviews, service
+from broker.chargeback import statements as readers
+from broker.chargeback.views import Axis, Standing
 from broker.errors import BrokerError, Invalid, Problem
 from broker.pricing.months import Month
 from broker.tenancy.work import Work
 
 router = console_router("账单")
+
+PAGE_LINES = 100
+TAB_URLS = {
+    "statements": "/statements",
+    "payers": "/payers",
+    "industry": "/industry-clouds",
+    "settlements": "/settlements",
+    "disputes": "/disputes",
+}
+WORDS: Context = {"axes": tuple(Axis), "money": money, "document": document, "shown": 12}
+"""What the templates of statements need beside the values."""
 
 
 @router.get("/statements", openapi_extra=needs(Permission.STATEMENT_READ))
@@ -37,26 +53,45 @@ def draw(form: Form, uow: Uow, paged: Paged) -> Response:
     month = text_of(form, "month")
     return act(
         uow,
-        lambda work: service.issue(work, _month(month)),
+        lambda work: closing.issue(work, _month(month)),
         then=lambda _: go(f"/statements?month={_month(month)}", done="issued"),
         instead=lambda error: _list(uow, paged, "", error),
     )
 
 
 @router.get("/statements/{statement_id}", openapi_extra=needs(Permission.STATEMENT_READ))
-def statement(statement_id: UUID, uow: Uow) -> Response:
-    """账单明细。"""
+def statement(statement_id: UUID, uow: Uow, after: int | None = None) -> Response:
+    """账单：汇总与明细。"""
 
     def collect(work: Work) -> Context:
-        view = service.statement(work.session, statement_id, actor=work.actor, now=work.now)
-        return {
-            "head": view.head,
-            "lines": view.lines,
-            "by_cloud": _sums(view.lines, "sub_cloud_name"),
-            "by_meter": _sums(view.lines, "meter"),
+        summary = readers.summary(work.session, statement_id, actor=work.actor, now=work.now)
+        lines = readers.lines(
+            work.session, statement_id, actor=work.actor, now=work.now, after=after, limit=PAGE_LINES + 1
+        )
+        return WORDS | {
+            "head": summary.head,
+            "summary": summary,
+            "lines": lines[:PAGE_LINES],
+            "next": lines[PAGE_LINES - 1].id if len(lines) > PAGE_LINES else None,
+            "paged": after is not None,
+            "may_object": summary.standing is Standing.CLOSED and disputes.may_object(work, summary.head.payer_unit_id),
         }
 
     return page(uow, "chargeback/statement.html", collect)
+
+
+@router.get("/statements/{statement_id}/file/{form}", openapi_extra=needs(Permission.STATEMENT_READ))
+def statement_file(statement_id: UUID, form: str, uow: Uow) -> Response:
+    """账单文件。"""
+    return files.send_statement(uow, statement_id, form)
+
+
+def tabs(work: Work) -> list[tuple[str, str, str]]:
+    """The pages about money that somebody may open: name, address, title."""
+    bureau = overviews.may_see_bureau(work)
+    region = overviews.sees_region(work)
+    shown = {"statements": True, "payers": True, "industry": bureau, "settlements": region, "disputes": True}
+    return [(name, TAB_URLS[name], money.TABS[name]) for name, see in shown.items() if see]
 
 
 def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = None) -> HTMLResponse:
@@ -71,6 +106,7 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
         )
         shown = paged.render(rows, lambda row: row, lambda row: row.id)
         return {
+            "tabs": tabs(work),
             "rows": shown["data"],
             "next": shown["next"],
             "paged": paged.after is not None,
@@ -83,7 +119,7 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
 
 
 def _this_month(now: datetime) -> str:
-    return now.astimezone(show.LOCAL).strftime("%Y-%m")
+    return now.astimezone(formats.LOCAL).strftime("%Y-%m")
 
 
 def _month(text: str) -> Month:
@@ -92,11 +128,3 @@ def _month(text: str) -> Month:
         return Month.parse(text)
     except ValueError as error:
         raise Invalid([Problem("month.invalid", "month")]) from error
-
-
-def _sums(lines: Iterable[Any], name: str) -> list[tuple[str, int]]:
-    """Fen by one of the lines' columns, the largest first."""
-    out: dict[str, int] = {}
-    for line in lines:
-        out[getattr(line, name)] = out.get(getattr(line, name), 0) + line.amount_fen
-    return sorted(out.items(), key=lambda pair: -pair[1])

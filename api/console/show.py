@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import date, datetime, timedelta
 from ipaddress import IPv6Network
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from api import texts
+from api.formats import LOCAL, aware, percent, price, when, yuan
 from api.texts import console, names
 from broker.inventory import rules as scarce
 from quotas.values import Refusal
 
-LOCAL = ZoneInfo("Asia/Shanghai")
 SOON = timedelta(hours=8)
 _TABLES: Mapping[str, Mapping[str, str]] = {
     "role": names.ROLES,
@@ -41,6 +39,8 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "field": names.FIELDS,
     "action": names.AUDIT_ACTIONS,
     "payer_rule": console.PAYER_RULES,
+    "standing": names.STANDINGS,
+    "dispute_state": names.DISPUTE_STATES,
     "per": console.PER,
     "desk": console.DESKS,
     "stop": console.STOPS,
@@ -51,9 +51,9 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 _COLOURS = {
-    "green": ("delivered", "active", "done", "released", "approve", "confirm"),
-    "yellow": ("returned", "return", "partly_delivered", "stopped", "give_up"),
-    "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone"),
+    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted"),
+    "yellow": ("returned", "return", "partly_delivered", "stopped", "give_up", "interim", "reopened", "raised"),
+    "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone", "rejected"),
     "azure": ("submitted", "approved", "assessed", "delivering", "releasing", "running", "building", "ready", "held"),
 }
 _COLOUR = {word: colour for colour, words in _COLOURS.items() for word in words}
@@ -69,28 +69,9 @@ def colour(value: object) -> str:
     return _COLOUR.get(str(value), "secondary")
 
 
-def yuan(fen: int | None) -> str:
-    """Whole fen as 元 with two decimals: ``123456`` -> ``1,234.56``."""
-    return console.NO_NAME if fen is None else f"{Decimal(fen).scaleb(-2):,.2f}"
-
-
-def price(value: object) -> str:
-    """A price in 元 without needless zeros, at least two decimals."""
-    text = f"{Decimal(str(value)):f}"
-    whole, _, rest = text.partition(".")
-    return f"{whole}.{rest.rstrip('0'):0<2}"
-
-
-def when(moment: datetime | str | None) -> str:
-    """An instant to the minute in Asia/Shanghai."""
-    if moment is None:
-        return console.NO_NAME
-    return _aware(moment).astimezone(LOCAL).strftime("%Y-%m-%d %H:%M")
-
-
 def clock(moment: datetime | None) -> str:
     """An instant to the second in Asia/Shanghai: for steps and events."""
-    return console.NO_NAME if moment is None else _aware(moment).astimezone(LOCAL).strftime("%m-%d %H:%M:%S")
+    return console.NO_NAME if moment is None else aware(moment).astimezone(LOCAL).strftime("%m-%d %H:%M:%S")
 
 
 def day(moment: datetime | date | str | None) -> str:
@@ -100,11 +81,6 @@ def day(moment: datetime | date | str | None) -> str:
     if isinstance(moment, str):
         return moment
     return moment.astimezone(LOCAL).date().isoformat() if isinstance(moment, datetime) else moment.isoformat()
-
-
-def _aware(moment: datetime | str) -> datetime:
-    found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def span(length: timedelta) -> str:
@@ -126,7 +102,7 @@ def due(moment: datetime | None, now: datetime) -> dict[str, str] | None:
     """How a deadline stands: ``{"kind": late | soon | ahead, "text": ...}``."""
     if moment is None:
         return None
-    left = _aware(moment) - now
+    left = aware(moment) - now
     kind = "late" if left < timedelta(0) else "soon" if left < SOON else "ahead"
     return {"kind": kind, "text": console.DUE[kind].format(span=span(left))}
 
@@ -236,6 +212,7 @@ FILTERS = {
     "word": word,
     "colour": colour,
     "yuan": yuan,
+    "percent": percent,
     "price": price,
     "when": when,
     "clock": clock,

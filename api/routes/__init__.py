@@ -6,6 +6,7 @@ from api.routes import (
     accounts,
     approvals,
     assessments,
+    chargeback,
     deliveries,
     operations,
     people,
@@ -24,6 +25,7 @@ ROUTERS = (
     registers.router,
     scarcity.router,
     accounts.router,
+    chargeback.router,
     people.router,
     operations.router,
 )

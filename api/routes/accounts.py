@@ -16,20 +16,25 @@ from api.paging import Paged
 from api.permissions import Permission, needs
 from api.schemas.base import View
 from api.schemas.registers import (
+    AskToReopen,
     AuditEvent,
     AuditHead,
+    BillingMonth,
     Charge,
+    ClosedMonth,
     Cost,
     IssuedStatement,
     NewStatements,
     Notice,
     ReadNotices,
+    Reopening,
     Statement,
     StatementHead,
 )
 from api.uow import Uow
 from broker.audit import repository as audit
 from broker.audit import seal
+from broker.chargeback import closing
 from broker.chargeback import service as chargeback
 from broker.chargeback.values import CostToDate, StatementView
 from broker.db.base import AnyRow
@@ -107,7 +112,7 @@ def statements(
 def issue(form: NewStatements, uow: Uow) -> Response:
     """为该月每个付费单位出一份账单；重复出账产生新的版本。"""
     return uow.run(
-        lambda work: chargeback.issue(work, _month(form.month)),
+        lambda work: closing.issue(work, _month(form.month)),
         render=lambda rows: [IssuedStatement.model_validate(row) for row in rows],
         status=201,
     )
@@ -130,6 +135,58 @@ def statement(statement_id: UUID, uow: Uow) -> Response:
 def _statement(found: StatementView) -> Statement:
     head = StatementHead.model_validate(found.head)
     return Statement(**head.model_dump(), lines=[Charge.model_validate(line) for line in found.lines])
+
+
+@router.get(
+    "/billing-months",
+    response_model=list[BillingMonth],
+    summary="关账的月份",
+    openapi_extra=needs(Permission.STATEMENT_READ),
+)
+def billing_months(uow: Uow) -> Response:
+    """每次关账一条，新的在前；重新打开过的也在其中。"""
+    return uow.read(
+        closing.closes,
+        render=lambda rows: [BillingMonth.model_validate(row) for row in rows],
+    )
+
+
+@router.post(
+    "/billing-months/{month}/close",
+    response_model=ClosedMonth,
+    summary="关账",
+    openapi_extra=needs(Permission.MONTH_CLOSE),
+)
+def close_month(month: str, uow: Uow) -> Response:
+    """冻结该月账单并记账；缺价格或付费单位时一律不写。"""
+    return uow.run(lambda work: closing.close(work, _month(month)), render=ClosedMonth.model_validate)
+
+
+@router.post(
+    "/billing-months/{month}/reopening",
+    response_model=Reopening,
+    status_code=201,
+    summary="申请重新打开账期",
+    openapi_extra=needs(Permission.MONTH_CLOSE),
+)
+def ask_to_reopen(month: str, form: AskToReopen, uow: Uow) -> Response:
+    """写明理由，由另一人同意后生效。"""
+    return uow.run(
+        lambda work: closing.ask_to_reopen(work, _month(month), form.reason),
+        render=Reopening.model_validate,
+        status=201,
+    )
+
+
+@router.post(
+    "/billing-months/{month}/reopening/agreement",
+    response_model=Reopening,
+    summary="同意重新打开账期",
+    openapi_extra=needs(Permission.MONTH_CLOSE),
+)
+def agree_to_reopen(month: str, uow: Uow) -> Response:
+    """应当与申请人不是同一人；原账单保留，分录冲销。"""
+    return uow.run(lambda work: closing.agree_to_reopen(work, _month(month)), render=Reopening.model_validate)
 
 
 @router.get(

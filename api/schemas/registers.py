@@ -128,6 +128,49 @@ class IssuedStatement(View):
     lines: int
 
 
+class ClosedMonth(View):
+    """A close: its version, its size, what payers owe and what operators are owed, in fen."""
+
+    id: UUID
+    version: int
+    statements: int
+    lines: int
+    adjustments: int
+    total_fen: int
+    settled_fen: int
+
+
+class BillingMonth(View):
+    """A month that was closed; ``reopened_at`` empty: it is closed now."""
+
+    id: UUID
+    month: date
+    version: int
+    lines: int
+    adjustments: int
+    total_fen: int
+    settled_fen: int
+    closed_at: datetime
+    reopened_at: datetime | None
+
+
+class AskToReopen(Schema):
+    """Why a closed month should be opened again."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Reopening(View):
+    """Who asked to reopen a month, and who agreed."""
+
+    id: UUID
+    reason: str
+    asked_by: UUID
+    asked_at: datetime
+    agreed_by: UUID | None
+    agreed_at: datetime | None
+
+
 class StatementHead(View):
     """A statement in a list; ``month`` is its first day, amounts are fen."""
 

@@ -94,5 +94,9 @@ SENTENCES: Mapping[str, str] = {
     "tariff.price_negative": "价格不能为负。",
     "tariff.time": "价目的时间应带时区。",
     "tariff.ends_before_start": "价目的失效时间应晚于生效时间。",
+    "focus.cost": "“{column}”与单价乘以数量不符。",
+    "focus.price": "“{column}”缺少单价或数量。",
+    "focus.period": "“{column}”的结束时间不晚于开始时间。",
+    "focus.total": "明细之和（{lines} 元）与账单合计（{total} 元）不符。",
     "tariff.overlap": "同一计量项的两个价格时段重叠。",
 }

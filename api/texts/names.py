@@ -163,6 +163,9 @@ METERS: Mapping[str, str] = {
     "block_gib_ssd": "高性能存储（GiB）",
     "block_gib_hdd": "容量型存储（GiB）",
     "ipv6_segment": "IPv6 网段（个）",
+    "object_gib": "对象存储（GiB）",
+    "public_ip": "公网地址（个）",
+    "gpu": "图形处理器（块）",
 }
 
 CLASSES: Mapping[str, str] = {
@@ -171,9 +174,6 @@ CLASSES: Mapping[str, str] = {
     "memory_gib_x86_64": "内存（x86-64，GiB）",
     "memory_gib_aarch64": "内存（ARM64，GiB）",
     "ipv6_64": "IPv6 网段（/64）",
-    "object_gib": "对象存储（GiB）",
-    "public_ip": "公网地址（个）",
-    "gpu": "图形处理器（块）",
 }
 """What can be scarce."""
 
@@ -186,6 +186,11 @@ DECISIONS: Mapping[str, str] = {
     "adopt": "认领",
     "give_up": "放弃",
 }
+
+STANDINGS: Mapping[str, str] = {"interim": "试算账单", "closed": "已关账", "reopened": "已重开"}
+"""Whether a statement is owed."""
+
+DISPUTE_STATES: Mapping[str, str] = {"raised": "待答复", "accepted": "已接受", "rejected": "未接受"}
 
 NATURES: Mapping[str, str] = {"new": "新建", "migration": "迁移上云"}
 
@@ -254,6 +259,9 @@ FIELDS: Mapping[str, str] = {
     "cpu_arch": "处理器架构",
     "zone": "网络区域",
     "reason": "理由",
+    "amount_fen": "调整金额",
+    "month": "月份",
+    "form": "文件格式",
 }
 
 AUDIT_ACTIONS: Mapping[str, str] = {
@@ -290,6 +298,13 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "network_exception.granted": "登记业务专网例外",
     "system.registered": "登记信息系统",
     "statement.issue": "出账",
+    "dispute.raised": "提出账单异议",
+    "dispute.accepted": "接受账单异议",
+    "dispute.rejected": "不接受账单异议",
+    "month.close": "关账",
+    "month.reopening_asked": "申请重新打开账期",
+    "month.reopen": "重新打开账期",
+    "budget.set": "设定预算",
     "token.created": "新建访问令牌",
     "token.revoked": "撤销访问令牌",
     "region.loaded": "载入区域文件",

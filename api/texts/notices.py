@@ -34,5 +34,9 @@ NOTICES: Mapping[str, str] = {
     "capacity.missing": "{cloud}报告的{class}用量为 {reported}，少于台账中在用的 {ours}，请核实。",
     "clock.due_soon": "申请 {number} 的{stage}将于 {due_at} 到期。",
     "clock.late": "申请 {number} 的{stage}已超过时限（{due_at}）。",
+    "dispute.raised": "对 {month} 账单中资源 {resource} 的费用有新的异议，请答复。",
+    "dispute.accepted": "您对资源 {resource} 费用的异议已获接受，差额计入下一个关账月份。",
+    "dispute.rejected": "您对资源 {resource} 费用的异议未获接受，请查看答复。",
+    "budget.used": "{year} 年预算已使用 {percent}%。",
     "assessment.waiting": "申请 {number} 已获批准，请在 3 个工作日内评估。",
 }

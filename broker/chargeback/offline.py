@@ -12,9 +12,10 @@ from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from broker.chargeback.columnar import NotOrdinary, columns, parquet_rows
 from broker.chargeback.problems import Problems
-from broker.chargeback.rating import Line, Rating
-from broker.chargeback.span_file import read_spans
+from broker.chargeback.rating import Line, Price, Rating
+from broker.chargeback.span_file import is_parquet, read_spans, rows_as_spans
 from broker.chargeback.tariff_file import read_tariff
 from broker.pricing.months import Month
 
@@ -35,19 +36,46 @@ class Rated:
 def rate_files(spans: Path, tariff: Path, month: Month, out: Path) -> Rated:
     """Rate the spans of a file with the prices of another; writes ``lines.csv`` and ``totals.csv`` into ``out``.
 
+    In columns if nothing is out of the ordinary, else row by row: the same amounts, and every problem by its line.
     Raises Invalid with every problem found (up to 20), each with file and line; then nothing is written.
     """
     problems = Problems()
-    rating = Rating(read_tariff(tariff, problems), month, problems)
+    prices = read_tariff(tariff, problems)
     problems.stop_if_any()
+    parquet = is_parquet(spans)
+    with TemporaryDirectory(dir=_existing(out), prefix=".rate-") as name:
+        folder = Path(name)
+        try:
+            with columns(prices, month, folder) as fast:
+                fast.rate(spans, parquet=parquet)
+                done = fast.write(folder.joinpath(LINES), folder.joinpath(TOTALS))
+                rated = Rated(done.spans, done.lines, done.payers, done.amount_fen)
+        except NotOrdinary:
+            rated = _row_by_row(spans, prices, month, folder, problems)
+        out.mkdir(parents=True, exist_ok=True)
+        for file in (LINES, TOTALS):
+            folder.joinpath(file).replace(out.joinpath(file))
+    return rated
+
+
+def _existing(folder: Path) -> Path:
+    """The nearest folder that is there: nothing is made before there is a result, and a move stays on one disk."""
+    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
+
+
+def _row_by_row(spans: Path, prices: Sequence[Price], month: Month, folder: Path, problems: Problems) -> Rated:
+    rating = Rating(prices, month, problems)
     count = 0
-    for span in read_spans(spans, problems):
+    found = (
+        rows_as_spans(parquet_rows(spans), spans.name, problems) if is_parquet(spans) else read_spans(spans, problems)
+    )
+    for span in found:
         rating.add(span)
         count += 1
     lines = rating.lines()
     problems.stop_if_any()
     totals = _totals(lines)
-    _write_all(out, lines, totals)
+    _write_all(folder, lines, totals)
     return Rated(count, len(lines), len({payer for payer, _, _ in totals}), sum(line.amount_fen for line in lines))
 
 
@@ -65,21 +93,16 @@ def _totals(lines: Iterable[Line]) -> list[tuple[str, str, int]]:
     return [(payer, city, fen) for (payer, city), fen in sorted(sums.items())]
 
 
-def _write_all(out: Path, lines: Sequence[Line], totals: Sequence[tuple[str, str, int]]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out, prefix=".rate-") as folder:
-        work = Path(folder)
-        _write(
-            work.joinpath(LINES),
-            ("payer_id", "resource_id", "meter", "valid_from", "quantity_seconds", "amount_fen"),
-            (
-                (x.payer_id, x.resource_id, x.meter, x.price.valid_from, plain(x.quantity_seconds), x.amount_fen)
-                for x in lines
-            ),
-        )
-        _write(work.joinpath(TOTALS), ("payer_id", "city_code", "amount_fen"), totals)
-        for name in (LINES, TOTALS):
-            work.joinpath(name).replace(out.joinpath(name))
+def _write_all(folder: Path, lines: Sequence[Line], totals: Sequence[tuple[str, str, int]]) -> None:
+    _write(
+        folder.joinpath(LINES),
+        ("payer_id", "resource_id", "meter", "valid_from", "quantity_seconds", "amount_fen"),
+        (
+            (x.payer_id, x.resource_id, x.meter, x.price.valid_from, plain(x.quantity_seconds), x.amount_fen)
+            for x in lines
+        ),
+    )
+    _write(folder.joinpath(TOTALS), ("payer_id", "city_code", "amount_fen"), totals)
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:

@@ -7,7 +7,7 @@ price. The same rules stand in SQL in ``chargeback.rating_sql``. Instants here a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from broker.chargeback.problems import Problems
 from broker.pricing.months import Month
-from broker.pricing.rules import EXACT, LIMIT_FEN, amount_fen
+from broker.pricing.rules import EXACT, LIMIT_FEN, amount_fen, seconds_of
 from broker.pricing.values import Per
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,11 +36,18 @@ class Span(NamedTuple):
     quantity: Decimal
     start: int
     end: int
+    operator: str = ""
+    unit_class: str = ""
+    term_months: int = 0
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A price version over [start, end), open without ``end``; for one sub-cloud, or for all when that is empty.
+    """A price version over [start, end), open without ``end``; for one sub-cloud, one operator, or everywhere.
+
+    What is empty holds for all. ``discount`` is a factor; ``free_quantity`` is free for each payer and month, in what
+    the price is for; ``tariff_price`` (``pricing.models``) says the same in the database.
 
     ``valid_from`` is the start as the tariff writes it: the version's name in the lines.
     """
@@ -53,6 +60,32 @@ class Price:
     valid_from: str
     start: int
     end: int | None
+    operator: str = ""
+    unit_class: str = ""
+    term_months: int = 0
+    discount: Decimal = Decimal(1)
+    free_quantity: Decimal = Decimal(0)
+    charged_when_stopped: bool = True
+
+    def distance(self, place: Place) -> int | None:
+        """How near this price is to a place (the least wins), as in ``rating_sql``; None where it does not hold."""
+        for own, there in ((self.sub_cloud, place.sub_cloud), (self.operator, place.operator)):
+            if own not in {"", there}:
+                return None
+        if self.unit_class not in {"", place.unit_class} or self.term_months > place.term_months:
+            return None
+        where = 0 if self.sub_cloud else 10000 if self.operator else 20000
+        return where + (0 if self.unit_class else 4000) + 2000 - self.term_months
+
+
+class Place(NamedTuple):
+    """What decides which price holds for a span, beside its meter and time."""
+
+    meter: str
+    sub_cloud: str
+    operator: str
+    unit_class: str
+    term_months: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +111,10 @@ class Piece(NamedTuple):
 
 def check_prices(prices: Sequence[Price], problems: Problems) -> None:
     """Notes ``tariff.overlap`` for two versions of one price that hold at the same time."""
-    groups: dict[tuple[str, str], list[Price]] = {}
+    groups: dict[Place, list[Price]] = {}
     for price in prices:
-        groups.setdefault((price.meter, price.sub_cloud), []).append(price)
+        named = Place(price.meter, price.sub_cloud, price.operator, price.unit_class, price.term_months)
+        groups.setdefault(named, []).append(price)
     for group in groups.values():
         for before, after in pairwise(sorted(group, key=lambda price: price.start)):
             if before.end is None or before.end > after.start:
@@ -97,7 +131,8 @@ class Rating:
         self._end = self._start + month.seconds
         self._month_seconds = month.seconds
         self._problems = problems
-        self._pieces: dict[tuple[str, str], list[Piece]] = {}
+        self._pieces: dict[Place, list[Piece]] = {}
+        self._freeable: dict[tuple[str, int], list[tuple[int, str, int, Decimal, str]]] = {}
         self._sums: dict[tuple[str, str, str, int], Decimal] = {}
         self._cities: dict[tuple[str, str, str, int], str] = {}
         self._taken: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
@@ -114,7 +149,8 @@ class Rating:
             self._problems.add("span.meter_unknown", span.place, meter=span.meter)
             return
         self._taken.setdefault((span.resource_id, span.meter), []).append((start, end, span.place))
-        pieces = self._pieces_of(span.meter, span.sub_cloud)
+        place = Place(span.meter, span.sub_cloud, span.operator, span.unit_class, span.term_months)
+        pieces = self._pieces_of(place)
         covered = start
         for at in range(max(bisect_right(pieces, start, key=_start_of) - 1, 0), len(pieces)):
             piece = pieces[at]
@@ -122,7 +158,7 @@ class Rating:
                 break
             until = min(piece.end, end)
             if until > covered:
-                self._count(span, piece.number, until - covered)
+                self._count(span, piece.number, covered, until - covered)
                 covered = until
         if covered < end:
             self._problems.add("span.price_missing", span.place, meter=span.meter, sub_cloud=span.sub_cloud)
@@ -130,17 +166,42 @@ class Rating:
     def lines(self) -> list[Line]:
         """The month's lines by payer, resource, meter and time. Notes ``span.overlap`` and ``line.limit``."""
         self._find_overlaps()
+        free = self._freed()
         out = []
         for key in sorted(self._sums, key=self._order):
             payer_id, resource_id, meter, number = key
             price, seconds = self._prices[number], self._sums[key]
-            fen = amount_fen(price.price_cny, price.per, seconds, self._month_seconds)
+            paid = EXACT.subtract(seconds, free.get((payer_id, resource_id, number), _NONE))
+            cny = EXACT.multiply(price.price_cny, price.discount)
+            fen = amount_fen(cny, price.per, paid, self._month_seconds)
             if fen > LIMIT_FEN:
                 self._problems.add("line.limit", price.place, resource=resource_id, meter=meter, limit_fen=LIMIT_FEN)
             out.append(Line(payer_id, self._cities[key], resource_id, meter, price, seconds, fen))
         return out
 
-    def _count(self, span: Span, number: int, seconds: int) -> None:
+    def _freed(self) -> dict[tuple[str, str, int], Decimal]:
+        """What is free of each payer's resource under a price: used up in order of start, then resource."""
+        out: dict[tuple[str, str, int], Decimal] = {}
+        for (payer_id, number), uses in self._freeable.items():
+            price = self._prices[number]
+            left = EXACT.multiply(price.free_quantity, seconds_of(price.per, self._month_seconds))
+            for _, resource_id, _, amount, _ in sorted(uses):
+                taken = min(left, amount)
+                left = EXACT.subtract(left, taken)
+                key = (payer_id, resource_id, number)
+                out[key] = EXACT.add(out.get(key, _NONE), taken)
+        return out
+
+    def _count(self, span: Span, number: int, start: int, seconds: int) -> None:
+        price = self._prices[number]
+        if span.stopped and not price.charged_when_stopped:
+            return
+        if price.per is Per.ONCE and span.end - span.start != 1:
+            self._problems.add("span.once", span.place, resource=span.resource_id, meter=span.meter)
+        if price.free_quantity:
+            amount = EXACT.multiply(span.quantity, seconds)
+            use = (span.start, span.resource_id, start, amount, span.place)
+            self._freeable.setdefault((span.payer_id, number), []).append(use)
         key = (span.payer_id, span.resource_id, span.meter, number)
         if self._cities.setdefault(key, span.city_code) != span.city_code:
             self._problems.add("span.city_differs", span.place, resource=span.resource_id)
@@ -149,11 +210,10 @@ class Rating:
     def _order(self, key: tuple[str, str, str, int]) -> tuple[str, str, str, int, int]:
         return (*key[:3], self._prices[key[3]].start, key[3])
 
-    def _pieces_of(self, meter: str, sub_cloud: str) -> list[Piece]:
-        found = self._pieces.get((meter, sub_cloud))
+    def _pieces_of(self, place: Place) -> list[Piece]:
+        found = self._pieces.get(place)
         if found is None:
-            ours = [(n, p) for n, p in enumerate(self._prices) if p.meter == meter and p.sub_cloud in {"", sub_cloud}]
-            found = self._pieces[meter, sub_cloud] = cut(ours, self._start, self._end)
+            found = self._pieces[place] = cut(self._prices, place, self._start, self._end)
         return found
 
     def _find_overlaps(self) -> None:
@@ -164,23 +224,23 @@ class Rating:
                     self._problems.add("span.overlap", after[2], other=before[2], resource=resource_id, meter=meter)
 
 
-def cut(prices: Iterable[tuple[int, Price]], start: int, end: int) -> list[Piece]:
-    """The pieces of [start, end) in which one price holds, in order; a sub-cloud's own price wins over the general."""
-    inside = [(n, max(p.start, start), end if p.end is None else min(p.end, end), p.sub_cloud) for n, p in prices]
-    inside = [one for one in inside if one[1] < one[2]]
-    own = sorted((one for one in inside if one[3]), key=lambda one: one[1])
-    out = [Piece(a, b, n) for n, a, b, _ in own]
-    for number, a, b, sub_cloud in inside:
-        if not sub_cloud:
-            free = a
-            for _, own_start, own_end, _ in own:
-                if own_start >= b:
-                    break
-                if own_start > free:
-                    out.append(Piece(free, own_start, number))
-                free = max(free, own_end)
-            if free < b:
-                out.append(Piece(free, b, number))
+def cut(prices: Sequence[Price], place: Place, start: int, end: int) -> list[Piece]:
+    """The pieces of [start, end) in which one price holds at a place, in order; a nearer price goes before others."""
+    near = [(p.distance(place), n, p) for n, p in enumerate(prices) if p.meter == place.meter]
+    free = [(start, end)]
+    out: list[Piece] = []
+    for distance, number, price in sorted(near, key=lambda one: (one[0] or 0, one[1])):
+        if distance is None:
+            continue
+        left: list[tuple[int, int]] = []
+        for a, b in free:
+            low, high = max(a, price.start), b if price.end is None else min(b, price.end)
+            if low >= high:
+                left.append((a, b))
+                continue
+            out.append(Piece(low, high, number))
+            left += [(x, y) for x, y in ((a, low), (high, b)) if x < y]
+        free = left
     return sorted(out)
 
 

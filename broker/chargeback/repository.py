@@ -5,7 +5,8 @@ Called by: ``chargeback.service``. Must not: decide who may issue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
@@ -14,21 +15,27 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from broker.chargeback.rating_sql import ISSUE, RATE
+from broker.chargeback.rating import epoch_seconds
+from broker.chargeback.rating_sql import RATE, TOTALS
 from broker.chargeback.values import ChargeRow, Gap, RatedLine, StatementRow
 from broker.pricing.months import Month
-from broker.pricing.rules import FREE_WHEN_STOPPED, LIMIT_FEN
+from broker.pricing.rules import FREE_WHEN_STOPPED
 from broker.pricing.values import Per
 from broker.tenancy.values import Actor
 
 _RATE = text(RATE)
-_ISSUE = text(ISSUE)
+_TOTALS = text(TOTALS)
+_RESOURCES = text("SELECT id FROM broker.resource WHERE request_id = :request_id")
+# What no tariff charges a stopped server for; and what payers share a free quantity of.
+_METERS = text("""
+SELECT ARRAY(SELECT m FROM unnest(CAST(:free_when_stopped AS text[])) AS m
+             WHERE NOT EXISTS (SELECT FROM broker.tariff_price p WHERE p.meter = m AND p.charged_when_stopped)) AS free,
+       ARRAY(SELECT DISTINCT meter FROM broker.tariff_price WHERE free_quantity > 0) AS shared
+""")
 _FIRST_USE = text("""
 SELECT min(s.start_at) FROM broker.usage_span s JOIN broker.resource r ON r.id = s.resource_id
 WHERE r.request_id = :request_id
 """)
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('broker.statement'), :month_number)")
-
 # Finance acts for the nearest unit at or above its own that pays for anything today.
 _FINANCE_SCOPE = text("""
 SELECT a.unit_id, a.depth = 1 AS whole_region
@@ -90,24 +97,33 @@ def rate(
     until: datetime,
     *,
     payer_unit_id: UUID | None = None,
-    request_id: UUID | None = None,
+    resource_ids: Sequence[UUID] | None = None,
 ) -> tuple[tuple[RatedLine, ...], tuple[Gap, ...]]:
-    """Usage of ``months`` up to ``until``, rated, of one payer or one request or all. One statement."""
-    filters = {"payer_unit_id": payer_unit_id, "request_id": request_id}
-    rows = session.execute(_RATE, _usage(months, until) | filters).all()
-    by_start = {month.start: month for month in months}
-    lines = tuple(_line(by_start[row.month_start], row) for row in rows if row.missing is None)
-    return lines, tuple(_gap(by_start[row.month_start], row) for row in rows if row.missing is not None)
+    """Usage of ``months`` up to ``until``, rated, of one payer or some resources or all. One statement."""
+    usage = usage_of(session, months, until, resource_ids=resource_ids)
+    rows = session.execute(_RATE, usage | {"payer_unit_id": payer_unit_id}).all()
+    by_start = {epoch_seconds(month.start): month for month in months}
+    lines = tuple(_line(by_start[row.month_s], row) for row in rows if row.missing is None)
+    return lines, tuple(_gap(by_start[row.month_s], row) for row in rows if row.missing is not None)
 
 
-def issue(session: Session, month: Month, until: datetime, now: datetime) -> Sequence[Row[Any]]:
-    """Write the month's next version; one SQL statement after a lock that lets two people issue one after the other.
+@contextmanager
+def joined_by_hash(session: Session) -> Iterator[None]:
+    """For a whole month: PostgreSQL takes the parts of the statement for a few rows each and would loop over them."""
+    session.execute(text("SET LOCAL enable_nestloop = off"))
+    yield
+    session.execute(text("SET LOCAL enable_nestloop = on"))
 
-    Rows with a ``reason`` say why nothing was written; without, they are the statements.
-    """
-    session.execute(_LOCK, {"month_number": month.year * 12 + month.number})
-    more = {"request_id": None, "month": month.first_day, "now": now, "limit_fen": LIMIT_FEN}
-    return session.execute(_ISSUE, _usage((month,), until) | more).all()
+
+def totals(session: Session, month: Month, until: datetime, *, most_gaps: int) -> Sequence[Row[Any]]:
+    """What each payer would owe for a month, without its lines; then, with ``missing`` set, some of the gaps."""
+    with joined_by_hash(session):
+        return session.execute(_TOTALS, usage_of(session, (month,), until) | {"most_gaps": most_gaps}).all()
+
+
+def resources_of(session: Session, request_id: UUID) -> list[UUID]:
+    """The resources of a request."""
+    return list(session.scalars(_RESOURCES, {"request_id": request_id}))
 
 
 def first_use(session: Session, request_id: UUID) -> datetime | None:
@@ -157,14 +173,26 @@ def charges(session: Session, statement_id: UUID) -> tuple[ChargeRow, ...]:
     return tuple(ChargeRow(**{**row, "per": Per(row["per"])}) for row in rows)
 
 
-def _usage(months: Iterable[Month], until: datetime) -> dict[str, Any]:
-    begun = [month for month in months if month.start < until]
+def usage_of(
+    session: Session, months: Iterable[Month], until: datetime, *, resource_ids: Sequence[UUID] | None = None
+) -> dict[str, Any]:
+    """The parameters of the rating statements: usage of ``months`` up to ``until``, of some resources or of all."""
+    until = until.replace(microsecond=0)  # usage is counted in whole seconds
+    begun = sorted(month for month in months if month.start < until)
+    since = begun[0].start if begun else until
+    meters = session.execute(_METERS, {"free_when_stopped": list(FREE_WHEN_STOPPED)}).one()
     return {
-        "month_starts": [month.start for month in begun],
-        "month_ends": [month.end for month in begun],
-        "month_seconds": [month.seconds for month in begun],
-        "until": until,
-        "free_when_stopped": list(FREE_WHEN_STOPPED),
+        "first_days": [month.first_day for month in begun],
+        "month_starts": [epoch_seconds(month.start) for month in begun],
+        "month_ends": [epoch_seconds(month.end) for month in begun],
+        "since": epoch_seconds(since),
+        "since_at": since,
+        "until": epoch_seconds(until),
+        "until_at": until,
+        "resource_ids": None if resource_ids is None else list(resource_ids),
+        "shared_meters": list(meters.shared),
+        "free_by_default": list(FREE_WHEN_STOPPED),
+        "free_when_stopped": list(meters.free),
     }
 
 

@@ -1,4 +1,4 @@
-"""Statements: what each payer owes for a month.
+"""Statements read, and months previewed: what each payer owes. Closing is in ``chargeback.closing``.
 
 Called by: the API, the console, workflows (the month's end). Must not: compute an amount (the rating statement does),
 commit, or hide usage that has no price or no payer.
@@ -12,16 +12,14 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from broker.chargeback import repository
-from broker.chargeback.values import CostToDate, IssuedStatement, Preview, StatementRow, StatementView
-from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from broker.chargeback.values import CostToDate, Gap, Preview, StatementRow, StatementView, Totals
+from broker.errors import NotFound
 from broker.lifecycle import Role
 from broker.pricing.months import Month, months
 from broker.tenancy.values import Actor
-from broker.tenancy.work import Work
 
 MAX_PAGE = 500
-_ALWAYS = frozenset({Role.ADMINISTRATOR, Role.SYSTEM})
-_REFUSED = {"price": "charge.price_missing", "payer": "charge.payer_missing", "limit": "charge.limit"}
+MOST_GAPS = 100
 
 
 def preview(
@@ -36,29 +34,21 @@ def preview(
     return Preview(month, covers_until, lines, gaps)
 
 
-def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
-    """Write a statement with its lines for every payer of ``month``, up to now or the month's end, as a new version.
-
-    The region's finance, the administrator and the system may.
-    A payer who had a statement in an older version and owes nothing now gets one of zero, so that the newest version
-    of a month is complete. Raises Forbidden ``duty.missing``, Conflict ``statement.month_not_begun``, and Invalid with
-    ``charge.price_missing``, ``charge.payer_missing`` or ``charge.limit`` for each line (the first 20): then nothing is
-    written.
-    """
-    if not _may_issue(work):
-        raise Forbidden("duty.missing", role=Role.FINANCE.value)
-    covers_until = min(work.now, month.end)
-    if covers_until <= month.start:
-        raise Conflict("statement.month_not_begun", month=str(month))
-    rows = repository.issue(work.session, month, covers_until, work.now)
-    refused = [row for row in rows if row.reason is not None]
-    if refused:
-        raise Invalid([Problem(_REFUSED[row.reason], str(row.id), params={"meter": row.meter}) for row in refused])
-    issued = tuple(IssuedStatement(r.id, r.payer_unit_id, r.version, int(r.total_fen), r.lines) for r in rows)
-    for one in issued:
-        data = {"month": str(month), "version": one.version, "lines": one.lines, "total_fen": one.total_fen}
-        work.record("statement.issue", "statement", one.id, data=data)
-    return issued
+def totals(session: Session, month: Month, *, until: datetime) -> Totals:
+    """A month as it would be billed now, by payer and without its lines: quick however many there are."""
+    covers_until = min(until, month.end)
+    rows = repository.totals(session, month, covers_until, most_gaps=MOST_GAPS)
+    return Totals(
+        month,
+        covers_until,
+        payers={row.payer_unit_id: int(row.total_fen) for row in rows if row.missing is None},
+        lines=sum(row.lines for row in rows if row.missing is None),
+        gaps=tuple(
+            Gap(month, row.resource_id, row.meter, row.quantity_seconds, row.missing)
+            for row in rows
+            if row.missing is not None
+        ),
+    )
 
 
 def statement(session: Session, statement_id: UUID, *, actor: Actor, now: datetime) -> StatementView:
@@ -104,7 +94,8 @@ def resource_cost_to_date(session: Session, request_id: UUID, now: datetime) -> 
     first = repository.first_use(session, request_id)
     if first is None or first >= now:
         return CostToDate(now, (), ())
-    lines, gaps = repository.rate(session, months(first, now), now, request_id=request_id)
+    resource_ids = repository.resources_of(session, request_id)
+    lines, gaps = repository.rate(session, months(first, now), now, resource_ids=resource_ids)
     return CostToDate(now, lines, gaps)
 
 
@@ -112,9 +103,3 @@ def _scope(session: Session, actor: Actor, now: datetime) -> UUID | None:
     if Role.FINANCE not in actor.roles:
         return None
     return repository.finance_scope(session, actor.unit_id, now)[0]
-
-
-def _may_issue(work: Work) -> bool:
-    if work.actor.roles & _ALWAYS:
-        return True
-    return Role.FINANCE in work.actor.roles and repository.finance_scope(work.session, work.actor.unit_id, work.now)[1]

@@ -7,6 +7,7 @@ passed over is a wrong bill.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,11 +23,19 @@ from broker.pricing.values import Per
 
 LIMIT_BYTES = 16 * 1024 * 1024
 PRICE_DECIMALS = 8
+FACTOR_DECIMALS = 4
 PRICE_LIMIT_CNY = Decimal(10) ** 10
 """As the database keeps prices: NUMERIC(18, 8)."""
 
 _NEEDED = ("meter", "price_cny", "per", "valid_from")
-_KEYS = frozenset({*_NEEDED, "valid_to", "sub_cloud"})
+_KEYS = frozenset(
+    {
+        *_NEEDED,
+        *("valid_to", "sub_cloud", "operator", "unit_class", "term_months"),
+        *("discount", "free_quantity", "charged_when_stopped"),
+    }
+)
+_TRUTH = {"true": True, "false": False, "": True}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 Entry = dict[str, tuple[str, str]]
@@ -110,20 +119,31 @@ def _price(entry: Entry, place: str, problems: Problems) -> Price | None:
     start = _time(*entry["valid_from"], problems)
     end_text, end_place = entry.get("valid_to", ("", place))
     end = None if end_text in _NULLS else _time(end_text, end_place, problems)
+    discount, free = _factor(entry, problems), _free(entry, problems)
     per, per_place = entry["per"]
+    term, stopped = _word(entry, "term_months"), _word(entry, "charged_when_stopped").lower()
+    both_places = _word(entry, "sub_cloud") and _word(entry, "operator")
     if per not in set(Per):
         problems.add("tariff.per", per_place, value=per[:40])
-        return None
-    if price is None or start is None or (end is None and end_text not in _NULLS):
-        return None
-    if end is not None and end <= start:
+    elif not re.fullmatch(r"[0-9]{0,4}", term) or stopped not in _TRUTH or both_places:
+        problems.add("tariff.condition", place)
+    elif end is not None and start is not None and end <= start:
         problems.add("tariff.ends_before_start", end_place)
+    wrong = per not in set(Per) or stopped not in _TRUTH or not re.fullmatch(r"[0-9]{0,4}", term) or both_places
+    if wrong or price is None or start is None or discount is None or free is None:
         return None
-    sub_cloud = entry.get("sub_cloud", ("", ""))[0]
+    if (end is None and end_text not in _NULLS) or (end is not None and end <= start):
+        return None
     return Price(
         place=place,
         meter=entry["meter"][0],
-        sub_cloud="" if sub_cloud in _NULLS else sub_cloud,
+        sub_cloud=_word(entry, "sub_cloud"),
+        operator=_word(entry, "operator"),
+        unit_class=_word(entry, "unit_class"),
+        term_months=int(term or 0),
+        discount=discount,
+        free_quantity=free,
+        charged_when_stopped=_TRUTH[stopped],
         price_cny=price,
         per=Per(per),
         valid_from=entry["valid_from"][0],
@@ -145,6 +165,35 @@ def _money(text: str, place: str, problems: Problems) -> Decimal | None:
     else:
         return price
     return None
+
+
+def _word(entry: Entry, key: str) -> str:
+    text = entry.get(key, ("", ""))[0]
+    return "" if text in _NULLS else text
+
+
+def _factor(entry: Entry, problems: Problems) -> Decimal | None:
+    """What the price is multiplied by: above 0, at most 1, four decimals; 0.9 is nine tenths."""
+    text, place = entry.get("discount", ("", ""))
+    if text in _NULLS:
+        return Decimal(1)
+    factor = read_decimal(text)
+    if factor is None or not 0 < factor <= 1 or len(text.partition(".")[2].rstrip("0")) > FACTOR_DECIMALS:
+        problems.add("tariff.discount", place, value=text[:40], decimals=FACTOR_DECIMALS)
+        return None
+    return factor
+
+
+def _free(entry: Entry, problems: Problems) -> Decimal | None:
+    """Unit-hours or unit-months that are free for each payer and month."""
+    text, place = entry.get("free_quantity", ("", ""))
+    if text in _NULLS:
+        return Decimal(0)
+    quantity = read_decimal(text)
+    if quantity is None or quantity < 0:
+        problems.add("tariff.free_quantity", place, value=text[:40])
+        return None
+    return quantity
 
 
 def _time(text: str, place: str, problems: Problems) -> int | None:

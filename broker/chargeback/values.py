@@ -5,6 +5,7 @@ Called by: chargeback, the API, the console. Must not: read the database. Amount
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -70,6 +71,48 @@ class Preview:
         for line in self.lines:
             out[line.payer_unit_id] = out.get(line.payer_unit_id, 0) + line.amount_fen
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A month as it would be billed now, by payer, and the first of what could not be charged."""
+
+    month: Month
+    covers_until: datetime
+    payers: Mapping[UUID, int]
+    lines: int
+    gaps: tuple[Gap, ...]
+
+    @property
+    def total_fen(self) -> int:
+        return sum(self.payers.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedMonth:
+    """A close: its version, its size and what it owes. ``adjustments`` are lines about earlier months."""
+
+    id: UUID
+    month: Month
+    version: int
+    statements: int
+    lines: int
+    adjustments: int
+    total_fen: int
+    settled_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """A payer's year: the budget, what ``months`` closed months have used, what twelve would at that pace."""
+
+    id: UUID
+    payer_unit_id: UUID
+    year: int
+    amount_fen: int
+    spent_fen: int
+    months: int
+    forecast_fen: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import broker.chargeback.models
 import broker.db.idempotency
 import broker.delivery.models
 import broker.inventory.models
+import broker.metering.models
 import broker.notify.models
 import broker.pricing.models
 import broker.reclamation.models

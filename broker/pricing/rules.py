@@ -35,9 +35,14 @@ def half_even(numerator: int, denominator: int) -> int:
     return whole + 1 if twice > denominator or (twice == denominator and whole % 2 == 1) else whole
 
 
+def seconds_of(per: Per, month_seconds: int) -> int:
+    """How many unit-seconds a price is for."""
+    return {Per.HOUR: SECONDS_PER_HOUR, Per.MONTH: month_seconds, Per.ONCE: 1}[per]
+
+
 def exact_fen(price_cny: Decimal, per: Per, quantity_seconds: Decimal, month_seconds: int) -> Fraction:
     """What quantity-seconds cost, in fen, not rounded."""
-    seconds = SECONDS_PER_HOUR if per is Per.HOUR else month_seconds
+    seconds = seconds_of(per, month_seconds)
     numerator, denominator = EXACT.multiply(price_cny, quantity_seconds).as_integer_ratio()
     return Fraction(numerator * FEN_PER_CNY, denominator * seconds)
 

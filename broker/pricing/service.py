@@ -27,12 +27,14 @@ def quote_for(session: Session, quantities: Mapping[str, int], sub_cloud_id: UUI
     return rules.quote(quantities, prices_at(session, sub_cloud_id=sub_cloud_id, at=at), at)
 
 
-def payer_of(session: Session, unit_id: UUID, tier: str, at: datetime) -> PayerRule:
-    """Who pays for what a unit uses on a tier of clouds at ``at``: the rule of the nearest ancestor that has one.
+def payer_of(session: Session, unit_id: UUID, tier: str, at: datetime, sub_cloud_id: UUID | None = None) -> PayerRule:
+    """Who pays for what a unit uses on a tier of clouds at ``at``: the nearest ancestor's rule.
+
+    A rule for the cloud alone goes first.
 
     Raises Conflict ``payer.missing`` when neither the unit nor one above it has a rule.
     """
-    row = repository.payer_of(session, unit_id, tier, at)
+    row = repository.payer_of(session, unit_id, tier, at, sub_cloud_id)
     if row is None:
         raise Conflict("payer.missing", unit=str(unit_id), tier=tier)
     return PayerRule(*row)
@@ -43,7 +45,7 @@ def _version(row: TariffPrice) -> PriceVersion:
         id=row.id,
         meter=row.meter,
         sub_cloud_id=row.sub_cloud_id,
-        price_cny=row.price_cny,
+        price_cny=row.price_cny * row.discount,
         per=Per(row.per),
         version=row.version,
         valid_from=row.during.lower,

@@ -15,10 +15,12 @@ from uuid import UUID
 
 
 class Per(StrEnum):
-    """What a price is for: a unit of the meter during an hour, or during a calendar month of Asia/Shanghai."""
+    """What a price is for: a unit of the meter during an hour, during a calendar month of Asia/Shanghai, or once."""
 
     HOUR = "hour"
     MONTH = "month"
+    ONCE = "once"
+    """A unit of something charged once, at an instant: its span is one second long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,18 @@ def _twice(region: Region) -> Iterator[Problem]:
         "people": [person.login for person in region.people],
         "information_systems": [system.code for system in region.information_systems],
         "home_clouds": [f"{rule.unit} {region.since(rule)}" for rule in region.home_clouds],
-        "payers": [f"{rule.unit} {rule.tier} {region.since(rule)}" for rule in region.payers],
-        "prices": [f"{price.meter} {price.cloud or ''} {region.since(price)}" for price in region.prices],
+        "payers": [f"{rule.unit} {rule.tier} {rule.cloud or ''} {region.since(rule)}" for rule in region.payers],
+        "prices": [
+            " ".join(
+                str(word)
+                for word in (
+                    price.meter,
+                    *(price.cloud or "", price.operator or "", price.unit_class or "", price.term_months or ""),
+                    *(region.since(price), "" if price.side == "charge" else price.side),
+                )
+            )
+            for price in region.prices
+        ],
         "quotas": [f"{quota.unit} {quota.cloud or ''}" for quota in region.quotas],
         "units.changes": [f"{change.unit} {change.since}" for change in region.units.changes],
     }
@@ -177,13 +187,14 @@ def _upwards(code: str, units: Mapping[str, UnitEntry]) -> set[str]:
 def _payers(region: Region) -> Iterator[Problem]:
     """Every tier has a payer for everybody, and a city without a cloud pays for the main one itself (Art. 16(2))."""
     roots = {unit.code for unit in region.units.more if unit.kind == "region"}
-    from_the_start = {(rule.unit, rule.tier) for rule in region.payers if region.since(rule) == region.valid_from}
+    everywhere = [rule for rule in region.payers if rule.cloud is None]
+    from_the_start = {(rule.unit, rule.tier) for rule in everywhere if region.since(rule) == region.valid_from}
     for root in roots:
         for tier in ("main", "industry", "city"):
             if (root, tier) not in from_the_start:
                 yield Problem("region.no_payer", "payers", params={"code": tier})
     with_cloud = {cloud.division for cloud in region.sub_clouds if cloud.tier == "city"}
-    paying = {rule.unit for rule in region.payers if rule.tier == "main" and rule.pays == rule.unit}
+    paying = {rule.unit for rule in everywhere if rule.tier == "main" and rule.pays == rule.unit}
     for unit in region.units.more:
         if unit.kind == "city" and unit.code not in with_cloud | paying:
             yield Problem("region.city_must_pay", "payers", article="Art. 16(2)", params={"code": unit.code})
@@ -191,7 +202,13 @@ def _payers(region: Region) -> Iterator[Problem]:
 
 def _prices(region: Region) -> Iterator[Problem]:
     """Whatever is metered has a price."""
-    priced = {price.meter for price in region.prices if price.cloud is None}
+    priced = {
+        price.meter
+        for price in region.prices
+        if price.side == "charge"
+        and not price.term_months
+        and (price.cloud, price.operator, price.unit_class) == (None, None, None)
+    }
     for meter in METERS:
         if meter not in priced:
             yield Problem("region.no_price", "prices", params={"code": meter})

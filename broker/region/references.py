@@ -61,6 +61,7 @@ def _by_rules(region: Region) -> Iterator[Named]:
     for index, payer in enumerate(region.payers):
         yield "unit", f"payers[{index}].unit", payer.unit
         yield "unit", f"payers[{index}].pays", payer.pays
+        yield "cloud", f"payers[{index}].cloud", payer.cloud
 
 
 def _by_amounts(region: Region) -> Iterator[Named]:

@@ -200,16 +200,25 @@ class HomeCloudRule(_Dated):
 class PayerRule(_Dated):
     unit: Code
     tier: Tier
+    cloud: Code | None = None
+    """For this sub-cloud alone: it goes before the rules for its tier."""
     pays: Code
     rule: Code
     article: Article
 
 
 class PriceEntry(_Dated):
+    side: Literal["charge", "settlement"] = "charge"
     meter: Meter
     cloud: Code | None = None
+    operator: Text | None = None
+    unit_class: UnitKind | None = None
+    term_months: Annotated[int, Field(ge=0, le=1200)] = 0
     price_cny: Price
-    per: Literal["hour", "month"]
+    per: Literal["hour", "month", "once"]
+    discount: Annotated[Decimal, BeforeValidator(_decimal), Field(gt=0, le=1, decimal_places=4)] = Decimal(1)
+    free_quantity: Annotated[Decimal, BeforeValidator(_decimal), Field(ge=0, decimal_places=4)] = Decimal(0)
+    charged_when_stopped: bool | None = None
     version: Code
     source: Text
 

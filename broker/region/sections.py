@@ -175,10 +175,10 @@ def rules(run: Run) -> None:
     )
     run.dated(
         Payer,
-        ("unit_id", "tier"),
+        ("unit_id", "tier", "sub_cloud_id"),
         (
             Wanted(
-                (unit[rule.unit], rule.tier),
+                (unit[rule.unit], rule.tier, None if rule.cloud is None else cloud[rule.cloud]),
                 run.since(rule),
                 {"payer_unit_id": unit[rule.pays], "rule": rule.rule, "article": rule.article},
                 f"payers[{index}]",
@@ -188,12 +188,27 @@ def rules(run: Run) -> None:
     )
     run.dated(
         TariffPrice,
-        ("meter", "sub_cloud_id"),
+        ("side", "meter", "sub_cloud_id", "operator", "unit_class", "term_months"),
         (
             Wanted(
-                (price.meter, None if price.cloud is None else cloud[price.cloud]),
+                (
+                    price.side,
+                    price.meter,
+                    None if price.cloud is None else cloud[price.cloud],
+                    price.operator,
+                    price.unit_class,
+                    price.term_months,
+                ),
                 run.since(price),
-                {"price_cny": price.price_cny, "per": price.per, "version": price.version, "source": price.source},
+                {
+                    "price_cny": price.price_cny,
+                    "per": price.per,
+                    "discount": price.discount,
+                    "free_quantity": price.free_quantity,
+                    "charged_when_stopped": price.charged_when_stopped,
+                    "version": price.version,
+                    "source": price.source,
+                },
                 f"prices[{index}]",
             )
             for index, price in enumerate(run.region.prices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,6 +113,15 @@ def test_a_month_is_previewed_and_issued(typist: Typist, world: World) -> None:
     first, second = (typist.does("bill", "issue", month, "--json").json for _ in range(2))
     assert {s["version"] + 1 for s in first} == {s["version"] for s in second}
     assert typist.refused("bill", "issue", "2999-01").startswith("statement.month_not_begun：")
+    out = typist.folder / "focus"
+    written = typist.does("bill", "export", month, "--format", "focus", "--ascii", "--out", str(out), "--json").json
+    rows = list(csv.DictReader((out / f"focus-{month}.csv").read_text(encoding="ascii").splitlines()))
+    assert (written["rows"], written["total_fen"]) == (len(rows), sum(s["total_fen"] for s in second))
+    assert "写入" in typist.does("bill", "export", month, "--format", "focus", "--parquet", "--out", str(out)).out
+    assert typist.types("bill", "export", month, "--ascii", "--out", str(out)).status == 2
+    typist.does("statements", second[0]["id"], "--out", str(out / "one.xlsx"), as_="finance")
+    assert (out / "one.xlsx").read_bytes().startswith(b"PK")
+    assert typist.refused("statements", second[0]["id"], "--out", str(out / "x.doc"), as_="finance").startswith("form")
 
 
 def test_what_is_gone_from_a_cloud_is_named(typist: Typist, world: World) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api import texts
+from api import formats, texts
 from api.console import fields, show
 
 NOW = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
@@ -18,13 +18,13 @@ NOW = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 )
 def test_fen_are_shown_as_yuan_with_two_decimals_and_without_a_float(fen: int, shown: str) -> None:
     """No digit is lost, however large the sum."""
-    assert show.yuan(fen) == shown
+    assert formats.yuan(fen) == shown
 
 
 def test_times_are_shown_in_shanghai() -> None:
     """UTC in the database, Asia/Shanghai on the page."""
-    assert show.when(NOW) == "2026-03-02 09:30"
-    assert show.when("2026-03-01T18:00:00Z") == "2026-03-02 02:00"
+    assert formats.when(NOW) == "2026-03-02 09:30"
+    assert formats.when("2026-03-01T18:00:00Z") == "2026-03-02 02:00"
     assert show.day(datetime(2026, 3, 1, 17, 0, tzinfo=UTC)) == "2026-03-02"
 
 

@@ -55,7 +55,7 @@
       .then(function (answer) { return answer.json(); })
       .then(function (data) {
         var chart = window.echarts.init(element, null, { renderer: "canvas" });
-        chart.setOption({
+        chart.setOption(data.kind ? money(data) : {
           animation: false,
           color: ["#3b7dd8", "#d5dde8"],
           textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
@@ -95,6 +95,42 @@
       best.setAttribute("tabindex", "0");
       best.focus();
     });
+  }
+
+  // Charts of money: whole fen from the server, shown in yuan. "rows": a bar for each name; else over the months.
+  function yuan(fen) {
+    return (fen / 100).toLocaleString("zh-CN", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  }
+
+  function short(fen) {
+    var whole = fen / 100;
+    return Math.abs(whole) >= 10000 ? (whole / 10000).toLocaleString("zh-CN") + " 万" : whole.toLocaleString("zh-CN");
+  }
+
+  function money(data) {
+    var names = { type: "category", data: data.names, axisTick: { show: false } };
+    var amounts = { type: "value", axisLabel: { formatter: short } };
+    var rows = data.kind === "rows";
+    if (rows) {
+      names.inverse = true;
+      names.axisLabel = { width: 150, overflow: "truncate" };
+    }
+    return {
+      animation: false,
+      color: rows ? ["#3b7dd8", "#d5dde8"] : ["#3b7dd8", "#7fb069", "#e0a458", "#8a6fb0", "#9aa5b5"],
+      textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
+      tooltip: { trigger: "axis", renderMode: "richText", axisPointer: { type: "shadow" }, valueFormatter: yuan },
+      legend: { top: 0 },
+      grid: { left: 8, right: 24, top: 36, bottom: 8, containLabel: true },
+      xAxis: rows ? amounts : names,
+      yAxis: rows ? names : amounts,
+      series: data.series.map(function (one) {
+        return {
+          name: one.name, type: data.kind === "line" ? "line" : "bar", stack: one.stack || undefined,
+          data: one.data, barMaxWidth: 28
+        };
+      })
+    };
   }
 
   document.addEventListener("DOMContentLoaded", function () {

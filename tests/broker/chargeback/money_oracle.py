@@ -28,6 +28,9 @@ class Use:
     quantity: Fraction
     state: str
     window: Window
+    operator: str = ""
+    unit_class: str = ""
+    term: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,27 @@ class PriceRow:
     price: str
     per: str
     window: Window
+    operator: str | None = None
+    unit_class: str | None = None
+    term: int = 0
+    discount: str = "1"
+    free: str = "0"
+    stopped: bool | None = None
+
+    @property
+    def charges_stopped(self) -> bool:
+        return self.meter not in STOPPED_IS_FREE if self.stopped is None else self.stopped
+
+    def nearness(self, use: Use) -> tuple[int, int, int] | None:
+        """The greatest wins; None: not for this use."""
+        if self.meter != use.meter or self.term > use.term:
+            return None
+        if self.cloud not in {None, use.cloud} or self.operator not in {None, use.operator}:
+            return None
+        if self.unit_class not in {None, use.unit_class}:
+            return None
+        where = 2 if self.cloud is not None else 1 if self.operator is not None else 0
+        return where, int(self.unit_class is not None), self.term
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,7 @@ class PayerRow:
     rule: str
     article: str
     window: Window
+    cloud: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +95,7 @@ class Owed:
     seconds: Fraction = Fraction(0)
     exact: Fraction = Fraction(0)
     rules: set[str] = field(default_factory=set)
+    free: Fraction = Fraction(0)
 
     @property
     def fen(self) -> int:
@@ -91,7 +117,7 @@ def seconds(start: datetime, end: datetime) -> Fraction:
     return Fraction((end - start) // timedelta(microseconds=1), 1_000_000)
 
 
-def bill(
+def bill(  # noqa: C901 - one walk, so that it can be read beside the rules
     uses: Iterable[Use],
     prices: list[PriceRow],
     month: tuple[int, int],
@@ -110,36 +136,64 @@ def bill(
     edges = {e for window in changes for e in window if e is not None}
     lines: dict[Key, Owed] = {}
     gaps: dict[tuple[object, str], Fraction] = {}
+    pools: dict[tuple[object, object], list[tuple[tuple[datetime, str, datetime], Fraction, Owed]]] = {}
+    per = {"hour": Fraction(3600), "month": whole, "once": Fraction(1)}
+    by_id = {row.id: row for row in prices}
+    charged_once_stopped = {row.meter for row in prices if row.stopped}
     for use in uses:
-        if use.state == "stopped" and use.meter in STOPPED_IS_FREE:
+        if use.state == "stopped" and use.meter in STOPPED_IS_FREE - charged_once_stopped:
             continue
         low, high = max(use.window[0], start), min(use.window[1] or stop, stop)
         if low >= high:
             continue
-        for a, b in pairwise(sorted({low, high, *(e for e in edges if low < e < high)})):
+        before: object = None
+        begun = use.window[0]
+        cuts = {use.window[0], low, high, *(e for e in edges if use.window[0] < e < high)}
+        for a, b in pairwise(sorted(cuts)):
             price = _price(prices, use, a)
-            found = (payer, "", "") if payer is not None else _payer(places or [], payers or [], use, a)
+            found = (payer, "", "", None) if payer is not None else _payer(places or [], payers or [], use, a)
+            if found is None or found[3] != before:
+                before, begun = found and found[3], a
+            if a < low:
+                continue
             amount = use.quantity * seconds(a, b)
+            if use.state == "stopped" and price is not None and not price.charges_stopped:
+                continue
             if price is None or found is None:
                 gaps[use.resource, use.meter] = gaps.get((use.resource, use.meter), Fraction(0)) + amount
                 continue
             line = lines.setdefault((found[0], use.resource, use.meter, price.id), Owed())
             line.seconds += amount
-            line.exact += Fraction(price.price) * 100 * amount / (3600 if price.per == "hour" else whole)
             line.rules.add(found[1])
+            if price.free != "0":
+                pools.setdefault((found[0], price.id), []).append(((begun, str(use.resource), a), amount, line))
+    for (_, price_id), claims in pools.items():
+        _use_up(Fraction(by_id[price_id].free) * per[by_id[price_id].per], claims)
+    for (_, _, _, price_id), line in lines.items():
+        row = by_id[price_id]
+        line.exact = Fraction(row.price) * Fraction(row.discount) * 100 * (line.seconds - line.free) / per[row.per]
     return lines, gaps
 
 
+def _use_up(left: Fraction, claims: list[tuple[tuple[datetime, str, datetime], Fraction, Owed]]) -> None:
+    """A free quantity goes to whoever began first, then by resource."""
+    for _, amount, line in sorted(claims, key=lambda claim: claim[0]):
+        line.free += min(left, amount)
+        left -= min(left, amount)
+
+
 def _price(prices: list[PriceRow], use: Use, at: datetime) -> PriceRow | None:
-    found = [p for p in prices if p.meter == use.meter and p.cloud in (None, use.cloud) and holds(p.window, at)]
-    return min(found, key=lambda p: p.cloud is None, default=None)
+    found = [(near, row) for row in prices if holds(row.window, at) and (near := row.nearness(use)) is not None]
+    return max(found, key=lambda one: one[0])[1] if found else None
 
 
-def _payer(places: list[Place], payers: list[PayerRow], use: Use, at: datetime) -> tuple[UUID, str, str] | None:
+def _payer(places: list[Place], payers: list[PayerRow], use: Use, at: datetime) -> tuple[UUID, str, str, object] | None:
     for place in places:
         if place.unit == use.unit and holds(place.window, at):
-            for ancestor in place.chain:
-                for row in payers:
-                    if row.unit == ancestor and row.tier == use.tier and holds(row.window, at):
-                        return row.payer, row.rule, row.article
+            for own_cloud in (True, False):
+                for ancestor in place.chain:
+                    for row in payers:
+                        ours = row.cloud == use.cloud if own_cloud else row.cloud is None
+                        if ours and row.unit == ancestor and row.tier == use.tier and holds(row.window, at):
+                            return row.payer, row.rule, row.article, (place, row)
     return None

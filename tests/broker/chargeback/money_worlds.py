@@ -27,6 +27,7 @@ REGION, CITY, OTHER_CITY, COUNTY, DEPARTMENT = (UUID(int=n) for n in range(1, 6)
 UNITS = {REGION: "region", CITY: "city", OTHER_CITY: "city", COUNTY: "county", DEPARTMENT: "department"}
 MAIN, CITY_CLOUD, INDUSTRY = (UUID(int=n) for n in range(11, 14))
 CLOUDS = {MAIN: "main", CITY_CLOUD: "city", INDUSTRY: "industry"}
+OPERATORS = {MAIN: "one", CITY_CLOUD: "two", INDUSTRY: "two"}
 METERS = ("vcpu_x86_64", "memory_gib", "block_gib_ssd")
 
 
@@ -65,12 +66,28 @@ class World:
     @property
     def uses(self) -> list[Use]:
         return [
-            Use(t.id, t.unit, t.cloud, CLOUDS[t.cloud], meter, Fraction(amount), p.state, p.window)
+            Use(
+                t.id,
+                t.unit,
+                t.cloud,
+                CLOUDS[t.cloud],
+                meter,
+                Fraction(amount),
+                p.state,
+                whole(p.window),
+                operator=OPERATORS[t.cloud],
+                unit_class=UNITS[t.unit],
+            )
             for t in self.things
             for p in t.periods
             for meter, amount in zip(METERS, (p.vcpu, p.memory_gib, p.block_gib), strict=True)
             if amount
         ]
+
+
+def whole(window: Window) -> Window:
+    """Usage is counted from whole second to whole second."""
+    return window[0].replace(microsecond=0), window[1] and window[1].replace(microsecond=0)
 
 
 def instants(month: tuple[int, int]) -> st.SearchStrategy[datetime]:
@@ -83,8 +100,9 @@ def instants(month: tuple[int, int]) -> st.SearchStrategy[datetime]:
 
 
 def windows(month: tuple[int, int], most: int) -> st.SearchStrategy[list[Window]]:
-    """Windows one after the other, the last one open."""
-    return st.lists(instants(month), max_size=most, unique=True).map(
+    """Windows one after the other at whole seconds, the last one open."""
+    seconds = instants(month).map(lambda at: at.replace(microsecond=0))
+    return st.lists(seconds, max_size=most, unique=True).map(
         lambda cuts: [*pairwise(ordered := sorted([LONG_AGO, *cuts])), (ordered[-1], None)]
     )
 
@@ -102,16 +120,25 @@ def worlds(draw: st.DrawFn, *, complete: bool = False) -> World:
     """A world; a ``complete`` one has no usage without a price or payer."""
     month = draw(st.sampled_from(MONTHS))
     end = month_window(*month)[1]
-    until = draw(st.one_of(st.just(end), instants(month)))
+    until = draw(st.one_of(st.just(end), instants(month))).replace(microsecond=0)
     payers = [row for unit in UNITS for tier in CLOUDS.values() for row in draw(_payers(month, unit, tier, complete))]
     prices = [row for meter in METERS for cloud in (None, MAIN) for row in draw(_prices(month, meter, cloud, complete))]
+    payers += draw(
+        st.lists(st.just(PayerRow(REGION, "city", CITY, "its own", "", (LONG_AGO, None), CITY_CLOUD)), max_size=1)
+    )
+    for meter in METERS:
+        operator, unit_class = draw(st.sampled_from([(None, None), ("two", None), (None, "city")]))
+        if operator or unit_class:
+            price, per = draw(PRICE), draw(st.sampled_from(["hour", "month"]))
+            since = draw(instants(month)).replace(microsecond=0)
+            prices.append(PriceRow(new_id(), meter, None, price, per, (since, None), operator, unit_class))
     things = draw(st.lists(_things(month), min_size=1, max_size=4))
     return World(month, until, draw(_places(month)), payers, prices, things)
 
 
 @st.composite
 def _places(draw: st.DrawFn, month: tuple[int, int]) -> list[Place]:
-    moved = draw(instants(month))
+    moved = draw(instants(month)).replace(microsecond=0)
     return [
         Place(REGION, (REGION,), (LONG_AGO, None)),
         Place(CITY, (CITY, REGION), (LONG_AGO, None)),
@@ -142,7 +169,17 @@ def _prices(
 ) -> list[PriceRow]:
     always = cloud is None and (complete or draw(st.integers(0, 9)) > 0)
     return [
-        PriceRow(new_id(), meter, cloud, draw(PRICE), draw(st.sampled_from(["hour", "month"])), window)
+        PriceRow(
+            new_id(),
+            meter,
+            cloud,
+            draw(PRICE),
+            draw(st.sampled_from(["hour", "month"])),
+            window,
+            discount=draw(st.sampled_from(["1", "1", "0.9", "0.3333"])),
+            free=draw(st.sampled_from(["0", "0", "0", "12.5", "700"])),
+            stopped=draw(st.sampled_from([None, None, True, False])),
+        )
         for window in draw(windows(month, 2))
         if always or draw(st.booleans())
     ]
@@ -184,12 +221,24 @@ def store(session: Session, world: World, request_id: UUID | None = None) -> Non
             version="v",
             source="test",
             during=during(p.window),
+            operator=p.operator,
+            unit_class=p.unit_class,
+            term_months=p.term,
+            discount=Decimal(p.discount),
+            free_quantity=Decimal(p.free),
+            charged_when_stopped=p.stopped,
         )
         for p in world.prices
     )
     session.add_all(
         Payer(
-            unit_id=p.unit, tier=p.tier, payer_unit_id=p.payer, rule=p.rule, article=p.article, during=during(p.window)
+            unit_id=p.unit,
+            tier=p.tier,
+            sub_cloud_id=p.cloud,
+            payer_unit_id=p.payer,
+            rule=p.rule,
+            article=p.article,
+            during=during(p.window),
         )
         for p in world.payers
     )
@@ -217,7 +266,7 @@ def sub_cloud(cloud: UUID, tier: str) -> SubCloud:
         code=f"c{cloud.int}",
         name=f"cloud {cloud.int}",
         tier=tier,
-        operator="",
+        operator=OPERATORS[cloud],
         provider="simulated",
         options={},
         mlps_level=3,

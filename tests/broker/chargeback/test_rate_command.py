@@ -206,7 +206,7 @@ def test_a_bad_row_is_refused_with_its_line_and_nothing_is_written(tmp_path: Pat
             4,
         ),
         (
-            "prices:\n- {meter: vcpu, price_cny: 1, per: hour, valid_from: 2020-01-01T00:00:00Z, discount: 0.9}",
+            "prices:\n- {meter: vcpu, price_cny: 1, per: hour, valid_from: 2020-01-01T00:00:00Z, rebate: 0.9}",
             "tariff.key_unknown",
             2,
         ),
@@ -248,7 +248,7 @@ def test_a_bad_tariff_is_refused_with_its_line(tmp_path: Path, tariff: str | byt
     ],
 )
 def test_a_file_that_is_no_table_of_spans_is_refused(tmp_path: Path, content: bytes, code: str) -> None:
-    """Parquet among them, for now."""
+    """A Parquet file that is none among them."""
     run(tmp_path)
     (tmp_path / "spans.bin").write_bytes(content)
     done = call(tmp_path, spans="spans.bin")
@@ -289,5 +289,5 @@ def test_every_sentence_is_chinese() -> None:
 def test_every_code_has_its_sentence() -> None:
     """Each code that a reader or the rating can give is in the list of texts, and no other."""
     room = Path(broker.chargeback.__file__).parent
-    source = "".join((room / f"{name}.py").read_text() for name in ("rating", "span_file", "tariff_file"))
+    source = "".join((room / f"{name}.py").read_text() for name in ("columnar", "rating", "span_file", "tariff_file"))
     assert set(re.findall(r'(?:Problem|add)\(\s*"([a-z0-9_.]+)"', source)) == set(TEXTS)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from broker.audit.models import AuditEvent
-from broker.chargeback import service
+from broker.chargeback import closing, service
 from broker.chargeback.models import Charge, Statement
 from broker.chargeback.values import StatementRow
 from broker.db.base import new_id
@@ -171,7 +171,7 @@ def test_an_issued_statement_is_its_lines_and_is_on_record(session: Session) -> 
     store(
         session, world(thing(CITY, MAIN, running(START, None, disk=7)), thing(DEPARTMENT, MAIN, running(START, None)))
     )
-    issued = service.issue(work(session), OCTOBER)
+    issued = closing.issue(work(session), OCTOBER)
     assert {(x.payer_unit_id, x.version, x.lines) for x in issued} == {(CITY, 1, 2), (REGION, 1, 1)}
     for one in issued:
         view = service.statement(session, one.id, actor=SYSTEM, now=NOW)
@@ -196,11 +196,11 @@ def test_issuing_again_writes_a_new_version_of_every_statement(session: Session)
         thing(DEPARTMENT, MAIN, running(START + 240 * HOUR, None)),
     )
     store(session, world(city))
-    first = service.issue(work(session, now=START + HOUR), OCTOBER)
+    first = closing.issue(work(session, now=START + HOUR), OCTOBER)
     assert [(x.payer_unit_id, x.total_fen) for x in first] == [(CITY, 36)]
     add_thing(session, department, number="late")
     session.query(TariffPrice).where(TariffPrice.meter == "vcpu_x86_64").update({"price_cny": Decimal("0.72")})
-    second = service.issue(work(session), OCTOBER)
+    second = closing.issue(work(session), OCTOBER)
     assert {(x.payer_unit_id, x.version) for x in second} == {(CITY, 2), (REGION, 2)}
     assert {x.total_fen for x in second} == {72 * 24 * 31, 72 * 24 * 21}
     latest = service.list_statements(session, SYSTEM, now=NOW)
@@ -223,7 +223,7 @@ def test_a_payer_without_lines_in_the_new_version_owes_zero(session: Session) ->
         )
     )
     session.flush()
-    issued = service.issue(work(session), OCTOBER)
+    issued = closing.issue(work(session), OCTOBER)
     assert {(x.payer_unit_id, x.version, x.total_fen > 0, x.lines) for x in issued} == {
         (CITY, 5, True, 1),
         (OTHER_CITY, 5, False, 0),
@@ -246,7 +246,7 @@ def test_nothing_is_issued_when_a_line_cannot_be(session: Session, change: Calla
     bad = thing(CITY, MAIN, running(START, None))
     store(session, change(world(bad)))
     with pytest.raises(Invalid) as refused:
-        service.issue(work(session), OCTOBER)
+        closing.issue(work(session), OCTOBER)
     assert [(p.code, p.field, p.params["meter"]) for p in refused.value.problems] == [
         (code, str(bad.id), "vcpu_x86_64")
     ]
@@ -256,7 +256,7 @@ def test_nothing_is_issued_when_a_line_cannot_be(session: Session, change: Calla
 def test_a_month_that_has_not_begun_has_no_statement(session: Session) -> None:
     """Not even an empty one."""
     with pytest.raises(Conflict) as refused:
-        service.issue(work(session, now=START), OCTOBER)
+        closing.issue(work(session, now=START), OCTOBER)
     assert refused.value.code == "statement.month_not_begun"
 
 
@@ -278,7 +278,7 @@ def test_only_the_regions_finance_and_the_administrator_issue(
     """Audit reads everything and changes nothing (Art. 16(3))."""
     store(session, world(thing(CITY, MAIN, running(START, None))))
     with nullcontext() if may else pytest.raises(Forbidden):
-        service.issue(work(session, person(role, unit)), OCTOBER)
+        closing.issue(work(session, person(role, unit)), OCTOBER)
     assert count(session, Statement) == (1 if may else 0)
 
 
@@ -307,7 +307,7 @@ def test_finance_sees_its_payers_tree_and_nothing_else(
             thing(OTHER_CITY, CITY_CLOUD, running(START, None)),
         ),
     )
-    issued = service.issue(work(session), OCTOBER)
+    issued = closing.issue(work(session), OCTOBER)
     actor = person(role, unit)
     assert {x.payer_unit_id for x in service.list_statements(session, actor, now=NOW)} == sees
     for one in issued:
@@ -322,7 +322,7 @@ def test_pages_of_statements_meet_without_gap_or_overlap(session: Session) -> No
     """Newest first; the last id of a page is where the next begins; filters hold."""
     store(session, world(thing(CITY, MAIN, running(START, None)), thing(DEPARTMENT, MAIN, running(START, None))))
     for hours in range(1, 5):
-        service.issue(work(session, now=START + hours * HOUR), OCTOBER)
+        closing.issue(work(session, now=START + hours * HOUR), OCTOBER)
     whole = service.list_statements(session, SYSTEM, now=NOW, only_latest=False)
     pages: list[StatementRow] = []
     before = None
@@ -354,7 +354,7 @@ def test_two_people_who_issue_at_once_make_two_versions(engine: Engine) -> None:
 
     def one(_: int) -> set[int]:
         with Session(engine) as session, session.begin():
-            return {x.version for x in service.issue(work(session), OCTOBER)}
+            return {x.version for x in closing.issue(work(session), OCTOBER)}
 
     with ThreadPoolExecutor(4) as threads:
         versions = list(threads.map(one, range(4)))

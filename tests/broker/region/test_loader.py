@@ -73,8 +73,8 @@ def test_units_form_a_tree_with_their_ancestors(world: Session) -> None:
         ("451400", "main", "451400", "Art. 16(2)"),
         ("450203", "city", "450200", ""),
         ("jyt-zsksy", "main", "450000", ""),
-        ("jyt", "industry", "450000", "Art. 16(3)"),
-        ("wjw", "industry", "wjw", ""),
+        ("jyt", "industry", "dsjfzj", "Art. 16(3)"),
+        ("wjw", "industry", "dsjfzj", "Art. 16(3)"),
     ],
 )
 def test_who_pays_follows_the_tree(world: Session, unit_code: str, tier: str, pays: str, article: str) -> None:
@@ -82,6 +82,13 @@ def test_who_pays_follows_the_tree(world: Session, unit_code: str, tier: str, pa
     found = payer_of(world, unit(world, unit_code), tier, NOW)
     assert found is not None
     assert (found[0], found[2]) == (unit(world, pays), article)
+
+
+def test_an_industry_cloud_outside_unified_management_is_paid_by_its_own(world: Session) -> None:
+    """Art. 16(3): whoever uses it, its department pays; the Bureau arranges the others."""
+    cloud = world.scalars(select(SubCloud.id).where(SubCloud.code == "wjw")).one()
+    found = payer_of(world, unit(world, "jyt"), "industry", NOW, cloud)
+    assert found == (unit(world, "wjw"), "own_industry_cloud", "Art. 16(3)")
 
 
 def test_accounts_have_a_password_in_a_demonstration_only(world: Session) -> None:
@@ -169,7 +176,8 @@ def test_a_new_price_ends_the_old_one_on_its_day(world: Session, edited: Edited)
     }
     report = loaded(world, edited(append("prices", price)))
     assert dict(report.counts) == {"tariff_price.added": 1, "tariff_price.changed": 1}
-    rows = world.scalars(select(TariffPrice).where(TariffPrice.meter == "memory_gib").order_by(TariffPrice.during))
+    ours = (TariffPrice.meter == "memory_gib") & (TariffPrice.side == "charge")
+    rows = world.scalars(select(TariffPrice).where(ours).order_by(TariffPrice.during))
     new_year = datetime(2026, 12, 31, 16, tzinfo=UTC)
     assert [(row.version, row.during.upper) for row in rows] == [("demo-2025", new_year), ("demo-2027", None)]
 
@@ -226,7 +234,7 @@ def test_history_is_not_rewritten(world: Session, edited: Edited) -> None:
     found = refusals(world, path)
     assert found == {
         ("region.history", "prices[0]"),
-        ("region.history", "prices[6]"),
+        ("region.history", "prices[12]"),
         ("region.history", "payers[3]"),
         ("region.history", "home_clouds[1]"),
         ("region.history", "units.gat-kjxx"),

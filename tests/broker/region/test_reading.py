@@ -42,7 +42,7 @@ def test_a_city_without_a_cloud_uses_the_main_one_and_pays() -> None:
 
 def test_prices_are_exact() -> None:
     """A price is a decimal number from the file's text, never a binary fraction."""
-    prices = {price.meter: price.price_cny for price in read_region().prices}
+    prices = {price.meter: price.price_cny for price in read_region().prices if price.side == "charge"}
     assert prices["block_gib_hdd"] == Decimal("0.35")
 
 

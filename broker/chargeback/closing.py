@@ -1,0 +1,257 @@
+"""Closing a month: interim statements before, final ones at the close, and reopening by two people.
+
+Called by: the API, ``guiyun bill``. Must not: compute an amount, or commit: a close is one transaction of its caller's,
+so a month is open or closed and nothing between, whenever the process dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from broker.chargeback import budgets, closing_sql, repository
+from broker.chargeback.models import MonthClose, MonthReopening
+from broker.chargeback.rating_sql import fill_bill, make_bill
+from broker.chargeback.values import ClosedMonth, IssuedStatement
+from broker.db.base import new_id
+from broker.errors import Conflict, Forbidden, Invalid, Problem
+from broker.lifecycle import Role
+from broker.pricing.months import Month
+from broker.pricing.rules import LIMIT_FEN
+from broker.tenancy.work import Work
+
+_ALWAYS = frozenset({Role.ADMINISTRATOR, Role.SYSTEM})
+_REFUSED = {
+    "price": "charge.price_missing",
+    "payer": "charge.payer_missing",
+    "limit": "charge.limit",
+    "settlement": "settlement.price_missing",
+}
+# A year of a region is a long statement; it may take more than a page of the console may.
+_PATIENCE = "SET LOCAL statement_timeout = '30min'; SET LOCAL work_mem = '96MB'; SET LOCAL hash_mem_multiplier = 2"
+
+
+def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
+    """Draw an interim statement for every payer of an open month, up to now or the month's end, as a new version.
+
+    It posts nothing. The region's finance, the administrator and the system may.
+    A payer who had a statement in an older version and owes nothing now gets one of zero, so that the newest version
+    of a month is complete. Raises Forbidden ``duty.missing``, Conflict ``statement.month_not_begun`` or
+    ``month.closed``, and Invalid with ``charge.price_missing``, ``charge.payer_missing`` or ``charge.limit`` for each
+    line (the first 20): then nothing is written.
+    """
+    _check_may(work)
+    covers_until = min(work.now, month.end)
+    if covers_until <= month.start:
+        raise Conflict("statement.month_not_begun", month=str(month))
+    _lock(work.session, closing_sql.LOCK_STATEMENTS, month_number=month.year * 12 + month.number)
+    if _books(work.session, month).closed:
+        raise Conflict("month.closed", month=str(month))
+    _fill(work.session, "bill", (month,), covers_until)
+    _run(work.session, "DELETE FROM pg_temp.bill WHERE kind IN ('owed', 'settlement')")
+    _refuse(work.session)
+    issued = _write_statements(work, month, covers_until, close_id=None)
+    for one in issued:
+        data = {"month": str(month), "version": one.version, "lines": one.lines, "total_fen": one.total_fen}
+        work.record("statement.issue", "statement", one.id, data=data)
+    return issued
+
+
+def close(work: Work, month: Month) -> ClosedMonth:
+    """Close a month that is over: freeze its statements, settle the operators, post both.
+
+    Months close in order, from the first one that was ever closed. Usage of closed months that came late or was
+    corrected, and decided adjustments, become lines of this month's statements.
+    Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``; Invalid
+    with ``charge.price_missing``, ``charge.payer_missing``, ``charge.limit`` or ``settlement.price_missing`` for what
+    cannot be charged (the first 20): then nothing is written.
+    """
+    _check_may(work)
+    if work.now < month.end:
+        raise Conflict("month.not_over", month=str(month))
+    session = work.session
+    _run(session, _PATIENCE)
+    _lock(session, closing_sql.LOCK)
+    _lock(session, closing_sql.LOCK_STATEMENTS, month_number=month.year * 12 + month.number)
+    books = _books(session, month)
+    if books.closed:
+        raise Conflict("month.closed", month=str(month))
+    if books.last_closed is not None and _month(books.last_closed).next != month:
+        raise Conflict("month.out_of_order", month=str(month), expected=str(_month(books.last_closed).next))
+    _fill(session, "bill", (month,), month.end)
+    taken = _add_adjustments(session)
+    _refuse(session)
+    close_id = new_id()
+    _run(
+        session,
+        closing_sql.CLOSE,
+        close_id=close_id,
+        month=month.first_day,
+        version=books.version + 1,
+        until_at=month.end,
+        closed_by=work.actor.account_id,
+        now=work.now,
+    )
+    if taken:
+        _run(session, closing_sql.TAKE_CORRECTIONS, close_id=close_id, correction_ids=taken)
+    statements = _write_statements(work, month, month.end, close_id=close_id)
+    _run(session, closing_sql.SETTLEMENTS, close_id=close_id)
+    _run(session, closing_sql.POST, close_id=close_id, now=work.now)
+    made = session.get_one(MonthClose, close_id)
+    closed = ClosedMonth(
+        close_id, month, made.version, len(statements), made.lines, made.adjustments, made.total_fen, made.settled_fen
+    )
+    data = {"month": str(month), "version": closed.version, "lines": closed.lines, "total_fen": closed.total_fen}
+    work.record("month.close", "month_close", close_id, data=data)
+    budgets.notice(work, month.year)
+    return closed
+
+
+def ask_to_reopen(work: Work, month: Month, reason: str) -> MonthReopening:
+    """Ask that the last closed month be opened again; a second person has to agree.
+
+    Raises Forbidden ``duty.missing``, Invalid ``reopening.reason_missing``, and Conflict ``month.not_closed``,
+    ``month.not_last`` (a later one is closed), ``reopening.asked`` (somebody has asked already).
+    """
+    last = _reopenable(work, month)
+    if not reason.strip():
+        raise Invalid([Problem("reopening.reason_missing", "reason")])
+    if _asked(work.session, last.id) is not None:
+        raise Conflict("reopening.asked", month=str(month))
+    account_id = _somebody(work)
+    asked = MonthReopening(id=new_id(), close_id=last.id, reason=reason.strip(), asked_by=account_id, asked_at=work.now)
+    work.session.add(asked)
+    work.session.flush()
+    work.record("month.reopening_asked", "month_close", last.id, data={"month": str(month)})
+    return asked
+
+
+def agree_to_reopen(work: Work, month: Month) -> MonthReopening:
+    """Agree to what another person asked for: the close's postings are reversed, its statements stay.
+
+    Raises Forbidden ``duty.missing`` and ``reopening.same_person``, Conflict ``month.not_closed``, ``month.not_last``
+    and ``reopening.not_asked``.
+    """
+    last = _reopenable(work, month)
+    asked = _asked(work.session, last.id)
+    if asked is None:
+        raise Conflict("reopening.not_asked", month=str(month))
+    account_id = _somebody(work)
+    if asked.asked_by == account_id:
+        raise Forbidden("reopening.same_person")
+    asked.agreed_by, asked.agreed_at = account_id, work.now
+    last.reopened_at = work.now
+    work.session.flush()
+    _run(work.session, closing_sql.REVERSE, close_id=last.id, now=work.now)
+    work.record("month.reopen", "month_close", last.id, data={"month": str(month), "version": last.version})
+    return asked
+
+
+def closes(work: Work) -> Sequence[MonthClose]:
+    """Every close, the newest month and version first; for whoever sees the whole region, else none."""
+    if not (work.actor.sees_everything or may_close(work)):
+        return ()
+    return work.session.query(MonthClose).order_by(MonthClose.month.desc(), MonthClose.version.desc()).all()
+
+
+def may_close(work: Work) -> bool:
+    """Whether the actor keeps the region's books: its finance, the administrator, the system."""
+    if work.actor.roles & _ALWAYS:
+        return True
+    return Role.FINANCE in work.actor.roles and repository.finance_scope(work.session, work.actor.unit_id, work.now)[1]
+
+
+def _check_may(work: Work) -> None:
+    if not may_close(work):
+        raise Forbidden("duty.missing", role=Role.FINANCE.value)
+
+
+def _somebody(work: Work) -> UUID:
+    if work.actor.account_id is None:
+        raise Forbidden("reopening.person_needed")
+    return work.actor.account_id
+
+
+def _reopenable(work: Work, month: Month) -> MonthClose:
+    _check_may(work)
+    _lock(work.session, closing_sql.LOCK)
+    books = _books(work.session, month)
+    if not books.closed:
+        raise Conflict("month.not_closed", month=str(month))
+    if books.last_closed != month.first_day:
+        raise Conflict("month.not_last", month=str(month), last=str(_month(books.last_closed)))
+    return work.session.query(MonthClose).filter_by(month=month.first_day, reopened_at=None).one()
+
+
+def _asked(session: Session, close_id: UUID) -> MonthReopening | None:
+    return session.query(MonthReopening).filter_by(close_id=close_id).one_or_none()
+
+
+def _add_adjustments(session: Session) -> list[int]:
+    """Lines for usage of closed months that changed since, and for decided adjustments; the hints looked at."""
+    hints = _run(session, closing_sql.WAITING_CORRECTIONS).all()
+    closed = [_month(row.month) for row in _run(session, closing_sql.CLOSED_MONTHS)]
+    late = tuple(one for one in closed if any(_touches(hint, one) for hint in hints))
+    if late:
+        _fill(session, "late", late, late[-1].end)
+        months = {"late_months": [one.first_day for one in late]}
+        _run(session, closing_sql.ADD_LATE, **months)
+        _run(session, closing_sql.ADD_LATE_OWED, **months)
+        _run(session, closing_sql.ADD_LATE_GAPS)
+    _run(session, closing_sql.ADD_DECIDED)
+    return [hint.id for hint in hints]
+
+
+def _touches(hint: Row[Any], month: Month) -> bool:
+    return (hint.start_at is None or hint.start_at < month.end) and (hint.end_at is None or hint.end_at >= month.start)
+
+
+def _fill(session: Session, table: str, months: Sequence[Month], until: datetime) -> None:
+    _run(session, make_bill(table))
+    with repository.joined_by_hash(session):
+        _run(session, fill_bill(table), **repository.usage_of(session, months, until))
+    _run(session, f"ANALYZE pg_temp.{table}")
+
+
+def _refuse(session: Session) -> None:
+    refused = _run(session, closing_sql.REFUSED, limit_fen=LIMIT_FEN).all()
+    if refused:
+        raise Invalid([Problem(_REFUSED[row.reason], str(row.id), params={"meter": row.meter}) for row in refused])
+
+
+def _write_statements(
+    work: Work, month: Month, until: datetime, *, close_id: UUID | None
+) -> tuple[IssuedStatement, ...]:
+    rows = _run(
+        work.session,
+        closing_sql.STATEMENTS,
+        month=month.first_day,
+        close_id=close_id,
+        until_at=until,
+        now=work.now,
+    ).all()
+    if rows:
+        _run(work.session, closing_sql.CHARGES, month=month.first_day, statement_version=rows[0].version)
+    return tuple(IssuedStatement(r.id, r.payer_unit_id, r.version, int(r.total_fen), r.lines) for r in rows)
+
+
+def _books(session: Session, month: Month) -> Row[Any]:
+    found: Row[Any] = _run(session, closing_sql.BOOKS, month=month.first_day).one()
+    return found
+
+
+def _lock(session: Session, statement: str, **values: Any) -> None:
+    _run(session, statement, **values)
+
+
+def _run(session: Session, statement: str, **values: Any) -> Any:
+    return session.execute(text(statement), values)
+
+
+def _month(day: date) -> Month:
+    return Month(day.year, day.month)

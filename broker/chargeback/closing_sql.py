@@ -1,0 +1,210 @@
+"""The SQL that closes a month: from the rated bill (``rating_sql``) to statements, lines, settlements and entries.
+
+Called by: ``chargeback.closing``, ``chargeback.repository``. Must not: compute an amount that ``rating_sql`` computes.
+"""
+
+from __future__ import annotations
+
+# The first twelve digits of an id are the time in milliseconds, the thirteenth is the version, the rest is random.
+_UUID7 = (
+    "CAST(lpad(to_hex(CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)), 12, '0') || '7'"
+    " || substr(replace(CAST(gen_random_uuid() AS text), '-', ''), 14) AS uuid)"
+)
+
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('broker.month_close'))"
+"""One close at a time; whoever writes usage meanwhile does not wait but leaves a hint (``note_correction``)."""
+
+LOCK_STATEMENTS = "SELECT pg_advisory_xact_lock(hashtext('broker.statement'), :month_number)"
+
+BOOKS = """
+SELECT max(month) FILTER (WHERE reopened_at IS NULL) AS last_closed,
+       coalesce(max(version) FILTER (WHERE month = :month), 0) AS version,
+       count(*) FILTER (WHERE month = :month AND reopened_at IS NULL) > 0 AS closed
+FROM broker.month_close
+"""
+
+WAITING_CORRECTIONS = """
+SELECT c.id, lower(c.during) AS start_at, upper(c.during) AS end_at FROM broker.usage_correction c
+WHERE NOT EXISTS (SELECT FROM broker.month_close_correction t JOIN broker.month_close m ON m.id = t.close_id
+                  WHERE t.correction_id = c.id AND m.reopened_at IS NULL)
+ORDER BY c.id
+"""
+
+CLOSED_MONTHS = "SELECT month, covers_until FROM broker.month_close WHERE reopened_at IS NULL ORDER BY month"
+
+_CHARGED = """
+  SELECT c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id,
+         min(c.unit_id::text)::uuid AS unit_id, min(c.sub_cloud_id::text)::uuid AS sub_cloud_id,
+         min(c.payer_rule) AS payer_rule, min(c.article) AS article,
+         sum(c.quantity_seconds) AS quantity_seconds, sum(c.free_seconds) AS free_seconds,
+         sum(c.amount_fen) AS amount_fen
+  FROM broker.charge c
+  JOIN broker.statement s ON s.id = c.statement_id
+  JOIN broker.month_close m ON m.id = s.close_id AND m.reopened_at IS NULL
+  WHERE c.usage_month = ANY (CAST(:late_months AS date[])) AND c.adjustment_id IS NULL
+  GROUP BY c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id
+"""
+"""What closed statements say of a month together: its own lines and what was put right since."""
+
+DIFFERENCES = f"""
+SELECT usage_month, payer_unit_id, coalesce(n.unit_id, w.unit_id) AS unit_id, resource_id,
+       coalesce(n.sub_cloud_id, w.sub_cloud_id) AS sub_cloud_id, meter, tariff_price_id,
+       coalesce(n.payer_rule, w.payer_rule) AS payer_rule, coalesce(n.article, w.article) AS article,
+       coalesce(n.quantity_seconds, 0) - coalesce(w.quantity_seconds, 0) AS quantity_seconds,
+       coalesce(n.free_seconds, 0) - coalesce(w.free_seconds, 0) AS free_seconds,
+       coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0) AS amount_fen
+FROM (SELECT * FROM pg_temp.late WHERE kind = 'line') AS n
+FULL JOIN ({_CHARGED}) AS w USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
+WHERE coalesce(n.quantity_seconds, 0) <> coalesce(w.quantity_seconds, 0)
+   OR coalesce(n.free_seconds, 0) <> coalesce(w.free_seconds, 0)
+   OR coalesce(n.amount_fen, 0) <> coalesce(w.amount_fen, 0)
+"""
+"""``late`` holds closed months rated again: where they differ from what was charged."""
+
+ADD_LATE = f"""
+INSERT INTO pg_temp.bill (usage_month, payer_unit_id, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id,
+                          payer_rule, article, quantity_seconds, free_seconds, amount_fen, kind)
+SELECT *, 'line' FROM ({DIFFERENCES}) AS d
+"""
+
+ADD_LATE_OWED = """
+INSERT INTO pg_temp.bill (usage_month, sub_cloud_id, meter, tariff_price_id, quantity_seconds, amount_fen, kind)
+SELECT usage_month, sub_cloud_id, meter, tariff_price_id,
+       coalesce(n.quantity_seconds, 0) - coalesce(w.quantity_seconds, 0),
+       coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0), 'owed'
+FROM (SELECT * FROM pg_temp.late WHERE kind = 'owed') AS n
+FULL JOIN (
+  SELECT l.usage_month, l.sub_cloud_id, l.meter, l.tariff_price_id, sum(l.quantity_seconds) AS quantity_seconds,
+         sum(l.amount_fen) AS amount_fen
+  FROM broker.settlement_line l
+  JOIN broker.settlement s ON s.id = l.settlement_id
+  JOIN broker.month_close m ON m.id = s.close_id AND m.reopened_at IS NULL
+  WHERE l.usage_month = ANY (CAST(:late_months AS date[]))
+  GROUP BY l.usage_month, l.sub_cloud_id, l.meter, l.tariff_price_id
+) AS w USING (usage_month, sub_cloud_id, meter, tariff_price_id)
+WHERE coalesce(n.quantity_seconds, 0) <> coalesce(w.quantity_seconds, 0)
+   OR coalesce(n.amount_fen, 0) <> coalesce(w.amount_fen, 0)
+"""
+
+ADD_LATE_GAPS = """
+INSERT INTO pg_temp.bill SELECT * FROM pg_temp.late WHERE kind IN ('price', 'payer', 'settlement')
+"""
+
+ADD_DECIDED = """
+INSERT INTO pg_temp.bill (usage_month, payer_unit_id, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id,
+                          payer_rule, article, quantity_seconds, free_seconds, amount_fen, kind, adjustment_id)
+SELECT c.usage_month, s.payer_unit_id, c.unit_id, c.resource_id, c.sub_cloud_id, c.meter, c.tariff_price_id,
+       c.payer_rule, c.article, 0, 0, a.amount_fen, 'line', a.id
+FROM broker.adjustment a
+JOIN broker.charge c ON c.id = a.charge_id
+JOIN broker.statement s ON s.id = c.statement_id
+WHERE NOT EXISTS (SELECT FROM broker.charge b JOIN broker.statement t ON t.id = b.statement_id
+                  JOIN broker.month_close m ON m.id = t.close_id AND m.reopened_at IS NULL
+                  WHERE b.adjustment_id = a.id)
+"""
+
+REFUSED = """
+SELECT coalesce(resource_id, sub_cloud_id) AS id, meter, kind AS reason FROM pg_temp.bill
+WHERE kind IN ('price', 'payer', 'settlement')
+UNION ALL
+SELECT resource_id, meter, 'limit' FROM pg_temp.bill WHERE kind = 'line' AND abs(amount_fen) > :limit_fen
+ORDER BY reason, meter, id LIMIT 20
+"""
+
+CLOSE = """
+INSERT INTO broker.month_close (id, month, version, covers_until, lines, adjustments, total_fen, settled_fen,
+                                closed_by, closed_at)
+SELECT :close_id, :month, :version, :until_at,
+       count(*) FILTER (WHERE kind = 'line'),
+       count(*) FILTER (WHERE kind = 'line' AND (usage_month <> :month OR adjustment_id IS NOT NULL)),
+       coalesce(sum(amount_fen) FILTER (WHERE kind = 'line'), 0),
+       coalesce(sum(amount_fen) FILTER (WHERE kind = 'owed'), 0), :closed_by, :now
+FROM pg_temp.bill
+"""
+
+TAKE_CORRECTIONS = """
+INSERT INTO broker.month_close_correction (close_id, correction_id)
+SELECT :close_id, unnest(CAST(:correction_ids AS bigint[]))
+"""
+
+STATEMENTS = """
+WITH owed AS (
+  SELECT payer_unit_id, sum(amount_fen) AS total_fen, count(*) AS lines
+  FROM pg_temp.bill WHERE kind = 'line' GROUP BY payer_unit_id
+  UNION ALL
+  SELECT DISTINCT payer_unit_id, 0, 0 FROM broker.statement
+  WHERE month = :month AND payer_unit_id NOT IN (SELECT payer_unit_id FROM pg_temp.bill WHERE kind = 'line')
+), made AS (
+  INSERT INTO broker.statement (id, payer_unit_id, month, version, close_id, total_fen, covers_until, created_at)
+  SELECT new_uuid7(), payer_unit_id, :month,
+         (SELECT coalesce(max(version), 0) + 1 FROM broker.statement WHERE month = :month),
+         :close_id, total_fen, :until_at, :now
+  FROM owed
+  RETURNING id, payer_unit_id, version, total_fen
+)
+SELECT m.id, m.payer_unit_id, m.version, m.total_fen, o.lines FROM made m JOIN owed o USING (payer_unit_id)
+""".replace("new_uuid7()", _UUID7)
+"""One for each payer; zero for one that an older version of the month has and this one has not."""
+
+CHARGES = """
+INSERT INTO broker.charge (statement_id, usage_month, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id,
+                           payer_rule, article, quantity_seconds, free_seconds, amount_fen, adjustment_id)
+SELECT s.id, b.usage_month, b.unit_id, b.resource_id, b.sub_cloud_id, b.meter, b.tariff_price_id,
+       b.payer_rule, b.article, b.quantity_seconds, b.free_seconds, b.amount_fen, b.adjustment_id
+FROM pg_temp.bill b
+JOIN broker.statement s ON s.payer_unit_id = b.payer_unit_id AND s.month = :month AND s.version = :statement_version
+WHERE b.kind = 'line'
+"""
+
+SETTLEMENTS = """
+WITH owed AS (
+  SELECT c.operator, sum(b.amount_fen) AS total_fen
+  FROM pg_temp.bill b JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id WHERE b.kind = 'owed' GROUP BY c.operator
+), made AS (
+  INSERT INTO broker.settlement (id, close_id, operator, total_fen)
+  SELECT new_uuid7(), :close_id, operator, total_fen FROM owed RETURNING id, operator
+)
+INSERT INTO broker.settlement_line (settlement_id, usage_month, sub_cloud_id, meter, tariff_price_id,
+                                    quantity_seconds, amount_fen)
+SELECT m.id, b.usage_month, b.sub_cloud_id, b.meter, b.tariff_price_id, b.quantity_seconds, b.amount_fen
+FROM pg_temp.bill b
+JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id
+JOIN made m ON m.operator = c.operator
+WHERE b.kind = 'owed'
+""".replace("new_uuid7()", _UUID7)
+
+POST = """
+WITH due AS (
+  SELECT new_uuid7() AS id, s.id AS statement_id, CAST(NULL AS uuid) AS settlement_id, s.payer_unit_id AS unit_id,
+         CAST(NULL AS text) AS operator, s.total_fen
+  FROM broker.statement s WHERE s.close_id = :close_id AND s.total_fen <> 0
+  UNION ALL
+  SELECT new_uuid7(), NULL, s.id, NULL, s.operator, s.total_fen
+  FROM broker.settlement s WHERE s.close_id = :close_id AND s.total_fen <> 0
+), posted AS (
+  INSERT INTO broker.ledger_posting (id, close_id, statement_id, settlement_id, posted_at)
+  SELECT id, :close_id, statement_id, settlement_id, :now FROM due
+)
+INSERT INTO broker.ledger_entry (posting_id, account, unit_id, operator, amount_fen)
+SELECT id, 'payer', unit_id, NULL, total_fen FROM due WHERE statement_id IS NOT NULL
+UNION ALL
+SELECT id, 'income', NULL, NULL, -total_fen FROM due WHERE statement_id IS NOT NULL
+UNION ALL
+SELECT id, 'cost', NULL, NULL, total_fen FROM due WHERE settlement_id IS NOT NULL
+UNION ALL
+SELECT id, 'operator', NULL, operator, -total_fen FROM due WHERE settlement_id IS NOT NULL
+""".replace("new_uuid7()", _UUID7)
+
+REVERSE = """
+WITH undone AS (
+  SELECT new_uuid7() AS id, p.id AS reverses_id, p.close_id, p.statement_id, p.settlement_id
+  FROM broker.ledger_posting p WHERE p.close_id = :close_id AND p.reverses_id IS NULL
+), posted AS (
+  INSERT INTO broker.ledger_posting (id, close_id, statement_id, settlement_id, reverses_id, posted_at)
+  SELECT id, close_id, statement_id, settlement_id, reverses_id, :now FROM undone
+)
+INSERT INTO broker.ledger_entry (posting_id, account, unit_id, operator, amount_fen)
+SELECT u.id, e.account, e.unit_id, e.operator, -e.amount_fen
+FROM undone u JOIN broker.ledger_entry e ON e.posting_id = u.reverses_id
+""".replace("new_uuid7()", _UUID7)
+"""A reopened close's postings, each once the other way round; its statements stay."""

@@ -1,0 +1,330 @@
+"""Rates a file of spans in DuckDB: millions of lines in seconds, exact in 128-bit integers.
+
+Called by: ``chargeback.offline``. Must not: report what is wrong with a row (``span_file`` and ``rating`` do, with its
+line), or give an amount it is not sure of. Whatever is out of the ordinary, a row that does not parse, a price that is
+missing, spans that overlap, a number that might not fit, raises ``NotOrdinary``: then the slow exact path decides.
+
+The rules are those of ``rating``, whose prices and pieces of time it uses; ``rating_sql`` is the same for the database.
+Integer arithmetic in DuckDB raises when it overflows, ``//`` and ``%`` on HUGEINT are exact; tests prove both.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+
+from broker.chargeback.rating import Place, Price, cut, epoch_seconds
+from broker.chargeback.span_file import OPTIONAL, columns_of
+from broker.errors import Invalid, Problem
+from broker.pricing.months import Month
+from broker.pricing.rules import FEN_PER_CNY, LIMIT_FEN, seconds_of
+from broker.pricing.values import Per
+
+MEMORY_LIMIT = "1200MB"
+"""DuckDB's own; beyond it, it works on disk, beside the result."""
+
+ROOM = 2**124
+"""No product may reach this: HUGEINT ends at 2**127."""
+
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)"
+_QUANTITY = r"[0-9]{1,15}(\.[0-9]{1,9})?"
+
+
+class NotOrdinary(Exception):
+    """This path does not answer; it says nothing about what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was read and written."""
+
+    spans: int
+    lines: int
+    payers: int
+    amount_fen: int
+
+
+class Columns:
+    """One run on one file: ``rate`` first, then ``write``."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, prices: Sequence[Price], month: Month) -> None:
+        self._connection = connection
+        self._prices = prices
+        self._month = month
+        self._start = epoch_seconds(month.start)
+        self._end = self._start + month.seconds
+
+    def rate(self, spans: Path, *, parquet: bool) -> None:
+        """Read, check and rate. Raises NotOrdinary."""
+        self._read(spans, parquet=parquet)
+        self._places()
+        self._check_spans()
+        self._line()
+        self._amounts()
+
+    def write(self, lines: Path, totals: Path) -> Counts:
+        """The two files, sorted, and what is in them."""
+        self._do(f"""
+            COPY (SELECT a.payer_id, a.resource_id, a.meter, p.valid_from, a.quantity_seconds, a.amount_fen
+                  FROM amount a JOIN price p USING (number)
+                  ORDER BY a.payer_id, a.resource_id, a.meter, p.start_s, a.number)
+            TO {_text(str(lines))} (FORMAT csv, HEADER)""")
+        self._do(f"""
+            COPY (SELECT payer_id, nullif(city_code, '') AS city_code, sum(amount_fen) AS amount_fen FROM amount
+                  GROUP BY payer_id, city_code ORDER BY payer_id, city_code NULLS FIRST)
+            TO {_text(str(totals))} (FORMAT csv, HEADER)""")
+        spans = self._one("SELECT count(*) FROM span")
+        found = self._do("SELECT count(*), count(DISTINCT payer_id), coalesce(sum(amount_fen), 0) FROM amount")
+        lines_, payers, fen = found.fetchall()[0]
+        return Counts(spans, lines_, payers, int(fen))
+
+    def _read(self, path: Path, *, parquet: bool) -> None:
+        source, types = _parquet(self._connection, path) if parquet else _csv(path)
+        text = {name: f"coalesce({_text_of(name, kind)}, '')" for name, kind in types.items()}
+        quantity, start, end = text["quantity"], text["start_at"], text["end_at"]
+        self._scale = self._one(
+            f"SELECT coalesce(max(CASE WHEN contains({quantity}, '.') THEN length({quantity}) - instr({quantity}, '.')"
+            f" ELSE 0 END), 0) FROM {source}"
+        )
+        free = max((_decimals(price.free_quantity) for price in self._prices), default=0)
+        self._scale = max(self._scale, free)
+        if self._scale > 9:
+            raise NotOrdinary
+        number = f"TRY_CAST({quantity} AS DECIMAL(27, {self._scale}))"
+        optional = {name: text.get(name, "''") for name in OPTIONAL}
+        self._do(f"""
+            CREATE TEMP TABLE span AS
+            SELECT {text["resource_id"]} AS resource_id, {text["payer_id"]} AS payer_id,
+                   {text["city_code"]} AS city_code,
+                   {text["meter"]} AS meter, {text["sub_cloud"]} AS sub_cloud, {optional["operator"]} AS operator,
+                   {optional["unit_class"]} AS unit_class,
+                   TRY_CAST(coalesce(nullif({optional["term_months"]}, ''), '0') AS INTEGER) AS term_months,
+                   {optional["state"]} = 'stopped' AS stopped,
+                   CAST({number} * {10**self._scale} AS HUGEINT) AS quantity,
+                   epoch_us(TRY_CAST({start} AS TIMESTAMP)) // 1000000 AS begun_s,
+                   greatest(begun_s, {self._start}) AS start_s,
+                   epoch_us(TRY_CAST({end} AS TIMESTAMP)) // 1000000 AS over_s, least(over_s, {self._end}) AS end_s,
+                   regexp_full_match({quantity}, '{_QUANTITY}') AND regexp_full_match({start}, '{_TIME}')
+                     AND regexp_full_match({end}, '{_TIME}') AND {optional["state"]} IN ('', 'active', 'stopped')
+                     AND resource_id <> '' AND payer_id <> '' AND meter <> '' AND quantity IS NOT NULL
+                     AND begun_s IS NOT NULL AND over_s >= begun_s AND term_months BETWEEN 0 AND 9999 AS ordinary
+            FROM {source}""")
+        self._none("SELECT count(*) FROM span WHERE ordinary IS NOT TRUE")
+
+    def _places(self) -> None:
+        """Which price holds where and when: worked out by ``rating.cut`` for each place that the file names."""
+        rows = self._do(
+            "SELECT DISTINCT meter, sub_cloud, operator, unit_class, term_months FROM span WHERE start_s < end_s"
+        ).fetchall()
+        places = [Place(*row) for row in rows]
+        pieces, gaps = [], []
+        for place in places:
+            covered = 0
+            for piece in cut(self._prices, place, self._start, self._end):
+                charged = self._prices[piece.number].charged_when_stopped
+                pieces.append((*place, piece.start, piece.end, piece.number, charged))
+                covered += piece.end - piece.start
+            if covered < self._month.seconds:
+                gaps.append(place)
+        self._table("piece", f"{_PLACE}, start_s BIGINT, end_s BIGINT, number INTEGER, charged BOOLEAN", pieces)
+        self._table("gap_place", _PLACE, gaps)
+        fractions = [self._fraction(price) for price in self._prices]
+        self._table(
+            "price",
+            "number INTEGER, valid_from VARCHAR, start_s BIGINT, numerator HUGEINT, denominator HUGEINT, pool HUGEINT,"
+            " once BOOLEAN",
+            [
+                (n, price.valid_from, price.start, *fractions[n], self._pool(price), price.per is Per.ONCE)
+                for n, price in enumerate(self._prices)
+            ],
+        )
+
+    def _fraction(self, price: Price) -> tuple[int, int]:
+        """Fen for one scaled unit-second, as numerator and denominator."""
+        seconds = seconds_of(price.per, self._month.seconds) * 10**self._scale
+        fen = Fraction(price.price_cny) * Fraction(price.discount) * FEN_PER_CNY * Fraction(1, seconds)
+        if fen.numerator >= ROOM or fen.denominator >= ROOM:
+            raise NotOrdinary
+        return fen.numerator, fen.denominator
+
+    def _pool(self, price: Price) -> int:
+        pool = Fraction(price.free_quantity) * seconds_of(price.per, self._month.seconds) * 10**self._scale
+        if pool.denominator != 1 or pool >= ROOM:
+            raise NotOrdinary
+        return int(pool)
+
+    def _check_spans(self) -> None:
+        """No two spans of a resource's meter may overlap; usage without a price stops the run."""
+        self._none("""
+            SELECT count(*) FROM (
+              SELECT start_s, lag(end_s) OVER (PARTITION BY resource_id, meter ORDER BY start_s, end_s) AS before_s
+              FROM span WHERE start_s < end_s
+            ) WHERE before_s > start_s""")
+        self._none(f"""
+            SELECT count(*) FROM span s JOIN gap_place g USING ({_NAMES})
+            WHERE s.start_s < s.end_s AND s.end_s - s.start_s > coalesce((
+              SELECT sum(least(s.end_s, p.end_s) - greatest(s.start_s, p.start_s)) FROM piece p
+              WHERE p.meter = s.meter AND p.sub_cloud = s.sub_cloud AND p.operator = s.operator
+                AND p.unit_class = s.unit_class AND p.term_months = s.term_months
+                AND p.start_s < s.end_s AND p.end_s > s.start_s), 0)""")
+        self._none(f"""
+            SELECT count(*) FROM span s JOIN piece p USING ({_NAMES}) JOIN price USING (number)
+            WHERE price.once AND p.start_s < s.end_s AND p.end_s > s.start_s AND s.start_s < s.end_s
+              AND s.over_s - s.begun_s <> 1""")
+
+    def _line(self) -> None:
+        joined = f"""
+            FROM span s JOIN piece p USING ({_NAMES})
+            WHERE s.start_s < s.end_s AND p.start_s < s.end_s AND p.end_s > s.start_s
+              AND (p.charged OR NOT s.stopped)"""
+        amount = "s.quantity * (least(s.end_s, p.end_s) - greatest(s.start_s, p.start_s))"
+        self._do(f"""
+            CREATE TEMP TABLE line AS
+            SELECT s.payer_id, s.resource_id, s.meter, p.number, min(s.city_code) AS city_code,
+                   max(s.city_code) AS other_city_code, sum({amount}) AS used
+            {joined}
+            GROUP BY s.payer_id, s.resource_id, s.meter, p.number""")
+        self._none("SELECT count(*) FROM line WHERE city_code <> other_city_code")
+        free = any(price.free_quantity for price in self._prices)
+        joined = joined.replace("WHERE", "JOIN price USING (number) WHERE price.pool > 0 AND", 1)
+        self._do(f"""
+            CREATE TEMP TABLE freed AS
+            SELECT payer_id, resource_id, number, sum(greatest(0, least(used, pool - (up_to - used)))) AS free
+            FROM (
+              SELECT s.payer_id, s.resource_id, p.number, price.pool, {amount} AS used,
+                     sum({amount}) OVER (PARTITION BY s.payer_id, p.number
+                       ORDER BY s.begun_s, s.resource_id, greatest(s.start_s, p.start_s)
+                       ROWS UNBOUNDED PRECEDING) AS up_to
+              {joined if free else joined + " AND false"}
+            ) GROUP BY payer_id, resource_id, number""")
+
+    def _amounts(self) -> None:
+        most = self._one("SELECT coalesce(max(used), 0) FROM line")
+        for price in self._prices:
+            numerator, denominator = self._fraction(price)
+            if most * numerator >= ROOM or 2 * denominator >= ROOM:
+                raise NotOrdinary
+        places = self._scale
+        if places:
+            whole, rest = f"used // {10**places}", f"used % {10**places}"
+            digits = f"rtrim(lpad(CAST({rest} AS VARCHAR), {places}, '0'), '0')"
+            shown = f"CAST({whole} AS VARCHAR) || CASE WHEN {rest} = 0 THEN '' ELSE '.' || {digits} END"
+        else:
+            shown = "CAST(used AS VARCHAR)"
+        self._do(f"""
+            CREATE TEMP TABLE amount AS
+            SELECT payer_id, city_code, resource_id, meter, number, {shown} AS quantity_seconds,
+                   whole + CASE WHEN 2 * rest > denominator OR (2 * rest = denominator AND whole % 2 = 1)
+                                THEN 1 ELSE 0 END AS amount_fen
+            FROM (
+              SELECT l.*, p.denominator, (l.used - coalesce(f.free, 0)) * p.numerator AS exact,
+                     exact // p.denominator AS whole, exact % p.denominator AS rest
+              FROM line l JOIN price p USING (number) LEFT JOIN freed f USING (payer_id, resource_id, number)
+            )""")
+        self._none(f"SELECT count(*) FROM amount WHERE amount_fen > {LIMIT_FEN}")
+
+    def _table(self, name: str, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._do(f"CREATE TEMP TABLE {name} ({columns})")
+        if rows:
+            marks = ", ".join("?" for _ in rows[0])
+            self._connection.executemany(f"INSERT INTO {name} VALUES ({marks})", [list(row) for row in rows])
+
+    def _none(self, question: str) -> None:
+        if self._one(question):
+            raise NotOrdinary
+
+    def _one(self, question: str) -> int:
+        return int(self._do(question).fetchall()[0][0])
+
+    def _do(self, statement: str) -> duckdb.DuckDBPyConnection:
+        return self._connection.execute(statement)
+
+
+_NAMES = "meter, sub_cloud, operator, unit_class, term_months"
+_PLACE = "meter VARCHAR, sub_cloud VARCHAR, operator VARCHAR, unit_class VARCHAR, term_months INTEGER"
+
+
+@contextmanager
+def columns(prices: Sequence[Price], month: Month, folder: Path) -> Iterator[Columns]:
+    """A DuckDB in memory, which may spill into ``folder``. What it cannot do it raises as NotOrdinary."""
+    with TemporaryDirectory(dir=folder, prefix=".rate-spill-") as spill, duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"SET temp_directory = {_text(spill)}")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET autoinstall_known_extensions = false")
+        connection.execute("SET enable_progress_bar = false")
+        try:
+            yield Columns(connection, prices, month)
+        except duckdb.Error as error:
+            raise NotOrdinary from error
+
+
+def _csv(path: Path) -> tuple[str, dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            header = next(csv.reader(file, strict=True), None)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise NotOrdinary from error
+    where = columns_of(header, path.name)
+    names = {at: name for name, at in where.items()}
+    every = ", ".join(f"{_text(names.get(at, f'other_{at}'))}: 'VARCHAR'" for at in range(len(header or ())))
+    source = (
+        f"read_csv({_text(str(path))}, columns = {{{every}}}, header = false, skip = 1, delim = ',', quote = '\"',"
+        " escape = '\"', auto_detect = false, strict_mode = true, null_padding = false, ignore_errors = false,"
+        " max_line_size = 1048576)"
+    )
+    return source, dict.fromkeys(where, "VARCHAR")
+
+
+def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, dict[str, str]]:
+    """Raises Invalid ``spans.parquet`` for a file that is none, and as for CSV for its columns."""
+    source = f"read_parquet({_text(str(path))})"
+    try:
+        rows = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+    except duckdb.Error as error:
+        raise Invalid([Problem("spans.parquet", path.name, params={"detail": str(error)[:200]})]) from error
+    where = columns_of([row[0] for row in rows], path.name)
+    return source, {name: str(rows[at][1]) for name, at in where.items()}
+
+
+def parquet_rows(path: Path) -> Iterator[list[str]]:
+    """A Parquet file as CSV would have it, header first: for the slow path, which names what is wrong."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        source, types = _parquet(connection, path)
+        yield list(types)
+        found = ", ".join(f"coalesce({_text_of(name, kind)}, '')" for name, kind in types.items())
+        cursor = connection.execute(f"SELECT {found} FROM {source}")
+        while block := cursor.fetchmany(10_000):
+            yield from (list(row) for row in block)
+
+
+def _text_of(name: str, kind: str) -> str:
+    """A column as the text that CSV would hold: times in UTC with what they have, numbers without exponents."""
+    if kind.startswith("TIMESTAMP"):
+        instant = f"CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'" if "ZONE" in kind else f"CAST({name} AS TIMESTAMP)"
+        fine = f"epoch_us({instant}) % 1000000 <> 0"
+        return f"strftime({instant}, CASE WHEN {fine} THEN '%Y-%m-%dT%H:%M:%S.%fZ' ELSE '%Y-%m-%dT%H:%M:%SZ' END)"
+    if kind.startswith("DECIMAL"):
+        plain = f"CAST({name} AS VARCHAR)"
+        return f"CASE WHEN contains({plain}, '.') THEN rtrim(rtrim({plain}, '0'), '.') ELSE {plain} END"
+    return f"CAST({name} AS VARCHAR)"
+
+
+def _text(word: str) -> str:
+    """A word as an SQL literal."""
+    return "'" + word.replace("'", "''") + "'"
+
+
+def _decimals(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0

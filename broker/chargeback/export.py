@@ -1,0 +1,86 @@
+"""Writes a month as the two files that ``guiyun rate`` reads: an auditor recomputes it without this database.
+
+Called by: ``guiyun bill export``. Must not: hold the month in memory, or write a float.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from broker.chargeback import repository
+from broker.chargeback.rating_sql import EXPORT, EXPORT_COLUMNS
+from broker.pricing.months import Month
+from broker.pricing.rules import FREE_WHEN_STOPPED
+
+SPANS, TARIFF = "spans.csv", "tariff.yaml"
+
+_PRICES = text("""
+SELECT p.meter, c.code AS sub_cloud, p.operator, p.unit_class, p.term_months, p.price_cny, p.per, p.discount,
+       p.free_quantity, coalesce(p.charged_when_stopped, NOT p.meter = ANY (CAST(:free AS text[]))) AS when_stopped,
+       lower(p.during) AS valid_from, upper(p.during) AS valid_to
+FROM broker.tariff_price p LEFT JOIN broker.sub_cloud c ON c.id = p.sub_cloud_id
+WHERE p.side = 'charge' AND p.during && tstzrange(:start, :end)
+ORDER BY p.meter, c.code NULLS FIRST, p.operator NULLS FIRST, p.unit_class NULLS FIRST, p.term_months, p.during
+""")
+
+
+def export(session: Session, month: Month, until: datetime, folder: Path) -> int:
+    """Write ``spans.csv`` and ``tariff.yaml`` for a month up to ``until`` into ``folder``; how many spans there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = [name.strip() for name in EXPORT_COLUMNS.split(",")]
+    session.execute(text("DROP TABLE IF EXISTS pg_temp.exported"))
+    shape = ", ".join(f"{name} text" for name in columns)
+    session.execute(text(f"CREATE TEMP TABLE exported ({shape}) ON COMMIT DROP"))
+    with repository.joined_by_hash(session):
+        session.execute(text(EXPORT), repository.usage_of(session, (month,), min(until, month.end)))
+    driver: Any = session.connection().connection.driver_connection
+    query = f"COPY (SELECT {EXPORT_COLUMNS} FROM pg_temp.exported ORDER BY 1, 5, 7, 2) TO STDOUT (FORMAT csv, HEADER)"
+    with folder.joinpath(SPANS).open("wb") as file, driver.cursor() as cursor, cursor.copy(query) as copy:
+        for block in copy:
+            file.write(block)
+    count: int = session.execute(text("SELECT count(*) FROM pg_temp.exported")).scalar_one()
+    rows = session.execute(_PRICES, {"free": list(FREE_WHEN_STOPPED), "start": month.start, "end": month.end})
+    prices = [_price(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's own name for it
+    folder.joinpath(TARIFF).write_text(
+        yaml.safe_dump({"prices": prices}, allow_unicode=True, sort_keys=False), encoding="utf-8"
+    )
+    return count
+
+
+def _price(row: Any) -> dict[str, Any]:
+    """A price as the file says it: numbers as text, times in UTC, nothing that is as usual."""
+    entry: dict[str, Any] = {
+        "meter": row["meter"],
+        "price_cny": _plain(row["price_cny"]),
+        "per": row["per"],
+        # A price without a beginning has been valid as long as there are months.
+        "valid_from": _time(row["valid_from"]) if row["valid_from"] else "1970-01-01T00:00:00Z",
+        "charged_when_stopped": "true" if row["when_stopped"] else "false",
+    }
+    if row["valid_to"]:
+        entry["valid_to"] = _time(row["valid_to"])
+    for name in ("sub_cloud", "operator", "unit_class"):
+        if row[name] is not None:
+            entry[name] = row[name]
+    if row["term_months"]:
+        entry["term_months"] = str(row["term_months"])
+    if row["discount"] != 1:
+        entry["discount"] = _plain(row["discount"])
+    if row["free_quantity"]:
+        entry["free_quantity"] = _plain(row["free_quantity"])
+    return entry
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number:f}"
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,190 @@
+"""SQL over what was billed: one statement's lines and sums.
+
+Called by: ``chargeback.statements`` and ``chargeback.overviews``. Must not: decide who may see what, or rate anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.orm import Session
+
+from broker.chargeback.views import Axis, ExplainedLine, Mover, Standing, Sum
+
+_FETCH = 2000
+
+# Names as they were in the time that the statement covers. The order is that of uq_charge_line, so that a page of a
+# statement with millions of lines is read from the index and not sorted.
+_LINES = """
+SELECT c.id, c.usage_month, c.unit_id, u.code AS unit_code, coalesce(n.name, u.code) AS unit_name, c.resource_id,
+       r.number AS resource_number, r.name AS resource_name, r.kind, coalesce(i.code, '') AS system_code,
+       coalesce(i.name, '') AS system_name, k.code AS sub_cloud_code, k.name AS sub_cloud_name, k.tier, k.operator,
+       coalesce(k.division_code, '') AS division_code, coalesce(d.name, '') AS division_name, c.meter,
+       c.quantity_seconds, c.free_seconds, c.tariff_price_id, t.price_cny, t.discount, t.per,
+       t.version AS tariff_version, t.source AS tariff_source, lower(t.during) AS price_from,
+       upper(t.during) AS price_to, c.payer_rule, c.article, c.amount_fen, c.adjustment_id,
+       coalesce(a.reason, '') AS adjustment_reason
+FROM broker.charge c
+JOIN broker.statement s ON s.id = c.statement_id
+JOIN broker.resource r ON r.id = c.resource_id
+JOIN broker.sub_cloud k ON k.id = c.sub_cloud_id
+JOIN broker.tariff_price t ON t.id = c.tariff_price_id
+JOIN broker.unit u ON u.id = c.unit_id
+LEFT JOIN broker.information_system i ON i.id = r.system_id
+LEFT JOIN broker.adjustment a ON a.id = c.adjustment_id
+LEFT JOIN LATERAL (
+  SELECT name FROM broker.unit_period p WHERE p.unit_id = c.unit_id AND lower(p.during) < s.covers_until
+  ORDER BY lower(p.during) DESC LIMIT 1
+) AS n ON true
+LEFT JOIN LATERAL (
+  SELECT p.name FROM broker.unit w JOIN broker.unit_period p ON p.unit_id = w.id
+  WHERE w.division_code = k.division_code AND w.kind IN ('region', 'city') AND lower(p.during) < s.covers_until
+  ORDER BY lower(p.during) DESC LIMIT 1
+) AS d ON true
+WHERE c.statement_id = CAST(:statement_id AS uuid)
+"""
+_ORDER = " ORDER BY c.resource_id, c.meter, c.tariff_price_id, c.usage_month, c.id"
+_AFTER = """
+  AND (c.resource_id, c.meter, c.tariff_price_id, c.usage_month, c.id) >
+      (SELECT resource_id, meter, tariff_price_id, usage_month, id FROM broker.charge WHERE id = :after)
+"""
+_FIRST_LINES = text(f"{_LINES}{_ORDER} LIMIT :limit")  # the parts are our own constants
+_NEXT_LINES = text(f"{_LINES}{_AFTER}{_ORDER} LIMIT :limit")
+_ALL_LINES = text(f"{_LINES}{_ORDER}")
+_ONE_LINE = text(f"{_LINES} AND c.id = :id")
+
+_SUMS = text("""
+WITH line AS (
+  SELECT c.statement_id = CAST(:statement_id AS uuid) AS current, r.system_id, c.meter, c.sub_cloud_id, c.unit_id,
+         c.payer_rule, c.article, sum(c.amount_fen) AS fen, count(*) AS lines
+  FROM broker.charge c JOIN broker.resource r ON r.id = c.resource_id
+  WHERE c.statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid))
+  GROUP BY 1, 2, 3, 4, 5, 6, 7
+), heading AS (
+  SELECT 'system' AS axis, coalesce(CAST(system_id AS text), '') AS key, system_id AS id, current, fen, lines FROM line
+  UNION ALL SELECT 'meter', meter, NULL, current, fen, lines FROM line
+  UNION ALL SELECT 'cloud', CAST(sub_cloud_id AS text), sub_cloud_id, current, fen, lines FROM line
+  UNION ALL SELECT 'unit', CAST(unit_id AS text), unit_id, current, fen, lines FROM line
+  UNION ALL SELECT 'rule', payer_rule || '|' || article, NULL, current, fen, lines FROM line
+), summed AS (
+  SELECT axis, key, id, coalesce(sum(fen) FILTER (WHERE current), 0) AS amount_fen,
+         coalesce(sum(fen) FILTER (WHERE NOT current), 0) AS before_fen,
+         coalesce(sum(lines) FILTER (WHERE current), 0) AS lines
+  FROM heading GROUP BY axis, key, id
+)
+SELECT x.axis, x.key, coalesce(i.name, k.name, n.name, x.key) AS name, x.amount_fen, x.before_fen, x.lines
+FROM summed x
+LEFT JOIN broker.information_system i ON x.axis = 'system' AND i.id = x.id
+LEFT JOIN broker.sub_cloud k ON x.axis = 'cloud' AND k.id = x.id
+LEFT JOIN LATERAL (
+  SELECT name FROM broker.unit_period p
+  WHERE x.axis = 'unit' AND p.unit_id = x.id
+    AND lower(p.during) < (SELECT covers_until FROM broker.statement WHERE id = CAST(:statement_id AS uuid))
+  ORDER BY lower(p.during) DESC LIMIT 1
+) AS n ON true
+ORDER BY x.axis, x.amount_fen DESC, x.before_fen DESC, name
+""")
+
+# The issuer is the region: the root of the tree in which the payer stands.
+_HEAD = text("""
+SELECT u.code AS payer_code, w.code AS issuer_code, coalesce(q.name, w.code) AS issuer_name, s.close_id,
+       m.reopened_at, (SELECT count(*) FROM broker.charge c WHERE c.statement_id = s.id) AS lines
+FROM broker.statement s
+JOIN broker.unit u ON u.id = s.payer_unit_id
+LEFT JOIN broker.month_close m ON m.id = s.close_id
+LEFT JOIN LATERAL (
+  SELECT ancestors FROM broker.unit_period p WHERE p.unit_id = s.payer_unit_id AND lower(p.during) < s.covers_until
+  ORDER BY lower(p.during) DESC LIMIT 1
+) AS place ON true
+LEFT JOIN broker.unit w ON w.id = coalesce(place.ancestors[1], u.id)
+LEFT JOIN LATERAL (
+  SELECT name FROM broker.unit_period p WHERE p.unit_id = w.id AND lower(p.during) < s.covers_until
+  ORDER BY lower(p.during) DESC LIMIT 1
+) AS q ON true
+WHERE s.id = CAST(:statement_id AS uuid)
+""")
+
+_MOVERS = text("""
+SELECT r.id AS resource_id, r.number, r.name, coalesce(n.name, u.code) AS unit_name, x.amount_fen, x.before_fen
+FROM (
+  SELECT resource_id, coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:statement_id AS uuid)), 0)
+           AS amount_fen,
+         coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:previous_id AS uuid)), 0) AS before_fen
+  FROM broker.charge
+  WHERE statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid))
+  GROUP BY resource_id
+) AS x
+JOIN broker.resource r ON r.id = x.resource_id
+JOIN broker.unit u ON u.id = r.unit_id
+LEFT JOIN LATERAL (
+  SELECT name FROM broker.unit_period p WHERE p.unit_id = r.unit_id ORDER BY lower(p.during) DESC LIMIT 1
+) AS n ON true
+WHERE x.amount_fen <> x.before_fen
+ORDER BY abs(x.amount_fen - x.before_fen) DESC, r.number
+LIMIT :limit
+""")
+
+
+def lines(session: Session, statement_id: UUID, *, after: int | None, limit: int) -> tuple[ExplainedLine, ...]:
+    """A page of a statement's lines, by resource, meter and price version, after the line ``after``."""
+    wanted = {"statement_id": statement_id, "limit": limit}
+    if after is None:
+        rows = session.execute(_FIRST_LINES, wanted)
+    else:
+        rows = session.execute(_NEXT_LINES, wanted | {"after": after})
+    return tuple(_line(row) for row in rows.mappings())
+
+
+def every_line(session: Session, statement_id: UUID) -> Iterator[ExplainedLine]:
+    """All lines of a statement, fetched in portions: there may be millions."""
+    with session.execute(_ALL_LINES, {"statement_id": statement_id}, execution_options={"yield_per": _FETCH}) as rows:
+        for row in rows.mappings():
+            yield _line(row)
+
+
+def one_line(session: Session, statement_id: UUID, line_id: int) -> ExplainedLine | None:
+    """One line of a statement."""
+    row = session.execute(_ONE_LINE, {"statement_id": statement_id, "id": line_id}).mappings().one_or_none()
+    return None if row is None else _line(row)
+
+
+def sums(session: Session, statement_id: UUID, previous_id: UUID | None) -> tuple[Sum, ...]:
+    """A statement's sums by each axis beside those of an older one."""
+    rows = session.execute(_SUMS, {"statement_id": statement_id, "previous_id": previous_id})
+    return tuple(
+        Sum(Axis(row.axis), row.key, row.name, int(row.amount_fen), int(row.before_fen), int(row.lines)) for row in rows
+    )
+
+
+def head(session: Session, statement_id: UUID) -> Mapping[str, Any]:
+    """``payer_code``, ``issuer_code``, ``issuer_name``, ``lines`` and ``standing`` of a statement that exists."""
+    row = session.execute(_HEAD, {"statement_id": statement_id}).mappings().one()
+    return {
+        "payer_code": row["payer_code"],
+        "issuer_code": row["issuer_code"],
+        "issuer_name": row["issuer_name"],
+        "lines": row["lines"],
+        "standing": standing(row["close_id"], row["reopened_at"]),
+    }
+
+
+def movers(session: Session, statement_id: UUID, previous_id: UUID | None, limit: int) -> tuple[Mover, ...]:
+    """The resources whose cost changed most between two statements."""
+    rows = session.execute(_MOVERS, {"statement_id": statement_id, "previous_id": previous_id, "limit": limit})
+    return tuple(
+        Mover(r.resource_id, r.number, r.name, r.unit_name, int(r.amount_fen), int(r.before_fen)) for r in rows
+    )
+
+
+def standing(close_id: UUID | None, reopened_at: object) -> Standing:
+    """Whether a statement is owed."""
+    if close_id is None:
+        return Standing.INTERIM
+    return Standing.CLOSED if reopened_at is None else Standing.REOPENED
+
+
+def _line(row: RowMapping) -> ExplainedLine:
+    return ExplainedLine(**row)

@@ -1,0 +1,99 @@
+"""Tables of usage that no period of a resource tells: meters of other kinds, one-off items, terms; and late changes.
+
+Used by: the view ``usage_span``, which joins them with the resources' periods; ``chargeback``. Quantities are whole
+units of the meter.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, column
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker.db.base import Base, CreatedAt, During, Id, Moment
+from broker.inventory.models import Resource
+
+
+class UsageRecord(Base):
+    """A resource held a quantity of a meter beside its size: public IPs, GPUs (``gpu_<model>``), object storage GiB."""
+
+    __tablename__ = "usage_record"
+
+    id: Mapped[Id]
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
+    meter: Mapped[str]
+    quantity: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(server_default="active")
+    during: Mapped[During]
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        CheckConstraint("quantity BETWEEN 0 AND 1000000000000", name="quantity"),
+        CheckConstraint("state IN ('active', 'stopped')", name="state"),
+        CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
+        ExcludeConstraint(
+            (column("resource_id"), "="),
+            (column("meter"), "="),
+            (column("during"), "&&"),
+            using="gist",
+            name="ex_usage_record",
+        ),
+    )
+
+
+class OneOffItem(Base):
+    """Something charged once, at an instant: a migration, a certificate. Its meter's price is ``per: once``."""
+
+    __tablename__ = "one_off_item"
+
+    id: Mapped[Id]
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
+    meter: Mapped[str]
+    quantity: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[Moment]
+    note: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        CheckConstraint("quantity BETWEEN 1 AND 1000000000000", name="quantity"),
+        CheckConstraint("at = date_trunc('second', at, 'UTC')", name="at"),
+        UniqueConstraint("resource_id", "meter", "at"),
+    )
+
+
+class ResourceTerm(Base):
+    """A resource was committed to for so many months: what a term discount of the tariff asks for."""
+
+    __tablename__ = "resource_term"
+
+    id: Mapped[Id]
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
+    term_months: Mapped[int]
+    during: Mapped[During]
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        CheckConstraint("term_months BETWEEN 1 AND 1200", name="term_months"),
+        CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
+        ExcludeConstraint(
+            (column("resource_id"), "="), (column("during"), "&&"), using="gist", name="ex_resource_term"
+        ),
+    )
+
+
+class UsageCorrection(Base):
+    """Usage of a closed month was changed, or was while it was being closed. Written by a trigger; insert-only.
+
+    A hint where to look: what is owed is found by rating that time again and comparing with what was charged.
+    """
+
+    __tablename__ = "usage_correction"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    resource_id: Mapped[UUID]
+    during: Mapped[During]
+    noted_at: Mapped[CreatedAt]
+
+    __table_args__ = (Index("ix_usage_correction_resource_id", "resource_id"),)

@@ -1,0 +1,205 @@
+"""Pages about money: what each payer owes, industry clouds, settlements, a statement and its files; who sees which."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from sqlalchemy import text
+
+from broker.db.session import make_sessions
+from broker.pricing.months import Month
+from tests.console.billing import bill_months, finance_of_nanning
+from tests.console.people import Console
+from tests.console.test_browser import DESK, PHONE, Window, open_window
+
+__all__ = ["open_window"]
+
+
+@pytest.fixture(scope="module")
+def months(console: Console) -> list[Month]:
+    """Three months of the demonstration region that have been billed."""
+    with make_sessions(console.server.engine).begin() as session:
+        finance_of_nanning(session)
+        return bill_months(session, datetime.now(UTC), 3)
+
+
+@pytest.fixture(scope="module")
+def statement_id(console: Console, months: list[Month]) -> str:
+    """Nanning's newest statement, of a month that is not closed."""
+    return newest(console, months[-1])
+
+
+def newest(console: Console, month: Month) -> str:
+    """The newest statement of Nanning's for a month."""
+    with make_sessions(console.server.engine)() as session:
+        found = session.execute(
+            text(
+                "SELECT s.id FROM broker.statement s JOIN broker.unit u ON u.id = s.payer_unit_id"
+                " WHERE u.code = '450100' AND s.month = :month ORDER BY s.version DESC LIMIT 1"
+            ),
+            {"month": month.first_day},
+        )
+        return str(found.scalar_one())
+
+
+def test_the_overview_leads_to_each_payer_and_its_statement(console: Console, months: list[Month]) -> None:
+    """From what all owe to one payer to its lines; every chart's numbers answer."""
+    finance = console.person("finance")
+    overview = finance.get(f"/payers?month={months[-1]}")
+    assert "南宁市" in overview.text
+    payer = next(link for link in overview.links if link.startswith("/payers/"))
+    page = finance.get(payer)
+    for element in [*overview.all("div"), *page.all("div")]:
+        if "data-chart" in element:
+            data = finance.client.get(element["data-chart"]).json()
+            assert data["names"]
+            assert all(len(one["data"]) == len(data["names"]) for one in data["series"])
+            assert all(isinstance(fen, int) for one in data["series"] for fen in one["data"])
+    statement = finance.get(next(link for link in page.links if link.startswith("/statements/")))
+    assert "demo-2025" in statement.text
+    assert "上月" in statement.text
+
+
+def test_a_statement_is_taken_away_as_csv_excel_and_pdf(console: Console, statement_id: str) -> None:
+    """The same lines, exact to the fen, rule and price version on each; the Excel file holds the amounts as written."""
+    finance = console.person("finance")
+    answer = finance.client.get(f"/statements/{statement_id}/file/csv")
+    assert answer.status_code == 200
+    assert answer.content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    total = sum(Decimal(row["金额（元）"]) for row in rows)
+    assert {row["价目版本"] for row in rows} == {"demo-2025"}
+    assert all(row["付费规则"] and row["依据"] for row in rows)
+    book = finance.client.get(f"/statements/{statement_id}/file/xlsx")
+    assert "filename*=utf-8''" in book.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(book.content)) as parts:
+        lines = parts.read("xl/worksheets/sheet2.xml").decode()
+        summary = parts.read("xl/worksheets/sheet1.xml").decode()
+    assert all(f"<v>{row['金额（元）']}</v>" in lines for row in rows)
+    assert f"<v>{total:f}</v>" in summary
+    printed = finance.client.get(f"/statements/{statement_id}/file/pdf")
+    assert printed.headers["content-type"] == "application/pdf"
+    assert printed.content.startswith(b"%PDF-")
+    assert b"STSong-Light" in printed.content
+    assert b"FontFile" not in printed.content  # nothing embedded: small, and no font file needed here
+    assert finance.client.get(f"/statements/{statement_id}/file/doc").status_code == 422
+    assert console.person("apply.jyt").client.get(f"/statements/{statement_id}/file/csv").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def closed_id(console: Console, months: list[Month]) -> str:
+    """Nanning's statement of the last month that was closed."""
+    return newest(console, months[-2])
+
+
+def test_a_payer_objects_on_the_page_and_the_region_answers(
+    console: Console, closed_id: str, months: list[Month]
+) -> None:
+    """From the line to the objection, to the notice, to the answer: -1.50 yuan stay -1.50 yuan."""
+    city, region = console.person("finance.nanning"), console.person("finance")
+    statement = city.get(f"/statements/{closed_id}")
+    links = [link for link in statement.links if link.endswith("/dispute")]
+    assert links
+    assert not [x for x in region.get(f"/statements/{closed_id}").links if x.endswith("/dispute")]
+    assert not [x for x in city.get(f"/statements/{newest(console, months[-1])}").links if x.endswith("/dispute")]
+    assert "请填写异议理由" in city.post(links[0], {"reason": " "}, status=422).text
+    page = city.post(links[0], {"reason": "该服务器 9 月 10 日已停用"})
+    assert "异议已提交" in page.text
+    assert "有新的异议" in region.get("/notices").text
+    found = next(x for x in region.get("/disputes").links if x.startswith("/disputes/"))
+    given = {"decision": "accepted", "reason": "核实属实", "amount": "-1.505"}
+    wrong = region.post(f"{found}/answer", given, status=422)
+    assert wrong.value("amount") == "-1.505"
+    page = region.post(f"{found}/answer", given | {"amount": "-1.50"})
+    assert "-1.50" in page.text
+    assert "已获接受" in city.get("/notices").text
+    assert (
+        city.client.post(f"{found}/answer", data={"csrf_token": city.token, "decision": "rejected"}).status_code == 403
+    )
+
+
+@pytest.mark.parametrize(
+    ("login", "url", "status"),
+    [
+        ("finance", "/industry-clouds", 200),
+        ("approve.1", "/industry-clouds", 200),
+        ("audit", "/settlements", 200),
+        ("approve.jyt", "/industry-clouds", 403),
+        ("approve.1", "/settlements", 403),
+        ("cloud.operator", "/payers", 403),
+    ],
+)
+def test_each_overview_is_for_whom_it_concerns(
+    console: Console, months: list[Month], login: str, url: str, status: int
+) -> None:
+    """The Bureau sees what industry clouds cost (Art. 16(3)), the region's finance and audit everything (0005)."""
+    page = console.person(login).get(url, status=status)
+    if status == 200 and url == "/industry-clouds":
+        assert "健康" in page.text or "行业云" in page.text
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The statements that are looked at."""
+
+    open: str
+    closed: str
+
+
+@pytest.fixture(scope="module")
+def shown(statement_id: str, closed_id: str) -> Shown:
+    return Shown(statement_id, closed_id)
+
+
+@pytest.mark.browser
+def test_how_the_pages_about_money_look(
+    open_window: object, console: Console, months: list[Month], shown: Shown, screenshots: Path
+) -> None:
+    """Charts draw, nothing is refused by the policy, and a phone does not scroll sideways."""
+    assert callable(open_window)
+    desk: Window = open_window("finance", DESK)
+    pages = {
+        "payers": f"/payers?month={months[-1]}",
+        "payer": "",
+        "industry": f"/industry-clouds?month={months[-1]}",
+        "settlements": "/settlements",
+        "settlement": "",
+        "statement": f"/statements/{shown.open}",
+        "statements": "/statements",
+    }
+    for name, url in pages.items():
+        if name == "payer":
+            desk.page.click("table a[href^='/payers/']")
+            page = desk.page
+        elif name == "settlement":
+            desk.page.click("table a[href^='/settlements/']")
+            page = desk.page
+        else:
+            page = desk.go(url)
+        for chart in page.locator("[data-chart]").all():
+            chart.scroll_into_view_if_needed()
+        expect(page.locator("[data-chart]:not([data-ready])")).to_have_count(0)
+        page.screenshot(path=screenshots / f"money-{name}.png", full_page=True)
+    page = open_window("finance.nanning", DESK).go(f"/statements/{shown.closed}")
+    page.screenshot(path=screenshots / "money-closed.png", full_page=True)
+    page.locator("a[href$='/dispute']").first.click()
+    page.screenshot(path=screenshots / "money-dispute-form.png", full_page=True)
+    page.fill("#f-reason", "该服务器上月已停用，应只收存储费用。")
+    page.click("main form button[type=submit]")
+    path = page.url.removeprefix(console.server.url).split("?")[0]
+    page = desk.go(path)
+    page.screenshot(path=screenshots / "money-dispute.png", full_page=True)
+    desk.go("/disputes").screenshot(path=screenshots / "money-disputes.png", full_page=True)
+    phone: Window = open_window("finance", PHONE)
+    for name in ("payers", "industry", "statement"):
+        page = phone.go(pages[name])
+        expect(page.locator("[data-chart]:not([data-ready])")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
