@@ -32,11 +32,13 @@ _FORMATS: dict[str, dict[str, Any]] = {
     "title": {"bold": True, "font_size": 16},
     "name": {"font_color": "#5b6675"},
     "head": {"bold": True, "bg_color": "#e8eef6", "bottom": 1, "text_wrap": True, "valign": "vcenter"},
-    "text": {"valign": "top"},
+    "head_right": {"bold": True, "bg_color": "#e8eef6", "bottom": 1, "align": "right", "valign": "vcenter"},
+    "text": {"valign": "top", "text_wrap": True},
     "money": {"num_format": "#,##0.00"},
     "price": {"num_format": "0.00######"},
     "quantity": {"num_format": "#,##0.####"},
     "total": {"bold": True, "top": 1, "num_format": "#,##0.00"},
+    "total_right": {"bold": True, "top": 1, "align": "right"},
     "right": {"align": "right"},
     "note": {"italic": True, "font_color": "#5b6675"},
 }
@@ -53,7 +55,8 @@ def write(path: Path, summary: StatementSummary, lines: Iterable[ExplainedLine])
 
 
 def _summary(sheet: Worksheet, summary: StatementSummary, formats: dict[str, Any]) -> None:
-    sheet.set_column(0, 0, 46)
+    sheet.set_column(0, 0, 60)
+    sheet.set_row(0, 28)
     sheet.set_column(1, 4, 16)
     sheet.write_string(0, 0, f"{summary.head.payer_name} {summary.month} 账单", formats["title"])
     row = 2
@@ -72,7 +75,7 @@ def _summary(sheet: Worksheet, summary: StatementSummary, formats: dict[str, Any
 def _axis(sheet: Worksheet, row: int, axis: Axis, summary: StatementSummary, formats: dict[str, Any]) -> int:
     headings = (money.AXIS_HEADINGS[axis.value], "本月（元）", "上月（元）", "增减（元）", "增减幅度")
     for place, heading in enumerate(headings):
-        sheet.write_string(row, place, heading, formats["head"])
+        sheet.write_string(row, place, heading, formats["head_right" if place else "head"])
     for one in summary.by(axis):
         row += 1
         sheet.write_string(row, 0, sum_name(one), formats["text"])
@@ -84,7 +87,7 @@ def _axis(sheet: Worksheet, row: int, axis: Axis, summary: StatementSummary, for
     sheet.write_string(row, 0, "合计", formats["total"])
     for place, fen in enumerate((summary.head.total_fen, before, summary.head.total_fen - before), start=1):
         sheet.write_number(row, place, _number(yuan(fen)), formats["total"])
-    sheet.write_string(row, 4, percent(summary.head.total_fen - before, before), formats["total"])
+    sheet.write_string(row, 4, percent(summary.head.total_fen - before, before), formats["total_right"])
     return row
 
 
