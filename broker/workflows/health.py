@@ -1,6 +1,7 @@
 """Asks every sub-cloud how it feels and writes it down for placement and the region's page.
 
-Called by: the worker, at its start and every minute. Must not: let one dead cloud hold up the others.
+Called by: the worker, at its start, every minute and when a sub-cloud appears. Must not: let one dead
+cloud hold up the others.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ class HealthCheck:
     _asked: dict[str, Future[None]] = field(default_factory=dict)
 
     def ask_all(self) -> None:
-        """Start asking each sub-cloud that has answered the last time."""
+        """Start asking each sub-cloud that has answered the last time, with the options it has by now."""
         with self.app.sessions() as session:
             clouds = catalog.in_service(session)
+        self.app.providers.renew(clouds)
         for cloud in clouds:
             before = self._asked.get(cloud.code)
             if before is None or before.done():
