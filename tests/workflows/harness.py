@@ -29,6 +29,7 @@ from providers.simulated.faults import Fault, Mode
 from tests.conftest import Database
 from tests.stories import road
 from tests.stories.world import MONDAY, Clock, World, make_world
+from tests.workflows.killable_worker import CONFIGURED
 
 ROOT = Path(__file__).parents[2]
 SETTLED = {"delivered", "partly_delivered", "needs_operator", "undelivered", "released", "approved"}
@@ -70,6 +71,10 @@ class Workshop:
     def met(self, request_id: UUID, step: str, point: str) -> bool:
         """Whether the planned kill has happened."""
         return (self.plans / f"{request_id}.{step}.{point}").exists()
+
+    def configured(self) -> set[str]:
+        """The addresses of the servers that a playbook has run on."""
+        return set((self.plans / CONFIGURED).read_text().split())
 
     def start_workers(self, count: int = 1) -> None:
         """Have ``count`` workers; one that dies is replaced."""
