@@ -15,6 +15,7 @@ import structlog
 from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.catalog.models import SubCloud
+from broker.telemetry import METRICS
 from providers.contract import Capacity, Health
 from providers.errors import ProviderError
 
@@ -54,6 +55,7 @@ def ask(app: App, cloud: SubCloud) -> None:
         catalog.note_status(
             session, cloud.id, healthy=health.healthy, detail=health.detail, capacity=capacity, at=app.clock()
         )
+    METRICS.sub_cloud_healthy.labels(cloud.code).set(health.healthy)
     if not health.healthy:
         log.warning("sub-cloud unhealthy", sub_cloud=cloud.code, detail=health.detail)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg
 import structlog
+from prometheus_client import start_http_server
 from sqlalchemy import make_url
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -27,10 +28,12 @@ from broker import bootstrap
 from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.settings import Settings
+from broker.telemetry import METRICS
 from broker.workflows.dispatch import Dispatch
 from broker.workflows.drift import DriftCheck
 from broker.workflows.fulfil import Fulfil
 from broker.workflows.health import HealthCheck
+from broker.workflows.measured import Measured
 from broker.workflows.orders import queue_of
 from broker.workflows.release import GiveBack
 from broker.workflows.steps import Steps
@@ -58,10 +61,24 @@ class Dials:
 def main(settings: Settings, dials: Dials = Dials()) -> None:
     """Run until SIGTERM or SIGINT."""
     app = bootstrap.build(settings, application_name="guiyun-worker")
+    show_metrics(settings)
     try:
         asyncio.run(_run(app, dials))
     finally:
         app.close()
+
+
+def show_metrics(settings: Settings) -> None:
+    """Show this process's metrics where the settings say; a port that is taken is told, and work goes on without."""
+    if settings.worker_metrics_port is None:
+        return
+    where = {"host": settings.worker_metrics_host, "port": settings.worker_metrics_port}
+    try:
+        start_http_server(settings.worker_metrics_port, settings.worker_metrics_host, METRICS.registry)
+    except OSError as error:
+        log.warning("no metrics", **where, reason=str(error))
+    else:
+        log.info("metrics", **where)
 
 
 async def _run(app: App, dials: Dials) -> None:
@@ -116,6 +133,7 @@ def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
         task_queue=queue_of(code),
         workflows=[Fulfil, GiveBack],
         activities=all_steps(steps),
+        interceptors=[Measured()],
         activity_executor=ThreadPoolExecutor(STEPS_PER_CLOUD * 2, thread_name_prefix=f"cloud-{code}"),
         max_concurrent_activities=STEPS_PER_CLOUD,
         max_concurrent_local_activities=STEPS_PER_CLOUD,

@@ -76,8 +76,8 @@ class Workshop:
         """The addresses of the servers that a playbook has run on."""
         return set((self.plans / CONFIGURED).read_text().split())
 
-    def start_workers(self, count: int = 1) -> None:
-        """Have ``count`` workers; one that dies is replaced."""
+    def start_workers(self, count: int = 1, **settings: str) -> None:
+        """Have ``count`` workers, with more settings if need be; one that dies is replaced."""
         assert self._workers is None
         environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -88,6 +88,7 @@ class Workshop:
             "GUIYUN_TEMPORAL_NAMESPACE": self.namespace,
             "GUIYUN_DEMONSTRATION": "true",
             "GUIYUN_POOL_SIZE": "8",
+            **settings,
         }
         command = [sys.executable, "-m", "tests.workflows.killable_worker"]
         command += [str(self.plans), str(SHIFT.total_seconds()), self.way, str(count)]
