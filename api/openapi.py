@@ -25,6 +25,20 @@ _IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "maxLength": 200},
     "description": "同一键的重复提交只执行一次，并返回首次的结果（响应头 Idempotent-Replay: true）。",
 }
+WRITES_NOTHING = {
+    "parameters": [{**_IDEMPOTENCY_KEY, "description": "可携带，不起作用：此操作不写入任何内容，可任意重复。"}]
+}
+"""For a POST that only reads: a route adds it to its ``openapi_extra``."""
+NEVER_REPLAYED = {
+    "parameters": [
+        {
+            **_IDEMPOTENCY_KEY,
+            "description": "可携带，不起作用：登录结果含会话凭据，不予保存，也不重放；每次登录各建一个会话。",
+        }
+    ]
+}
+"""For signing in: a session must not lie in the database for whoever sends the key again."""
+
 _CSRF = {
     "name": "X-CSRF-Token",
     "in": "header",
@@ -71,4 +85,6 @@ def _operation(method: str, operation: dict[str, Any]) -> None:
     if method != "get":
         operation.setdefault("parameters", []).append(_CSRF)
     if method == "post":
-        operation["parameters"].append(_IDEMPOTENCY_KEY)
+        parameters = operation["parameters"]
+        if all(p["name"] != _IDEMPOTENCY_KEY["name"] for p in parameters):
+            parameters.append(_IDEMPOTENCY_KEY)

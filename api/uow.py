@@ -4,7 +4,8 @@ Called by: every route that is not public. Must not: hold rules, or know what a 
 
 An ``Idempotency-Key`` (any POST may carry one, at most 200 characters) costs one INSERT in the use-case's own
 transaction: the answer is written beside what it answers. Only when that INSERT meets an older row, or the use-case
-refuses, is the key looked up: the same request gets the stored answer again, another one is refused.
+refuses, is the key looked up: the same request gets the stored answer again, another one is refused. A POST that writes
+nothing, and signing in, take no notice of it (``api.openapi`` says so).
 """
 
 from __future__ import annotations

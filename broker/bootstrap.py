@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
@@ -43,28 +43,48 @@ def utc_now() -> datetime:
 
 @dataclass(slots=True)
 class Providers:
-    """Looks up the adapter of a sub-cloud by its code; builds it once a process."""
+    """Looks up the adapter of a sub-cloud by its code; builds it once a process, and again when its options change."""
 
     sessions: sessionmaker[Session]
     settings: Settings
-    _built: dict[str, Provider] = field(default_factory=dict)
+    _built: dict[str, tuple[tuple[str, Mapping[str, str]], Provider]] = field(default_factory=dict)
+    """What each adapter was built from, and the adapter."""
+    _replaced: list[Provider] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     def __call__(self, code: str) -> Provider:
         """Raises ActionRequired when the sub-cloud, its adapter or its options are missing."""
         with self._lock:
             if code not in self._built:
-                self._built[code] = self._build(code)
-            return self._built[code]
+                with self.sessions() as session:
+                    cloud = session.scalar(select(SubCloud).where(SubCloud.code == code))
+                if cloud is None:
+                    raise ActionRequired("sub_cloud.unknown", code)
+                options = self._options(cloud)
+                self._built[code] = (cloud.provider, options), registry.build(cloud.provider, code, options)
+            return self._built[code][1]
 
-    def _build(self, code: str) -> Provider:
-        with self.sessions() as session:
-            cloud = session.scalar(select(SubCloud).where(SubCloud.code == code))
-        if cloud is None:
-            raise ActionRequired("sub_cloud.unknown", code)
+    def renew(self, clouds: Iterable[SubCloud]) -> None:
+        """Forget the adapters that were built from something else than row, clouds file and environment say now.
+
+        Whoever is calling one goes on with it, so that it is closed only at the end.
+        """
+        with self._lock:
+            for cloud in clouds:
+                if cloud.code not in self._built:
+                    continue
+                made_from, provider = self._built[cloud.code]
+                try:
+                    same = made_from == (cloud.provider, self._options(cloud))
+                except ActionRequired:
+                    same = False
+                if not same:
+                    del self._built[cloud.code]
+                    self._replaced.append(provider)
+
+    def _options(self, cloud: SubCloud) -> dict[str, str]:
         options = {name: str(value) for name, value in cloud.options.items()}
-        options |= self._given_by_settings(cloud.provider)
-        return registry.build(cloud.provider, code, options | self._of_clouds_file(cloud))
+        return options | self._given_by_settings(cloud.provider) | self._of_clouds_file(cloud)
 
     def _given_by_settings(self, adapter: str) -> dict[str, str]:
         """The simulated clouds' database is a setting of the broker's own; other adapters get nothing from here."""
@@ -88,7 +108,7 @@ class Providers:
 
     def close(self) -> None:
         """Close every adapter that was built."""
-        for provider in self._built.values():
+        for provider in (*self._replaced, *(provider for _, provider in self._built.values())):
             provider.close()
 
 

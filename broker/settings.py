@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     # The ways in.
     host: str = "127.0.0.1"
     port: int = 8080
+    worker_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where ``guiyun work`` shows its own metrics; none without a port. Each worker of a machine has its own."""
+    worker_metrics_host: str = "127.0.0.1"
     session_hours: float = 12
     secure_cookies: bool = False
     """Set behind TLS; loopback demonstrations have none."""

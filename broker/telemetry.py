@@ -57,6 +57,25 @@ class Metrics:
         self.audit_unsealed = Gauge(
             "guiyun_audit_unsealed", "Committed audit events that the sealer has not chained yet", registry=registry
         )
+        self.steps = Counter(
+            "guiyun_steps_total",
+            "Attempts of a worker's steps, by what came of them: done, failed (an operator looks), again, broke",
+            ["step", "outcome"],
+            registry=registry,
+        )
+        self.step_seconds = Histogram(
+            "guiyun_step_seconds",
+            "How long an attempt of a worker's step took",
+            ["step"],
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 600),
+            registry=registry,
+        )
+        self.sub_cloud_healthy = Gauge(
+            "guiyun_sub_cloud_healthy",
+            "Whether a sub-cloud felt well when this worker last asked it: 1 or 0",
+            ["sub_cloud"],
+            registry=registry,
+        )
 
 
 METRICS = Metrics()

@@ -15,6 +15,7 @@ from api.permissions import Permission, needs
 from api.uow import UnitOfWork, Uow
 from broker.approval import service as approval
 from broker.approval.service import Decision
+from broker.catalog import overview
 from broker.errors import BrokerError, Invalid, Problem
 from broker.lifecycle import Role
 from broker.request import attachments, pages, repository
@@ -71,6 +72,7 @@ def _page(
             "request": request,
             "revision": repository.revision(work.session, request),
             "revisions": pages.revisions(work.session, request_id),
+            "images": overview.image_names(work.session),
             "items": items,
             "contact": people.person(work.session, request.contact_id),
             "unit_name": around.unit_name,

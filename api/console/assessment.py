@@ -18,6 +18,7 @@ from api.uow import UnitOfWork, Uow
 from broker.assessment import service as assessment
 from broker.assessment.service import NOTHING, Changes, Proposal
 from broker.assessment.values import judgement_json
+from broker.catalog import overview
 from broker.errors import BrokerError, Invalid, Problem
 from broker.request import pages, repository
 from broker.request.models import RequestItem, ServiceRequest
@@ -118,6 +119,7 @@ def _context(work: Work, request_id: UUID, form: FormData) -> Context:
         "unit_name": around.unit_name,
         "system": around[1],
         "cloud": around[2],
+        "images": overview.image_names(work.session),
         "items": [_item(proposal, row, changes) for row in rows],
         "complete": proposal.complete,
         "quote": proposal.quote.to_json(),

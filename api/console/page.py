@@ -115,7 +115,6 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(show.FILTERS)
-    environment.filters["spec"] = lambda values, kind: show.spec(kind, values)
     environment.globals.update(static=static, words=words, done=words.DONE, names=texts.names)
     return environment
 

@@ -25,6 +25,7 @@ from broker.approval import service as approval
 from broker.assessment import letting_go
 from broker.assessment import pages as assessments
 from broker.audit import repository as audit
+from broker.catalog import overview
 from broker.catalog import repository as catalog
 from broker.chargeback import service as chargeback
 from broker.delivery import progress
@@ -160,6 +161,7 @@ def _live_context(work: Work, request_id: UUID) -> Context:
         "deliveries": deliveries,
         "releases": releases,
         "clouds": clouds,
+        "images": overview.image_names(work.session),
         "steps": steps,
         "resources": inventory.of_request(work, request_id),
         "mark": ".".join([str(request.version), *states]),

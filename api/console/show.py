@@ -138,16 +138,20 @@ def article(reference: str) -> str:
     return "；".join(texts.article(part.strip()) for part in reference.split(";")) if reference else console.OURS
 
 
-def spec(kind: str, values: Mapping[str, Any]) -> str:
-    """An item's or resource's size in one line."""
+def spec(values: Mapping[str, Any], kind: str, images: Mapping[str, str]) -> str:
+    """An item's or resource's size in one line, its image by the name that ``images`` gives its code."""
     if kind == "segment":
         return f"{word(values.get('zone'), 'zone')} /64"
     if kind == "volume":
         return _disk(values.get("size_gib"), values.get("block_class", ""))
     disks = [_disk(values.get("system_disk_gib"), values.get("system_disk_class", "ssd"))]
     disks += [_disk(d["size_gib"], d["block_class"]) for d in values.get("data_disks") or []]
+    image = str(values.get("image", ""))
     return console.SERVER.format(
-        vcpu=values.get("vcpu"), memory=values.get("memory_gib"), disks=" + ".join(disks), image=values.get("image")
+        vcpu=values.get("vcpu"),
+        memory=values.get("memory_gib"),
+        disks=" + ".join(disks),
+        image=images.get(image, image),
     )
 
 
@@ -220,6 +224,7 @@ FILTERS = {
     "span": span,
     "due": due,
     "number": number,
+    "spec": spec,
     "article": article,
     "dom_id": dom_id,
     "label": label,

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from api.openapi import WRITES_NOTHING
 from api.permissions import Permission, needs
 from api.schemas.request import RequestState
 from api.schemas.stages import Assessment, Changes, NewAssessment
@@ -38,7 +39,7 @@ def read(request_id: UUID, uow: Uow) -> Response:
     "/requests/{request_id}/assessment/proposal",
     response_model=Assessment,
     summary="按调整试算",
-    openapi_extra=needs(Permission.ASSESSMENT_DECIDE),
+    openapi_extra=needs(Permission.ASSESSMENT_DECIDE) | WRITES_NOTHING,
 )
 def propose(request_id: UUID, form: Changes, uow: Uow) -> Response:
     """按调整后的规格或平台重新测算，不保存任何内容。"""

@@ -15,6 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 from api import events
 from api.etag import Seen
 from api.files import disposition
+from api.openapi import WRITES_NOTHING
 from api.paging import Paged
 from api.permissions import Permission, needs
 from api.schemas import request as schemas
@@ -66,7 +67,10 @@ def _writing(form: dict[str, Any], *, submit: bool, request_id: UUID | None = No
 
 
 @router.post(
-    "/requests/check", response_model=schemas.Check, summary="试算", openapi_extra=needs(Permission.REQUEST_WRITE)
+    "/requests/check",
+    response_model=schemas.Check,
+    summary="试算",
+    openapi_extra=needs(Permission.REQUEST_WRITE) | WRITES_NOTHING,
 )
 def check(form: schemas.Form, uow: Uow) -> Response:
     """检查表单、报价并与单位配额对照，不保存任何内容。"""

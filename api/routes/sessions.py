@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from api.middleware import source
+from api.openapi import NEVER_REPLAYED
 from api.permissions import Permission, needs
 from api.schemas.tenancy import Me, NewToken, Session, SignIn, Token
 from api.uow import COOKIE, Uow
@@ -23,7 +24,11 @@ router = APIRouter(prefix="/api/v1", tags=["登录与账号"])
 
 
 @router.post(
-    "/sessions", status_code=201, response_model=Session, summary="登录", openapi_extra=needs(Permission.PUBLIC)
+    "/sessions",
+    status_code=201,
+    response_model=Session,
+    summary="登录",
+    openapi_extra=needs(Permission.PUBLIC) | NEVER_REPLAYED,
 )
 def sign_in(request: Request, form: SignIn) -> Response:
     """浏览器得到 HttpOnly 的会话 Cookie；写操作须在 `X-CSRF-Token` 中带上返回的 `csrf_token`。"""

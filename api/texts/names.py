@@ -322,6 +322,8 @@ JSON_TYPES: Mapping[str, str] = {
     "json.other": "接口说明中规定的类型",
 }
 
+BLOCK_CLASSES: Mapping[str, str] = {"ssd": "高性能（SSD）", "hdd": "容量型（HDD）"}
+
 BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "role": ROLES,
     "state": {**RESOURCE_STATES, **ITEM_STATES, **DELIVERY_STATES, **REQUEST_STATES},
@@ -333,6 +335,7 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "stage": STAGES,
     "meter": METERS,
     "class": CLASSES,
+    "block_class": BLOCK_CLASSES,
     "expected": JSON_TYPES,
 }
 """Which table names the value of a sentence's blank, by the blank's name."""

@@ -26,6 +26,8 @@ VERDICTS: Mapping[str, str] = {
     "zone.served": "平台提供“{zone}”。",
     "offering.fits": "有符合规格的{kind}产品。",
     "offering.none": "没有符合规格的{kind}产品。",
+    "offering.no_data_disk": "平台没有{block_class}数据盘。",
+    "offering.data_disk_too_large": "{block_class}数据盘 {size} GiB，超过平台单盘上限 {most} GiB。",
     "image.not_needed": "不涉及镜像。",
     "image.there": "有镜像“{image}”。",
     "image.missing": "没有镜像“{image}”。",

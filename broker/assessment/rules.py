@@ -130,8 +130,17 @@ def _fits(offer: Offered, item: Item) -> bool:
 
 
 def _offering(candidate: Candidate, item: Item) -> Verdict:
-    fits = any(o.kind == item.kind.value and _fits(o, item) for o in candidate.offers)
-    return Verdict("offering", fits, "offering.fits" if fits else "offering.none", "", {"kind": item.kind.value})
+    """The item itself, and each data disk of a server, which is a disk like any other."""
+    if not any(o.kind == item.kind.value and _fits(o, item) for o in candidate.offers):
+        return Verdict("offering", False, "offering.none", "", {"kind": item.kind.value})
+    for disk in item.data_disks if isinstance(item, ServerItem) else ():
+        offers = [o for o in candidate.offers if o.kind == "volume" and o.block_class == disk.block_class]
+        if not any(o.max_disk_gib is None or disk.size_gib <= o.max_disk_gib for o in offers):
+            most = max((o.max_disk_gib or 0 for o in offers), default=0)
+            code = "offering.data_disk_too_large" if offers else "offering.no_data_disk"
+            params = {"block_class": disk.block_class, "size": disk.size_gib, "most": most}
+            return Verdict("offering", False, code, "", params)
+    return Verdict("offering", True, "offering.fits", "", {"kind": item.kind.value})
 
 
 def _image(candidate: Candidate, item: Item) -> Verdict:

@@ -42,6 +42,12 @@ def images(session: Session) -> list[AnyRow]:
     return list(session.execute(statement).all())
 
 
+def image_names(session: Session) -> dict[str, str]:
+    """The names of all images by their codes, also of those that only a retired cloud had."""
+    rows = session.execute(select(Image.code, func.min(Image.name).label("name")).group_by(Image.code))
+    return {row.code: row.name for row in rows}
+
+
 def authorities(session: Session, now: datetime) -> dict[UUID, dict[str, str]]:
     """Who decides, assesses and delivers for each sub-cloud at ``now``, by duty, as names."""
     rows = session.execute(

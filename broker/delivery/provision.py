@@ -63,11 +63,18 @@ WITH step AS (
 UPDATE broker.project SET ref = :ref WHERE id = :project AND ref IS DISTINCT FROM :ref
 """)
 
+# A step keeps the failures of its earlier attempts, and says them when it is through.
 _FINISH = text("""
-WITH step AS (
-  UPDATE broker.delivery_step
-  SET state = CASE WHEN :detail = '' THEN 'done' ELSE 'failed' END, finished_at = :now, detail = :detail
-  WHERE subject_id = :subject AND run = :run AND name = :step AND :through
+WITH told AS (
+  SELECT id, left(array_to_string(ARRAY(
+    SELECT DISTINCT code FROM unnest(string_to_array(detail, ' ') || CAST(:codes AS text[])) code ORDER BY code
+  ), ' '), 500) AS codes
+  FROM broker.delivery_step WHERE subject_id = :subject AND run = :run AND name = :step
+), step AS (
+  UPDATE broker.delivery_step s
+  SET detail = told.codes, finished_at = CASE WHEN :through THEN CAST(:now AS timestamptz) END,
+      state = CASE WHEN NOT :through THEN 'running' WHEN told.codes = '' THEN 'done' ELSE 'failed' END
+  FROM told WHERE s.id = told.id AND (:through OR s.detail <> told.codes)
 )
 UPDATE broker.resource r
 SET state = o.state, ref = coalesce(o.ref, r.ref), addresses = coalesce(o.addresses::inet[], r.addresses),
@@ -96,8 +103,6 @@ class Result:
     unclear: dict[UUID, ProviderError] = field(default_factory=dict)
     failed_before: bool = False
     """Rows of an earlier attempt or step say that something failed: a step that runs again gives the same answer."""
-    codes_before: frozenset[str] = frozenset()
-    """What earlier attempts of this very step wrote down as failed: it stays the step's failure."""
 
     def settle(self, *, last: bool) -> None:
         """With no attempt left, what is unclear has failed: an operator will look."""
@@ -142,7 +147,7 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
         resources = _begin(work, job, step)
         wanted = [r for r in resources if r.kind == kind and r.state == _RS.BUILDING.value]
         bases = {r.id: r.network_id for r in wanted}
-        result = _start(resources, _without_base(work, bases, resources), kind)
+        result = _start(resources, _without_base(work, bases, resources))
         images, public_key = _for_servers(work, job) if kind == "server" and wanted else ({}, None)
     provider = _provider(tools, job, result, wanted)
     if provider is not None:
@@ -209,14 +214,10 @@ def _project(work: Work, job: Job) -> tuple[ProjectSpec, bool]:
     return ProjectSpec(row.id, f"guiyun-{row.code}", limits), row.failed > 0
 
 
-def _start(resources: Sequence[Resource], without_base: Iterable[UUID], kind: str = "") -> Result:
-    """What is known before anything is tried; ``kind`` is what the step makes."""
-    failed = [r for r in resources if r.state == _RS.FAILED.value]
-    return Result(
-        failed=dict.fromkeys(without_base, cases.BASE_FAILED),
-        failed_before=bool(failed),
-        codes_before=frozenset(r.error_code for r in failed if r.kind == kind and r.error_code),
-    )
+def _start(resources: Sequence[Resource], without_base: Iterable[UUID]) -> Result:
+    """What is known before anything is tried."""
+    failed_before = any(r.state == _RS.FAILED.value for r in resources)
+    return Result(failed=dict.fromkeys(without_base, cases.BASE_FAILED), failed_before=failed_before)
 
 
 def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
@@ -240,7 +241,7 @@ def _finish(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bo
                 "step": step,
                 "now": work.now,
                 "through": not result.unclear,
-                "detail": " ".join(sorted({*result.failed.values(), *result.codes_before}))[:500],
+                "codes": sorted(set(result.failed.values())),
                 **dict(zip(("ids", "states", "refs", "addresses"), map(list, columns), strict=True)),
             },
         )

@@ -1,6 +1,7 @@
 """Asks every sub-cloud how it feels and writes it down for placement and the region's page.
 
-Called by: the worker, at its start and every minute. Must not: let one dead cloud hold up the others.
+Called by: the worker, at its start, every minute and when a sub-cloud appears. Must not: let one dead
+cloud hold up the others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import structlog
 from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.catalog.models import SubCloud
+from broker.telemetry import METRICS
 from providers.contract import Capacity, Health
 from providers.errors import ProviderError
 
@@ -29,9 +31,10 @@ class HealthCheck:
     _asked: dict[str, Future[None]] = field(default_factory=dict)
 
     def ask_all(self) -> None:
-        """Start asking each sub-cloud that has answered the last time."""
+        """Start asking each sub-cloud that has answered the last time, with the options it has by now."""
         with self.app.sessions() as session:
             clouds = catalog.in_service(session)
+        self.app.providers.renew(clouds)
         for cloud in clouds:
             before = self._asked.get(cloud.code)
             if before is None or before.done():
@@ -52,6 +55,7 @@ def ask(app: App, cloud: SubCloud) -> None:
         catalog.note_status(
             session, cloud.id, healthy=health.healthy, detail=health.detail, capacity=capacity, at=app.clock()
         )
+    METRICS.sub_cloud_healthy.labels(cloud.code).set(health.healthy)
     if not health.healthy:
         log.warning("sub-cloud unhealthy", sub_cloud=cloud.code, detail=health.detail)
 

@@ -24,6 +24,9 @@ from broker.delivery.values import Plan
 from broker.reclamation import steps as reclamation
 from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, Order, pause_s
 
+TRY_AGAIN = "TryAgain"
+"""The type of the failure by which a step asks for another attempt."""
+
 
 class Steps:
     """All steps, with the tools they work with."""
@@ -136,7 +139,7 @@ def _again(error: TryAgainError, after_s: float) -> ApplicationError:
     """To the engine a wish for another attempt is a failure, but none that belongs into a log."""
     return ApplicationError(
         error.code,
-        type="TryAgain",
+        type=TRY_AGAIN,
         next_retry_delay=timedelta(seconds=after_s),
         category=ApplicationErrorCategory.BENIGN,
     )

@@ -11,12 +11,14 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import psycopg
 import structlog
+from prometheus_client import start_http_server
 from sqlalchemy import make_url
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -26,10 +28,12 @@ from broker import bootstrap
 from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.settings import Settings
+from broker.telemetry import METRICS
 from broker.workflows.dispatch import Dispatch
 from broker.workflows.drift import DriftCheck
 from broker.workflows.fulfil import Fulfil
 from broker.workflows.health import HealthCheck
+from broker.workflows.measured import Measured
 from broker.workflows.orders import queue_of
 from broker.workflows.release import GiveBack
 from broker.workflows.steps import Steps
@@ -39,6 +43,8 @@ log = structlog.get_logger(__name__)
 STEPS_PER_CLOUD = 8
 HEALTH_EVERY_S = 60.0
 COMPARE_EVERY_S = 3600.0
+CLOUDS_EVERY_S = 5.0
+"""A sub-cloud that is loaded while we work is served after this at the latest."""
 LOOK_EVERY_S = 1.0
 GATHER_S = 0.03
 """Nudges that come together make one look."""
@@ -55,10 +61,24 @@ class Dials:
 def main(settings: Settings, dials: Dials = Dials()) -> None:
     """Run until SIGTERM or SIGINT."""
     app = bootstrap.build(settings, application_name="guiyun-worker")
+    show_metrics(settings)
     try:
         asyncio.run(_run(app, dials))
     finally:
         app.close()
+
+
+def show_metrics(settings: Settings) -> None:
+    """Show this process's metrics where the settings say; a port that is taken is told, and work goes on without."""
+    if settings.worker_metrics_port is None:
+        return
+    where = {"host": settings.worker_metrics_host, "port": settings.worker_metrics_port}
+    try:
+        start_http_server(settings.worker_metrics_port, settings.worker_metrics_host, METRICS.registry)
+    except OSError as error:
+        log.warning("no metrics", **where, reason=str(error))
+    else:
+        log.info("metrics", **where)
 
 
 async def _run(app: App, dials: Dials) -> None:
@@ -66,15 +86,44 @@ async def _run(app: App, dials: Dials) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     client = await _connect(app.settings)
-    with app.sessions() as session:
-        codes = [cloud.code for cloud in catalog.in_service(session)]
-    steps = Steps(app.tools())
     async with contextlib.AsyncExitStack() as stack:
-        for code in codes:
-            await stack.enter_async_context(worker_for(client, code, steps, dials))
-        log.info("worker ready", pid=os.getpid(), sub_clouds=len(codes))
-        await _serve(app, client, dials, stop)
+        floor = Floor(app, client, dials, stack)
+        await floor.look()
+        log.info("worker ready", pid=os.getpid(), sub_clouds=len(floor.served))
+        await _serve(floor, stop)
     log.info("worker stopped")
+
+
+@dataclass(slots=True)
+class Floor:
+    """The workers of this process, one for each sub-cloud in service, also for one that is loaded while it runs."""
+
+    app: App
+    client: Client
+    dials: Dials
+    stack: contextlib.AsyncExitStack
+    served: set[str] = field(default_factory=set)
+    _looked_at: float = -CLOUDS_EVERY_S
+
+    async def look(self) -> bool:
+        """Now and then: serve the sub-clouds that have appeared. Says whether there were any.
+
+        To be awaited by the process's main task only: a worker that breaks cancels the task that started it.
+        """
+        if monotonic() - self._looked_at < CLOUDS_EVERY_S:
+            return False
+        self._looked_at = monotonic()
+        appeared = [code for code in await asyncio.to_thread(self._in_service) if code not in self.served]
+        if appeared:
+            steps = Steps(self.app.tools())
+            for code in appeared:
+                await self.stack.enter_async_context(worker_for(self.client, code, steps, self.dials))
+                self.served.add(code)
+        return bool(appeared)
+
+    def _in_service(self) -> list[str]:
+        with self.app.sessions() as session:
+            return [cloud.code for cloud in catalog.in_service(session)]
 
 
 def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
@@ -84,6 +133,7 @@ def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
         task_queue=queue_of(code),
         workflows=[Fulfil, GiveBack],
         activities=all_steps(steps),
+        interceptors=[Measured()],
         activity_executor=ThreadPoolExecutor(STEPS_PER_CLOUD * 2, thread_name_prefix=f"cloud-{code}"),
         max_concurrent_activities=STEPS_PER_CLOUD,
         max_concurrent_local_activities=STEPS_PER_CLOUD,
@@ -114,19 +164,24 @@ async def _connect(settings: Settings) -> Client:
     raise failure
 
 
-async def _serve(app: App, client: Client, dials: Dials, stop: asyncio.Event) -> None:
-    """Dispatch on every nudge and at least every second; ask the clouds now and then."""
-    dispatch = Dispatch(app, client, dials.heartbeat_s)
+async def _serve(floor: Floor, stop: asyncio.Event) -> None:
+    """Dispatch on every nudge and at least every second; ask the clouds now and then, and a new one at once."""
+    app = floor.app
+    dispatch = Dispatch(app, floor.client, floor.dials.heartbeat_s)
     nudged = asyncio.Event()
     listener = asyncio.create_task(_listen(app.settings, nudged))
     health, slow = ThreadPoolExecutor(8, thread_name_prefix="health"), ThreadPoolExecutor(2, thread_name_prefix="drift")
     with health, slow:
-        checker = asyncio.create_task(_every(HEALTH_EVERY_S, HealthCheck(app, health).ask_all))
+        ask_all = HealthCheck(app, health).ask_all
+        checker = asyncio.create_task(_every(HEALTH_EVERY_S, ask_all))
         compare = DriftCheck(app, slow).compare_all
         comparer = asyncio.create_task(_every(COMPARE_EVERY_S, compare, first_s=COMPARE_EVERY_S))
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
             try:
+                if await floor.look():
+                    log.info("sub-clouds appeared", sub_clouds=len(floor.served))
+                    await asyncio.to_thread(ask_all)
                 await dispatch.round()
             except Exception:
                 log.exception("dispatch failed; it looks again")

@@ -9,8 +9,10 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import func, select
 
+from broker.db.idempotency import IdempotencyKey
 from broker.tenancy.models import ApiToken
 from tests.api.server import Server
+from tests.stories.world import form
 
 Post = Callable[..., httpx.Response]
 
@@ -91,3 +93,43 @@ def test_a_key_of_201_characters_is_refused(server: Server) -> None:
     post = poster(server.person("finance"))
     assert post("x", "k" * 200).status_code == 201
     assert post("x", "k" * 201).json()["errors"][0]["code"] == "idempotency.key"
+
+
+def test_a_form_that_is_only_tried_is_checked_anew_each_time(server: Server) -> None:
+    """Nothing is written: the same key with another form gets that form's answer."""
+    client, headers = server.person("apply.jyt"), {"Idempotency-Key": uuid4().hex}
+    for users in (0, -1):
+        answer = client.post("/api/v1/requests/check", json=form(expected_users=users), headers=headers)
+        assert answer.status_code == 200
+        assert "idempotent-replay" not in answer.headers
+        assert "expected_users" in {problem["field"] for problem in answer.json()["problems"]}
+    remembered = select(func.count()).where(IdempotencyKey.key == headers["Idempotency-Key"])
+    with server.engine.connect() as connection:
+        assert connection.scalar(remembered) == 0
+
+
+def test_signing_in_twice_with_one_key_makes_two_sessions(server: Server, visitor: httpx.Client) -> None:
+    """A session is a secret: it is neither kept nor given to whoever sends the key again."""
+    headers = {"Idempotency-Key": uuid4().hex}
+    person = {"login": "audit", "password": "guiyun-demo-2026"}
+    first, second = (visitor.post("/api/v1/sessions", json=person, headers=headers) for _ in range(2))
+    assert first.status_code == second.status_code == 201
+    assert first.json()["csrf_token"] != second.json()["csrf_token"]
+    wrong = visitor.post("/api/v1/sessions", json=person | {"password": "wrong"}, headers=headers)
+    assert wrong.status_code == 401
+
+
+def test_every_post_says_what_a_key_does(server: Server, visitor: httpx.Client) -> None:
+    """Each names the header once: honoured, or why it has no effect."""
+    paths = visitor.get("/api/v1/openapi.json").json()["paths"]
+    without_effect = set()
+    for path, operations in paths.items():
+        if "post" in operations:
+            [key] = [p for p in operations["post"]["parameters"] if p["name"] == "Idempotency-Key"]
+            if "不起作用" in key["description"]:
+                without_effect.add(path)
+    assert without_effect == {
+        "/api/v1/sessions",
+        "/api/v1/requests/check",
+        "/api/v1/requests/{request_id}/assessment/proposal",
+    }

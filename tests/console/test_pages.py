@@ -177,6 +177,13 @@ def test_programs_still_get_problems_as_json(console: Console) -> None:
     assert answer.headers["content-type"].startswith("application/problem+json")
 
 
+def test_an_image_is_shown_by_its_name(console: Console, delivered: UUID) -> None:
+    """In a request's items, placement, resources and handover nobody reads the code that the form sends."""
+    page = console.person("apply.jyt").get(f"/requests/{delivered}")
+    assert page.text.count("openEuler 22.03 LTS (x86-64)") >= 4
+    assert "openeuler-22.03-x86_64" not in page.text.replace("有镜像“openeuler-22.03-x86_64”", "")
+
+
 @pytest.mark.parametrize(("login", "most"), [("apply.jyt", 6), ("audit", 6)])
 def test_a_list_takes_a_handful_of_statements_however_long_it_is(
     console: Console, delivered: UUID, statements: list[str], login: str, most: int

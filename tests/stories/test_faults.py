@@ -249,15 +249,16 @@ def test_an_undo_that_fails_comes_back_to_the_desk(mode: Mode, kind: Kind, town:
     slate.check(town)
 
 
-def test_a_step_that_is_tried_again_still_tells_what_failed_before(town: World) -> None:
-    """One server is refused, a hiccup at the other asks for another attempt: the step has failed, with its code."""
+@pytest.mark.parametrize(("kind", "one"), [(Kind.SERVER, "web-{}"), (Kind.ATTACHMENT, "web-{}-data1")])
+def test_a_step_that_is_tried_again_still_tells_what_failed_before(kind: Kind, one: str, town: World) -> None:
+    """One thing is refused, a hiccup at the other asks for another attempt: the step has failed, with its code."""
     request_id = road.up_to_order(town, allow_partial=True)
-    inject(town, request_id, "create", Kind.SERVER, Mode.REFUSE, object_id=resource(town, request_id, "web-01"))
-    inject(town, request_id, "create", Kind.SERVER, Mode.HTTP_5XX, object_id=resource(town, request_id, "web-02"))
+    inject(town, request_id, "create", kind, Mode.REFUSE, object_id=resource(town, request_id, one.format("01")))
+    inject(town, request_id, "create", kind, Mode.HTTP_5XX, object_id=resource(town, request_id, one.format("02")))
     road.walk(town)
     assert town.request(request_id).state == "partly_delivered"
-    steps = "SELECT state, detail, attempts FROM broker.delivery_step WHERE request_id = :r AND name = 'create_servers'"
-    assert [tuple(row) for row in town.rows(steps, r=request_id)] == [("failed", "refused", 2)]
+    steps = "SELECT state, detail, attempts FROM broker.delivery_step WHERE request_id = :r AND name = :s"
+    assert [tuple(row) for row in town.rows(steps, r=request_id, s=STEP[kind])] == [("failed", "refused", 2)]
     road.decide_all(town, request_id, Action.GIVE_UP)
     road.walk(town)
     town.clock.forward(hours=1)

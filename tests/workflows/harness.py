@@ -29,6 +29,7 @@ from providers.simulated.faults import Fault, Mode
 from tests.conftest import Database
 from tests.stories import road
 from tests.stories.world import MONDAY, Clock, World, make_world
+from tests.workflows.killable_worker import CONFIGURED
 
 ROOT = Path(__file__).parents[2]
 SETTLED = {"delivered", "partly_delivered", "needs_operator", "undelivered", "released", "approved"}
@@ -71,8 +72,12 @@ class Workshop:
         """Whether the planned kill has happened."""
         return (self.plans / f"{request_id}.{step}.{point}").exists()
 
-    def start_workers(self, count: int = 1) -> None:
-        """Have ``count`` workers; one that dies is replaced."""
+    def configured(self) -> set[str]:
+        """The addresses of the servers that a playbook has run on."""
+        return set((self.plans / CONFIGURED).read_text().split())
+
+    def start_workers(self, count: int = 1, **settings: str) -> None:
+        """Have ``count`` workers, with more settings if need be; one that dies is replaced."""
         assert self._workers is None
         environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -83,6 +88,7 @@ class Workshop:
             "GUIYUN_TEMPORAL_NAMESPACE": self.namespace,
             "GUIYUN_DEMONSTRATION": "true",
             "GUIYUN_POOL_SIZE": "8",
+            **settings,
         }
         command = [sys.executable, "-m", "tests.workflows.killable_worker"]
         command += [str(self.plans), str(SHIFT.total_seconds()), self.way, str(count)]

@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +39,8 @@ from broker.workflows.worker import Dials
 
 DIALS = Dials(heartbeat_s=1.5, sticky_s=1.0)
 IN_DATABASE = {"pin_hold", "hand_over", "last_reading", "give_back", "break_off"}
+CONFIGURED = "configured"
+"""The file beside the plans that names the addresses of the servers a playbook has run on."""
 PR_SET_PDEATHSIG = 1
 _MUTATING = {"create", "change", "delete", "prune"}
 
@@ -65,11 +67,20 @@ def _fuse() -> Fuse | None:
     return getattr(_lit, "fuse", None)
 
 
+def acted() -> None:
+    """Something outside the database has just been done."""
+    fuse = _fuse()
+    if fuse is not None:
+        fuse.acted += 1
+        fuse.at("acted_once")
+
+
 class DeadlyProvider:
-    """A provider whose caller may die right after the cloud has acted."""
+    """A provider whose caller may die right after the cloud has acted. It says that its guests can be reached."""
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
+        self.capabilities = replace(provider.capabilities, guest_reachable=True)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._provider, name)
@@ -79,13 +90,27 @@ class DeadlyProvider:
         @functools.wraps(attribute)
         def call(*arguments: Any, **named: Any) -> Any:
             answer = attribute(*arguments, **named)
-            fuse = _fuse()
-            if fuse is not None:
-                fuse.acted += 1
-                fuse.at("acted_once")
+            acted()
             return answer
 
         return call
+
+
+class DeadlyPlaybook:
+    """Stands for Ansible at the wire, since a simulated server has no guest: writes down which addresses it configured.
+
+    Its caller may die after the first server.
+    """
+
+    def __init__(self, plans: Path) -> None:
+        self._configured = plans / CONFIGURED
+
+    def __call__(self, hosts: Mapping[str, str]) -> Mapping[str, str]:
+        for address in hosts:
+            with self._configured.open("a") as file:
+                file.write(f"{address}\n")
+            acted()
+        return {}
 
 
 class DeadlyWorks:
@@ -140,7 +165,12 @@ def work(plans: Path, shift: timedelta, way: str) -> None:
     def all_deadly(steps: Steps) -> list[Callable[..., Any]]:
         tools = steps.tools
         works: Any = DeadlyWorks(tools.works)
-        steps.tools = replace(tools, works=works, providers=lambda code: DeadlyProvider(tools.providers(code)))
+        steps.tools = replace(
+            tools,
+            works=works,
+            providers=lambda code: DeadlyProvider(tools.providers(code)),
+            harden=DeadlyPlaybook(plans),
+        )
         return [deadly(step, plans, way) for step in all_steps(steps)]
 
     worker.all_steps = all_deadly

@@ -1,10 +1,18 @@
-"""Several workers at once: together they do what one does, and when one dies the others go on."""
+"""Several workers at once, and a region that grows while they run."""
 
 from __future__ import annotations
 
+import socket
+
+import httpx
+from sqlalchemy import text
+
+from broker.embedded.spawn import free_port
+from broker.settings import Settings
+from broker.workflows.worker import show_metrics
 from tests.stories import road, slate
 from tests.workflows.conftest import Workshops
-from tests.workflows.harness import prepare
+from tests.workflows.harness import Workshop, prepare
 
 REQUESTS = 6
 
@@ -26,3 +34,40 @@ def test_two_workers_deliver_everything_once(workshops: Workshops) -> None:
     workshop.until(lambda: workshop.states() == {"released": REQUESTS})
     workshop.stop_workers()
     slate.check(workshop.world)
+
+
+def test_a_cloud_that_appears_later_is_served_without_a_restart(workshops: Workshops) -> None:
+    """It looks at the region again, asks the new cloud how it feels and delivers there; its metrics say so."""
+    port = free_port()
+    workshop = workshops()
+    request_id = prepare(workshop)
+    in_service(workshop, "jyt", yes=False)
+    asked = "SELECT checked_at FROM broker.sub_cloud_status s JOIN broker.sub_cloud c ON c.id = sub_cloud_id {}"
+    before = workshop.world.scalar(asked.format("WHERE c.code = 'jyt'"))
+    workshop.start_workers(GUIYUN_WORKER_METRICS_PORT=str(port))
+    workshop.until(lambda: workshop.world.scalar(asked.format("WHERE c.code = 'main'")) > before)
+    road.order(workshop.world, request_id)
+    in_service(workshop, "jyt", yes=True)
+    workshop.settle([request_id])
+    assert workshop.states() == {"delivered": 1}
+    assert workshop.world.scalar(asked.format("WHERE c.code = 'jyt'")) > before
+    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert 'guiyun_sub_cloud_healthy{sub_cloud="jyt"} 1.0' in metrics
+    assert 'guiyun_steps_total{outcome="done",step="create_servers"} 1.0' in metrics
+    assert 'guiyun_step_seconds_count{step="hand_over"} 1.0' in metrics
+    workshop.stop_workers()
+
+
+def test_a_port_that_is_taken_costs_the_metrics_and_nothing_else() -> None:
+    """Two workers of one machine with one setting: the second works on without."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        show_metrics(Settings(worker_metrics_port=taken.getsockname()[1]))
+
+
+def in_service(workshop: Workshop, code: str, *, yes: bool) -> None:
+    """To a worker a cloud that is not in service is one that has not been loaded yet."""
+    with workshop.world.app.sessions.begin() as session:
+        statement = (
+            "UPDATE broker.sub_cloud SET retired_at = CASE WHEN :yes THEN NULL ELSE now() END WHERE code = :code"
+        )
+        session.execute(text(statement), {"yes": yes, "code": code})

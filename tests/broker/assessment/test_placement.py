@@ -133,6 +133,24 @@ def test_a_servers_disks_count_with_it() -> None:
     assert rules.item_amounts(SERVER)[ResourceClass.BLOCK_GIB_SSD] == 280
 
 
+@pytest.mark.parametrize(
+    ("disk", "code"),
+    [
+        (Disk(4096, "ssd"), None),
+        (Disk(4097, "ssd"), "offering.data_disk_too_large"),
+        (Disk(1, "hdd"), "offering.no_data_disk"),
+    ],
+)
+def test_a_data_disk_is_as_large_as_a_volume_may_be(disk: Disk, code: str | None) -> None:
+    """Each of a server's data disks, the last too, against the offering of its class; both sizes are said."""
+    server = replace(SERVER, count=1, data_disks=(Disk(100, "ssd"), disk))
+    found = judge(asked("department", MAIN), server, SEGMENT, clouds=(MAIN,), block_gib_hdd=1000)
+    assert failed(found, "main").get("offering") == code
+    if code == "offering.data_disk_too_large":
+        verdict = next(v for v in found[0].verdicts if v.filter == "offering")
+        assert verdict.params == {"block_class": "ssd", "size": 4097, "most": 4096}
+
+
 def test_a_server_needs_a_segment_of_its_zone_there() -> None:
     """Its own in the request, or one that the unit has in that cloud already."""
     assert failed(judge(asked("department", MAIN), SERVER, clouds=(MAIN,)), "main") == {"zone": "zone.no_segment_here"}
