@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import road
+from benchmarks import idle, road
 
 Benchmark = Callable[[str], Mapping[str, float | int]]
 
-ALL: Mapping[str, Benchmark] = {"road": road.run}
+ALL: Mapping[str, Benchmark] = {"road": road.run, "idle": idle.run}
 console = Console(stderr=True)
 
 

@@ -11,6 +11,8 @@ SENTENCES: Mapping[str, str] = {
     "yaml.too_large": "文件过大。",
     "yaml.unreadable": "无法读取文件：{detail}。",
     "yaml.not_utf8": "文件不是有效的 UTF-8 文本（{detail}）。",
+    "yaml.broken": "文件不是有效的 YAML（第 {line} 行第 {column} 列）：{detail}。",
+    "yaml.alias": "文件中不得使用别名（第 {line} 行第 {column} 列）。",
     "yaml.invalid": "文件不是有效的 YAML：{detail}。",
     "yaml.duplicate_key": "字段“{key}”重复出现。",
     "calendar.invalid": "放假安排文件有误：{detail}。",
