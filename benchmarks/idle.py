@@ -71,7 +71,7 @@ FROM read_csv('{}')
 _DAY = """
 COPY (SELECT printf('VM-%06d', k * {distinct} + v) AS vm_id, * EXCLUDE (v, d, k) FROM range({copies}) c(k), trace
       WHERE d = DATE '{day}' AND k * {distinct} + v < {count} ORDER BY vm_id, hour_utc)
-TO '{path}' (FORMAT parquet, COMPRESSION zstd)
+TO '{path}' (FORMAT parquet, COMPRESSION snappy)
 """
 _POSTGRES = f"""
 WITH daily AS (

@@ -257,3 +257,12 @@ def test_a_trace_with_gaps_power_offs_and_peaks_above_100(tmp_path: Path) -> Non
     }
     # One hour in 24 above the limit is more than 5 % of the day: the 95th percentile is still the 23rd of 24.
     assert (best.get(("peaks", "max"), 0), best[("peaks", "p95")]) == (0, 6)
+
+
+@pytest.mark.parametrize(("rows", "high", "holds"), [(20, 1, True), (20, 2, False), (24, 1, True), (24, 2, False)])
+def test_the_95th_percentile_is_by_nearest_rank(tmp_path: Path, rows: int, high: int, *, holds: bool) -> None:
+    """Of 20 rows the 19th smallest, of 24 the 23rd; a limit itself is not below it."""
+    day = [row("7", hour, cpu_avg_pct="5" if n < high else "4.99") for n, hour in enumerate(hours(START, rows))]
+    p95 = {"all": [{"metric": "cpu_avg_pct", "daily": "p95", "below": 5}]}
+    result = scan(write_csv(tmp_path / "m.csv", day), "--json", policy={**POLICY, "days": 1, "when": p95})
+    assert bool(found(result)) is holds
