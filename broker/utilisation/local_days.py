@@ -73,7 +73,8 @@ def day_number_sql(instant_us: str, known: Sequence[Offset]) -> str:
             for each in reversed(known[1:])
         )
         shift = f"CASE {cases} ELSE {shift} END"
-    return f"CAST(({instant_us} + {shift}) // {DAY_S * 1_000_000} AS INTEGER)"
+    # 2**10 divides the microseconds of a day: a shift first makes the division cheaper, and changes nothing.
+    return f"CAST((({instant_us} + {shift}) >> 10) // {DAY_S * 1_000_000 >> 10} AS INTEGER)"
 
 
 def day_number(instant: datetime, zone: ZoneInfo) -> int:

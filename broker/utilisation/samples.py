@@ -26,7 +26,8 @@ FIRST = 3
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _HOUR_ONLY = r"\d{4}-\d{2}-\d{2}T\d{2}Z"
 _ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?"
-EARLIEST = "1970-01-01"
+EARLIEST = "1971-01-01"
+"""What is earlier is a clock that was never set; day numbers stay positive in every zone."""
 
 
 @dataclass(slots=True)

@@ -90,7 +90,7 @@ def _add_up(engine: Engine, found: Measured, ways: Plan, ask: Question, report: 
                 {_where(found, batch, day)} GROUP BY ALL))
             WHERE {useful}
             """
-        engine.db.execute(f"CREATE TABLE daily AS {sql}" if number == 0 else f"INSERT INTO daily {sql}")
+        engine.db.execute(f"CREATE TEMP TABLE daily AS {sql}" if number == 0 else f"INSERT INTO daily {sql}")
     if found.checks:
         good = engine.one(f"SELECT count(*) FROM {parquet(found.files)} WHERE {' AND '.join(found.checks)}")[0]
         if good != found.rows:
