@@ -67,9 +67,13 @@ endif
 
 ifneq ($(wildcard benchmarks/__main__.py),)
 .PHONY: bench
-bench: setup ## 运行基准（BENCH=road,quotas,…，SCALE=small,full），打印表格与一行 JSON
+bench: setup $(VENV)/.stamp-bench ## 运行基准（BENCH=road,quotas,…，SCALE=small,full），打印表格与一行 JSON
 	@exec $(BIN)/python -m benchmarks
 endif
+
+$(VENV)/.stamp-bench: requirements-bench.lock $(VENV)/.stamp-packages
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements-bench.lock
+	@touch $@
 
 test: setup ## 运行测试
 	@exec $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
@@ -95,4 +99,5 @@ lock: setup ## 重新解析并锁定依赖（维护者用；需要 .venv 中有 
 	@$(BIN)/python -m pip install --quiet uv
 	$(UV) pyproject.toml --output-file requirements.lock
 	$(UV) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(UV) --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 	$(UV) --group node --output-file requirements-node.lock

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import close, prefixes, quotas, rate, road
+from benchmarks import close, idle, prefixes, quotas, rate, road
 
 Benchmark = Callable[[str], Mapping[str, float | int]]
 
@@ -24,6 +24,7 @@ ALL: Mapping[str, Benchmark] = {
     "prefixes": prefixes.run,
     "close": close.run,
     "rate": rate.run,
+    "idle": idle.run,
 }
 console = Console(stderr=True)
 

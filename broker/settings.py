@@ -69,6 +69,16 @@ class Settings(BaseSettings):
     """Private SSH key whose public half the sub-clouds' images carry: lets playbooks configure delivered servers."""
     management_user: str = "root"
 
+    # What resources really use, and detection over it: ours as well.
+    utilisation_url: str | None = None
+    """Where samples are kept (``file:///...``); default: a folder in ``home``."""
+    utilisation_months: int = Field(default=15, ge=1, le=120)
+    """How many whole months of hourly samples are kept; older days are thinned to one row each."""
+    utilisation_memory_mib: int = Field(default=640, ge=256)
+    """What DuckDB may use for a scan or an import before it spills to disk."""
+    idle_policy_file: Path | None = None
+    """Detection policies (YAML); default: those shipped with Guiyun."""
+
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"
     demonstration: bool = False

@@ -30,6 +30,8 @@ VERBS = {
     "demo": "api.cli.demo",
     "doctor": "api.cli.doctor",
     "reconcile": "api.cli.reconcile",
+    "utilisation": "api.cli.utilisation",
+    "idle": "api.cli.idle",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),
     "show": "api.cli.show",

@@ -13,7 +13,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
@@ -31,6 +31,7 @@ from providers.errors import ProviderError
 
 if TYPE_CHECKING:
     from broker.bootstrap import App
+    from broker.settings import Settings
 
 P = ParamSpec("P")
 
@@ -97,12 +98,18 @@ class DatabaseCall(Output):
     home: Path = field(default_factory=lambda: home_of(""))
 
     @cached_property
+    def settings(self) -> Settings:
+        """Those of the broker running in the home, else of the environment."""
+        environment = running(self.home)
+        settings_of: type[Settings] = importlib.import_module("broker.settings").Settings
+        found = {name.removeprefix("GUIYUN_").lower(): value for name, value in environment.items()}
+        given = {k: v for k, v in found.items() if k in settings_of.model_fields}
+        return settings_of.model_validate({**settings_of().model_dump(), "home": self.home, **given})
+
+    @cached_property
     def core(self) -> App:
         """The core. Raises Refusal ``broker.not_running`` when neither home nor environment name a database."""
-        environment = running(self.home)
-        settings_of = importlib.import_module("broker.settings").Settings
-        found = {name.removeprefix("GUIYUN_").lower(): value for name, value in environment.items()}
-        settings = settings_of(**{k: v for k, v in found.items() if k in settings_of.model_fields})
+        settings = self.settings
         if settings.database_url is None:
             raise Refusal(
                 "broker.not_running",
@@ -176,9 +183,10 @@ def _verb(function: Callable[..., None], make: Callable[..., Call | DatabaseCall
 def of_broker(error: BrokerError) -> Refusal:
     """A refusal of the core's own, in words."""
     mistakes = [Mistake(p.code, p.field, texts.sentence(p.code, p.params), p.article) for p in error.problems]
-    if len(mistakes) == 1:
-        return Refusal(error.code, mistakes[0].message, mistakes)
-    return Refusal(error.code, texts.sentence(error.code, {"count": len(mistakes)}), mistakes)
+    lone = len(mistakes) == 1
+    message = mistakes[0].message if lone else texts.sentence(error.code, {"count": len(mistakes)})
+    body = {"code": error.code, "detail": message, "errors": [asdict(mistake) for mistake in mistakes]}
+    return Refusal(error.code, message, mistakes, body)
 
 
 def complain(refusal: Refusal, *, as_json: bool) -> None:

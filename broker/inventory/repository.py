@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloud, SubCloudAuthority
 from broker.db.base import AnyRow, AnySelect
 from broker.errors import NotFound
-from broker.inventory.models import InformationSystem, Resource
+from broker.inventory.models import InformationSystem, Resource, ResourcePeriod
 from broker.lifecycle import Role
-from broker.tenancy.models import UnitPeriod
+from broker.tenancy.models import Unit, UnitPeriod
 from broker.tenancy.repository import holds, visible_units
 from broker.tenancy.values import Actor
 
@@ -104,4 +104,32 @@ def systems(
     )
     if after is not None:
         statement = statement.where(InformationSystem.id < after)
+    return list(session.execute(statement).all())
+
+
+def in_use(session: Session, *, now: datetime) -> list[AnyRow]:
+    """Everything handed over and not released, whoever's it is, in one statement: what detection looks at.
+
+    Rows of ``(Resource, unit_code, sub_cloud, system_code, mlps_level, since)``; ``since``: its first period's begin.
+    """
+    since = (
+        select(ResourcePeriod.resource_id, func.min(func.lower(ResourcePeriod.during)).label("since"))
+        .group_by(ResourcePeriod.resource_id)
+        .subquery()
+    )
+    statement: AnySelect = (
+        select(
+            Resource,
+            Unit.code.label("unit_code"),
+            SubCloud.code.label("sub_cloud"),
+            InformationSystem.code.label("system_code"),
+            InformationSystem.mlps_level,
+            since.c.since,
+        )
+        .join(Unit, Unit.id == Resource.unit_id)
+        .join(SubCloud, SubCloud.id == Resource.sub_cloud_id)
+        .join(since, since.c.resource_id == Resource.id)
+        .outerjoin(InformationSystem, InformationSystem.id == Resource.system_id)
+        .where(Resource.state.in_(("active", "stopped")), since.c.since <= now)
+    )
     return list(session.execute(statement).all())

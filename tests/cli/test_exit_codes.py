@@ -126,6 +126,8 @@ def test_every_verb_has_help_in_chinese_and_json(typist: Typist) -> None:
         "ipv6": ("plan", "verify"),
         "bill": ("preview",),
         "db": ("migrate", "current", "check", "load-region"),
+        "utilisation": ("import",),
+        "idle": ("scan",),
     }
     for verb in set(VERBS) - {"up", "serve", "work"}:
         for more in groups.get(verb, ("",)):

@@ -1,0 +1,112 @@
+"""Sentences for utilisation and detection: what is wrong with samples and policies, and why a resource counts as idle.
+
+Called by: ``api.texts``, the command line. Must not: hold anything but text and how a figure is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from broker.utilisation.values import METRICS, Condition, Daily, Figures
+
+SENTENCES: Mapping[str, str] = {
+    "metrics.missing": "没有这个文件或文件夹。",
+    "metrics.format": "监测数据应为 CSV、CSV.gz 或 Parquet 文件。",
+    "metrics.no_files": "文件夹中没有监测数据文件。",
+    "metrics.empty": "监测数据文件是空的。",
+    "metrics.broken": "监测数据文件无法读取：{detail}。",
+    "metrics.not_utf8": "监测数据文件不是有效的 UTF-8 文本。",
+    "metrics.column_missing": "监测数据缺少列“{column}”。",
+    "metrics.column_twice": "监测数据的列“{column}”重复出现。",
+    "metrics.column_type": "监测数据的列“{column}”类型不正确（{type}）。",
+    "metrics.nothing_read": "监测数据中没有一行可以读取。",
+    "metrics.rows_left": "略去了 {count} 行。",
+    "store.scheme": "监测数据只能存放在文件夹（file:///…）中，不支持 {scheme}：读写对象存储所需的组件不能离线取得。",
+    "store.busy": "另一项导入正在进行，请稍后再试。",
+    "timezone.unknown": "没有这个时区：{name}。",
+    "policy.none": "文件中没有检测规则。",
+    "policy.shape": "此处的结构不正确。",
+    "policy.unknown_field": "没有这个字段“{key}”，请检查拼写。",
+    "policy.missing": "缺少“{key}”。",
+    "policy.no_days": "没有写明连续多少天（days）。",
+    "policy.no_condition": "没有写明条件。",
+    "policy.no_limit": "条件没有界限，应写明 below 或 above。",
+    "policy.limit": "界限应为 0 至 10 亿的数值：{value}。",
+    "policy.too_deep": "条件嵌套超过 {most} 层。",
+    "policy.unknown_metric": "没有这个指标：{value}；可用：{choices}。",
+    "policy.unknown_kind": "“{value}”类资源没有监测数据；可用：{choices}。",
+    "policy.contradiction": "条件自相矛盾，永远不会成立：{metric}（{daily}）。",
+    "policy.basis": "依据应为 ours（自定规则）或条款，如 Art. 28：{value}。",
+    "policy.choice": "不认识的取值“{value}”；可用：{choices}。",
+    "policy.range": "应为 {least} 至 {most} 的整数。",
+    "policy.name": "名称应由字母、数字、点、横线组成。",
+    "policy.name_twice": "名称“{value}”重复出现。",
+    "policy.names": "应为名称的列表。",
+    "policy.text": "应为 200 字以内的文本。",
+    "policy.months": "月份应为 1 至 12 的列表。",
+    "policy.grace": "宽限应按等保级别（1 至 5）写明工作日数（0 至 250）。",
+    "policy.unknown_exemption": "没有这项豁免：{value}。",
+    "policy.exemption_cycle": "豁免“{name}”经引用又包含了自己。",
+}
+
+REASONS: Mapping[str, str] = {
+    "sample.broken": "列数或格式不正确",
+    "sample.resource_missing": "没有资源标识",
+    "sample.hour": "时间格式不正确，应如 2013-06-30T22Z",
+    "sample.number": "数值不正确",
+    "sample.negative": "数值为负",
+    "sample.too_large": "数值过大，不可能是实测值",
+    "sample.future": "时间晚于现在",
+    "sample.too_old": "早于保存期限",
+    "sample.duplicate": "与另一行完全相同",
+}
+"""Why a row of samples was left out: part of a line that also has its code, how many and where."""
+
+_NAMES: Mapping[str, str] = {
+    "vcpu": "开机核数",
+    "mem_gib": "配置内存",
+    "cpu_avg_pct": "CPU 平均利用率",
+    "cpu_max_pct": "CPU 峰值利用率",
+    "mem_used_gib": "已用内存",
+    "disk_kbps": "磁盘读写",
+    "net_kbps": "网络流量",
+    "n_samples": "采样数",
+    "n_off": "关机采样数",
+}
+_DAILY: Mapping[Daily, str] = {
+    Daily.MEAN: "日均",
+    Daily.MAX: "日最高",
+    Daily.MIN: "日最低",
+    Daily.SUM: "日合计",
+    Daily.P95: "日 95 分位",
+}
+
+
+def evidence(figures: Iterable[Figures]) -> str:
+    """Why the days of a run match, in words: each condition, and what was measured."""
+    return "；".join(_one(each) for each in figures)
+
+
+def _one(figures: Figures) -> str:
+    leaf = figures.condition
+    unit = f" {METRICS[leaf.metric].unit}".rstrip()
+    what = f"{_NAMES[leaf.metric]}{_DAILY[leaf.daily]}{_limits(leaf, unit)}"
+    if leaf.daily is Daily.P95:
+        side = f"低于 {leaf.below:f}" if leaf.below is not None else f"不高于 {leaf.above:f}"
+        share = f"{figures.least:.0%}" + (f" 至 {figures.greatest:.0%}" if figures.greatest > figures.least else "")
+        return f"{what}：每天 {share} 的样本{side}{unit}"
+    if figures.least == figures.greatest:
+        return f"{what}：实测 {_number(figures.least)}{unit}"
+    least, greatest, mean = map(_number, (figures.least, figures.greatest, figures.mean))
+    return f"{what}：实测 {least} 至 {greatest}{unit}，平均 {mean}{unit}"
+
+
+def _limits(leaf: Condition, unit: str) -> str:
+    below = f"低于 {leaf.below:f}{unit}" if leaf.below is not None else ""
+    above = f"高于 {leaf.above:f}{unit}" if leaf.above is not None else ""
+    return f"{above}且{below}" if above and below else above or below
+
+
+def _number(value: float) -> str:
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return text if value == 0 or text.strip("0.") else "不足 0.01"

@@ -1,0 +1,180 @@
+"""The store: an import says what it did with every row, changes nothing when repeated, and leaves whole days behind."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from broker.errors import BrokerError, Conflict
+from broker.settings import Settings
+from broker.utilisation import service, store
+from broker.utilisation.store import Imported, folder_of, hourly_files, keep_from
+from tests.broker.utilisation.files import NOW, hours, row, write_csv
+from tests.broker.utilisation.oracle import Row
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+Take = Callable[..., Imported]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def take(settings: Settings, tmp_path: Path) -> Take:
+    """Import rows, and lines as they stand."""
+
+    def take(rows: Iterable[Row], *extra: str) -> Imported:
+        return service.import_file(settings, write_csv(tmp_path / "m.csv", rows, extra), NOW)
+
+    return take
+
+
+def files(settings: Settings) -> dict[str, bytes]:
+    folder = folder_of(None, settings.home)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.parquet"))}
+
+
+def stored(
+    settings: Settings, columns: str = "vm_id, hour_utc, cpu_avg_pct", kind: str = "hourly"
+) -> list[tuple[object, ...]]:
+    pattern = folder_of(None, settings.home) / kind / "*" / "*.parquet"
+    with duckdb.connect() as db:
+        return db.execute(f"SELECT {columns} FROM '{pattern}' ORDER BY ALL").fetchall()
+
+
+def test_a_day_is_a_file_and_importing_again_changes_none(settings: Settings, take: Take) -> None:
+    """Idempotent to the byte: the second import finds everything as it is."""
+    rows = [row(vm, hour) for vm in ("a", "b") for hour in hours(START, 48)]
+    first = take(rows)
+    assert (first.added, first.updated, first.unchanged, first.days_written) == (96, 0, 0, 2)
+    before = files(settings)
+    assert set(before) == {"hourly/day=2026-10-01/samples.parquet", "hourly/day=2026-10-02/samples.parquet"}
+    again = take(rows)
+    assert (again.added, again.updated, again.unchanged, again.days_written) == (0, 0, 96, 0)
+    assert files(settings) == before
+
+
+def test_late_rows_join_their_day_in_any_order(settings: Settings, take: Take) -> None:
+    """What comes late is as good as what came in time."""
+    rows = [row("a", hour, cpu_avg_pct=str(n)) for n, hour in enumerate(hours(START, 48))]
+    take(rows[30:])
+    late = take(rows[:30])
+    assert (late.added, late.unchanged) == (30, 0)
+    assert [r[2] for r in stored(settings)] == [float(n) for n in range(48)]
+
+
+def test_jittered_rows_of_an_hour_become_one(settings: Settings, take: Take) -> None:
+    """Means by samples, the greatest maximum, the sum of samples; an equal row counts once."""
+    halves = [
+        "a,2026-10-01T05:02:11Z,2,4,10,30,0.5,8,1,4,0",
+        "a,2026-10-01T05:32:09Z,2,4,1,90,0.5,8,1,8,0",
+        "a,2026-10-01T05:32:09Z,2,4,1,90,0.5,8,1,8,0",
+    ]
+    done = take([], *halves)
+    assert (done.added, done.merged, done.jittered) == (1, 1, 3)
+    assert [(left.reason, left.count) for left in done.intake.left] == [("sample.duplicate", 1)]
+    assert stored(settings, "hour_utc, cpu_avg_pct, cpu_max_pct, n_samples") == [(datetime(2026, 10, 1, 5), 4, 90, 12)]  # noqa: DTZ001 - as stored, UTC
+
+
+def test_the_fuller_hour_wins_and_the_later_one_when_equal(settings: Settings, take: Take) -> None:
+    """A partial hour does not replace a whole one; a correction does."""
+    take([row("a", START, cpu_avg_pct="50")])
+    partial = take([row("a", START, cpu_avg_pct="1", n_samples="3")])
+    assert (partial.fuller, partial.days_written) == (1, 0)
+    corrected = take([row("a", START, cpu_avg_pct="40")])
+    assert corrected.updated == 1
+    assert [r[2] for r in stored(settings)] == [40.0]
+
+
+def test_everything_left_out_is_told(take: Take) -> None:
+    """Counts per reason, the first lines named; the good rows are in."""
+    done = take(
+        [row("a", hour) for hour in hours(START, 3)],
+        "a,2026-10-01T07Z,2,4,-1,1,1,1,1,12,0",
+        "a,2026-10-01T08Z,2,4,-1,1,1,1,1,12,0",
+        "a,nonsense",
+        "a,2099-10-01T08Z,2,4,1,1,1,1,1,12,0",
+        "a,2020-10-01T08Z,2,4,1,1,1,1,1,12,0",
+    )
+    assert (done.intake.rows, done.added, done.intake.dropped) == (8, 3, 5)
+    assert {left.reason: (left.count, left.first) for left in done.intake.left} == {
+        "sample.negative": (2, ("m.csv:5", "m.csv:6")),
+        "sample.broken": (1, ("m.csv:7",)),
+        "sample.future": (1, ("m.csv:8",)),
+        "sample.too_old": (1, ("a 2020-10-01T08Z",)),
+    }
+
+
+def test_hours_without_rows_are_counted(take: Take) -> None:
+    """Between a resource's first and last hour."""
+    held = hours(START, 10)
+    assert take([row("a", hour) for hour in [*held[:2], *held[5:]]]).missing_hours == 3
+
+
+def test_old_days_are_thinned_to_one_row_a_resource(settings: Settings, take: Take) -> None:
+    """15 months of hours are kept, counted from the newest sample; a thinned day takes no late rows."""
+    old = [row("a", hour, cpu_avg_pct=str(n)) for n, hour in enumerate(hours(datetime(2025, 6, 1, tzinfo=UTC), 24))]
+    take(old)
+    assert take([row("a", datetime(2025, 7, 1, tzinfo=UTC))]).days_thinned == 0
+    done = take([row("a", datetime(2026, 10, 1, tzinfo=UTC))])
+    assert done.days_thinned == 1
+    assert [f"{each.parent.name}" for each in hourly_files(folder_of(None, settings.home))] == [
+        "day=2025-07-01",
+        "day=2026-10-01",
+    ]
+    assert stored(settings, "vm_id, cpu_avg_pct, n_samples", "daily") == [("a", 11.5, 288)]
+    late = take(old)
+    assert [(left.reason, left.count) for left in late.intake.left] == [("sample.too_old", 24)]
+
+
+def test_keeping_is_counted_in_whole_months() -> None:
+    """15 months before any day of November 2026: from August 2025 on."""
+    assert keep_from(date(2026, 11, 30), 15) == date(2025, 8, 1)
+    assert keep_from(date(2026, 1, 1), 1) == date(2025, 12, 1)
+
+
+def test_two_imports_at_once_are_refused(settings: Settings, take: Take) -> None:
+    """The second may come again; nothing is torn."""
+    folder = folder_of(None, settings.home)
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Conflict) as caught:
+            take([row("a", START)])
+    assert caught.value.code == "store.busy"
+
+
+def test_an_import_that_dies_leaves_whole_days(settings: Settings, take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between two days: the first is whole, the second as it was; importing again finishes."""
+    rows = [row("a", hour) for hour in hours(START, 48)]
+    real = store._merge_day
+    days: list[date] = []
+
+    def dies(*given: object) -> dict[str, int]:
+        days.append(given[2])  # type: ignore[arg-type]
+        if len(days) == 2:
+            raise KeyboardInterrupt
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "_merge_day", dies)
+    with pytest.raises(KeyboardInterrupt):
+        take(rows)
+    assert len(stored(settings)) == 24
+    monkeypatch.undo()
+    done = take(rows)
+    assert (done.added, done.unchanged) == (24, 24)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "https://host/x", "file://elsewhere/x"])
+def test_a_store_that_cannot_be_reached_without_a_download_is_refused(tmp_path: Path, url: str) -> None:
+    """Said plainly, with a code; nothing is downloaded while running."""
+    with pytest.raises(BrokerError) as caught:
+        folder_of(url, tmp_path)
+    assert caught.value.code == "store.scheme"

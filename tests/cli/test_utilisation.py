@@ -1,0 +1,45 @@
+"""Samples typed in, and a scan of the store joined with the inventory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from tests.broker.utilisation.files import NOW, hours, row, write_csv
+from tests.cli.typist import Typist
+from tests.stories.world import World
+
+POLICY = {
+    "name": "idle",
+    "when": {"all": [{"metric": "cpu_avg_pct", "daily": "mean", "below": 5}]},
+    "days": 2,
+    "exempt": ["young"],
+}
+
+
+def policy_file(folder: Path, newer_than_days: int) -> str:
+    path = folder / "policy.yaml"
+    exemptions = [{"name": "young", "reason": "新交付", "newer_than_days": newer_than_days}]
+    path.write_text(yaml.safe_dump({"policies": [POLICY], "exemptions": exemptions}))
+    return str(path)
+
+
+def test_a_scan_of_the_store_names_the_resources_of_the_inventory(typist: Typist, world: World, tmp_path: Path) -> None:
+    """What is in use is found by its number, with unit and system; what the inventory does not know is passed over."""
+    typist.delivered(world)
+    listed = typist.does("resources", "--json", as_="audit").json
+    server = next(r for r in listed if r["kind"] == "server" and r["state"] == "active")
+    start = NOW.replace(year=2025)
+    rows = [row(name, hour) for name in (server["number"], "stranger") for hour in hours(start, 96)]
+    said = typist.does("utilisation", "import", str(write_csv(tmp_path / "m.csv", rows)), "--json")
+    assert (said.json["added"], said.json["resources"]) == (192, 2)
+    found = typist.does("idle", "scan", "--policy", policy_file(tmp_path, 1), "--exempted", "--json")
+    (run,) = [json.loads(each) for each in found.out.splitlines()]
+    assert (run["resource_id"], run["number"], run["policy"]) == (server["number"], server["number"], "idle")
+    assert run["unit"]
+    assert run["mlps_level"] in range(1, 6)
+    # It was handed over after these days: newer than any number of days, so an exemption for new deliveries covers it.
+    assert run["exemption"] == "young"
+    assert typist.does("idle", "scan", "--policy", policy_file(tmp_path, 1), "--json").out == ""
