@@ -65,16 +65,22 @@ def digest(previous: bytes, seq: int, event: AuditEvent) -> bytes:
 
 def head(session: Session) -> Head:
     """The last seal, or sequence 0 and the genesis hash."""
-    row = session.execute(select(AuditSeal.seq, AuditSeal.hash).order_by(AuditSeal.seq.desc()).limit(1)).first()
-    return Head(row.seq, row.hash) if row else Head(0, GENESIS)
+    return _last(session)[0]
+
+
+def _last(session: Session) -> tuple[Head, UUID | None]:
+    """The head, and the event that was sealed last."""
+    statement = select(AuditSeal.seq, AuditSeal.hash, AuditSeal.event_id).order_by(AuditSeal.seq.desc()).limit(1)
+    row = session.execute(statement).first()
+    return (Head(row.seq, row.hash), row.event_id) if row else (Head(0, GENESIS), None)
 
 
 def seal(session: Session, *, limit: int = BATCH) -> int:
     """Seal up to ``limit`` committed events; returns how many. Does nothing while another sealer is at it."""
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
         return 0
-    last = head(session)
-    events = session.scalars(_waiting(select(AuditEvent), _since(session)).order_by(AuditEvent.id).limit(limit)).all()
+    last, sealed = _last(session)
+    events = session.scalars(_waiting(select(AuditEvent), _since(sealed)).order_by(AuditEvent.id).limit(limit)).all()
     seq, previous = last.seq, last.hash
     for event in events:
         seq += 1
@@ -85,7 +91,8 @@ def seal(session: Session, *, limit: int = BATCH) -> int:
 
 def unsealed(session: Session) -> int:
     """How many committed events wait for the sealer."""
-    return session.scalar(_waiting(select(func.count()).select_from(AuditEvent), _since(session))) or 0
+    _, sealed = _last(session)
+    return session.scalar(_waiting(select(func.count()).select_from(AuditEvent), _since(sealed))) or 0
 
 
 def _waiting(statement: Select[Any], since: UUID) -> Select[Any]:
@@ -94,13 +101,12 @@ def _waiting(statement: Select[Any], since: UUID) -> Select[Any]:
     return statement.where(AuditEvent.id >= since, ~sealed)
 
 
-def _since(session: Session) -> UUID:
+def _since(last: UUID | None) -> UUID:
     """An id below every event that may still be unsealed.
 
     Ids are UUIDv7, ordered by time; a transaction ends long before ``_LATE`` (statements and idle transactions are cut
     off after minutes), so that what is older than the last sealed event by more than that has been sealed too.
     """
-    last = session.scalar(select(AuditSeal.event_id).order_by(AuditSeal.seq.desc()).limit(1))
     if last is None:
         return UUID(int=0)
     milliseconds = max(0, (last.int >> 80) - int(_LATE.total_seconds() * 1000))
@@ -131,7 +137,7 @@ def verify(session: Session, anchor: Head | None = None) -> Iterator[Finding]:
         previous = link.hash
     if anchor and expected < anchor.seq:
         yield Finding("removed", anchor.seq)
-    lost = _waiting(select(AuditEvent.id), UUID(int=0)).where(AuditEvent.id < _since(session))
+    lost = _waiting(select(AuditEvent.id), UUID(int=0)).where(AuditEvent.id < _since(_last(session)[1]))
     for event_id in session.scalars(lost):
         yield Finding("unsealed", 0, str(event_id))
 

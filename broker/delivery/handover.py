@@ -82,7 +82,8 @@ def hand_over(tools: Tools, job: Job) -> str:
         before = any(r.state == _RS.ACTIVE.value for r in resources)
         delivery.state = _outcome(failed=bool(failed), undone=bool(undone), handed_over=allowed or before)
         delivery.finished_at = work.now
-        close_request(work, job, "hand_over", request, delivery)
+        with work.session.no_autoflush:  # the commit writes what was added, both audit events in one statement
+            close_request(work, job, "hand_over", request, delivery)
         return delivery.state
 
 

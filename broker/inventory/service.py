@@ -64,8 +64,8 @@ def project_for(work: Work, unit_id: UUID, sub_cloud_id: UUID) -> UUID:
     if found is not None:
         return found
     values = {"id": new_id(), "unit_id": unit_id, "sub_cloud_id": sub_cloud_id}
-    work.session.execute(insert(Project).values(values).on_conflict_do_nothing())
-    return work.session.scalars(there).one()
+    made = work.session.scalar(insert(Project).values(values).on_conflict_do_nothing().returning(Project.id))
+    return made or work.session.scalars(there).one()
 
 
 def plan(work: Work, **columns: Any) -> Resource:
