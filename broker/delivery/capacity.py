@@ -214,6 +214,7 @@ def _system_disks(work: Work, clouds: Sequence[UUID]) -> dict[tuple[UUID, str], 
     rows = work.session.execute(
         select(Resource.sub_cloud_id, disk_class, func.sum(size))
         .where(Resource.sub_cloud_id.in_(clouds), Resource.state.in_(there), Resource.kind == "server")
+        .where(size.is_not(None))  # of an adopted server the system disk may be unknown
         .group_by(Resource.sub_cloud_id, disk_class)
     )
     return {(cloud, f"block_gib_{name}"): int(gib) for cloud, name, gib in rows}
