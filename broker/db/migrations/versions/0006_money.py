@@ -24,7 +24,7 @@ def upgrade() -> None:
     _tariffs()
     _tables()
     _charges()
-    for statement in (_USAGE_SPAN, _NOTE_CORRECTION, _BALANCED, _GRANTS):
+    for statement in (_USAGE_SPAN, _NOTE_CORRECTION, _BALANCED, _REOPENED_BY_TWO, _GRANTS):
         _run(statement)
     for table, sizes in _NOTED.items():
         _run(
@@ -500,6 +500,37 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$
+"""
+
+# Whoever writes past the service, the owner included: a month opens again once, and only when two people said so.
+_REOPENED_BY_TWO = """
+CREATE FUNCTION broker.reopened_by_two() RETURNS trigger LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' AND NEW.reopened_at IS NULL
+       OR TG_OP = 'UPDATE' AND NEW.reopened_at IS NOT DISTINCT FROM OLD.reopened_at THEN
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'INSERT' OR OLD.reopened_at IS NOT NULL OR NOT EXISTS (
+        SELECT FROM month_reopening WHERE close_id = NEW.id AND agreed_by <> asked_by
+    ) THEN
+        RAISE EXCEPTION 'month_close % is reopened once, after two people agreed', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reopened_by_two';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER reopened_by_two BEFORE INSERT OR UPDATE ON broker.month_close
+    FOR EACH ROW EXECUTE FUNCTION broker.reopened_by_two();
+CREATE FUNCTION broker.agreed_once() RETURNS trigger LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' AND NEW.agreed_by IS NULL OR TG_OP = 'UPDATE' AND OLD.agreed_by IS NULL
+       AND to_jsonb(OLD) - '{agreed_by,agreed_at}'::text[] = to_jsonb(NEW) - '{agreed_by,agreed_at}'::text[] THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'month_reopening % is asked for first and agreed to once', NEW.id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'agreed_once';
+END $$;
+CREATE TRIGGER agreed_once BEFORE INSERT OR UPDATE ON broker.month_reopening
+    FOR EACH ROW EXECUTE FUNCTION broker.agreed_once()
 """
 
 _INSERT_ONLY = (
