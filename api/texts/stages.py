@@ -123,6 +123,7 @@ SENTENCES: Mapping[str, str] = {
     "month.closed": "{month} 已经关账。",
     "month.not_over": "{month} 尚未结束，不能关账。",
     "month.not_closed": "{month} 没有关账。",
+    "month.facts_changed": "关账所依据的价格、付费规则或资源归属已被改动，无法复算（资源 {resource}）。",
     "month.not_last": "只能重新打开最后关账的月份（{last}）。",
     "month.out_of_order": "应当先关 {expected} 的账。",
     "reopening.reason_missing": "请写明重新打开的理由。",

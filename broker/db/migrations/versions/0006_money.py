@@ -101,6 +101,15 @@ def _tables() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("resource_id", sa.Uuid(), nullable=False),
         sa.Column("during", postgresql.TSTZRANGE(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("row_id", sa.Uuid(), nullable=False),
+        sa.Column("before", postgresql.JSONB(), nullable=True),
+        sa.Column(
+            "noted_in",
+            sa.String(),
+            server_default=sa.text("CAST(pg_current_xact_id() AS text)"),
+            nullable=False,
+        ),
         sa.Column("noted_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_correction")),
         schema="broker",
@@ -161,6 +170,7 @@ def _tables() -> None:
         sa.Column("month", sa.Date(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("covers_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("snapshot", sa.String(), nullable=False),
         sa.Column("lines", sa.BigInteger(), nullable=False),
         sa.Column("adjustments", sa.BigInteger(), nullable=False),
         sa.Column("total_fen", sa.BigInteger(), nullable=False),
@@ -418,24 +428,31 @@ ALTER TABLE broker.charge
         (statement_id, resource_id, meter, tariff_price_id, usage_month, adjustment_id)
 """
 
+# A function, so that an older state of a period (``chargeback.known``) is metered as its present one; PostgreSQL puts
+# its text into the view's.
 _USAGE_SPAN = """
-DROP VIEW broker.usage_span;
-CREATE VIEW broker.usage_span AS
-SELECT p.resource_id, m.meter, m.quantity, p.state,
-       date_trunc('second', lower(p.during)) AS start_at, date_trunc('second', upper(p.during)) AS end_at
-FROM broker.resource_period p
-CROSS JOIN LATERAL (VALUES
+CREATE FUNCTION broker.meters_of(p broker.resource_period) RETURNS TABLE (meter text, quantity bigint)
+LANGUAGE sql IMMUTABLE AS $$
+SELECT m.meter, m.quantity FROM (VALUES
     ('vcpu_' || p.cpu_arch, CAST(p.vcpu AS bigint)),
     ('memory_gib', p.memory_gib),
     ('block_gib_' || p.block_class, p.block_gib),
     ('ipv6_segment', p.segments)
 ) AS m(meter, quantity)
 WHERE m.quantity > 0
+$$;
+DROP VIEW broker.usage_span;
+CREATE VIEW broker.usage_span AS
+SELECT p.resource_id, m.meter, m.quantity, p.state,
+       date_trunc('second', lower(p.during)) AS start_at, date_trunc('second', upper(p.during)) AS end_at,
+       'resource_period' AS source, p.id AS row_id
+FROM broker.resource_period p CROSS JOIN LATERAL broker.meters_of(p) AS m
 UNION ALL
-SELECT resource_id, meter, quantity, state, date_trunc('second', lower(during)), date_trunc('second', upper(during))
+SELECT resource_id, meter, quantity, state, date_trunc('second', lower(during)), date_trunc('second', upper(during)),
+       'usage_record', id
 FROM broker.usage_record WHERE quantity > 0
 UNION ALL
-SELECT resource_id, meter, quantity, 'active', at, at + interval '1 second' FROM broker.one_off_item
+SELECT resource_id, meter, quantity, 'active', at, at + interval '1 second', 'one_off_item', id FROM broker.one_off_item
 """
 
 # The lock is the one that a close holds exclusively until its commit: whoever writes usage before holds it shared until
@@ -469,8 +486,9 @@ BEGIN
     END IF;
     touched := touched * tstzmultirange(tstzrange(NULL, closed_until));
     IF NOT isempty(touched) THEN
-        INSERT INTO usage_correction (resource_id, during)
-        SELECT DISTINCT CAST(r AS uuid), range_merge(touched)
+        INSERT INTO usage_correction (resource_id, during, source, row_id, before)
+        SELECT DISTINCT CAST(r AS uuid), range_merge(touched), TG_TABLE_NAME,
+               CAST(coalesce(before->>'id', after->>'id') AS uuid), nullif(before, '{}')
         FROM unnest(ARRAY[before->>'resource_id', after->>'resource_id']) AS r WHERE r IS NOT NULL;
     END IF;
     RETURN NULL;
