@@ -56,7 +56,8 @@ def preview(call: DatabaseCall, month: WhichMonth) -> None:
     }
     call.answer(answer, lambda: _show(call, answer))
     if found.gaps:
-        raise Refusal("bill.gaps", f"有 {len(found.gaps)} 项用量缺少价格或付费单位，不能出账。", body=answer)
+        body = {"code": "bill.gaps"} | answer
+        raise Refusal("bill.gaps", f"有 {len(found.gaps)} 项用量缺少价格或付费单位，不能出账。", body=body)
 
 
 def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
@@ -174,7 +175,7 @@ def verify(call: DatabaseCall, month: WhichMonth) -> None:
 
     call.answer(answer, show)
     if found:
-        raise Refusal("bill.differs", f"{month} 有 {len(found)} 处差异。", body=answer)
+        raise Refusal("bill.differs", f"{month} 有 {len(found)} 处差异。", body={"code": "bill.differs"} | answer)
 
 
 _DIFFERENCES = {
