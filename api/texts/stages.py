@@ -132,6 +132,8 @@ SENTENCES: Mapping[str, str] = {
     "reopening.same_person": "申请和同意重新打开的应当是两个人。",
     "reopening.person_needed": "重新打开账期应由具体人员办理，不能由系统办理。",
     "budget.amount": "预算应大于零。",
+    "funding_step.cloud": "只对未纳入统一管理的行业云设定逐年递减的额度。",
+    "funding_step.amount": "额度不能小于零。",
     # Inventory and prices.
     "resource.not_found": "没有这个资源，或者您无权查看。",
     "resource.state_refused": "资源当前为“{state}”，不能变为“{to}”。",

@@ -80,6 +80,28 @@ def test_a_recount_names_what_differs(typist: Typist, owner: Engine, month: Mont
     assert "bill.differs" in said.err
 
 
+def test_budgets_and_the_step_down_are_set_and_seen(typist: Typist, server: Server, month: Month) -> None:
+    """Spent by closed months, with the year's end at that pace; only clouds outside unified management step down."""
+    year, set_ = str(month.year), ("--payer", "450100", "--yuan", "1,234,567.89")
+    assert typist.types("bill", "budget", year, "--payer", "450100").status == 2
+    assert typist.types("bill", "budget", year, "--payer", "450100", "--yuan", "0.001").status == 2
+    assert "budget.amount" in typist.refused("bill", "budget", year, "--payer", "450100", "--yuan", "0")
+    [state] = typist.does("bill", "budget", year, *set_, "--json").json
+    assert (state["amount_fen"], state["months"] >= 1) == (123456789, True)
+    assert state["forecast_fen"] == state["spent_fen"] * 12 // state["months"] > 0
+    assert "1,234,567.89" in typist.does("bill", "budget", year).out
+    assert "funding_step.cloud" in typist.refused("bill", "step-down", year, "--cloud", "main", "--yuan", "5")
+    assert "sub_cloud.unknown" in typist.refused("bill", "step-down", year, "--cloud", "nowhere", "--yuan", "5")
+    with server.engine.connect() as connection:
+        outside = "SELECT min(code) FROM broker.sub_cloud WHERE tier = 'industry' AND NOT unified_management"
+        code = connection.scalar(text(outside))
+    for yuan in ("500000", "300000.5"):
+        found = typist.does("bill", "step-down", year, "--cloud", code, "--yuan", yuan, "--json").json
+    assert [(one["code"], one["year"], one["amount_fen"]) for one in found] == [(code, month.year, 30000050)]
+    clouds = server.person("finance").get("/api/v1/industry-clouds").json()["clouds"]
+    assert [c["ceilings"] for c in clouds if c["ceilings"]] == [{year: 30000050}]
+
+
 def test_a_closed_month_is_exported_and_rated_to_its_total(
     typist: Typist, server: Server, month: Month, tmp_path: Path
 ) -> None:
