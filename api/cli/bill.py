@@ -1,10 +1,11 @@
-"""``guiyun bill preview | issue | close | reopen | export | verify``: a month, from the first look to the books.
+"""``guiyun bill preview | issue | close | reopen | export | verify | budget | step-down``: months, books and budgets.
 
 Called by: the command line. Must not: compute an amount.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +16,11 @@ from api.cli.client import Refusal
 from api.cli.display import moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.texts import names
-from broker.chargeback import closing, focus_file, service, statements
+from broker.chargeback import budgets, closing, focus_file, service, statements
 from broker.chargeback.export import export as write_files
 from broker.chargeback.verify import verify as recount
 from broker.pricing.months import Month
+from broker.pricing.rules import LIMIT_FEN
 from broker.tenancy import repository as tenancy
 
 app = typer.Typer()
@@ -56,7 +58,8 @@ def preview(call: DatabaseCall, month: WhichMonth) -> None:
     }
     call.answer(answer, lambda: _show(call, answer))
     if found.gaps:
-        raise Refusal("bill.gaps", f"有 {len(found.gaps)} 项用量缺少价格或付费单位，不能出账。", body=answer)
+        body = {"code": "bill.gaps"} | answer
+        raise Refusal("bill.gaps", f"有 {len(found.gaps)} 项用量缺少价格或付费单位，不能出账。", body=body)
 
 
 def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
@@ -174,7 +177,80 @@ def verify(call: DatabaseCall, month: WhichMonth) -> None:
 
     call.answer(answer, show)
     if found:
-        raise Refusal("bill.differs", f"{month} 有 {len(found)} 处差异。", body=answer)
+        raise Refusal("bill.differs", f"{month} 有 {len(found)} 处差异。", body={"code": "bill.differs"} | answer)
+
+
+def parse_yuan(words: str) -> int:
+    """An amount in yuan, as fen: never through a float."""
+    try:
+        fen = Decimal(words.replace(",", "")) * 100
+    except InvalidOperation as error:
+        raise typer.BadParameter("应为金额（元）") from error
+    if not fen.is_finite() or fen != int(fen) or abs(fen) > LIMIT_FEN:
+        raise typer.BadParameter("应为精确到分的金额（元）")
+    return int(fen)
+
+
+Yuan = Annotated[int | None, typer.Option("--yuan", parser=parse_yuan, help="金额（元）", metavar="金额")]
+Year = Annotated[int, typer.Argument(metavar="年度", min=2000, max=2999)]
+
+
+@group.command("budget")
+@database_verb
+def budget(
+    call: DatabaseCall,
+    year: Year,
+    *,
+    payer: Annotated[str, typer.Option(help="设定预算的付费单位代码", metavar="代码")] = "",
+    amount: Yuan = None,
+) -> None:
+    """各付费单位的年度预算、已用和全年预计；给出 --payer 与 --yuan 时先设定。"""
+    if (amount is None) != (not payer):
+        raise typer.BadParameter("--payer 与 --yuan 应当同时给出")
+    with call.core.works.begin() as work:
+        if amount is not None:
+            budgets.set_budget(work, tenancy.unit_id_of(work.session, payer, now=work.now), year, amount)
+        states = budgets.states(work.session, year)
+        called = tenancy.unit_names(work.session, [state.payer_unit_id for state in states], work.now)
+    found = [
+        {
+            "payer_unit_id": str(state.payer_unit_id),
+            "name": called.get(state.payer_unit_id, ""),
+            "year": state.year,
+            "amount_fen": state.amount_fen,
+            "spent_fen": state.spent_fen,
+            "months": state.months,
+            "forecast_fen": state.forecast_fen,
+        }
+        for state in states
+    ]
+    headers = ("付费单位", "预算", "已关账月份", "已用", "全年预计")
+    rows = (
+        (called.get(s.payer_unit_id, ""), yuan(s.amount_fen), str(s.months), yuan(s.spent_fen), yuan(s.forecast_fen))
+        for s in states
+    )
+    call.listed(found, headers, rows, nothing=f"{year} 年没有设定预算。", right=headers[1:])
+
+
+@group.command("step-down")
+@database_verb
+def step_down(
+    call: DatabaseCall,
+    year: Annotated[int | None, typer.Argument(metavar="年度", min=2000, max=2999)] = None,
+    *,
+    cloud: Annotated[str, typer.Option(help="设定额度的行业云代码", metavar="代码")] = "",
+    amount: Yuan = None,
+) -> None:
+    """未纳入统一管理的行业云逐年递减的额度（第十六条第三款）；给出年度、--cloud 与 --yuan 时先设定。"""
+    if len({amount is None, not cloud, year is None}) != 1:
+        raise typer.BadParameter("年度、--cloud 与 --yuan 应当同时给出")
+    with call.core.works.begin() as work:
+        if amount is not None and year is not None:
+            budgets.set_step(work, cloud, year, amount)
+        found = [dict(row._mapping) for row in budgets.steps(work.session)]  # noqa: SLF001 - SQLAlchemy's public name
+    headers = ("行业云", "年度", "额度")
+    rows = ((one["name"], str(one["year"]), yuan(one["amount_fen"])) for one in found)
+    call.listed(found, headers, rows, nothing="没有设定递减额度。", right=headers[1:])
 
 
 _DIFFERENCES = {

@@ -305,6 +305,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "month.reopening_asked": "申请重新打开账期",
     "month.reopen": "重新打开账期",
     "budget.set": "设定预算",
+    "funding_step.set": "设定行业云递减额度",
     "token.created": "新建访问令牌",
     "token.revoked": "撤销访问令牌",
     "region.loaded": "载入区域文件",

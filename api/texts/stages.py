@@ -123,6 +123,7 @@ SENTENCES: Mapping[str, str] = {
     "month.closed": "{month} 已经关账。",
     "month.not_over": "{month} 尚未结束，不能关账。",
     "month.not_closed": "{month} 没有关账。",
+    "month.facts_changed": "关账所依据的价格、付费规则或资源归属已被改动，无法复算（资源 {resource}）。",
     "month.not_last": "只能重新打开最后关账的月份（{last}）。",
     "month.out_of_order": "应当先关 {expected} 的账。",
     "reopening.reason_missing": "请写明重新打开的理由。",
@@ -131,6 +132,8 @@ SENTENCES: Mapping[str, str] = {
     "reopening.same_person": "申请和同意重新打开的应当是两个人。",
     "reopening.person_needed": "重新打开账期应由具体人员办理，不能由系统办理。",
     "budget.amount": "预算应大于零。",
+    "funding_step.cloud": "只对未纳入统一管理的行业云设定逐年递减的额度。",
+    "funding_step.amount": "额度不能小于零。",
     # Inventory and prices.
     "resource.not_found": "没有这个资源，或者您无权查看。",
     "resource.state_refused": "资源当前为“{state}”，不能变为“{to}”。",

@@ -145,6 +145,7 @@ def agree_to_reopen(work: Work, month: Month) -> MonthReopening:
     if asked.asked_by == account_id:
         raise Forbidden("reopening.same_person")
     asked.agreed_by, asked.agreed_at = account_id, work.now
+    work.session.flush()  # the database lets a month be reopened only after the agreement
     last.reopened_at = work.now
     work.session.flush()
     _run(work.session, closing_sql.REVERSE, close_id=last.id, now=work.now)

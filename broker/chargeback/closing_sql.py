@@ -32,7 +32,10 @@ ORDER BY c.id
 
 CLOSED_MONTHS = "SELECT month, covers_until FROM broker.month_close WHERE reopened_at IS NULL ORDER BY month"
 
-_CHARGED = """
+
+def _charged(only: str = "") -> str:
+    """What closed statements say of a month together: its own lines and what was put right since; or some of it."""
+    return f"""
   SELECT c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id,
          min(c.unit_id::text)::uuid AS unit_id, min(c.sub_cloud_id::text)::uuid AS sub_cloud_id,
          min(c.payer_rule) AS payer_rule, min(c.article) AS article,
@@ -41,12 +44,13 @@ _CHARGED = """
   FROM broker.charge c
   JOIN broker.statement s ON s.id = c.statement_id
   JOIN broker.month_close m ON m.id = s.close_id AND m.reopened_at IS NULL
-  WHERE c.usage_month = ANY (CAST(:late_months AS date[])) AND c.adjustment_id IS NULL
+  WHERE c.usage_month = ANY (CAST(:late_months AS date[])) AND c.adjustment_id IS NULL {only}
   GROUP BY c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id
 """
-"""What closed statements say of a month together: its own lines and what was put right since."""
 
-DIFFERENCES = f"""
+
+def _differences(charged: str) -> str:
+    return f"""
 SELECT usage_month, payer_unit_id, coalesce(n.unit_id, w.unit_id) AS unit_id, resource_id,
        coalesce(n.sub_cloud_id, w.sub_cloud_id) AS sub_cloud_id, meter, tariff_price_id,
        coalesce(n.payer_rule, w.payer_rule) AS payer_rule, coalesce(n.article, w.article) AS article,
@@ -54,12 +58,18 @@ SELECT usage_month, payer_unit_id, coalesce(n.unit_id, w.unit_id) AS unit_id, re
        coalesce(n.free_seconds, 0) - coalesce(w.free_seconds, 0) AS free_seconds,
        coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0) AS amount_fen
 FROM (SELECT * FROM pg_temp.late WHERE kind = 'line') AS n
-FULL JOIN ({_CHARGED}) AS w USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
+FULL JOIN ({charged}) AS w USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
 WHERE coalesce(n.quantity_seconds, 0) <> coalesce(w.quantity_seconds, 0)
    OR coalesce(n.free_seconds, 0) <> coalesce(w.free_seconds, 0)
    OR coalesce(n.amount_fen, 0) <> coalesce(w.amount_fen, 0)
 """
+
+
+DIFFERENCES = _differences(_charged())
 """``late`` holds closed months rated again: where they differ from what was charged."""
+
+DIFFERENCES_OF_CLOSE = _differences(_charged("AND m.id = CAST(:close_id AS uuid)"))
+"""The same against the lines of one close alone."""
 
 ADD_LATE = f"""
 INSERT INTO pg_temp.bill (usage_month, payer_unit_id, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id,
@@ -112,9 +122,9 @@ ORDER BY reason, meter, id LIMIT 20
 """
 
 CLOSE = """
-INSERT INTO broker.month_close (id, month, version, covers_until, lines, adjustments, total_fen, settled_fen,
+INSERT INTO broker.month_close (id, month, version, covers_until, snapshot, lines, adjustments, total_fen, settled_fen,
                                 closed_by, closed_at)
-SELECT :close_id, :month, :version, :until_at,
+SELECT :close_id, :month, :version, :until_at, min(meter) FILTER (WHERE kind = 'snapshot'),
        count(*) FILTER (WHERE kind = 'line'),
        count(*) FILTER (WHERE kind = 'line' AND (usage_month <> :month OR adjustment_id IS NOT NULL)),
        coalesce(sum(amount_fen) FILTER (WHERE kind = 'line'), 0),

@@ -312,8 +312,8 @@ def _text_of(name: str, kind: str) -> str:
     """A column as the text that CSV would hold: times in UTC with what they have, numbers without exponents."""
     if kind.startswith("TIMESTAMP"):
         instant = f"CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'" if "ZONE" in kind else f"CAST({name} AS TIMESTAMP)"
-        fine = f"epoch_us({instant}) % 1000000 <> 0"
-        return f"strftime({instant}, CASE WHEN {fine} THEN '%Y-%m-%dT%H:%M:%S.%fZ' ELSE '%Y-%m-%dT%H:%M:%SZ' END)"
+        fine, whole = (f"strftime({instant}, '%Y-%m-%dT%H:%M:%S{rest}Z')" for rest in (".%f", ""))
+        return f"CASE WHEN epoch_us({instant}) % 1000000 <> 0 THEN {fine} ELSE {whole} END"
     if kind.startswith("DECIMAL"):
         plain = f"CAST({name} AS VARCHAR)"
         return f"CASE WHEN contains({plain}, '.') THEN rtrim(rtrim({plain}, '0'), '.') ELSE {plain} END"

@@ -14,7 +14,7 @@ import yaml
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import repository
+from broker.chargeback import known, repository
 from broker.chargeback.rating_sql import EXPORT, EXPORT_COLUMNS
 from broker.pricing.months import Month
 from broker.pricing.rules import FREE_WHEN_STOPPED
@@ -32,14 +32,23 @@ ORDER BY p.meter, c.code NULLS FIRST, p.operator NULLS FIRST, p.unit_class NULLS
 
 
 def export(session: Session, month: Month, until: datetime, folder: Path) -> int:
-    """Write ``spans.csv`` and ``tariff.yaml`` for a month up to ``until`` into ``folder``; how many spans there are."""
+    """Write ``spans.csv`` and ``tariff.yaml`` for a month up to ``until`` into ``folder``; how many spans there are.
+
+    A closed month is written as its close knew it, so that it rates to the closed lines whatever came since; an open
+    one as it is known now. Raises Conflict ``month.facts_changed`` (``known.check``): then nothing is written.
+    """
+    close_id, statement = known.closed_as(session, month), EXPORT
+    if close_id is not None:
+        known.recall(session, close_id)
+        known.check(session, month, close_id)
+        until, statement = month.end, known.as_known(EXPORT)
     folder.mkdir(parents=True, exist_ok=True)
     columns = [name.strip() for name in EXPORT_COLUMNS.split(",")]
     session.execute(text("DROP TABLE IF EXISTS pg_temp.exported"))
     shape = ", ".join(f"{name} text" for name in columns)
     session.execute(text(f"CREATE TEMP TABLE exported ({shape}) ON COMMIT DROP"))
     with repository.joined_by_hash(session):
-        session.execute(text(EXPORT), repository.usage_of(session, (month,), min(until, month.end)))
+        session.execute(text(statement), repository.usage_of(session, (month,), min(until, month.end)))
     driver: Any = session.connection().connection.driver_connection
     query = f"COPY (SELECT {EXPORT_COLUMNS} FROM pg_temp.exported ORDER BY 1, 5, 7, 2) TO STDOUT (FORMAT csv, HEADER)"
     with folder.joinpath(SPANS).open("wb") as file, driver.cursor() as cursor, cursor.copy(query) as copy:

@@ -34,7 +34,8 @@ class MonthClose(Base):
     """A month was closed: its statements are final and its entries posted. ``version`` counts closes of one month.
 
     The partial unique index lets a month be closed once at a time; it is closed while its newest row is not reopened.
-    Reopening takes two people: who asks (``reopening``) and who agrees.
+    Reopening takes two people: who asks (``reopening``) and who agrees. ``snapshot`` is PostgreSQL's name for what the
+    rating saw (``pg_snapshot``): by it ``chargeback.known`` tells changes before the close from those after it.
     """
 
     __tablename__ = "month_close"
@@ -43,6 +44,7 @@ class MonthClose(Base):
     month: Mapped[date]
     version: Mapped[int]
     covers_until: Mapped[Moment]
+    snapshot: Mapped[str]
     lines: Mapped[int] = mapped_column(BigInteger)
     adjustments: Mapped[int] = mapped_column(BigInteger)
     total_fen: Mapped[int] = mapped_column(BigInteger)

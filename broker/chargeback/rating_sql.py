@@ -300,7 +300,8 @@ _BILL = (
 def make_bill(table: str) -> str:
     """Where a bill stands while it is made: gone with the transaction.
 
-    ``kind``: line, owed; or what is missing: price, payer, settlement.
+    ``kind``: line, owed; or what is missing: price, payer, settlement; and one row ``snapshot``, whose ``meter`` names
+    the snapshot that all of it was read in.
     """
     return f"""
 DROP TABLE IF EXISTS pg_temp.{table};
@@ -326,6 +327,9 @@ SELECT m.first_day, {_BILL}, kind FROM (
   SELECT month_s, NULL, NULL, resource_id, NULL, meter, NULL, {none}, NULL, missing FROM gap
   UNION ALL
   SELECT month_s, NULL, NULL, NULL, sub_cloud_id, meter, NULL, {none}, NULL, 'settlement' FROM owed_gap
+  UNION ALL
+  SELECT min(start_s), NULL, NULL, NULL, NULL, CAST(pg_current_snapshot() AS text), NULL, NULL, NULL, 0, 0, NULL,
+         'snapshot' FROM month
 ) AS b(month_s, {_BILL}, kind)
 JOIN month m ON m.start_s = b.month_s
 """

@@ -6,10 +6,11 @@ units of the meter.
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, column
-from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, column, text
+from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, CreatedAt, During, Id, Moment
@@ -87,6 +88,8 @@ class UsageCorrection(Base):
     """Usage of a closed month was changed, or was while it was being closed. Written by a trigger; insert-only.
 
     A hint where to look: what is owed is found by rating that time again and comparing with what was charged.
+    ``before`` is the row of ``source`` as it stood (None: there was none), ``noted_in`` the transaction: from them
+    ``chargeback.known`` tells what a close knew.
     """
 
     __tablename__ = "usage_correction"
@@ -94,6 +97,10 @@ class UsageCorrection(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     resource_id: Mapped[UUID]
     during: Mapped[During]
+    source: Mapped[str]
+    row_id: Mapped[UUID]
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    noted_in: Mapped[str] = mapped_column(server_default=text("CAST(pg_current_xact_id() AS text)"))
     noted_at: Mapped[CreatedAt]
 
     __table_args__ = (Index("ix_usage_correction_resource_id", "resource_id"),)

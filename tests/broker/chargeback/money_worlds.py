@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, new_id
 from broker.inventory.models import Project, Resource, ResourcePeriod
+from broker.metering.models import ResourceTerm
 from broker.pricing.models import Payer, TariffPrice
 from broker.tenancy.models import Unit, UnitPeriod
 from tests.broker.chargeback.money_oracle import PayerRow, Place, PriceRow, Use, Window, month_window
@@ -50,6 +51,7 @@ class Thing:
     unit: UUID
     cloud: UUID
     periods: tuple[Period, ...]
+    term: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class World:
                 whole(p.window),
                 operator=OPERATORS[t.cloud],
                 unit_class=UNITS[t.unit],
+                term=t.term,
             )
             for t in self.things
             for p in t.periods
@@ -132,6 +135,11 @@ def worlds(draw: st.DrawFn, *, complete: bool = False) -> World:
             price, per = draw(PRICE), draw(st.sampled_from(["hour", "month"]))
             since = draw(instants(month)).replace(microsecond=0)
             prices.append(PriceRow(new_id(), meter, None, price, per, (since, None), operator, unit_class))
+        for term in draw(st.sampled_from([(), (), (12,), (6, 24)])):
+            committed = PriceRow(
+                new_id(), meter, None, draw(PRICE), "hour", (LONG_AGO, None), term=term, discount="0.9"
+            )
+            prices.append(committed)
     things = draw(st.lists(_things(month), min_size=1, max_size=4))
     return World(month, until, draw(_places(month)), payers, prices, things)
 
@@ -197,7 +205,13 @@ def _things(draw: st.DrawFn, month: tuple[int, int]) -> Thing:
         for window in found
         if draw(st.integers(0, 5)) > 0
     ]
-    return Thing(new_id(), draw(st.sampled_from(list(UNITS))), draw(st.sampled_from(list(CLOUDS))), tuple(periods))
+    return Thing(
+        new_id(),
+        draw(st.sampled_from(list(UNITS))),
+        draw(st.sampled_from(list(CLOUDS))),
+        tuple(periods),
+        draw(st.sampled_from([0, 0, 12, 36])),
+    )
 
 
 def during(window: Window) -> Range[datetime]:
@@ -313,5 +327,7 @@ def add_thing(session: Session, thing: Thing, *, number: str, request_id: UUID |
         )
     )
     session.flush()
+    if thing.term:
+        rows.append(ResourceTerm(resource_id=thing.id, term_months=thing.term, during=during((LONG_AGO, None))))
     session.add_all(rows)
     session.flush()

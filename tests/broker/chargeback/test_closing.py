@@ -233,6 +233,49 @@ def test_the_runtime_role_changes_nothing_that_is_closed(session: Session, state
     trial.rollback()
 
 
+_ASK = """
+INSERT INTO broker.month_reopening (id, close_id, reason, asked_by, asked_at, agreed_by, agreed_at)
+SELECT gen_random_uuid(), id, 'because', :one, now(), CAST(:two AS uuid), CASE WHEN :two IS NOT NULL THEN now() END
+FROM broker.month_close
+"""
+_REOPEN = "UPDATE broker.month_close SET reopened_at = now()"
+_AGREE = "UPDATE broker.month_reopening SET agreed_by = :two, agreed_at = now()"
+
+
+def refused_by(session: Session, statement: str, **values: object) -> str | None:
+    """Which constraint of the database refuses a statement of the runtime role; None: it was carried out."""
+    try:
+        with session.begin_nested():
+            session.execute(text(statement), values)
+    except IntegrityError as refused:
+        name: str | None = refused.orig.diag.constraint_name  # type: ignore[union-attr]
+        return name
+    return None
+
+
+def test_the_database_lets_a_month_be_reopened_once_and_only_by_two_people(session: Session) -> None:
+    """As the runtime role, past the service: not alone, not unasked, not agreed in advance, not twice, never back."""
+    store(session, world(thing(CITY, MAIN, running(START, None))))
+    one, two = (actor.account_id for actor in people(session))
+    closing.close(work(session), OCTOBER)
+    assert refused_by(session, _REOPEN) == "reopened_by_two"
+    assert refused_by(session, _ASK, one=one, two=two) == "agreed_once"
+    assert refused_by(session, _ASK, one=one, two=None) is None
+    assert refused_by(session, _REOPEN) == "reopened_by_two"
+    assert refused_by(session, _AGREE, two=one) == "ck_month_reopening_two_people"
+    assert refused_by(session, _AGREE, two=two) is None
+    assert refused_by(session, _REOPEN) is None
+    assert refused_by(session, _REOPEN + " + interval '1 second'") == "reopened_by_two"
+    assert refused_by(session, "UPDATE broker.month_close SET reopened_at = NULL") == "reopened_by_two"
+    assert refused_by(session, _AGREE, two=two) == "agreed_once"
+    assert refused_by(session, "UPDATE broker.month_reopening SET agreed_by = NULL, agreed_at = NULL") == "agreed_once"
+    columns = "id, month, version, covers_until, lines, adjustments, total_fen, settled_fen, closed_at, reopened_at"
+    born_open = f"""
+        INSERT INTO broker.month_close ({columns})
+        SELECT gen_random_uuid(), month, 2, covers_until, 0, 0, 0, 0, now(), now() FROM broker.month_close"""
+    assert refused_by(session, born_open) == "reopened_by_two"
+
+
 def test_two_who_close_at_once_close_it_once(engine: Engine) -> None:
     """One wins; the others are told that it is closed."""
     with Session(engine) as session, session.begin():

@@ -137,14 +137,17 @@ def columnar_lines(
 
 
 def read_lines(folder: Path) -> dict[tuple[str, str, str, str], tuple[Fraction, int]]:
+    """Lines by what names them; for tariffs in which no two prices of a meter begin at one time."""
+    return {(x["payer_id"], x["resource_id"], x["meter"], x["valid_from"]): amount_of(x) for x in read_rows(folder)}
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
     with folder.joinpath("lines.csv").open(newline="") as file:
-        return {
-            (x["payer_id"], x["resource_id"], x["meter"], x["valid_from"]): (
-                Fraction(x["quantity_seconds"]),
-                int(x["amount_fen"]),
-            )
-            for x in csv.DictReader(file)
-        }
+        return list(csv.DictReader(file))
+
+
+def amount_of(row: dict[str, str]) -> tuple[Fraction, int]:
+    return Fraction(row["quantity_seconds"]), int(row["amount_fen"])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=ROLLED_BACK)
@@ -162,7 +165,7 @@ def test_what_is_exported_rates_to_the_same_fen(session: Session, world: World) 
             refused = any(x.amount_fen > LIMIT_FEN for x in shown.lines)
             with pytest.raises(Invalid) if refused else nullcontext():
                 rate_files(folder / "spans.csv", folder / "tariff.yaml", month, folder)
-                got = sorted((k[0], k[1], k[2], v) for k, v in read_lines(folder).items())
+                got = sorted((x["payer_id"], x["resource_id"], x["meter"], amount_of(x)) for x in read_rows(folder))
     finally:
         trial.rollback()
         session.expunge_all()

@@ -24,7 +24,7 @@ def upgrade() -> None:
     _tariffs()
     _tables()
     _charges()
-    for statement in (_USAGE_SPAN, _NOTE_CORRECTION, _BALANCED, _GRANTS):
+    for statement in (_USAGE_SPAN, _NOTE_CORRECTION, _BALANCED, _REOPENED_BY_TWO, _GRANTS):
         _run(statement)
     for table, sizes in _NOTED.items():
         _run(
@@ -101,6 +101,15 @@ def _tables() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("resource_id", sa.Uuid(), nullable=False),
         sa.Column("during", postgresql.TSTZRANGE(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("row_id", sa.Uuid(), nullable=False),
+        sa.Column("before", postgresql.JSONB(), nullable=True),
+        sa.Column(
+            "noted_in",
+            sa.String(),
+            server_default=sa.text("CAST(pg_current_xact_id() AS text)"),
+            nullable=False,
+        ),
         sa.Column("noted_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_correction")),
         schema="broker",
@@ -161,6 +170,7 @@ def _tables() -> None:
         sa.Column("month", sa.Date(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("covers_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("snapshot", sa.String(), nullable=False),
         sa.Column("lines", sa.BigInteger(), nullable=False),
         sa.Column("adjustments", sa.BigInteger(), nullable=False),
         sa.Column("total_fen", sa.BigInteger(), nullable=False),
@@ -418,24 +428,31 @@ ALTER TABLE broker.charge
         (statement_id, resource_id, meter, tariff_price_id, usage_month, adjustment_id)
 """
 
+# A function, so that an older state of a period (``chargeback.known``) is metered as its present one; PostgreSQL puts
+# its text into the view's.
 _USAGE_SPAN = """
-DROP VIEW broker.usage_span;
-CREATE VIEW broker.usage_span AS
-SELECT p.resource_id, m.meter, m.quantity, p.state,
-       date_trunc('second', lower(p.during)) AS start_at, date_trunc('second', upper(p.during)) AS end_at
-FROM broker.resource_period p
-CROSS JOIN LATERAL (VALUES
+CREATE FUNCTION broker.meters_of(p broker.resource_period) RETURNS TABLE (meter text, quantity bigint)
+LANGUAGE sql IMMUTABLE AS $$
+SELECT m.meter, m.quantity FROM (VALUES
     ('vcpu_' || p.cpu_arch, CAST(p.vcpu AS bigint)),
     ('memory_gib', p.memory_gib),
     ('block_gib_' || p.block_class, p.block_gib),
     ('ipv6_segment', p.segments)
 ) AS m(meter, quantity)
 WHERE m.quantity > 0
+$$;
+DROP VIEW broker.usage_span;
+CREATE VIEW broker.usage_span AS
+SELECT p.resource_id, m.meter, m.quantity, p.state,
+       date_trunc('second', lower(p.during)) AS start_at, date_trunc('second', upper(p.during)) AS end_at,
+       'resource_period' AS source, p.id AS row_id
+FROM broker.resource_period p CROSS JOIN LATERAL broker.meters_of(p) AS m
 UNION ALL
-SELECT resource_id, meter, quantity, state, date_trunc('second', lower(during)), date_trunc('second', upper(during))
+SELECT resource_id, meter, quantity, state, date_trunc('second', lower(during)), date_trunc('second', upper(during)),
+       'usage_record', id
 FROM broker.usage_record WHERE quantity > 0
 UNION ALL
-SELECT resource_id, meter, quantity, 'active', at, at + interval '1 second' FROM broker.one_off_item
+SELECT resource_id, meter, quantity, 'active', at, at + interval '1 second', 'one_off_item', id FROM broker.one_off_item
 """
 
 # The lock is the one that a close holds exclusively until its commit: whoever writes usage before holds it shared until
@@ -469,8 +486,9 @@ BEGIN
     END IF;
     touched := touched * tstzmultirange(tstzrange(NULL, closed_until));
     IF NOT isempty(touched) THEN
-        INSERT INTO usage_correction (resource_id, during)
-        SELECT DISTINCT CAST(r AS uuid), range_merge(touched)
+        INSERT INTO usage_correction (resource_id, during, source, row_id, before)
+        SELECT DISTINCT CAST(r AS uuid), range_merge(touched), TG_TABLE_NAME,
+               CAST(coalesce(before->>'id', after->>'id') AS uuid), nullif(before, '{}')
         FROM unnest(ARRAY[before->>'resource_id', after->>'resource_id']) AS r WHERE r IS NOT NULL;
     END IF;
     RETURN NULL;
@@ -500,6 +518,37 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$
+"""
+
+# Whoever writes past the service, the owner included: a month opens again once, and only when two people said so.
+_REOPENED_BY_TWO = """
+CREATE FUNCTION broker.reopened_by_two() RETURNS trigger LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' AND NEW.reopened_at IS NULL
+       OR TG_OP = 'UPDATE' AND NEW.reopened_at IS NOT DISTINCT FROM OLD.reopened_at THEN
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'INSERT' OR OLD.reopened_at IS NOT NULL OR NOT EXISTS (
+        SELECT FROM month_reopening WHERE close_id = NEW.id AND agreed_by <> asked_by
+    ) THEN
+        RAISE EXCEPTION 'month_close % is reopened once, after two people agreed', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reopened_by_two';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER reopened_by_two BEFORE INSERT OR UPDATE ON broker.month_close
+    FOR EACH ROW EXECUTE FUNCTION broker.reopened_by_two();
+CREATE FUNCTION broker.agreed_once() RETURNS trigger LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' AND NEW.agreed_by IS NULL OR TG_OP = 'UPDATE' AND OLD.agreed_by IS NULL
+       AND to_jsonb(OLD) - '{agreed_by,agreed_at}'::text[] = to_jsonb(NEW) - '{agreed_by,agreed_at}'::text[] THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'month_reopening % is asked for first and agreed to once', NEW.id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'agreed_once';
+END $$;
+CREATE TRIGGER agreed_once BEFORE INSERT OR UPDATE ON broker.month_reopening
+    FOR EACH ROW EXECUTE FUNCTION broker.agreed_once()
 """
 
 _INSERT_ONLY = (
