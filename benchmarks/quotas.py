@@ -31,6 +31,8 @@ from psycopg import Connection
 
 from broker.db.migrate import upgrade
 from broker.embedded.postgres import EmbeddedPostgres, libpq_url
+from quotas import together as quotas_together
+from quotas.values import Line, ResourceClass
 
 WRITERS = 16
 CITIES, COUNTIES, LEAVES = 14, 112, 5000
@@ -169,7 +171,9 @@ def _above(parents: Sequence[int | None], node: int) -> tuple[int | None, int | 
 
 def together(tree: Tree, connection: Rows, dice: random.Random) -> int:
     """Ours: the fast way."""
-    return _answered(connection, "CALL quotas.hold_together(%s, %s, %s, %s, %s, %s, %s, NULL)", _values(tree, dice))
+    line = Line(ResourceClass(KIND), 1, tree.pool)
+    values = quotas_together.parameters(uuid4(), tree.root, dice.choice(tree.leaves), [line], SOON)
+    return _answered(connection, quotas_together.HOLD, values)
 
 
 def plain(tree: Tree, connection: Rows, dice: random.Random) -> int:

@@ -13,18 +13,24 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import errors as postgres
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from uuid_utils.compat import uuid7
 
 from quotas.service import columns, granted
 from quotas.values import Line
 
-HOLD = text(
-    "CALL quotas.hold_together(:id, :owner, :node, CAST(:classes AS text[]), CAST(:pools AS uuid[]),"
-    " CAST(:amounts AS bigint[]), :expires_at, NULL)"
-)
+HOLD = "CALL quotas.hold_together(%s, %s, %s, %s, %s, %s, %s, NULL)"
 TRIES = 5
+
+
+def parameters(hold_id: UUID, owner: UUID, node: UUID, lines: Sequence[Line], expires_at: datetime) -> tuple[str, ...]:
+    """For ``HOLD``, written as PostgreSQL reads them: the driver takes a quarter of the caller's CPU to write arrays.
+
+    Nothing needs quoting: class codes, ids and whole numbers. BadAmount: as ``columns``.
+    """
+    arrays = ("{" + ",".join(map(str, values or ())) + "}" for values in columns(lines).values())
+    return (str(hold_id), str(owner), str(node), *arrays, expires_at.isoformat())
 
 
 def hold(
@@ -42,11 +48,11 @@ def hold(
     again with the same id, which counts once.
     """
     made = hold_id or uuid7()
-    values = {"id": made, "owner": owner, "node": node, "expires_at": expires_at} | columns(lines)
+    values = parameters(made, owner, node, lines, expires_at)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for tried in range(TRIES):
             try:
-                answer: Mapping[str, Any] = connection.scalars(HOLD, values).one()
+                answer: Mapping[str, Any] = connection.exec_driver_sql(HOLD, values).scalar_one()
             except OperationalError as error:
                 if not isinstance(error.orig, postgres.DeadlockDetected) or tried == TRIES - 1:
                     raise
