@@ -3,7 +3,7 @@
 Goals: a million resources (about four million lines) within 60 s and 2 GiB on two cores, growth no worse than linear.
 
 Each resource has one to four spans and one to three of five meters, and every price changes once in the month, at an
-odd second. ``month_of`` makes it in SQL; ``benchmarks.rate`` rates the same month from files.
+odd second. ``month_of`` makes it in SQL; ``benchmarks.rate`` rates the same resources, sizes and spans from files.
 """
 
 from __future__ import annotations

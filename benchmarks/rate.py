@@ -26,18 +26,21 @@ console = Console(stderr=True)
 METERS = ("vcpu_x86_64", "memory_gib", "vcpu_aarch64", "block_gib_ssd", "block_gib_hdd")
 CHANGE = "2026-10-15T04:00:01Z"
 
-# The same month as in ``benchmarks.close``: one to four spans a resource, one to three of five meters.
+# The resources, sizes and spans of ``benchmarks.close``, so as many lines; what still runs ends with the month. Payers
+# and prices are of its own: a file names them, a database works them out.
 _SPANS = """
 COPY (
   SELECT 'r-' || lpad(CAST(n AS VARCHAR), 9, '0') AS resource_id, 'p' || (n * 7919 % 120) AS payer_id,
          CAST(450100 + 100 * (n * 7919 % 14) AS VARCHAR) AS city_code, 'cloud-' || (n % 16) AS sub_cloud, m.meter,
-         CAST((1 + (n + i) % 16) * m.factor AS DECIMAL(18, 3)) AS quantity,
+         CAST(CASE WHEN m.factor = 0 THEN 20 + 10 * ((n + i) % 50) ELSE (1 + (n + i) % 16) * m.factor END
+              AS DECIMAL(18, 3)) AS quantity,
          strftime(make_timestamp((begin_s + i * step_s) * 1000000), '%Y-%m-%dT%H:%M:%SZ') AS start_at,
-         strftime(make_timestamp((begin_s + (i + 1) * step_s) * 1000000), '%Y-%m-%dT%H:%M:%SZ') AS end_at
+         strftime(make_timestamp(CASE WHEN i < n % 4 OR n % 10 = 0 THEN begin_s + (i + 1) * step_s ELSE 1793462400 END
+                                 * 1000000), '%Y-%m-%dT%H:%M:%SZ') AS end_at
   FROM (SELECT n, n % 20 AS k, 1790784000 + n * 7907 % 432000 AS begin_s, 500000 + n * 104729 % 80000 AS step_s
         FROM range({count}) AS t(n)) AS r
   JOIN (VALUES ('vcpu_x86_64', 1, 0), ('memory_gib', 2, 0), ('vcpu_aarch64', 1, 1), ('memory_gib', 2, 1),
-               ('block_gib_ssd', 10, 1), ('block_gib_hdd', 20, 2)) AS m(meter, factor, kind)
+               ('block_gib_ssd', 0, 1), ('block_gib_hdd', 0, 2)) AS m(meter, factor, kind)
     ON m.kind = CASE WHEN k < 9 THEN 0 WHEN k < 14 THEN 1 ELSE 2 END
   CROSS JOIN range(4) AS q(i)
   WHERE i < 1 + n % 4
