@@ -242,7 +242,9 @@ BEGIN
 END $$;
 
 
--- One round trip. The same owner again: the same prefix (a hold's date is moved). Full: the longest free block that fits.
+-- One round trip, and as few statements as it takes: each costs more to set up than to run. The same owner again: the same
+-- prefix (a hold's date is moved). Full: the longest free block that fits. New: only
+-- what the caller does not know.
 CREATE FUNCTION quotas.allocate(
     p_id uuid, p_pool uuid, p_owner uuid, p_length int, p_until timestamptz, p_state text, p_label text
 ) RETURNS jsonb
@@ -254,10 +256,10 @@ DECLARE
     v_hands_out boolean;
     v_zone text;
     v_code text;
-    v_cursor record;
+    v_shard smallint;
+    v_next bigint;
     v_prefix cidr;
     v_first bigint;
-    v_wish prefix_wish;
 BEGIN
     SELECT p.prefix, p.domain_id, p.hands_out, d.code, d.zone INTO v_base, v_domain, v_hands_out, v_code, v_zone
     FROM prefix_pool p JOIN routing_domain d ON d.id = p.domain_id WHERE p.id = p_pool;
@@ -268,31 +270,32 @@ BEGIN
     ELSIF p_length < masklen(v_base) OR p_length > 64 THEN
         RETURN jsonb_build_object('outcome', 'bad_length');
     END IF;
-    SELECT shard, next INTO v_cursor FROM prefix_cursor
-    WHERE pool_id = p_pool AND length = p_length AND next < size AND v_empty_handed
-    ORDER BY next, shard LIMIT 1 FOR UPDATE SKIP LOCKED;
-    IF FOUND THEN
-        v_first := slot(p_length - masklen(v_base), v_cursor.shard, v_cursor.next, p_length);
+    IF v_empty_handed THEN
+        -- By key, not by ctid: the row may have got a newer version between the look and the lock.
+        UPDATE prefix_cursor SET next = next + 1
+        WHERE pool_id = p_pool AND length = p_length AND shard = (
+            SELECT shard FROM prefix_cursor WHERE pool_id = p_pool AND length = p_length AND next < size
+            ORDER BY next, shard LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING shard, next - 1 INTO v_shard, v_next;
+    END IF;
+    IF v_next IS NOT NULL THEN
+        v_first := slot(p_length - masklen(v_base), v_shard, v_next, p_length);
         IF pg_try_advisory_xact_lock(hashtextextended(p_pool::text || p_length, v_first)) THEN
-            v_prefix := prefix_at(v_base, p_length, v_first);
             INSERT INTO prefix_allocation (id, pool_id, domain_id, owner, prefix, first_64, count_64, state, until, label)
-            VALUES (p_id, p_pool, v_domain, p_owner, v_prefix, v_first, 1::bigint << (64 - p_length), p_state, p_until,
-                    p_label)
-            ON CONFLICT DO NOTHING;
-            IF FOUND THEN
-                UPDATE prefix_cursor SET next = v_cursor.next + 1
-                WHERE pool_id = p_pool AND length = p_length AND shard = v_cursor.shard;
-                RETURN jsonb_build_object(
-                    'outcome', 'ok', 'id', p_id, 'pool_id', p_pool, 'owner', p_owner, 'prefix', v_prefix,
-                    'state', p_state, 'until', p_until, 'label', p_label, 'routing_domain', v_code, 'zone', v_zone);
+            VALUES (p_id, p_pool, v_domain, p_owner, prefix_at(v_base, p_length, v_first), v_first,
+                    1::bigint << (64 - p_length), p_state, p_until, p_label)
+            ON CONFLICT DO NOTHING RETURNING prefix INTO v_prefix;
+            IF v_prefix IS NOT NULL THEN
+                RETURN jsonb_build_object('outcome', 'new', 'prefix', v_prefix, 'routing_domain', v_code, 'zone', v_zone);
             END IF;
         END IF;
     END IF;
-    IF NOT has_prefix(p_owner) THEN
-        v_wish := (p_id, p_pool, v_domain, v_base, p_owner, p_length, p_state, p_until, p_label, v_empty_handed);
-        IF NOT find_place(v_wish) THEN
-            RETURN jsonb_build_object('outcome', 'full', 'fits', what_fits(v_domain, p_pool, v_base));
-        END IF;
+    IF has_prefix(p_owner) THEN  -- nothing was taken: the place stays untouched
+        UPDATE prefix_cursor SET next = v_next WHERE pool_id = p_pool AND length = p_length AND shard = v_shard;
+    ELSIF NOT find_place(
+        (p_id, p_pool, v_domain, v_base, p_owner, p_length, p_state, p_until, p_label, v_empty_handed)
+    ) THEN
+        RETURN jsonb_build_object('outcome', 'full', 'fits', what_fits(v_domain, p_pool, v_base));
     END IF;
     RETURN again(p_pool, p_owner, p_length, p_until);
 END $$;
@@ -328,13 +331,74 @@ CREATE FUNCTION quotas.allocate_many(p_wishes jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
 DECLARE
     v_wish record;
+    v_new jsonb := '{}';
+    v_more jsonb;
 BEGIN
+    WHILE jsonb_array_length(p_wishes) > 1 LOOP
+        v_more := place_together(p_wishes, v_new);
+        EXIT WHEN v_more = '{}';
+        v_new := v_new || v_more;
+    END LOOP;
     FOR v_wish IN SELECT * FROM jsonb_to_recordset(p_wishes)
         AS w (id uuid, pool uuid, owner uuid, length int, until timestamptz, state text, label text)
     LOOP
-        RETURN NEXT allocate(v_wish.id, v_wish.pool, v_wish.owner, v_wish.length, v_wish.until, v_wish.state,
-                             v_wish.label);
+        RETURN NEXT coalesce(v_new -> v_wish.id::text, allocate(
+            v_wish.id, v_wish.pool, v_wish.owner, v_wish.length, v_wish.until, v_wish.state, v_wish.label));
     END LOOP;
+END $$;
+
+
+-- Untouched places of one shard for up to 16 wishes of one pool and length (those of the first wish without an answer and
+-- without a prefix) in one statement: a row among many costs less than half of a row alone. No more than 16, so that no shard
+-- gets far ahead of the others and all stays sparse. Answers by the wishes' ids; what is not among them is asked for one by
+-- one. No advisory locks, for a transaction has room for a limited number; instead it waits 50 ms at most.
+CREATE FUNCTION quotas.place_together(p_wishes jsonb, p_answered jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = quotas, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    w record;
+    v_cursor record;
+    v_new jsonb;
+BEGIN
+    WITH open AS (
+        SELECT v.*, p.prefix, p.domain_id, jsonb_build_object('routing_domain', d.code, 'zone', d.zone) AS whose
+        FROM ROWS FROM (jsonb_to_recordset(p_wishes) AS (
+            id uuid, pool uuid, owner uuid, length int, until timestamptz, state text, label text)) WITH ORDINALITY
+            AS v (id, pool, owner, length, until, state, label, nth)
+        JOIN prefix_pool p ON p.id = v.pool AND p.hands_out AND v.length BETWEEN masklen(p.prefix) AND 64
+        JOIN routing_domain d ON d.id = p.domain_id
+        WHERE NOT p_answered ? v.id::text
+        AND NOT EXISTS (SELECT FROM prefix_allocation
+                        WHERE owner = v.owner AND state IN ('held', 'active', 'reserved'))
+    ), alike AS (
+        SELECT * FROM open WHERE (pool, length) = (SELECT pool, length FROM open ORDER BY nth LIMIT 1)
+        ORDER BY nth LIMIT 16
+    )
+    SELECT pool, length, domain_id, prefix, whose, array_agg(id) AS ids, array_agg(owner) AS owners,
+           array_agg(until) AS untils, array_agg(state) AS states, array_agg(label) AS labels
+    INTO w FROM alike GROUP BY 1, 2, 3, 4, 5;
+    SELECT shard, next, least(size - next, cardinality(w.ids)) AS count INTO v_cursor FROM prefix_cursor
+    WHERE pool_id = w.pool AND length = w.length AND next < size
+    ORDER BY next, shard LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN '{}';
+    END IF;
+    UPDATE prefix_cursor SET next = next + v_cursor.count
+    WHERE pool_id = w.pool AND length = w.length AND shard = v_cursor.shard;
+    WITH placed AS (
+        INSERT INTO prefix_allocation (id, pool_id, domain_id, owner, prefix, first_64, count_64, state, until, label)
+        SELECT u.id, w.pool, w.domain_id, u.owner, prefix_at(w.prefix, w.length, first_64), first_64,
+               1::bigint << (64 - w.length), u.state, u.until, u.label
+        FROM unnest(w.ids, w.owners, w.untils, w.states, w.labels)
+             WITH ORDINALITY AS u (id, owner, until, state, label, nth)
+        CROSS JOIN LATERAL slot(w.length - masklen(w.prefix), v_cursor.shard, v_cursor.next + nth - 1, w.length) AS first_64
+        WHERE nth <= v_cursor.count
+        ON CONFLICT DO NOTHING RETURNING id, prefix
+    )
+    SELECT coalesce(jsonb_object_agg(id, w.whose || jsonb_build_object('outcome', 'new', 'prefix', prefix)), '{}')
+    INTO v_new FROM placed;
+    RETURN v_new;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN '{}';  -- somebody is at one of these places at this moment
 END $$;
 
 

@@ -67,8 +67,8 @@ BEGIN
     -- The owner's default privileges may have given more to what was made here.
     REVOKE ALL ON FUNCTION
         quotas.slot, quotas.place, quotas.place_guarded, quotas.has_prefix, quotas.place_untouched, quotas.place_freed,
-        quotas.place_in_gaps, quotas.largest_gap, quotas.find_place, quotas.again, quotas.what_fits, quotas.in_the_way,
-        quotas.take_place, quotas.place_of, quotas.is_reserved
+        quotas.place_in_gaps, quotas.place_together, quotas.largest_gap, quotas.find_place,
+        quotas.again, quotas.what_fits, quotas.in_the_way, quotas.take_place, quotas.place_of, quotas.is_reserved
     FROM guiyun_app;
     GRANT EXECUTE ON FUNCTION
         quotas.allocate, quotas.allocate_many, quotas.give_back, quotas.grow, quotas.reserve, quotas.lift,

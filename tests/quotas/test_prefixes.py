@@ -278,6 +278,19 @@ def test_two_open_transactions_share_the_last_places_without_waiting_for_each_ot
     assert len(set(given_out)) == 4
 
 
+def test_a_short_prefix_beside_long_ones_takes_few_locks(session: Session) -> None:
+    """A /46 and /62s in one /44: what lies in the short one is passed by, not tried place by place with a lock each."""
+    of = pool(session, "3fff:0:10::/44")
+    for length in (46, 62, 62, 46, 62, 62):
+        take(session, of, length)
+    with pytest.raises(errors.PoolFull):
+        take(session, of, 45)
+    locks = session.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+    assert locks is not None
+    assert locks < 100
+    assert ipv6.verify(session) == []
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
