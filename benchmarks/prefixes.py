@@ -153,28 +153,39 @@ def _count(superuser: str) -> int:
 
 
 def _rate(make: Callable[..., Call], *arguments: object) -> float:
-    """Calls a second that ended within the measured time, by eight processes together."""
+    """Calls a second that ended within the measured time, by eight processes together.
+
+    Raises RuntimeError when a process did not come to its end: a rate without it would be another thing's.
+    """
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
     barrier = context.Barrier(WRITERS)
 
     def work() -> None:
-        call = make(*arguments)
-        call()
-        barrier.wait()
-        begins, done = time.monotonic() + WARM_S, 0
-        while (now := time.monotonic()) < begins + SECONDS:
+        done = None
+        try:
+            call = make(*arguments)
             call()
-            done += now >= begins
-        results.put(done)
+            barrier.wait()
+            begins, count = time.monotonic() + WARM_S, 0
+            while (now := time.monotonic()) < begins + SECONDS:
+                call()
+                count += now >= begins
+            done = count
+        finally:
+            if done is None:
+                barrier.abort()
+            results.put(done)
 
     processes = [context.Process(target=work) for _ in range(WRITERS)]
     for process in processes:
         process.start()
-    total = sum(results.get() for _ in processes)
+    counts = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    return float(total) / SECONDS
+    if None in counts:
+        raise RuntimeError(f"{make.__name__}: {counts.count(None)} of {WRITERS} writers failed")
+    return float(sum(counts)) / SECONDS
 
 
 def _bare(url: str) -> Call:
