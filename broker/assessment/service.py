@@ -262,7 +262,6 @@ def _write(
         late=late,
     )
     work.session.add(assessment)
-    work.session.flush()
     for wish in proposal.wishes:
         cloud = proposal.chosen[wish.ordinal]
         work.session.add(

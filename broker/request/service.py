@@ -259,7 +259,6 @@ def _revise(
         submitted_at=work.now,
     )
     work.session.add(revision)
-    work.session.flush()
     for n, item in enumerate(parsed.items):
         work.session.add(
             RequestItem(
