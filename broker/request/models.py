@@ -120,7 +120,7 @@ class Attachment(Base):
     created_at: Mapped[CreatedAt]
 
 
-class StageClock(Base):
+class StageClock(Together, Base):
     """How long a stage may take and has taken (Art. 17): working days from receipt; stands still with the applicant."""
 
     __tablename__ = "stage_clock"
