@@ -195,9 +195,9 @@ def confirm(
     holds = _hold(work, proposal, expires_at)
     placed = Placed(request, proposal.wishes, proposal.chosen, holds)
     plan_resources(work, placed, lambda segment: _allocate(work, segment, proposal.ancestors, expires_at))
-    requests.set_items(work, request, ItemState.HELD)
     assert request.delivering_unit_id is not None
-    late = clocks.hand_on(work, request, Stage.ASSESSMENT, Stage.DELIVERY, request.delivering_unit_id)
+    held = requests.items_at(request, ItemState.HELD)
+    late = clocks.hand_on(work, request, Stage.ASSESSMENT, Stage.DELIVERY, request.delivering_unit_id, held)
     request.state = state.value
     request.version += 1
     _write(work, proposal, by, late=late, reason=reason, expires_at=expires_at, changes=changes)

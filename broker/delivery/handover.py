@@ -276,7 +276,7 @@ def close_request(work: Work, job: Job, step: str, request: ServiceRequest, deli
         return
     late = False
     if outcome != "needs_operator":
-        also = [requests.items_delivered(request)] if all_delivered else []
+        also = [requests.items_at(request, ItemState.DELIVERED)] if all_delivered else []
         late = clocks.finish(work, request, Stage.DELIVERY, *also)
     request.state = after(state, _EVENTS[outcome], frozenset({Role.SYSTEM})).value
     request.version += 1

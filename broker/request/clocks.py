@@ -48,9 +48,9 @@ def finish(work: Work, request: ServiceRequest, stage: Stage, *also: CTE) -> boo
     return _finish(work, request, stage, stage, *also)[0]
 
 
-def hand_on(work: Work, request: ServiceRequest, stage: Stage, to: Stage, unit_id: UUID) -> bool:
-    """End the stage's open clock and open that of stage ``to`` of a unit; returns whether the stage was late."""
-    late, next_round = _finish(work, request, stage, to)
+def hand_on(work: Work, request: ServiceRequest, stage: Stage, to: Stage, unit_id: UUID, *also: CTE) -> bool:
+    """The same, and open the clock of stage ``to`` of a unit."""
+    late, next_round = _finish(work, request, stage, to, *also)
     if next_round is None:
         start(work, request, to, unit_id)
     else:

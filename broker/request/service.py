@@ -147,9 +147,9 @@ def set_items(work: Work, request: ServiceRequest, state: ItemState) -> None:
     work.session.execute(_items_at(request, state))
 
 
-def items_delivered(request: ServiceRequest) -> CTE:
-    """All items are delivered: to be added to the statement that ends delivery's clock."""
-    return _items_at(request, ItemState.DELIVERED).cte("items")
+def items_at(request: ServiceRequest, state: ItemState) -> CTE:
+    """The same, to be added to the statement that ends a stage's clock."""
+    return _items_at(request, state).cte("items")
 
 
 def _items_at(request: ServiceRequest, state: ItemState) -> Update:
