@@ -23,8 +23,8 @@ from sqlalchemy.orm import Session, make_transient_to_detached
 class Together:
     """A model whose rows are added after all others of a flush, and together.
 
-    Its columns hold ids, instants and what JSON can carry, and no model that is not ``Together`` may have to refer
-    to one of its rows in the same flush (the database would refuse that).
+    Its columns hold ids, instants, bytes and what JSON can carry (``None`` is NULL). No model that is not ``Together``
+    may have to refer to one of its rows in the same flush (the database would refuse that).
     """
 
 
@@ -67,8 +67,15 @@ def _complete(row: Together) -> tuple[Table, dict[str, Any]]:
                 continue
             setattr(row, attribute.key, column.default.arg(None) if column.default is not None else None)
         value = getattr(row, attribute.key)
-        values[column.name] = str(value) if isinstance(value, (UUID, datetime)) else value
+        values[column.name] = _plain(value)
     return mapper.local_table, values
+
+
+def _plain(value: Any) -> Any:
+    """A column's value as JSON can carry it and PostgreSQL reads it."""
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    return str(value) if isinstance(value, UUID | datetime) else value
 
 
 @lru_cache
