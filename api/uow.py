@@ -2,8 +2,8 @@
 
 Called by: every route that is not public. Must not: hold rules, or know what a use-case does.
 
-An ``Idempotency-Key`` (any POST may carry one, at most 200 characters) costs one INSERT in the use-case's own
-transaction: the answer is written beside what it answers. Only when that INSERT meets an older row, or the use-case
+An ``Idempotency-Key`` (any POST may carry one, at most 200 characters) is a row of the use-case's own transaction:
+the answer is written beside what it answers, with the same statement. Only when it meets an older row, or the use-case
 refuses, is the key looked up: the same request gets the stored answer again, another one is refused. A POST that writes
 nothing, and signing in, take no notice of it (``api.openapi`` says so).
 """
@@ -23,7 +23,6 @@ from fastapi import Depends, Request
 from fastapi.responses import JSONResponse, Response
 from psycopg import errors as pg
 from pydantic_core import to_jsonable_python
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -56,10 +55,6 @@ class Answer:
     body: Any
 
 
-class _AlreadyAnsweredError(Exception):
-    """The key has a row: undo what was just done again."""
-
-
 class UnitOfWork:
     """One request's way through the database. ``actor`` and ``csrf_token`` are known once a transaction has begun."""
 
@@ -88,13 +83,12 @@ class UnitOfWork:
         def answering(work: Work) -> Answer:
             answer = Answer(status, to_jsonable_python(render(use_case(work))))
             if key:
-                work.session.flush()
                 _remember(work, key, fingerprint, _without(answer, shown_once))
             return answer
 
         try:
             return self._respond(self.do(answering))
-        except (_AlreadyAnsweredError, BrokerError, IntegrityError):
+        except (BrokerError, IntegrityError):
             remembered = self._recall(key, fingerprint) if key else None
             if remembered is None:
                 raise
@@ -218,20 +212,15 @@ class _Reused(Invalid):
 
 
 def _remember(work: Work, key: str, fingerprint: bytes, answer: Answer) -> None:
-    row = (
-        insert(IdempotencyKey)
-        .values(
-            account_id=work.actor.account_id,
-            key=key,
-            fingerprint=fingerprint,
-            status=answer.status,
-            body=answer.body,
-        )
-        .on_conflict_do_nothing()
-        .returning(IdempotencyKey.status)
+    """Written with the use-case's own rows, at the latest by the commit; an older row refuses it all."""
+    row = IdempotencyKey(
+        account_id=work.actor.account_id,
+        key=key,
+        fingerprint=fingerprint,
+        status=answer.status,
+        body={} if answer.body is None else answer.body,  # 204: nothing is sent, and NULL is not allowed
     )
-    if work.session.execute(row).first() is None:
-        raise _AlreadyAnsweredError
+    work.session.add(row)
 
 
 def _without(answer: Answer, fields: tuple[str, ...]) -> Answer:

@@ -8,11 +8,12 @@ from sqlalchemy import CheckConstraint, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, Id, Moment
+from broker.db.together import Together
 from broker.request.models import RequestRevision, ServiceRequest
 from broker.tenancy.models import Account
 
 
-class Approval(Base):
+class Approval(Together, Base):
     """A decision on one revision, by whom (and for whom, when a deputy acts), why and when."""
 
     __tablename__ = "approval"

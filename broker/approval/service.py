@@ -107,19 +107,17 @@ def _move_clocks(work: Work, request: ServiceRequest, decision: Decision) -> boo
     if decision is Decision.RETURN:
         clocks.stop(work, request, Stage.APPROVAL)
         return False
-    late = clocks.finish(work, request, Stage.APPROVAL)
-    if decision is Decision.APPROVE:
-        assert request.assessing_unit_id is not None
-        if not _goes_on(work, request):
-            clocks.start(work, request, Stage.ASSESSMENT, request.assessing_unit_id)
-    else:
+    if decision is Decision.REFUSE:
+        late = clocks.finish(work, request, Stage.APPROVAL)
         clocks.abandon(work, request)
+        return late
+    assert request.assessing_unit_id is not None
+    if request.version == 1:  # no assessment of it can have been sent back
+        return clocks.hand_on(work, request, Stage.APPROVAL, Stage.ASSESSMENT, request.assessing_unit_id)
+    late = clocks.finish(work, request, Stage.APPROVAL)
+    if not clocks.resume(work, request, Stage.ASSESSMENT):  # one that was sent back goes on with its old clock
+        clocks.start(work, request, Stage.ASSESSMENT, request.assessing_unit_id)
     return late
-
-
-def _goes_on(work: Work, request: ServiceRequest) -> bool:
-    """An assessment that was sent back goes on with its old clock; a request of version 1 cannot have one."""
-    return request.version > 1 and clocks.resume(work, request, Stage.ASSESSMENT)
 
 
 def _tell(work: Work, request: ServiceRequest, decision: Decision) -> None:

@@ -11,11 +11,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, Id, Moment
+from broker.db.together import Together
 from broker.request.models import RequestItem, RequestRevision, ServiceRequest
 from broker.tenancy.models import Account
 
 
-class Assessment(Base):
+class Assessment(Together, Base):
     """A confirmed or returned assessment of one revision. Insert-only."""
 
     __tablename__ = "assessment"
@@ -36,7 +37,7 @@ class Assessment(Base):
     __table_args__ = (CheckConstraint("outcome IN ('confirm', 'return')", name="outcome"),)
 
 
-class Placement(Base):
+class Placement(Together, Base):
     """Which sub-cloud an item goes to, in which size; ``candidates`` keeps for each one why (not). Insert-only."""
 
     __tablename__ = "placement"

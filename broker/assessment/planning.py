@@ -41,7 +41,6 @@ def plan_resources(work: Work, placed: Placed, take_prefix: Callable[[Resource],
                 segments += planner.segments(wish, placed.chosen[wish.ordinal])
         for segment in segments:
             take_prefix(segment)
-    work.session.flush()
     for wish in placed.wishes:
         if isinstance(wish.item, ServerItem):
             planner.servers(wish, wish.item, placed.chosen[wish.ordinal], segments)

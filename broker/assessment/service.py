@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, column, select, text, true
 
 from broker.assessment import rules
 from broker.assessment.models import Assessment, Placement
@@ -42,8 +42,9 @@ from quotas import service as quotas
 from quotas.errors import PoolFull, QuotaExceeded, UnknownPool
 from quotas.ipv6 import service as ipv6
 
-_UNIT_FACTS = text("""
-SELECT u.kind, up.ancestors, coalesce(s.mlps_level, 1) AS mlps_level,
+_UNIT_FACTS = (
+    text("""
+SELECT u.kind AS unit_kind, up.ancestors, coalesce(s.mlps_level, 1) AS mlps_level,
   (SELECT h.article FROM unnest(up.ancestors) WITH ORDINALITY a(id, depth)
     JOIN broker.home_cloud h ON h.unit_id = a.id AND h.during @> CAST(:now AS timestamptz)
     ORDER BY a.depth DESC LIMIT 1) AS home_article
@@ -51,6 +52,16 @@ FROM broker.unit u JOIN broker.unit_period up ON up.unit_id = u.id AND up.during
 LEFT JOIN broker.information_system s ON s.id = :system
 WHERE u.id = :unit
 """)
+    .columns(*map(column, ("unit_kind", "ancestors", "mlps_level", "home_article")))
+    .subquery("facts")
+)
+
+_ITEMS_AND_FACTS = (
+    select(RequestItem, _UNIT_FACTS)
+    .join(_UNIT_FACTS, true())
+    .where(RequestItem.revision_id == bindparam("revision"))
+    .order_by(RequestItem.ordinal)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +103,14 @@ def propose(work: Work, request_id: UUID, changes: Changes = NOTHING) -> Proposa
 
 
 def _propose(work: Work, request: ServiceRequest, changes: Changes) -> Proposal:
-    wishes = tuple(_wish(row, changes.sizes) for row in repository.items(work.session, request))
-    candidates, home = catalog.candidates(work.session, unit_id=request.unit_id, now=work.now)
-    unit: Any = work.session.execute(
-        _UNIT_FACTS, {"now": work.now, "unit": request.unit_id, "system": request.system_id}
-    ).one()
     assert request.target_cloud_id is not None
+    about = {"revision": request.revision_id, "unit": request.unit_id, "system": request.system_id, "now": work.now}
+    rows = work.session.execute(_ITEMS_AND_FACTS, about).all()
+    wishes = tuple(_wish(row.RequestItem, changes.sizes) for row in rows)
+    unit: Any = rows[0]  # a revision has items, and each row says the unit's facts
+    candidates, home = catalog.candidates(work.session, unit_id=request.unit_id, now=work.now)
     asked = rules.Asked(
-        unit_kind=unit.kind,
+        unit_kind=unit.unit_kind,
         mlps_level=unit.mlps_level,
         target_id=request.target_cloud_id,
         home_id=home,
@@ -184,10 +195,9 @@ def confirm(
     holds = _hold(work, proposal, expires_at)
     placed = Placed(request, proposal.wishes, proposal.chosen, holds)
     plan_resources(work, placed, lambda segment: _allocate(work, segment, proposal.ancestors, expires_at))
-    requests.set_items(work, request, ItemState.HELD)
-    late = clocks.finish(work, request, Stage.ASSESSMENT)
     assert request.delivering_unit_id is not None
-    clocks.start(work, request, Stage.DELIVERY, request.delivering_unit_id)
+    held = requests.items_at(request, ItemState.HELD)
+    late = clocks.hand_on(work, request, Stage.ASSESSMENT, Stage.DELIVERY, request.delivering_unit_id, held)
     request.state = state.value
     request.version += 1
     _write(work, proposal, by, late=late, reason=reason, expires_at=expires_at, changes=changes)
@@ -262,7 +272,6 @@ def _write(
         late=late,
     )
     work.session.add(assessment)
-    work.session.flush()
     for wish in proposal.wishes:
         cloud = proposal.chosen[wish.ordinal]
         work.session.add(

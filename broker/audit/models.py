@@ -13,9 +13,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, CreatedAt, Id, Moment
+from broker.db.together import Together
 
 
-class AuditEvent(Base):
+class AuditEvent(Together, Base):
     """Who did what to what, when, by which rule. Written in the use-case's own transaction, not yet chained."""
 
     __tablename__ = "audit_event"

@@ -14,9 +14,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from broker.db.base import Base, CreatedAt
+from broker.db.together import Together
 
 
-class IdempotencyKey(Base):
+class IdempotencyKey(Together, Base):
     """The answer once given to a POST, kept so that the same key gives the same answer and acts once."""
 
     __tablename__ = "idempotency_key"

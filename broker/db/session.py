@@ -8,6 +8,8 @@ from __future__ import annotations
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from broker.db.together import TogetherSession
+
 SessionFactory = sessionmaker[Session]
 
 
@@ -28,4 +30,4 @@ def make_engine(url: str, *, pool_size: int = 16, application_name: str = "guiyu
 
 def make_sessions(engine: Engine) -> SessionFactory:
     """Sessions whose rows stay readable after the commit (they are handed to schemas)."""
-    return sessionmaker(engine, expire_on_commit=False, autoflush=True)
+    return sessionmaker(engine, class_=TogetherSession, expire_on_commit=False, autoflush=True)

@@ -260,7 +260,9 @@ def close_request(work: Work, job: Job, step: str, request: ServiceRequest, deli
         Delivery.request_id == request.id, Delivery.state != "expired", Delivery.id != delivery.id
     )
     states = {delivery.state, *work.session.scalars(others.add_cte(done))}
-    _close_items(work, request, all_delivered=states == {"delivered"})
+    all_delivered = states == {"delivered"}
+    if not all_delivered:
+        _close_items(work, request)
     if states & {"queued", "running"}:
         return
     if "needs_operator" in states:
@@ -274,7 +276,8 @@ def close_request(work: Work, job: Job, step: str, request: ServiceRequest, deli
         return
     late = False
     if outcome != "needs_operator":
-        late = clocks.finish(work, request, Stage.DELIVERY)
+        also = [requests.items_at(request, ItemState.DELIVERED)] if all_delivered else []
+        late = clocks.finish(work, request, Stage.DELIVERY, *also)
     request.state = after(state, _EVENTS[outcome], frozenset({Role.SYSTEM})).value
     request.version += 1
     if outcome == "undone":
@@ -282,11 +285,8 @@ def close_request(work: Work, job: Job, step: str, request: ServiceRequest, deli
     work.record(f"request.{request.state}", "request", request.id, request_id=request.id, data={"late": late})
 
 
-def _close_items(work: Work, request: ServiceRequest, *, all_delivered: bool) -> None:
+def _close_items(work: Work, request: ServiceRequest) -> None:
     """Each item's state from those of its resources."""
-    if all_delivered:
-        requests.set_items(work, request, ItemState.DELIVERED)
-        return
     rows = work.session.execute(
         select(Resource.item_id, func.array_agg(Resource.state.distinct()))
         .join(Delivery, Delivery.id == Resource.delivery_id)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, CreatedAt, Id, Moment
+from broker.db.together import Together
 from broker.inventory.models import Project, Resource
 from broker.request.models import ServiceRequest
 from broker.tenancy.models import Account, Person
@@ -114,7 +115,7 @@ class DeskCase(Base):
     )
 
 
-class Handover(Base):
+class Handover(Together, Base):
     """What was handed over in one run of a delivery: what, where, addresses, how to get in."""
 
     __tablename__ = "handover"

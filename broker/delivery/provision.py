@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from broker.catalog.models import Image
 from broker.delivery import cases, progress
@@ -144,11 +144,13 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
     """Make all resources of ``kind`` (``segment``, ``volume``, ``server``) of a delivery; wait until they are there."""
     step = f"create_{kind}s"
     with tools.works.begin() as work:
-        resources = _begin(work, job, step)
+        if kind == "server":
+            resources, images, public_key = _begin_servers(work, job, step)
+        else:
+            resources, images, public_key = _begin(work, job, step), {}, None
         wanted = [r for r in resources if r.kind == kind and r.state == _RS.BUILDING.value]
         bases = {r.id: r.network_id for r in wanted}
         result = _start(resources, _without_base(work, bases, resources))
-        images, public_key = _for_servers(work, job) if kind == "server" and wanted else ({}, None)
     provider = _provider(tools, job, result, wanted)
     if provider is not None:
         for resource in wanted:
@@ -226,6 +228,20 @@ def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
     return work.session.scalars(statement.add_cte(progress.begun(work, job, step))).all()
 
 
+def _begin_servers(work: Work, job: Job, step: str) -> tuple[Sequence[Resource], Mapping[str, str], str | None]:
+    """The same, with the sub-cloud's names of the images they need, and the public key that goes into the servers."""
+    statement = (
+        select(Resource, Image.provider_name, Delivery.public_key)
+        .join(Delivery, Delivery.id == Resource.delivery_id)
+        .outerjoin(Image, (Image.sub_cloud_id == Resource.sub_cloud_id) & (Image.code == Resource.spec["image"].astext))
+        .where(Resource.delivery_id == job.id)
+        .order_by(Resource.id)
+    )
+    rows = work.session.execute(statement.add_cte(progress.begun(work, job, step))).all()
+    images = {row.Resource.spec["image"]: row.provider_name for row in rows if row.provider_name is not None}
+    return [row.Resource for row in rows], images, rows[0].public_key if rows else None
+
+
 def _finish(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bool:
     """Write down what the step found, in one statement; ask for another attempt while something is unclear."""
     result.settle(last=pace.last)
@@ -266,17 +282,6 @@ def _without_base(work: Work, bases: Mapping[UUID, UUID | None], resources: Sequ
         rows = work.session.execute(select(Resource.id, Resource.state).where(Resource.id.in_(elsewhere)))
         states |= {row.id: row.state for row in rows}
     return [i for i, base in bases.items() if base is not None and states[base] not in _BASES]
-
-
-def _for_servers(work: Work, job: Job) -> tuple[Mapping[str, str], str | None]:
-    """The sub-cloud's names of our images, and the public key that goes into the servers."""
-    names = (
-        select(func.jsonb_object_agg(Image.code, Image.provider_name))
-        .where(Image.sub_cloud_id == Delivery.sub_cloud_id)
-        .scalar_subquery()
-    )
-    row = work.session.execute(select(names.label("images"), Delivery.public_key).where(Delivery.id == job.id)).one()
-    return row.images or {}, row.public_key
 
 
 def _provider(tools: Tools, job: Job, result: Result, wanted: Sequence[Resource]) -> Provider | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from broker.approval import service as approval
 from broker.db.base import AnyRow, new_id
@@ -50,8 +50,9 @@ def order(work: Work, request_id: UUID) -> ServiceRequest:
         .distinct()
     )
     for sub_cloud_id, project_id, hold_id in planned.all():
-        delivery = Delivery(
-            id=new_id(),
+        delivery_id = new_id()
+        ordered = insert(Delivery).values(
+            id=delivery_id,
             request_id=request.id,
             sub_cloud_id=sub_cloud_id,
             project_id=project_id,
@@ -60,12 +61,11 @@ def order(work: Work, request_id: UUID) -> ServiceRequest:
             ordered_by=by.account_id,
             queued_at=work.now,
         )
-        work.session.add(delivery)
-        work.session.flush()
         work.session.execute(
             update(Resource)
             .where(Resource.hold_id == hold_id, Resource.state == ResourceState.PLANNED.value)
-            .values(delivery_id=delivery.id)
+            .values(delivery_id=delivery_id)
+            .add_cte(ordered.cte("ordered"))
         )
     requests.set_items(work, request, ItemState.DELIVERING)
     work.record(

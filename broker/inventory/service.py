@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 
 from broker.db.base import new_id
 from broker.errors import Invalid, Problem
@@ -57,15 +56,22 @@ WHERE resource_id = ANY(CAST(:ids AS uuid[])) AND upper_inf(during)
 """)
 
 
+_PROJECT_FOR = text("""
+WITH there AS (SELECT id FROM broker.project WHERE unit_id = :unit AND sub_cloud_id = :cloud), made AS (
+  INSERT INTO broker.project (id, unit_id, sub_cloud_id)
+  SELECT :id, :unit, :cloud WHERE NOT EXISTS (SELECT FROM there) ON CONFLICT DO NOTHING RETURNING id
+)
+SELECT id FROM there UNION ALL SELECT id FROM made
+""").columns(Project.id)
+
+
 def project_for(work: Work, unit_id: UUID, sub_cloud_id: UUID) -> UUID:
     """The unit's project in a sub-cloud; made when there is none. Safe under concurrency, locks nothing there is."""
-    there = select(Project.id).where(Project.unit_id == unit_id, Project.sub_cloud_id == sub_cloud_id)
-    found = work.session.scalar(there)
-    if found is not None:
-        return found
-    values = {"id": new_id(), "unit_id": unit_id, "sub_cloud_id": sub_cloud_id}
-    made = work.session.scalar(insert(Project).values(values).on_conflict_do_nothing().returning(Project.id))
-    return made or work.session.scalars(there).one()
+    values = {"id": new_id(), "unit": unit_id, "cloud": sub_cloud_id}
+    found: UUID | None = work.session.scalar(_PROJECT_FOR, values)
+    if found is None:  # somebody has made it since this statement began; the next one sees it
+        found = work.session.scalars(_PROJECT_FOR, values).one()
+    return found
 
 
 def plan(work: Work, **columns: Any) -> Resource:

@@ -13,10 +13,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, CreatedAt, Id, Moment
+from broker.db.together import Together
 from broker.tenancy.models import Account, Unit
 
 
-class Notice(Base):
+class Notice(Together, Base):
     """Something somebody should know. ``code`` names the text; ``dedupe`` makes a reminder happen once."""
 
     __tablename__ = "notice"

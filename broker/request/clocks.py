@@ -13,8 +13,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import CTE, ScalarSelect, func, select, update
 from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.orm import aliased
 
 from broker.db.base import AnyRow
 from broker.request.models import ClockStop, ServiceRequest, StageClock
@@ -34,38 +35,67 @@ WORKDAYS = {Stage.APPROVAL: 1, Stage.ASSESSMENT: 3, Stage.DELIVERY: 1}
 ARTICLE = {Stage.APPROVAL: "Art. 17(2)", Stage.ASSESSMENT: "Art. 17(3)", Stage.DELIVERY: "Art. 17(4)"}
 
 
-def start(work: Work, request: ServiceRequest, stage: Stage, unit_id: UUID) -> StageClock:
+def start(work: Work, request: ServiceRequest, stage: Stage, unit_id: UUID) -> None:
     """Open the stage's clock now: its first round, or the next where it had one before. ``due_at`` follows."""
-    rounds = select(func.coalesce(func.max(StageClock.round), 0) + 1).where(
-        StageClock.request_id == request.id, StageClock.stage == stage.value
-    )
-    deadline = work.calendar.deadline(work.now, WORKDAYS[stage])
-    clock = StageClock(
-        request_id=request.id,
-        stage=stage.value,
-        round=rounds.scalar_subquery(),
-        unit_id=unit_id,
-        workdays=WORKDAYS[stage],
-        received_at=work.now,
-        due_at=deadline.at,
-        provisional=deadline.provisional,
-        calendar_version=work.calendar.version,
-    )
-    work.session.add(clock)
-    request.due_at = deadline.at
-    return clock
+    if request.version == 1:  # it has just come: no stage of it can have had a round before
+        _open(work, request, stage, unit_id, 1)
+    else:
+        _open(work, request, stage, unit_id, work.session.scalars(select(_next_round(request, stage))).one())
 
 
-def finish(work: Work, request: ServiceRequest, stage: Stage) -> bool:
-    """End the stage's open clock; returns whether the stage was late."""
+def finish(work: Work, request: ServiceRequest, stage: Stage, *also: CTE) -> bool:
+    """End the stage's open clock; returns whether the stage was late. ``also``: what travels in the same statement."""
+    return _finish(work, request, stage, stage, *also)[0]
+
+
+def hand_on(work: Work, request: ServiceRequest, stage: Stage, to: Stage, unit_id: UUID, *also: CTE) -> bool:
+    """The same, and open the clock of stage ``to`` of a unit."""
+    late, next_round = _finish(work, request, stage, to, *also)
+    if next_round is None:
+        start(work, request, to, unit_id)
+    else:
+        _open(work, request, to, unit_id, next_round)
+    return late
+
+
+def _finish(work: Work, request: ServiceRequest, stage: Stage, to: Stage, *also: CTE) -> tuple[bool, int | None]:
+    """Whether the stage was late, and which round of ``to`` comes next; ``None`` where the stage had no open clock."""
     row = work.session.execute(
         update(StageClock)
         .where(StageClock.request_id == request.id, StageClock.stage == stage.value, StageClock.finished_at.is_(None))
         .values(finished_at=work.now)
-        .returning(StageClock.due_at)
+        .returning(StageClock.due_at, _next_round(request, to).label("next_round"))
+        .add_cte(*also)
     ).first()
     request.due_at = None
-    return row is not None and work.now > row.due_at
+    return (False, None) if row is None else (work.now > row.due_at, row.next_round)
+
+
+def _next_round(request: ServiceRequest, stage: Stage) -> ScalarSelect[int]:
+    earlier = aliased(StageClock)  # of its own, beside a statement that changes another stage's clock
+    return (
+        select(func.coalesce(func.max(earlier.round), 0) + 1)
+        .where(earlier.request_id == request.id, earlier.stage == stage.value)
+        .scalar_subquery()
+    )
+
+
+def _open(work: Work, request: ServiceRequest, stage: Stage, unit_id: UUID, number: int) -> None:
+    deadline = work.calendar.deadline(work.now, WORKDAYS[stage])
+    work.session.add(
+        StageClock(
+            request_id=request.id,
+            stage=stage.value,
+            round=number,
+            unit_id=unit_id,
+            workdays=WORKDAYS[stage],
+            received_at=work.now,
+            due_at=deadline.at,
+            provisional=deadline.provisional,
+            calendar_version=work.calendar.version,
+        )
+    )
+    request.due_at = deadline.at
 
 
 def stop(work: Work, request: ServiceRequest, stage: Stage) -> None:

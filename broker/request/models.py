@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, CreatedAt, During, Id, Moment
+from broker.db.together import Together
 from broker.inventory.models import InformationSystem
 from broker.tenancy.models import Account, Person, Unit
 
@@ -58,7 +59,7 @@ class ServiceRequest(Base):
     )
 
 
-class RequestRevision(Base):
+class RequestRevision(Together, Base):
     """One submission as it was, with the quote it saw. Insert-only.
 
     ``form`` holds no personal data: the contact is ``contact_id``. ``digest`` is SM3 (GB/T 32905) over the form.
@@ -80,7 +81,7 @@ class RequestRevision(Base):
     __table_args__ = (UniqueConstraint("request_id", "ordinal"),)
 
 
-class RequestItem(Base):
+class RequestItem(Together, Base):
     """One line of a revision: servers, volumes or segments, with a state of its own."""
 
     __tablename__ = "request_item"
@@ -119,7 +120,7 @@ class Attachment(Base):
     created_at: Mapped[CreatedAt]
 
 
-class StageClock(Base):
+class StageClock(Together, Base):
     """How long a stage may take and has taken (Art. 17): working days from receipt; stands still with the applicant."""
 
     __tablename__ = "stage_clock"

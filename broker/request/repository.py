@@ -69,9 +69,9 @@ def revision(session: Session, request: ServiceRequest) -> RequestRevision:
 
 
 def items(session: Session, request: ServiceRequest) -> list[RequestItem]:
-    """The items of the revision in force, in the form's order."""
+    """The items of the revision in force, in the form's order, as they stand now (statements move their states)."""
     statement = select(RequestItem).where(RequestItem.revision_id == request.revision_id).order_by(RequestItem.ordinal)
-    return list(session.scalars(statement))
+    return list(session.scalars(statement.execution_options(populate_existing=True)))
 
 
 def listing(

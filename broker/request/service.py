@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import CTE, Update, update
 
 from broker.db.base import new_id
 from broker.errors import Invalid, NotFound, Problem
@@ -144,9 +144,16 @@ def withdraw(work: Work, request_id: UUID, *, reason: str, version: int | None =
 
 def set_items(work: Work, request: ServiceRequest, state: ItemState) -> None:
     """Bring all items of the revision in force to ``state``."""
-    work.session.execute(
-        update(RequestItem).where(RequestItem.revision_id == request.revision_id).values(state=state.value)
-    )
+    work.session.execute(_items_at(request, state))
+
+
+def items_at(request: ServiceRequest, state: ItemState) -> CTE:
+    """The same, to be added to the statement that ends a stage's clock."""
+    return _items_at(request, state).cte("items")
+
+
+def _items_at(request: ServiceRequest, state: ItemState) -> Update:
+    return update(RequestItem).where(RequestItem.revision_id == request.revision_id).values(state=state.value)
 
 
 def attach(
@@ -259,7 +266,6 @@ def _revise(
         submitted_at=work.now,
     )
     work.session.add(revision)
-    work.session.flush()
     for n, item in enumerate(parsed.items):
         work.session.add(
             RequestItem(

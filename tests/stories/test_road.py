@@ -7,7 +7,7 @@ from sqlalchemy import event
 from tests.stories import road
 from tests.stories.world import World, form
 
-MOST_STATEMENTS = 78
+MOST_STATEMENTS = 58
 """What the benchmark's request may cost, from its people's signing in to the machine's last step; one of them makes the
 unit's first project in the cloud. Dispatch and sealing serve many at once and come on top. It may only become less."""
 
