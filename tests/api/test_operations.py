@@ -57,12 +57,12 @@ def test_an_old_database_is_not_ready(server: Server, visitor: httpx.Client) -> 
 
 def test_metrics_count_answers_by_route_not_by_path(visitor: httpx.Client) -> None:
     """Ids never become label values."""
-    visitor.get("/api/v1/nowhere/1234")
+    visitor.get("/api/v1/nowhere/an-id-of-ours")
     visitor.delete("/api/v1/tokens/00000000-0000-7000-8000-000000000000")
     text_ = visitor.get("/metrics").text
     assert 'route="/api/v1/tokens/{token_id}"' in text_
     assert 'route="(none)"' in text_
-    assert "1234" not in text_
+    assert "an-id-of-ours" not in text_
     assert "guiyun_audit_unsealed" in text_
 
 

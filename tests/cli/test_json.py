@@ -56,8 +56,8 @@ def test_notices_are_marked_as_read(typist: Typist) -> None:
 
 def test_a_statement_is_shown_line_by_line(typist: Typist, world: World) -> None:
     """By its short name from the list; the lines add up."""
-    typist.delivered(world)
     month = datetime.now(ZONE).strftime("%Y-%m")
+    typist.metered(world, month)
     made = typist.does("bill", "issue", month, "--json").json
     listed = typist.does("statements", as_="finance").out
     short = made[0]["id"][-8:]

@@ -103,8 +103,8 @@ def test_quotas_and_addresses_are_shown(typist: Typist, world: World) -> None:
 
 def test_a_month_is_previewed_and_issued(typist: Typist, world: World) -> None:
     """The preview writes nothing; what is issued has a version; a month that has not begun is refused."""
-    typist.delivered(world)
     month = datetime.now(UTC).strftime("%Y-%m")
+    typist.metered(world, month)
     before = typist.does("statements", "--json", as_="finance").json
     previewed = typist.does("bill", "preview", month, "--json").json
     assert previewed["gaps"] == []

@@ -108,6 +108,11 @@ class Typist:
         walk(world)
         return number
 
+    def metered(self, world: World, month: str) -> None:
+        """A request that was delivered and has been in use for a second at least: less is not charged."""
+        self.delivered(world)
+        assert any(self.does("bill", "issue", month, "--json").json for _ in range(100))
+
 
 @contextmanager
 def working(world: World) -> Iterator[None]:

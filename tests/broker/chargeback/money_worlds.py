@@ -322,8 +322,8 @@ def add_thing(session: Session, thing: Thing, *, number: str, request_id: UUID |
             project_id=project.id,
             request_id=request_id,
             name=number,
-            spec={},
-            state="active",
+            spec={"vcpu": 1, "memory_gib": 1, "system_disk_gib": 1, "image": "debian-12-x86_64", "cpu_arch": "x86_64"},
+            state="released",  # what it used is in its periods; no cloud has it, and nobody need look for it
         )
     )
     session.flush()
