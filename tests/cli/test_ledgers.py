@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from api.cli.display import ZONE
 from broker.audit import events, seal
 from broker.db.base import new_id
 from broker.db.session import make_sessions
@@ -103,7 +104,7 @@ def test_quotas_and_addresses_are_shown(typist: Typist, world: World) -> None:
 
 def test_a_month_is_previewed_and_issued(typist: Typist, world: World) -> None:
     """The preview writes nothing; what is issued has a version; a month that has not begun is refused."""
-    month = datetime.now(UTC).strftime("%Y-%m")
+    month = datetime.now(ZONE).strftime("%Y-%m")
     typist.metered(world, month)
     before = typist.does("statements", "--json", as_="finance").json
     previewed = typist.does("bill", "preview", month, "--json").json
