@@ -2,7 +2,7 @@
 
 Called by: the console's map of the address space. Must not: change anything, or read one row for each prefix.
 
-Two statements, whatever is below: the pools, and one sum over an index of the live prefixes (a million: about 0.3 s).
+Two statements, whatever is below: the pools, and one sum over an index of the live prefixes (not timed at a million yet).
 """
 
 from __future__ import annotations
