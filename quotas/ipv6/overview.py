@@ -2,7 +2,7 @@
 
 Called by: the console's map of the address space. Must not: change anything, or read one row for each prefix.
 
-Two statements, whatever is below: the pools, and one sum over an index of the live prefixes (not timed at a million yet).
+Two statements, whatever is below: the pools, and one sum over an index of the live prefixes.
 """
 
 from __future__ import annotations
