@@ -17,7 +17,7 @@ from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
 from broker.catalog import repository as catalog
 from broker.tenancy import repository as tenancy
-from quotas import borrowing, service
+from quotas import availability, borrowing, service
 from quotas.errors import QuotaError
 from quotas.values import Difference
 
@@ -42,7 +42,7 @@ def show(
         return
     with call.core.sessions() as session:
         clouds = [c for c in catalog.in_service(session) if cloud in ("", c.code)]
-        stock = service.pool_left(session, [c.id for c in clouds])
+        stock = availability.pool_left(session, [c.id for c in clouds])
     if not clouds:
         raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
     found: list[dict[str, Any]] = [
@@ -61,7 +61,7 @@ def _of_unit(call: DatabaseCall, unit: str, cloud: str) -> None:
         pool = next((c.id for c in catalog.in_service(work.session) if c.code == cloud), None)
         if cloud and pool is None:
             raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
-        left = service.left(work.session, node, pool)
+        left = availability.left(work.session, node, pool)
         bound = tenancy.unit_names(work.session, [one.bound_by for one in left if one.bound_by], work.now)
     found: list[dict[str, Any]] = [
         {
@@ -237,7 +237,7 @@ def loans(
     except QuotaError as error:
         raise holds.refusal_of(error) from error
     with call.core.works.begin() as work:
-        cohort = service.cohort(work.session, at, found, pool)
+        cohort = availability.cohort(work.session, at, found, pool)
         called = {} if cohort is None else tenancy.unit_names(work.session, [m.node for m in cohort.members], work.now)
     called[at] = node
     listed: list[tuple[UUID, UUID | None, int]] = []

@@ -31,7 +31,7 @@ from api.cli.verb import DatabaseCall
 from broker.catalog import repository as catalog
 from broker.errors import BrokerError
 from broker.tenancy import repository as tenancy
-from quotas import service, together
+from quotas import availability, service, together
 from quotas.errors import BadAmount, NotThatMuch, NotYours, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
 from quotas.values import Line, ResourceClass
 
@@ -240,7 +240,7 @@ def _check_owner(session: Session, hold: UUID, given: Fields) -> None:
     """Raises NotYours when an owner is named and the hold has another; a hold's owner never changes."""
     if given.get("owner"):
         owner = _uuid(given["owner"])
-        if any(found.owner != owner for found in service.holds(session, hold_ids=[hold])):
+        if any(found.owner != owner for found in availability.holds(session, hold_ids=[hold])):
             raise NotYours(str(hold))
 
 
