@@ -203,12 +203,13 @@ BEGIN
                 v_first := (v_until + v_count - 1) / v_count * v_count;
                 CONTINUE;
             END IF;
-            -- Unseen. Prefixes are aligned: it ends where a block of some size around this place ends. First one place at a
-            -- time, for most are small; then in steps that grow.
             v_waits := v_waits + 1;
             EXIT walk WHEN v_waits = 10;
+            CONTINUE WHEN v_placed IS NOT NULL;  -- who was in the way has gone meanwhile: once more
+            -- Unseen. Prefixes are aligned: it ends where a block of some size around this place ends. First one place at a
+            -- time, for most are small; then in steps that grow.
             v_step := CASE WHEN v_waits <= 3 THEN v_count ELSE v_step * 16 END;
-            v_passed_by := v_passed_by OR v_placed IS NOT NULL OR v_step > v_count;
+            v_passed_by := v_passed_by OR v_step > v_count;
             v_first := (v_first / v_step + 1) * v_step;
         END LOOP;
     END LOOP;
