@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0012_system_nodes"
-down_revision = "0014_findings"
+down_revision = "0014b_collectors"
 branch_labels = None
 depends_on = None
 
