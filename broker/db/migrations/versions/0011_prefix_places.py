@@ -11,7 +11,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0011_prefix_places"
-down_revision = "0014b_collectors"
+down_revision = "0012_system_nodes"
 branch_labels = None
 depends_on = None
 
