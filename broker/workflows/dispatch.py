@@ -27,13 +27,17 @@ from broker.catalog.models import SubCloud
 from broker.db import idempotency
 from broker.delivery.models import Delivery
 from broker.delivery.values import Job
-from broker.reclamation.models import Release
+from broker.lifecycle import CASE_MACHINE, CaseState
+from broker.reclamation import dates as case_dates
+from broker.reclamation.models import ReclaimCase, Release
+from broker.reclamation.values import CaseJob
 from broker.request import clocks
 from broker.scarcity import notices
 from broker.tenancy import service as accounts
 from broker.workflows import reminders
 from broker.workflows.fulfil import Fulfil
-from broker.workflows.orders import Order, queue_of
+from broker.workflows.orders import CaseOrder, Order, queue_of
+from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
 
 log = structlog.get_logger(__name__)
@@ -51,7 +55,7 @@ class Wanting:
     """A row that wants acting on."""
 
     kind: str
-    job: Job
+    job: Job | CaseJob
 
     @property
     def workflow_id(self) -> str:
@@ -96,11 +100,10 @@ class Dispatch:
         return started
 
     async def _start_one(self, row: Wanting) -> bool:
-        workflow: Any = Fulfil.run if row.kind == "fulfil" else GiveBack.run
         try:
             await self.client.start_workflow(
-                workflow,
-                Order(row.job, self.heartbeat_s),
+                WORKFLOWS[row.kind],
+                order_of(row, self.heartbeat_s),
                 id=row.workflow_id,
                 task_queue=queue_of(row.job.sub_cloud),
                 task_timeout=timedelta(seconds=self.heartbeat_s),
@@ -120,11 +123,14 @@ class Dispatch:
             expired = letting_go.expire_holds(work)
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
+            cases = case_dates.come(work)
             full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
             accounts.forget_old_attempts(work.session, work.now)
             idempotency.forget(work.session, work.now)
-            if expired or recomputed or told or full:
-                log.info("dates", expired_holds=expired, recomputed_clocks=recomputed, reminders=told, quotas=full)
+            happened = {"expired_holds": expired, "recomputed_clocks": recomputed, "reminders": told, "quotas": full}
+            happened["reclaim_cases"] = cases
+            if any(happened.values()):
+                log.info("dates", **happened)
 
     def seal(self) -> None:
         """Chain the audit events that were committed since."""
@@ -133,8 +139,41 @@ class Dispatch:
                 pass
 
 
+WORKFLOWS: dict[str, Any] = {
+    "fulfil": Fulfil.run,
+    "release": GiveBack.run,
+    "suspend": Suspend.run,
+    "resume": Resume.run,
+    "take_back": TakeBack.run,
+}
+_ACT = {CaseState.RESUMING.value: "resume", CaseState.RELEASING.value: "take_back"}
+"""Which workflow a case's state asks for; the others are on the way to a suspension."""
+
+
+def order_of(row: Wanting, heartbeat_s: float) -> Order | CaseOrder:
+    """What the workflow is given."""
+    if isinstance(row.job, Job):
+        return Order(row.job, heartbeat_s)
+    return CaseOrder(row.job, heartbeat_s)
+
+
 def wanting(session: Session) -> list[Wanting]:
-    """Deliveries and releases that are queued or on their way, oldest first."""
+    """Deliveries, releases and reclaim cases that the machine has to carry on, oldest first of each."""
+    return _on_the_road(session) + _cases(session)
+
+
+def _cases(session: Session) -> list[Wanting]:
+    rows = session.execute(
+        select(ReclaimCase.id, ReclaimCase.run, ReclaimCase.state, SubCloud.code)
+        .join(SubCloud, SubCloud.id == ReclaimCase.sub_cloud_id)
+        .where(ReclaimCase.state.in_(sorted(CASE_MACHINE)), ReclaimCase.trouble.is_(None))
+        .order_by(ReclaimCase.ordered_at)
+        .limit(500)
+    )
+    return [Wanting(_ACT.get(row.state, "suspend"), CaseJob(row.id, row.run, row.code)) for row in rows]
+
+
+def _on_the_road(session: Session) -> list[Wanting]:
     parts = [
         select(literal(kind).label("kind"), table.id, table.run, table.request_id, SubCloud.code, since.label("since"))
         .join(SubCloud, SubCloud.id == table.sub_cloud_id)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from temporalio.common import RetryPolicy
 
 from broker.delivery.values import Job
+from broker.reclamation.values import CaseJob
 
 ATTEMPTS = 10
 """How often a step on a cloud is tried before an operator is asked: for three minutes, if it fails at once."""
@@ -41,6 +42,17 @@ class Order:
 
     job: Job
     heartbeat_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class CaseOrder:
+    """Which reclaim case to carry on, in which run."""
+
+    job: CaseJob
+    heartbeat_s: float = 10.0
+
+
+AnyOrder = Order | CaseOrder
 
 
 def pause_s(attempt: int) -> float:

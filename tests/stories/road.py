@@ -19,8 +19,10 @@ from broker.delivery.provision import TryAgainError
 from broker.delivery.service import Action
 from broker.delivery.tools import Pace
 from broker.delivery.values import Job
+from broker.reclamation import case_steps
 from broker.reclamation import service as reclamation
 from broker.reclamation import steps as release_steps
+from broker.reclamation.values import CaseJob
 from broker.request import service as requests
 from broker.workflows.dispatch import Wanting, wanting
 from broker.workflows.orders import ATTEMPTS
@@ -72,7 +74,9 @@ def up_to_order(world: World, **changes: Any) -> UUID:
 def walk(world: World) -> None:
     """Carry every row that wants acting on, as the workflows would, each step tried until it is through."""
     for row in jobs(world):
-        if row.kind == "fulfil":
+        if isinstance(row.job, CaseJob):
+            CASE_ACTS[row.kind](world, row.job)
+        elif row.kind == "fulfil":
             fulfil(world, row.job)
         else:
             give_back(world, row.job)
@@ -124,6 +128,38 @@ def give_back(world: World, job: Job) -> str:
     if not patiently(release_steps.delete, tools, job):
         return "needs_operator"
     return release_steps.give_back(tools, job)
+
+
+def suspend(world: World, job: CaseJob) -> str:
+    """The steps of ``workflows.reclaim.Suspend``."""
+    tools = world.app.tools()
+    for step in (case_steps.measure_again, case_steps.stop_servers, case_steps.keep_snapshots):
+        if not patiently(step, tools, job):
+            return "ended"
+    return case_steps.suspended(tools, job)
+
+
+def resume(world: World, job: CaseJob) -> str:
+    """The steps of ``workflows.reclaim.Resume``."""
+    tools = world.app.tools()
+    for step in (case_steps.start_servers, case_steps.drop_snapshots):
+        if not patiently(step, tools, job):
+            return "needs_operator"
+    return case_steps.resumed(tools, job)
+
+
+def take_back(world: World, job: CaseJob) -> str:
+    """The steps of ``workflows.reclaim.TakeBack``."""
+    tools = world.app.tools()
+    if not patiently(case_steps.look_before_deleting, tools, job) or not case_steps.last_reading(tools, job):
+        return "ended"
+    for step in (case_steps.delete, case_steps.drop_snapshots):
+        if not patiently(step, tools, job):
+            return "needs_operator"
+    return case_steps.give_back(tools, job)
+
+
+CASE_ACTS = {"suspend": suspend, "resume": resume, "take_back": take_back}
 
 
 def release(world: World, request_id: UUID, who: str = "apply.jyt", by: str = "deliver.jyt") -> None:
