@@ -16,8 +16,9 @@ from api.cli.client import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
 from broker.catalog import repository as catalog
+from broker.scarcity import by_hand
 from broker.tenancy import repository as tenancy
-from quotas import borrowing, service
+from quotas import availability, borrowing, service
 from quotas.errors import QuotaError
 from quotas.values import Difference
 
@@ -42,7 +43,7 @@ def show(
         return
     with call.core.sessions() as session:
         clouds = [c for c in catalog.in_service(session) if cloud in ("", c.code)]
-        stock = service.pool_left(session, [c.id for c in clouds])
+        stock = availability.pool_left(session, [c.id for c in clouds])
     if not clouds:
         raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
     found: list[dict[str, Any]] = [
@@ -61,7 +62,7 @@ def _of_unit(call: DatabaseCall, unit: str, cloud: str) -> None:
         pool = next((c.id for c in catalog.in_service(work.session) if c.code == cloud), None)
         if cloud and pool is None:
             raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
-        left = service.left(work.session, node, pool)
+        left = availability.left(work.session, node, pool)
         bound = tenancy.unit_names(work.session, [one.bound_by for one in left if one.bound_by], work.now)
     found: list[dict[str, Any]] = [
         {
@@ -99,15 +100,18 @@ def hold(
     hold_id: Annotated[str, typer.Option("--id", metavar="UUID", help="预留的编号；同一编号只计一次")] = "",
     replaces: Annotated[str, typer.Option(metavar="UUID", help="代替该预留，只占差额")] = "",
     file: holds.File = "",
+    by: holds.By = "",
+    reason: holds.Reason = "",
 ) -> None:
     """预留：从节点到根的所有限额与云平台容量，全部满足才成立；先落盘后应答。
 
     --file 的每一行：{"node": "jyt", "owner": "UUID", "cloud": "main", "amounts": {"vcpu_x86_64": 4},
-    "days": 30 或 "expires_at": "…+08:00", "id": "UUID", "replaces": "UUID"}（后四项可省）。
+    "days": 30 或 "expires_at": "…+08:00", "id": "UUID", "replaces": "UUID",
+    "by": "账号", "reason": "理由"}（后六项可省；--by、--reason 用于没有写明的行）。
     应答一行：{"id", "outcome": "ok", "expires_at"} 或 {"code", "detail", "refusals"}；有任何一行被拒绝，退出码为 1。
     """
     if file:
-        holds.many(call, "hold", file)
+        holds.many(call, "hold", file, {"by": by, "reason": reason})
         return
     given: dict[str, Any] = {
         "node": node,
@@ -115,7 +119,7 @@ def hold(
         "cloud": cloud,
         "amounts": holds.amounts_of(amounts),
     }
-    given |= {"days": days, "expires_at": until, "id": hold_id, "replaces": replaces}
+    given |= {"days": days, "expires_at": until, "id": hold_id, "replaces": replaces, "by": by, "reason": reason}
     if not node or not amounts or not cloud:
         raise typer.BadParameter("需要 节点、种类=数量 与 --cloud，或 --file")
     holds.once(call, "hold", given)
@@ -126,7 +130,7 @@ HoldId = Annotated[str, typer.Argument(metavar="预留", help="预留的编号�
 
 def _on_hold(call: DatabaseCall, verb: str, file: str, given: dict[str, Any]) -> None:
     if file:
-        holds.many(call, verb, file)
+        holds.many(call, verb, file, {"by": given["by"], "reason": given["reason"]})
         return
     if not given["id"]:
         raise typer.BadParameter("需要 预留的编号，或 --file")
@@ -144,23 +148,35 @@ def post(
     owner: holds.Owner = "",
     key: holds.Key = "",
     file: holds.File = "",
+    by: holds.By = "",
+    reason: holds.Reason = "",
 ) -> None:
     """预留转为使用：全部，或写明的部分。
 
-    --file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）；应答：{"id", "outcome": "ok", "key"}。
+    --file 的每一行：{"id", "amounts", "cloud", "owner", "key", "by", "reason"}（后六项可省）；
+    应答：{"id", "outcome": "ok", "key"}。
     """
     given = {"id": hold_id, "amounts": holds.amounts_of(amounts), "cloud": cloud, "owner": owner, "key": key}
+    given |= {"by": by, "reason": reason}
     _on_hold(call, "post", file, given)
 
 
 @group.command("void")
 @database_verb
-def void(call: DatabaseCall, *, hold_id: HoldId = "", owner: holds.Owner = "", file: holds.File = "") -> None:
+def void(
+    call: DatabaseCall,
+    *,
+    hold_id: HoldId = "",
+    owner: holds.Owner = "",
+    file: holds.File = "",
+    by: holds.By = "",
+    reason: holds.Reason = "",
+) -> None:
     """作废仍在预留的部分；已转为使用的不变；重复作废无妨。
 
-    --file 的每一行：{"id", "owner"}（后一项可省）；应答一行：{"id", "outcome": "ok"}。
+    --file 的每一行：{"id", "owner", "by", "reason"}（后三项可省）；应答一行：{"id", "outcome": "ok"}。
     """
-    _on_hold(call, "void", file, {"id": hold_id, "owner": owner})
+    _on_hold(call, "void", file, {"id": hold_id, "owner": owner, "by": by, "reason": reason})
 
 
 @group.command("release")
@@ -174,12 +190,16 @@ def release(
     owner: holds.Owner = "",
     key: holds.Key = "",
     file: holds.File = "",
+    by: holds.By = "",
+    reason: holds.Reason = "",
 ) -> None:
     """释放已使用的：全部，或写明的部分。
 
-    --file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）；应答：{"id", "outcome": "ok", "key"}。
+    --file 的每一行：{"id", "amounts", "cloud", "owner", "key", "by", "reason"}（后六项可省）；
+    应答：{"id", "outcome": "ok", "key"}。
     """
     given = {"id": hold_id, "amounts": holds.amounts_of(amounts), "cloud": cloud, "owner": owner, "key": key}
+    given |= {"by": by, "reason": reason}
     _on_hold(call, "release", file, given)
 
 
@@ -198,6 +218,8 @@ def limit(
     cloud: Annotated[str, typer.Option(help="只限一个云平台（代码或编号）；不写则合计")] = "",
     borrow: Annotated[str, typer.Option(help="可借入的上限：整数或 unlimited")] = "0",
     lend: Annotated[str, typer.Option(help="可借出的上限：整数或 unlimited；其余为自己保留")] = UNLIMITED,
+    by: holds.By = "",
+    reason: holds.Reason = "",
 ) -> None:
     """设置节点的限额（名义份额），以及可向同级借入、借出多少；也用于取消限额。"""
     desk = holds.Desk(call)
@@ -205,10 +227,9 @@ def limit(
         at, pool, found = desk.node(node), desk.pool(cloud) if cloud else None, holds.class_of(kind)
         numbers = [None if word == UNLIMITED else holds.whole_number(word) for word in (amount, borrow, lend)]
         nominal, borrowed, lent = (None if n is None else service.whole(n, least=0) for n in numbers)
+        hand = desk.hand({"by": by, "reason": reason})
         with call.core.works.begin() as work:
-            service.set_limit(work.session, at, found, pool, nominal, borrowing=borrowed, lending=lent)
-            data = {"class": kind, "pool": str(pool or ""), "limit": nominal, "borrowing": borrowed, "lending": lent}
-            work.record("quota.limit_set", "node", at, data=data)
+            by_hand.set_limit(work, hand, at, found, pool=pool, limit=nominal, borrowing=borrowed, lending=lent)
     except QuotaError as error:
         raise holds.refusal_of(error) from error
     answer: dict[str, Any] = {"node_id": str(at), "resource_class": kind, "sub_cloud_id": str(pool) if pool else None}
@@ -237,7 +258,7 @@ def loans(
     except QuotaError as error:
         raise holds.refusal_of(error) from error
     with call.core.works.begin() as work:
-        cohort = service.cohort(work.session, at, found, pool)
+        cohort = availability.cohort(work.session, at, found, pool)
         called = {} if cohort is None else tenancy.unit_names(work.session, [m.node for m in cohort.members], work.now)
     called[at] = node
     listed: list[tuple[UUID, UUID | None, int]] = []

@@ -12,6 +12,7 @@ SENTENCES: Mapping[str, str] = {
     "revision.stale": "申请内容已有新的版本，请查看后再作决定。",
     "revision.none": "该申请尚未提交过。",
     # Units, systems, sub-clouds.
+    "account.unknown": "没有可用的账号“{login}”。",
     "unit.unknown": "没有这个单位，或者它不在您的单位范围内。",
     "system.unknown": "没有登记这个信息系统，请先登记再申请资源。",
     "system.of_another_unit": "该信息系统属于其他单位。",

@@ -6,7 +6,9 @@ Called by: ``api.texts``, the command line. Must not: hold anything but text and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
+from broker.utilisation.findings import Evidence
 from broker.utilisation.values import METRICS, Condition, Daily, Figures
 
 SENTENCES: Mapping[str, str] = {
@@ -22,6 +24,7 @@ SENTENCES: Mapping[str, str] = {
     "metrics.nothing_read": "监测数据中没有一行可以读取。",
     "metrics.rows_left": "略去了 {count} 行。",
     "store.scheme": "监测数据只能存放在文件夹（file:///…）中，不支持 {scheme}：读写对象存储所需的组件不能离线取得。",
+    "finding.not_found": "没有这条闲置检测结果。",
     "store.busy": "另一项导入正在进行，请稍后再试。",
     "timezone.unknown": "没有这个时区：{name}。",
     "policy.none": "文件中没有检测规则。",
@@ -80,6 +83,38 @@ _DAILY: Mapping[Daily, str] = {
     Daily.SUM: "日合计",
     Daily.P95: "日 95 分位",
 }
+
+
+_SEEN: Mapping[str, str] = {
+    "seen.off": "云平台报告主机已关机，仍在计费",
+    "seen.unattached": "硬盘未挂载到任何主机",
+    "seen.empty": "网段中没有任何主机",
+    "seen.unbound": "地址 {address} 没有被任何主机使用",
+    "seen.unused": "快照 {name} 没有被使用过",
+}
+
+CLEARED: Mapping[str, str] = {
+    "in_use": "已恢复使用",
+    "not_measured": "没有监测数据，无法判断",
+    "exempted": "已列入豁免",
+    "gone": "资源已回收",
+    "policy_gone": "检测规则已停用或修改",
+}
+"""Why a finding ended."""
+
+
+def evidence_words(found: Iterable[Evidence]) -> str:
+    """Why a finding is one, in words; also those kept from earlier scans."""
+    return "；".join(_kept(each) for each in found)
+
+
+def _kept(each: Evidence) -> str:
+    if each.code != "measured":
+        return _SEEN.get(each.code, each.code).format(**each.params)
+    p = each.params
+    below, above = (None if p.get(name) is None else Decimal(str(p[name])) for name in ("below", "above"))
+    leaf = Condition(p["metric"], Daily(p["daily"]), below, above)
+    return _one(Figures(leaf, p["least"], p["greatest"], p["mean"]))
 
 
 def evidence(figures: Iterable[Figures]) -> str:

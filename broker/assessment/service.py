@@ -38,6 +38,7 @@ from broker.tenancy import repository as tenancy
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
+from quotas import availability
 from quotas import service as quotas
 from quotas.errors import PoolFull, QuotaExceeded, UnknownPool
 from quotas.ipv6 import service as ipv6
@@ -117,7 +118,7 @@ def _propose(work: Work, request: ServiceRequest, changes: Changes) -> Proposal:
         home_article=unit.home_article or "",
         authorities=_authorities(request),
     )
-    stock = quotas.pool_left(work.session, [c.id for c in candidates])
+    stock = availability.pool_left(work.session, [c.id for c in candidates])
     left = {pool: {kind: s.left for kind, s in classes.items()} for pool, classes in stock.items()}
     judgements = {w.ordinal: tuple(rules.judge(w, wishes, asked, candidates, left)) for w in wishes}
     chosen = {w.ordinal: _choose(judgements[w.ordinal], changes.clouds.get(w.ordinal)) for w in wishes}

@@ -20,8 +20,7 @@ from broker.request.models import ServiceRequest
 from broker.request.values import Item, item_from
 from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
-from quotas import rules
-from quotas import service as quotas
+from quotas import availability, rules
 from quotas.values import Left, Line, Refusal, ResourceClass
 
 
@@ -105,16 +104,16 @@ def compare(work: Work, unit_id: UUID, cloud_id: UUID | None, asked: Amounts) ->
     for kind, amount in asked.items():
         for counted in kind.counted_as:
             wide[counted] = wide.get(counted, 0) + amount
-    unit = [_row(left, None, wide) for left in quotas.left(work.session, unit_id)]
+    unit = [_row(left, None, wide) for left in availability.left(work.session, unit_id)]
     in_cloud: list[Row] = []
     refusals: tuple[Refusal, ...] = ()
     if cloud_id is not None:
-        offered = {left.resource_class: left for left in quotas.left(work.session, unit_id, cloud_id)}
+        offered = {left.resource_class: left for left in availability.left(work.session, unit_id, cloud_id)}
         # What the cloud does not offer at all is asked for in vain: a row with nothing left.
         missing = [Left(kind, cloud_id, 0, None, 0, None) for kind in asked if kind not in offered]
         in_cloud = [_row(left, cloud_id, asked) for left in (*offered.values(), *missing)]
         lines = [Line(kind, amount, cloud_id) for kind, amount in sorted(asked.items())]
-        refusals = rules.explain(quotas.snapshot(work.session, unit_id, [cloud_id]), lines)
+        refusals = rules.explain(availability.snapshot(work.session, unit_id, [cloud_id]), lines)
     # A class that is kept by architecture is told by the wider one, unless a limit of its own stands on it.
     unit = [r for r in unit if r.limit is not None or (r.resource_class.counts_in is None and (r.asked or r.used))]
     in_cloud = [row for row in in_cloud if row.asked]

@@ -23,8 +23,7 @@ from broker.tenancy import repository as tenancy
 from broker.tenancy.models import Unit, UnitPeriod
 from broker.tenancy.values import Actor
 from broker.tenancy.work import Work
-from quotas import overview
-from quotas import service as quotas
+from quotas import availability, overview
 from quotas.overview import Standing, Use, Uses
 from quotas.values import ResourceClass
 
@@ -175,7 +174,7 @@ def _bars(unit: UUID, uses: Uses, limits: Sequence[Standing]) -> tuple[Bar, ...]
 
 def _own_bars(work: Work, unit: UUID, uses: Uses, limits: Sequence[Standing]) -> tuple[Bar, ...]:
     """With what is left on the way to the root; also classes in which only a unit above has a limit."""
-    left = {each.resource_class: each for each in quotas.left(work.session, unit)}
+    left = {each.resource_class: each for each in availability.left(work.session, unit)}
     bound = [kind for kind, each in left.items() if each.left is not None and kind.counts_in is None]
     bars = list(_bars(unit, uses, limits))
     known = {(bar.resource_class, bar.pool) for bar in bars}

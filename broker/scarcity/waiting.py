@@ -34,8 +34,7 @@ from broker.scarcity import asked
 from broker.tenancy import repository as tenancy
 from broker.tenancy.models import UnitPeriod
 from broker.tenancy.work import Work
-from quotas import models, rules
-from quotas import service as quotas
+from quotas import availability, models, rules
 from quotas.values import Limit, ResourceClass, Stock
 
 UNCOUNTED = (RequestState.SUBMITTED.value, RequestState.APPROVED.value)
@@ -127,7 +126,7 @@ def compete(
         items = [item_from(row.kind, row.count, row.spec) for row in repository.items(work.session, request)]
     wanted = asked.total(items)
     cloud = cloud_id or request.target_cloud_id
-    seen = quotas.snapshot(work.session, request.unit_id, [] if cloud is None else [cloud])
+    seen = availability.snapshot(work.session, request.unit_id, [] if cloud is None else [cloud])
     counters = [*_limits(seen.limits, wanted, cloud), *_stock(seen.stock, wanted)]
     found = _open(work, request.id, cloud, [c.node for c in counters if c.node is not None])
     wants = _wants(work, found)
@@ -207,7 +206,7 @@ def _wants(work: Work, rows: Sequence[AnyRow]) -> dict[UUID, Wanted]:
         for kind, amount in item_amounts(item_from(item.kind, item.count, item.spec)).items():
             wants[row.id][kind, row.target_cloud_id] += amount
     holding = [row.id for row in rows if row.state == COUNTED]
-    for hold in quotas.holds(work.session, owners=holding) if holding else ():
+    for hold in availability.holds(work.session, owners=holding) if holding else ():
         for line in hold.lines:
             if line.held:
                 wants[hold.owner][line.resource_class, line.pool] += line.held

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from broker.catalog import repository as catalog
 from quotas import service
@@ -128,6 +130,52 @@ def test_many_from_a_pipe_are_answered_line_by_line(stocked: Typist) -> None:
     said = stocked.types("quota", "release", "--file", "-", stdin="\n".join(json.dumps(one) for one in held))
     assert said.status == 0, said
     assert used(stocked) == before
+
+
+def events(server: Server, hold_id: str) -> list[tuple[str, str | None, dict[str, Any]]]:
+    """Action, login and data of a hold's events, in order."""
+    with server.app.state.core.sessions() as session:
+        return [
+            (row.action, row.login, row.data)
+            for row in session.execute(
+                text(
+                    "SELECT e.action, a.login, e.data FROM broker.audit_event e"
+                    " LEFT JOIN broker.account a ON a.id = e.actor_id WHERE e.subject_id = :id ORDER BY e.id"
+                ),
+                {"id": hold_id},
+            )
+        ]
+
+
+def test_each_decision_is_an_event_with_who_and_why(stocked: Typist, server: Server) -> None:
+    """Held, resized, posted (twice with a key: once told), voided, released, refused; with an account or a number."""
+    said = ("--by", "deliver.1", "--reason", "演练")
+    of = ("--cloud", CLOUD, "--json")
+    owner, key = str(uuid4()), str(uuid4())
+    first = stocked.does("quota", "hold", NODE, f"{KIND}=10", *of, "--owner", owner, *said).json["id"]
+    held = stocked.does("quota", "hold", NODE, f"{KIND}=12", *of, "--owner", owner, "--replaces", first).json["id"]
+    for _ in range(2):
+        stocked.does("quota", "post", held, f"{KIND}=7", "--key", key, *of, *said)
+    for _ in range(2):
+        stocked.does("quota", "void", held, *said)
+    stocked.does("quota", "release", held, *said)
+    stocked.refused("quota", "release", held)
+    line = {"class": KIND, "pool": events(server, first)[0][2]["lines"][0]["pool"]}
+    told = [(action, login, data["lines"], data["reason"]) for action, login, data in events(server, held)]
+    assert told == [
+        ("quota.held", None, [line | {"amount": 12}], ""),
+        ("quota.posted", "deliver.1", [line | {"amount": 7}], "演练"),
+        ("quota.voided", "deliver.1", [line | {"amount": 5}], "演练"),
+        ("quota.released", "deliver.1", [line | {"amount": 7}], "演练"),
+    ]
+    assert events(server, held)[0][2]["os_uid"] == os.getuid()
+    refused = str(uuid4())
+    stocked.refused("quota", "hold", NODE, f"{KIND}=10000000", *of, "--id", refused, *said)
+    assert [action for action, *_ in events(server, refused)] == ["quota.hold_asked", "quota.hold_refused"]
+    stocked.refused("quota", "hold", NODE, f"{KIND}=-1", *of, "--id", refused)
+    assert len(events(server, refused)) == 2
+    who = stocked.refused("quota", "hold", NODE, f"{KIND}=1", *of, "--by", "nobody")
+    assert code_of(who) == "account.unknown"
 
 
 def test_limits_lend_and_borrow(stocked: Typist) -> None:
