@@ -309,7 +309,7 @@ def case_after(state: CaseState, event: CaseEvent, roles: frozenset[Role]) -> Ca
     """The state that ``event`` leads to. Raises Conflict ``reclaim.state`` when ``roles`` have no such arrow."""
     arrow = CASE.get((state, event))
     if arrow is None or not (arrow[1] & roles):
-        raise Conflict("reclaim.state", state=state.value, event=event.value)
+        raise Conflict("reclaim.state", case_state=state.value, case_event=event.value)
     return arrow[0]
 
 

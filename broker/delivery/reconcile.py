@@ -210,9 +210,7 @@ def _project_row(project_id: UUID, ref: str | None) -> _Row:
     return _Row(Key(Kind.PROJECT, project_id, project_id), _RS.ACTIVE.value if ref else "planned", ref, {}, busy=False)
 
 
-def _snapshot_row(
-    snapshot_id: UUID, project_id: UUID, taken_at: datetime | None, removed_at: datetime | None
-) -> _Row:
+def _snapshot_row(snapshot_id: UUID, project_id: UUID, taken_at: datetime | None, removed_at: datetime | None) -> _Row:
     """An image that is kept is not missed before it was taken, and not wanted after it was removed."""
     state = _RS.RELEASED if removed_at else _RS.ACTIVE if taken_at else _RS.BUILDING
     return _Row(Key(Kind.SNAPSHOT, snapshot_id, project_id), state.value, None, {}, busy=False)

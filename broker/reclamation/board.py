@@ -94,6 +94,7 @@ def listing(
     *,
     states: Sequence[str] = (),
     only_open: bool = False,
+    number: str = "",
     resource_id: UUID | None = None,
     after: UUID | None = None,
     limit: int = 20,
@@ -107,21 +108,14 @@ def listing(
         statement = statement.where(ReclaimCase.state.in_(states))
     if only_open:
         statement = statement.where(ReclaimCase.state.in_(sorted(CASE_OPEN)))
+    if number:
+        statement = statement.where(ReclaimCase.number == number.strip().upper())
     if resource_id is not None:
         its = select(CaseResource.case_id).where(CaseResource.resource_id == resource_id)
         statement = statement.where(ReclaimCase.id.in_(its))
     if after is not None:
         statement = statement.where(ReclaimCase.id < after)
     return list(work.session.execute(statement).all())
-
-
-def find(work: Work, number: str) -> UUID:
-    """The case with a number that people say. Raises NotFound ``reclaim.not_found``."""
-    found = select(ReclaimCase.id).where(ReclaimCase.number == number.strip().upper(), _seen(work.actor, work))
-    case_id = work.session.scalar(found)
-    if case_id is None:
-        raise NotFound("reclaim.not_found")
-    return case_id
 
 
 def file(work: Work, case_id: UUID) -> CaseFile:

@@ -185,9 +185,7 @@ def _ending(work: Work, case_id: UUID, reason: str) -> tuple[ReclaimCase, Mandat
     return case, by, role
 
 
-def _of_an_office(
-    work: Work, case: ReclaimCase, *, except_for: frozenset[UUID] = frozenset()
-) -> tuple[Mandate, Role]:
+def _of_an_office(work: Work, case: ReclaimCase, *, except_for: frozenset[UUID] = frozenset()) -> tuple[Mandate, Role]:
     """Somebody who delivers for the cloud, or who decides for it."""
     deciding = Role.APPROVER in work.actor.roles or Role.APPROVER in work.actor.deputy_for
     role = Role.APPROVER if deciding else Role.OPERATOR

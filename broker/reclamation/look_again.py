@@ -19,23 +19,30 @@ from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Again, CaseJob, Cause, Verdict
 from broker.settings import Settings
 from broker.tenancy.work import Work
-from broker.utilisation import again, service
+from broker.utilisation import again, findings, service
+from broker.utilisation.findings import FindingKind
 from broker.utilisation.values import Policy
 from providers.contract import Kind, Status
 from providers.errors import ProviderError
 
+_OVER = {"in_use", "exempted", "gone"}
+"""Why detection clears a finding that is none any more. Not measured, or its policy gone, says nothing of its use."""
 _RUNNING = {Status.ACTIVE, Status.BUILDING}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which resources, by all names a sample may bear, since which local day, by which policy."""
+    """Which resources, by all names a sample may bear, since which local day, by which policy.
+
+    ``known``: what detection says by itself; with it no sample is read.
+    """
 
     names: tuple[tuple[str, ...], ...]
     policy: str
     since: date
     zone: ZoneInfo
     now: datetime
+    known: Again | None
 
 
 def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Question | None:
@@ -46,11 +53,27 @@ def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Qu
     zone = work.calendar.zone
     names = tuple(tuple(n for n in (str(r.id), r.number, r.ref) if n) for r in resources if r.kind == "server")
     first = case.noticed_at.astimezone(zone).date() + timedelta(days=1)  # the first whole day that the owner knew
-    return Question(names, case.policy, first, zone, work.now)
+    return Question(names, case.policy, first, zone, work.now, _detected(work, case))
+
+
+def _detected(work: Work, case: ReclaimCase) -> Again | None:
+    """What detection said last of what it watches itself; None: samples have to tell (or it said that it is idle)."""
+    if case.finding_id is None:
+        return None
+    found = findings.finding(work.session, case.finding_id)
+    if found.cleared_because in _OVER:
+        return Again(Verdict.IN_USE)
+    if found.kind is FindingKind.IDLE:
+        return None
+    today = work.now.astimezone(work.calendar.zone).date()
+    fresh = found.cleared_at is None and (today - found.scanned_on).days <= rules.FRESH_DAYS
+    return Again(Verdict.IDLE if fresh else Verdict.UNMEASURED)
 
 
 def measure(settings: Settings, asked: Question) -> Again:
     """Read the samples since the notice: one server in use keeps the whole case; one unmeasured makes it wait."""
+    if asked.known is not None:
+        return asked.known
     policy = _policy(settings, asked.policy)
     if policy is None or not asked.names:
         return Again(Verdict.UNMEASURED)

@@ -18,6 +18,7 @@ from broker.inventory.models import InformationSystem, Resource
 from broker.lifecycle import CASE_MACHINE, CaseState
 from broker.request.models import ServiceRequest
 from broker.tenancy.models import Account, Unit
+from broker.utilisation.models import IdleFinding
 
 
 class Release(Base):
@@ -86,6 +87,7 @@ class ReclaimCase(Base):
     policy: Mapped[str] = mapped_column(server_default="")
     policy_version: Mapped[str] = mapped_column(server_default="")
     evidence: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    finding_id: Mapped[UUID | None] = mapped_column(ForeignKey(IdleFinding.id))
     state: Mapped[str]
     version: Mapped[int] = mapped_column(server_default="1")
     run: Mapped[int] = mapped_column(server_default="0")

@@ -5,8 +5,9 @@ Called by: the API (a person), dispatch (policies, terms). Must not: tell anybod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from sqlalchemy import func, or_, select
@@ -22,6 +23,7 @@ from broker.reclamation.models import CaseResource, ReclaimCase, Release, Releas
 from broker.reclamation.values import Cause, Opening
 from broker.tenancy.rules import mandate
 from broker.tenancy.work import Work
+from broker.utilisation.findings import Finding
 
 _LIVE = (ResourceState.ACTIVE.value, ResourceState.STOPPED.value)
 _ON_ITS_WAY = ("asked", "queued", "running", "needs_operator")
@@ -54,6 +56,7 @@ def open_case(work: Work, opening: Opening) -> ReclaimCase:
         policy=opening.policy,
         policy_version=opening.policy_version,
         evidence=dict(opening.evidence),
+        finding_id=opening.finding_id,
         state=CaseState.FOUND.value,
         opened_by=None if by is None else by.account_id,
         opened_at=work.now,
@@ -65,6 +68,43 @@ def open_case(work: Work, opening: Opening) -> ReclaimCase:
         work.session.add(CaseResource(case_id=case.id, resource_id=resource.id))
     history.write(work, case, "open", note=case.reason, by=by, article=ARTICLE[opening.cause])
     return case
+
+
+def of_finding(found: Finding, reason: str, grace: Mapping[int, int] = MappingProxyType({})) -> Opening:
+    """A case over what detection found, with its evidence as it stands today.
+
+    Raises Conflict ``reclaim.not_whole`` for a snapshot or an address: there is no resource of ours to take back.
+    """
+    if not found.whole_resource:
+        raise Conflict("reclaim.not_whole")
+    return Opening(
+        Cause.IDLE,
+        (found.resource_id,),
+        reason,
+        policy=found.policy,
+        policy_version=found.policy_version,
+        evidence={
+            "kind": found.kind.value,
+            "first_day": found.first_day.isoformat(),
+            "last_day": found.last_day.isoformat(),
+            "days": found.days,
+            "monthly_fen": found.monthly_fen,
+            "evidence": [{"code": e.code, "params": dict(e.params)} for e in found.evidence],
+        },
+        grace=grace,
+        finding_id=found.id,
+    )
+
+
+def ids_of(work: Work, numbers: Sequence[str]) -> tuple[UUID, ...]:
+    """The resources with these numbers. Raises Invalid ``reclaim.resource_unknown`` with all that there are not."""
+    wanted = {number.strip().upper() for number in numbers if number.strip()}
+    found = {row.number: row.id for row in work.session.execute(
+        select(Resource.id, Resource.number).where(Resource.number.in_(wanted)))}  # fmt: skip
+    missing = sorted(wanted - found.keys())
+    if missing or not wanted:
+        raise Invalid([Problem("reclaim.resource_unknown", "resources", params={"resources": "、".join(missing)})])
+    return tuple(found[number] for number in sorted(wanted))
 
 
 def _lock(work: Work, ids: Sequence[UUID]) -> list[Resource]:

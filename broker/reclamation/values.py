@@ -42,6 +42,7 @@ class Opening:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     grace: Mapping[int, int] = field(default_factory=dict)
     system_id: UUID | None = None
+    finding_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,10 @@ def since(
         day = day_number_sql(f"epoch_us({found.hour})", offsets(zone, found.first, found.last))
         picked = "".join(f", {sql} AS {name}" for name, sql in ways.aggregates.items())
         wanted = [f"CAST({found.resource} AS VARCHAR) IN ({', '.join('?' for _ in names)})"]
-        wanted += [f"{day} BETWEEN {day_number(_midnight(first, zone), zone)} AND {day_number(now, zone)}", *found.checks]
+        wanted += [
+            f"{day} BETWEEN {day_number(_midnight(first, zone), zone)} AND {day_number(now, zone)}",
+            *found.checks,
+        ]
         row = db.db.execute(
             f"""
             SELECT count(*) FILTER (p), count(*) FILTER (m), max(d) FILTER (p) FROM (

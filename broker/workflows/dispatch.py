@@ -55,12 +55,28 @@ class Wanting:
     """A row that wants acting on."""
 
     kind: str
-    job: Job | CaseJob
+    job: Job
 
     @property
     def workflow_id(self) -> str:
         """The id *is* the row's (and its run's), so that nothing is started twice."""
         return f"{self.kind}/{self.job.id}/{self.job.run}"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseWanting:
+    """A reclaim case whose next act is the machine's."""
+
+    kind: str
+    job: CaseJob
+
+    @property
+    def workflow_id(self) -> str:
+        """The id is the row's, and its run's."""
+        return f"{self.kind}/{self.job.id}/{self.job.run}"
+
+
+AnyWanting = Wanting | CaseWanting
 
 
 @dataclass(slots=True)
@@ -85,11 +101,11 @@ class Dispatch:
             await asyncio.to_thread(self.dates)
         return started
 
-    def _look(self) -> list[Wanting]:
+    def _look(self) -> list[AnyWanting]:
         with self.app.sessions() as session:
-            return list(wanting(session))
+            return [*wanting(session), *cases_wanting(session)]
 
-    async def _start(self, rows: Iterable[Wanting]) -> int:
+    async def _start(self, rows: Iterable[AnyWanting]) -> int:
         now, started = monotonic(), 0
         self._started = {k: t for k, t in self._started.items() if now - t < LOOK_AGAIN_S}
         waiting = [row for row in rows if row.workflow_id not in self._started]
@@ -99,7 +115,7 @@ class Dispatch:
                 started += 1
         return started
 
-    async def _start_one(self, row: Wanting) -> bool:
+    async def _start_one(self, row: AnyWanting) -> bool:
         try:
             await self.client.start_workflow(
                 WORKFLOWS[row.kind],
@@ -150,19 +166,13 @@ _ACT = {CaseState.RESUMING.value: "resume", CaseState.RELEASING.value: "take_bac
 """Which workflow a case's state asks for; the others are on the way to a suspension."""
 
 
-def order_of(row: Wanting, heartbeat_s: float) -> Order | CaseOrder:
+def order_of(row: AnyWanting, heartbeat_s: float) -> Order | CaseOrder:
     """What the workflow is given."""
-    if isinstance(row.job, Job):
-        return Order(row.job, heartbeat_s)
-    return CaseOrder(row.job, heartbeat_s)
+    return Order(row.job, heartbeat_s) if isinstance(row, Wanting) else CaseOrder(row.job, heartbeat_s)
 
 
-def wanting(session: Session) -> list[Wanting]:
-    """Deliveries, releases and reclaim cases that the machine has to carry on, oldest first of each."""
-    return _on_the_road(session) + _cases(session)
-
-
-def _cases(session: Session) -> list[Wanting]:
+def cases_wanting(session: Session) -> list[CaseWanting]:
+    """Reclaim cases that the machine has to carry on, oldest first."""
     rows = session.execute(
         select(ReclaimCase.id, ReclaimCase.run, ReclaimCase.state, SubCloud.code)
         .join(SubCloud, SubCloud.id == ReclaimCase.sub_cloud_id)
@@ -170,10 +180,11 @@ def _cases(session: Session) -> list[Wanting]:
         .order_by(ReclaimCase.ordered_at)
         .limit(500)
     )
-    return [Wanting(_ACT.get(row.state, "suspend"), CaseJob(row.id, row.run, row.code)) for row in rows]
+    return [CaseWanting(_ACT.get(row.state, "suspend"), CaseJob(row.id, row.run, row.code)) for row in rows]
 
 
-def _on_the_road(session: Session) -> list[Wanting]:
+def wanting(session: Session) -> list[Wanting]:
+    """Deliveries and releases that are queued or on their way, oldest first."""
     parts = [
         select(literal(kind).label("kind"), table.id, table.run, table.request_id, SubCloud.code, since.label("since"))
         .join(SubCloud, SubCloud.id == table.sub_cloud_id)

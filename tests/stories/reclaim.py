@@ -43,7 +43,8 @@ def delivered(world: World, **changes: Any) -> UUID:
 
 def servers(world: World, request_id: UUID) -> list[Any]:
     return world.rows(
-        "SELECT id, number, project_id, state FROM broker.resource WHERE request_id = :r AND kind = 'server' ORDER BY id",
+        "SELECT id, number, project_id, state FROM broker.resource"
+        " WHERE request_id = :r AND kind = 'server' ORDER BY id",
         r=request_id,
     )
 

@@ -17,14 +17,14 @@ from broker.delivery import begin, handover, provision
 from broker.delivery import service as delivery
 from broker.delivery.provision import TryAgainError
 from broker.delivery.service import Action
-from broker.delivery.tools import Pace
+from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
 from broker.reclamation import case_steps
 from broker.reclamation import service as reclamation
 from broker.reclamation import steps as release_steps
 from broker.reclamation.values import CaseJob
 from broker.request import service as requests
-from broker.workflows.dispatch import Wanting, wanting
+from broker.workflows.dispatch import CaseWanting, Wanting, cases_wanting, wanting
 from broker.workflows.orders import ATTEMPTS
 from tests.stories.world import World, form
 
@@ -74,18 +74,24 @@ def up_to_order(world: World, **changes: Any) -> UUID:
 def walk(world: World) -> None:
     """Carry every row that wants acting on, as the workflows would, each step tried until it is through."""
     for row in jobs(world):
-        if isinstance(row.job, CaseJob):
-            CASE_ACTS[row.kind](world, row.job)
-        elif row.kind == "fulfil":
+        if row.kind == "fulfil":
             fulfil(world, row.job)
         else:
             give_back(world, row.job)
+    for case in case_jobs(world):
+        CASE_ACTS[case.kind](world, case.job)
 
 
 def jobs(world: World) -> list[Wanting]:
     """What dispatch would start now."""
     with world.app.sessions() as session:
         return wanting(session)
+
+
+def case_jobs(world: World) -> list[CaseWanting]:
+    """The reclaim cases that dispatch would carry on now."""
+    with world.app.sessions() as session:
+        return cases_wanting(session)
 
 
 def patiently(step: Any, *args: Any) -> Any:
@@ -130,27 +136,27 @@ def give_back(world: World, job: Job) -> str:
     return release_steps.give_back(tools, job)
 
 
-def suspend(world: World, job: CaseJob) -> str:
+def suspend(world: World, job: CaseJob, given: Tools | None = None) -> str:
     """The steps of ``workflows.reclaim.Suspend``."""
-    tools = world.app.tools()
+    tools = given or world.app.tools()
     for step in (case_steps.measure_again, case_steps.stop_servers, case_steps.keep_snapshots):
         if not patiently(step, tools, job):
             return "ended"
     return case_steps.suspended(tools, job)
 
 
-def resume(world: World, job: CaseJob) -> str:
+def resume(world: World, job: CaseJob, given: Tools | None = None) -> str:
     """The steps of ``workflows.reclaim.Resume``."""
-    tools = world.app.tools()
+    tools = given or world.app.tools()
     for step in (case_steps.start_servers, case_steps.drop_snapshots):
         if not patiently(step, tools, job):
             return "needs_operator"
     return case_steps.resumed(tools, job)
 
 
-def take_back(world: World, job: CaseJob) -> str:
+def take_back(world: World, job: CaseJob, given: Tools | None = None) -> str:
     """The steps of ``workflows.reclaim.TakeBack``."""
-    tools = world.app.tools()
+    tools = given or world.app.tools()
     if not patiently(case_steps.look_before_deleting, tools, job) or not case_steps.last_reading(tools, job):
         return "ended"
     for step in (case_steps.delete, case_steps.drop_snapshots):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0015_reclaim_cases"
-down_revision = "0007_disputes"
+down_revision = "0014_findings"
 branch_labels = None
 depends_on = None
 
@@ -41,6 +41,7 @@ CREATE TABLE broker.reclaim_case (
   policy VARCHAR DEFAULT '' NOT NULL,
   policy_version VARCHAR DEFAULT '' NOT NULL,
   evidence JSONB DEFAULT '{}' NOT NULL,
+  finding_id UUID,
   state VARCHAR NOT NULL,
   version INTEGER DEFAULT '1' NOT NULL,
   run INTEGER DEFAULT '0' NOT NULL,
@@ -76,6 +77,7 @@ CREATE TABLE broker.reclaim_case (
   CONSTRAINT ck_reclaim_case_trouble CHECK ((trouble IS NULL) = (trouble_step IS NULL)),
   CONSTRAINT ck_reclaim_case_ending CHECK (ending IN ('dropped', 'exempted', 'renewed')),
   CONSTRAINT uq_reclaim_case_number UNIQUE (number),
+  CONSTRAINT fk_reclaim_case_finding_id FOREIGN KEY(finding_id) REFERENCES broker.idle_finding (id),
   CONSTRAINT fk_reclaim_case_unit_id FOREIGN KEY(unit_id) REFERENCES broker.unit (id),
   CONSTRAINT fk_reclaim_case_sub_cloud_id FOREIGN KEY(sub_cloud_id) REFERENCES broker.sub_cloud (id),
   CONSTRAINT fk_reclaim_case_system_id FOREIGN KEY(system_id) REFERENCES broker.information_system (id),
