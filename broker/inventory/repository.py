@@ -107,8 +107,10 @@ def systems(
     return list(session.execute(statement).all())
 
 
-def in_use(session: Session, *, now: datetime) -> list[AnyRow]:
+def in_use(session: Session, *, now: datetime, sub_cloud: str = "") -> list[AnyRow]:
     """Everything handed over and not released, whoever's it is, in one statement: what detection looks at.
+
+    Of one sub-cloud, or of all.
 
     Rows of ``(Resource, unit_code, sub_cloud, system_code, mlps_level, since)``; ``since``: its first period's begin.
     """
@@ -132,4 +134,6 @@ def in_use(session: Session, *, now: datetime) -> list[AnyRow]:
         .outerjoin(InformationSystem, InformationSystem.id == Resource.system_id)
         .where(Resource.state.in_(("active", "stopped")), since.c.since <= now)
     )
+    if sub_cloud:
+        statement = statement.where(SubCloud.code == sub_cloud)
     return list(session.execute(statement).all())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
@@ -34,9 +34,12 @@ from broker.reclamation.values import CaseJob
 from broker.request import clocks
 from broker.scarcity import notices
 from broker.tenancy import service as accounts
+from broker.utilisation import collectors
+from broker.utilisation.collectors import Errand
 from broker.workflows import reminders
 from broker.workflows.fulfil import Fulfil
-from broker.workflows.orders import CaseOrder, Order, queue_of
+from broker.workflows.measure import Collect
+from broker.workflows.orders import MEASURING, CaseOrder, MeasureOrder, Order, queue_of
 from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
 
@@ -62,6 +65,34 @@ class Wanting:
         """The id *is* the row's (and its run's), so that nothing is started twice."""
         return f"{self.kind}/{self.job.id}/{self.job.run}"
 
+    def order(self, heartbeat_s: float) -> Order:
+        """What its workflow is given."""
+        return Order(self.job, heartbeat_s)
+
+    @property
+    def queue(self) -> str:
+        """One a sub-cloud: a dead cloud takes no one else's workers."""
+        return queue_of(self.job.sub_cloud)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row of measuring whose date has come."""
+
+    kind: str
+    job: Errand
+
+    queue = MEASURING
+
+    @property
+    def workflow_id(self) -> str:
+        """As above."""
+        return f"{self.kind}/{self.job.id}/{self.job.run}"
+
+    def order(self, heartbeat_s: float) -> MeasureOrder:
+        """What its workflow is given."""
+        return MeasureOrder(self.job, heartbeat_s)
+
 
 @dataclass(frozen=True, slots=True)
 class CaseWanting:
@@ -72,11 +103,20 @@ class CaseWanting:
 
     @property
     def workflow_id(self) -> str:
-        """The id is the row's, and its run's."""
+        """As above."""
         return f"{self.kind}/{self.job.id}/{self.job.run}"
 
+    @property
+    def queue(self) -> str:
+        """Its sub-cloud's."""
+        return queue_of(self.job.sub_cloud)
 
-AnyWanting = Wanting | CaseWanting
+    def order(self, heartbeat_s: float) -> CaseOrder:
+        """What its workflow is given."""
+        return CaseOrder(self.job, heartbeat_s)
+
+
+AnyWanting = Wanting | CaseWanting | Due
 
 
 @dataclass(slots=True)
@@ -103,7 +143,7 @@ class Dispatch:
 
     def _look(self) -> list[AnyWanting]:
         with self.app.sessions() as session:
-            return [*wanting(session), *cases_wanting(session)]
+            return [*wanting(session), *cases_wanting(session), *measuring(session, self.app.clock())]
 
     async def _start(self, rows: Iterable[AnyWanting]) -> int:
         now, started = monotonic(), 0
@@ -119,9 +159,9 @@ class Dispatch:
         try:
             await self.client.start_workflow(
                 WORKFLOWS[row.kind],
-                order_of(row, self.heartbeat_s),
+                row.order(self.heartbeat_s),
                 id=row.workflow_id,
-                task_queue=queue_of(row.job.sub_cloud),
+                task_queue=row.queue,
                 task_timeout=timedelta(seconds=self.heartbeat_s),
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
@@ -140,6 +180,7 @@ class Dispatch:
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
             cases = case_dates.come(work)
+            collectors.make(work)
             full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
             accounts.forget_old_attempts(work.session, work.now)
             idempotency.forget(work.session, work.now)
@@ -161,14 +202,10 @@ WORKFLOWS: dict[str, Any] = {
     "suspend": Suspend.run,
     "resume": Resume.run,
     "take_back": TakeBack.run,
+    "collect": Collect.run,
 }
 _ACT = {CaseState.RESUMING.value: "resume", CaseState.RELEASING.value: "take_back"}
 """Which workflow a case's state asks for; the others are on the way to a suspension."""
-
-
-def order_of(row: AnyWanting, heartbeat_s: float) -> Order | CaseOrder:
-    """What the workflow is given."""
-    return Order(row.job, heartbeat_s) if isinstance(row, Wanting) else CaseOrder(row.job, heartbeat_s)
 
 
 def cases_wanting(session: Session) -> list[CaseWanting]:
@@ -181,6 +218,11 @@ def cases_wanting(session: Session) -> list[CaseWanting]:
         .limit(500)
     )
     return [CaseWanting(_ACT.get(row.state, "suspend"), CaseJob(row.id, row.run, row.code)) for row in rows]
+
+
+def measuring(session: Session, now: datetime) -> list[Due]:
+    """Collectors whose date has come."""
+    return [Due("collect", errand) for errand in collectors.due(session, now)]
 
 
 def wanting(session: Session) -> list[Wanting]:

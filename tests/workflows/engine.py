@@ -16,8 +16,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 
 from broker.delivery.tools import Tools
-from broker.workflows.dispatch import WORKFLOWS, AnyWanting, order_of
-from broker.workflows.orders import queue_of
+from broker.workflows.dispatch import WORKFLOWS, CaseWanting, Wanting
 from broker.workflows.steps import Steps
 from broker.workflows.worker import Dials, worker_for
 from tests.stories import road
@@ -34,19 +33,19 @@ async def leaping() -> AsyncIterator[Client]:
         yield environment.client
 
 
-async def start(client: Client, wanting: AnyWanting) -> WorkflowHandle[Any, Any]:
+async def start(client: Client, wanting: Wanting | CaseWanting) -> WorkflowHandle[Any, Any]:
     """What dispatch does for a row."""
     return await client.start_workflow(
         WORKFLOWS[wanting.kind],
-        order_of(wanting, 10.0),
+        wanting.order(10.0),
         id=wanting.workflow_id,
-        task_queue=queue_of(wanting.job.sub_cloud),
+        task_queue=wanting.queue,
     )
 
 
 async def carry(client: Client, world: World, **changes: Any) -> list[WorkflowHistory]:
     """Carry every row that wants acting on to its end; the histories of what was walked, in order."""
-    wanted: Sequence[AnyWanting] = [*road.jobs(world), *road.case_jobs(world)]
+    wanted: Sequence[Wanting | CaseWanting] = [*road.jobs(world), *road.case_jobs(world)]
     tools: Tools = replace(world.app.tools(), **changes)
     histories = []
     for wanting in wanted:
