@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0015_reclaim_cases"
-down_revision = "0014b_collectors"
+down_revision = "0011_prefix_places"
 branch_labels = None
 depends_on = None
 
