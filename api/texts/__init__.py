@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import files, names, notices, reclaim, stages, utilisation, verdicts
+from api.texts import extranet, files, names, notices, reclaim, stages, utilisation, verdicts
 from api.texts.errors import SENTENCES as GENERAL
 
 SENTENCES: Mapping[str, str] = {
@@ -16,6 +16,7 @@ SENTENCES: Mapping[str, str] = {
     **files.SENTENCES,
     **utilisation.SENTENCES,
     **reclaim.SENTENCES,
+    **extranet.SENTENCES,
 }
 """Code -> sentence with blanks (``{param}``)."""
 
@@ -73,7 +74,7 @@ def trouble(code: str) -> str:
 
     A last step that could not end well says what became of the delivery: a state.
     """
-    return verdicts.TROUBLES.get(code) or names.REQUEST_STATES.get(code, code)
+    return verdicts.TROUBLES.get(code) or extranet.TROUBLES.get(code) or names.REQUEST_STATES.get(code, code)
 
 
 def status_title(status: int) -> str:
