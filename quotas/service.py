@@ -58,10 +58,7 @@ SET_INVENTORY = text(
     "SELECT quotas.set_inventory(:pool, :class, CAST(:total AS bigint), CAST(:reserved AS bigint),"
     " CAST(:ratio AS numeric), CAST(:step AS bigint))"
 )
-HOLD = text(
-    "SELECT quotas.hold(:id, :owner, :node, CAST(:classes AS text[]), CAST(:pools AS uuid[]),"
-    " CAST(:amounts AS bigint[]), :expires_at, CAST(:replaces AS uuid))"
-)
+HOLD = "SELECT quotas.hold(%s, %s, %s, %s, %s, %s, %s, %s)"
 PIN = text("SELECT quotas.pin(:hold, CAST(:now AS timestamptz))")
 POST = text(
     "SELECT quotas.post(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]),"
@@ -101,6 +98,15 @@ def columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
         "pools": [pool for _, pool in sums],
         "amounts": [whole(amount) for amount in sums.values()],
     }
+
+
+def parameters(hold_id: UUID, owner: UUID, node: UUID, lines: Sequence[Line], expires_at: datetime) -> tuple[str, ...]:
+    """The parameters of a hold, written as PostgreSQL reads them: the driver takes a quarter of the CPU to write arrays.
+
+    Nothing needs quoting: class codes, ids and whole numbers. BadAmount: as ``columns``.
+    """
+    arrays = ("{" + ",".join(map(str, values or ())) + "}" for values in columns(lines).values())
+    return (str(hold_id), str(owner), str(node), *arrays, expires_at.isoformat())
 
 
 def add_node(session: Session, *, id: UUID, parent_id: UUID | None) -> None:  # noqa: A002 - what it is called everywhere
@@ -191,8 +197,8 @@ def hold(
     changed), UnknownNode, UnknownHold, NotYours, HoldConflict, BadAmount.
     """
     made = hold_id or uuid7()
-    values = {"id": made, "owner": owner, "node": node, "expires_at": expires_at, "replaces": replaces}
-    granted(session.scalars(HOLD, values | columns(lines)).one(), made, node, replaces)
+    values = (*parameters(made, owner, node, lines, expires_at), None if replaces is None else str(replaces))
+    granted(session.connection().exec_driver_sql(HOLD, values).scalar_one(), made, node, replaces)
     return made
 
 
