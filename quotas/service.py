@@ -13,7 +13,7 @@ finite and back): call them in a transaction of their own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -26,6 +26,7 @@ from uuid_utils.compat import uuid7
 from quotas import models
 from quotas.errors import (
     BadAmount,
+    HoldBusy,
     HoldConflict,
     HoldGone,
     KeyReused,
@@ -59,6 +60,8 @@ SET_INVENTORY = text(
     " CAST(:ratio AS numeric), CAST(:step AS bigint))"
 )
 HOLD = "SELECT quotas.hold(%s, %s, %s, %s, %s, %s, %s, %s)"
+HOLD_BELOW = "SELECT quotas.hold(%s, %s, quotas.lowest(ARRAY[%s::uuid, %s::uuid]), %s, %s, %s, %s, %s)"
+MOVE = text("SELECT quotas.move_holds(CAST(:holds AS uuid[]), :node)")
 PIN = text("SELECT quotas.pin(:hold, CAST(:now AS timestamptz))")
 POST = text(
     "SELECT quotas.post(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]),"
@@ -187,19 +190,37 @@ def hold(
     node: UUID,
     lines: Sequence[Line],
     expires_at: datetime,
+    below: UUID | None = None,
     replaces: UUID | None = None,
     hold_id: UUID | None = None,
 ) -> UUID:
     """Count the lines on every limit from the node to the root and on the pools' stock, all or nothing; the hold's id.
 
-    ``replaces``: void what that hold of the same owner still holds in the same count, so that only the difference is
-    asked for. ``hold_id``: an id of the caller's; the same call again counts once. QuotaExceeded (all refusals, nothing
-    changed), UnknownNode, UnknownHold, NotYours, HoldConflict, BadAmount.
+    ``below``: a node below ``node`` at which to count instead, if there is one. ``replaces``: void what that hold of
+    the same owner still holds in the same count, so that only the difference is asked for. ``hold_id``: an id of the
+    caller's; the same call again counts once. QuotaExceeded (all refusals, nothing changed), UnknownNode, UnknownHold,
+    NotYours, HoldConflict, BadAmount.
     """
     made = hold_id or uuid7()
     values = (*parameters(made, owner, node, lines, expires_at), None if replaces is None else str(replaces))
-    granted(session.connection().exec_driver_sql(HOLD, values).scalar_one(), made, node, replaces)
+    statement = HOLD
+    if below is not None:
+        statement, values = HOLD_BELOW, (*values[:2], str(below), *values[2:])
+    granted(session.connection().exec_driver_sql(statement, values).scalar_one(), made, node, replaces)
     return made
+
+
+def move(session: Session, hold_ids: Iterable[UUID], node: UUID) -> int:
+    """Count holds, with all that is held and posted of them, at another node, all or nothing; how many moved.
+
+    Waits for all who count: in a transaction of its own. QuotaExceeded (a limit on the new way refuses), UnknownNode,
+    HoldBusy (somebody is posting or pinning one of them: try again).
+    """
+    answer: Mapping[str, Any] = session.scalars(MOVE, {"holds": list(hold_ids), "node": node}).one()
+    if answer["outcome"] == "busy":
+        raise HoldBusy(str(node))
+    granted(answer, node, node)
+    return int(answer["moved"])
 
 
 def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> None:

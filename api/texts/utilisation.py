@@ -25,7 +25,19 @@ SENTENCES: Mapping[str, str] = {
     "metrics.rows_left": "略去了 {count} 行。",
     "store.scheme": "监测数据只能存放在文件夹（file:///…）中，不支持 {scheme}：读写对象存储所需的组件不能离线取得。",
     "finding.not_found": "没有这条闲置检测结果。",
+    "utilisation.not_collected": "有 {count} 个云平台没有采到监测数据。",
     "store.busy": "另一项导入正在进行，请稍后再试。",
+    "telemetry.shape": "采集设置的结构不正确，应为 collectors 下的列表。",
+    "telemetry.sub_cloud": "没有写明云平台，或云平台“{value}”重复出现。",
+    "telemetry.unknown_field": "没有这个字段“{key}”，请检查拼写。",
+    "telemetry.url": "Prometheus 的地址应以 http:// 或 https:// 开头。",
+    "telemetry.label": "没有写明以哪个标签标识资源，或标签名不正确。",
+    "telemetry.step": "取样间隔应为 15 至 3600 秒的整数。",
+    "telemetry.queries": "没有写明查询语句。",
+    "telemetry.figure": "没有这项指标：{value}；可用：{choices}。",
+    "telemetry.query": "查询语句是空的。",
+    "telemetry.token": "令牌不能写在文件中，应写 env:环境变量名。",
+    "telemetry.token_missing": "没有设置环境变量 {name}。",
     "timezone.unknown": "没有这个时区：{name}。",
     "policy.none": "文件中没有检测规则。",
     "policy.shape": "此处的结构不正确。",
@@ -52,6 +64,13 @@ SENTENCES: Mapping[str, str] = {
     "policy.exemption_cycle": "豁免“{name}”经引用又包含了自己。",
 }
 
+SOURCES: Mapping[str, str] = {
+    "prometheus": "Prometheus",
+    "openstack": "OpenStack 诊断计数",
+    "simulated": "模拟云",
+}
+"""Where a sub-cloud's samples come from."""
+
 REASONS: Mapping[str, str] = {
     "sample.broken": "列数或格式不正确",
     "sample.resource_missing": "没有资源标识",
@@ -62,6 +81,7 @@ REASONS: Mapping[str, str] = {
     "sample.future": "时间晚于现在",
     "sample.too_old": "早于保存期限",
     "sample.duplicate": "与另一行完全相同",
+    "sample.unknown_server": "台账中没有这台云主机",
 }
 """Why a row of samples was left out: part of a line that also has its code, how many and where."""
 

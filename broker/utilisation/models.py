@@ -1,6 +1,7 @@
-"""The table of what detection found, day after day.
+"""The tables of what detection found, and of the collectors: one row a sub-cloud.
 
-Used by: ``utilisation.findings``. Samples are not here: they are Parquet, outside the transactional tables.
+Used by: ``utilisation.findings``, ``utilisation.collectors``. Samples are not here: they are Parquet, outside the
+transactional tables.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from broker.catalog.models import SubCloud
 from broker.db.base import Base, Id, Moment
 from broker.inventory.models import Resource
 
@@ -62,3 +64,26 @@ class IdleFinding(Base):
             postgresql_where=text("cleared_at IS NULL"),
         ),
     )
+
+
+class Collector(Base):
+    """The reading of one sub-cloud's samples: a row with a date, carried by a short workflow when it has come.
+
+    ``run`` counts the acts: one act ends by moving ``due_at`` and adding one, whoever carried it and however often.
+    ``read_until``: the hours before it have been read. ``outcome``: what the last act read and left out, with reasons.
+    """
+
+    __tablename__ = "collector"
+
+    id: Mapped[Id]
+    sub_cloud_id: Mapped[UUID] = mapped_column(ForeignKey(SubCloud.id), unique=True)
+    run: Mapped[int] = mapped_column(server_default="1")
+    due_at: Mapped[Moment]
+    read_until: Mapped[Moment | None]
+    source: Mapped[str] = mapped_column(server_default="")
+    ended_at: Mapped[Moment | None]
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    error_code: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(server_default="0")
+
+    __table_args__ = (CheckConstraint("failures >= 0", name="failures"), Index("ix_collector_due_at", "due_at"))

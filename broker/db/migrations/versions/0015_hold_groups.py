@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0015_hold_groups"
-down_revision = "0014_findings"
+down_revision = "0011_prefix_places"
 branch_labels = None
 depends_on = None
 
