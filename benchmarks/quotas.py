@@ -3,8 +3,8 @@
 Called by: ``make bench BENCH=quotas``. Must not: turn fsync off, or answer a hold before it is durable.
 
 Everything runs in one embedded PostgreSQL in one run: 16 processes, one connection each, one hold a call, ``ROUNDS``
-rounds of all ways one after the other, of which the medians count. Leaves are picked at random, so that what all meet is
-the root. The tight runs end when nothing is granted any more, and are judged by a recount of rows, not by counters.
+rounds of all ways one after the other, of which the medians count. Leaves are picked at random, so that what all meet
+is the root. The tight runs end when nothing is granted any more, and are judged by a recount of rows, not by counters.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from rich.console import Console
@@ -44,16 +45,18 @@ SUM = "peer: sum, then insert"
 PEER_LOCKS = "peer: SELECT FOR UPDATE"
 SERIALIZABLE = "peer: serializable, retried"
 
-SET_ROOT = "SELECT quotas.set_limit(%s, %s, NULL, %s, 0, NULL) IS NULL"
-RECOUNT = "SELECT coalesce(sum(amount - voided - released), 0)::bigint FROM quotas.hold_line"
-GROUPS = "SELECT coalesce(round(1000.0 * count(*) / nullif(count(DISTINCT xmin::text), 0)), 0) FROM quotas.hold WHERE created_at > %s"
+SET_ROOT: LiteralString = "SELECT quotas.set_limit(%s, %s, NULL, %s, 0, NULL) IS NULL"
+RECOUNT: LiteralString = "SELECT coalesce(sum(amount - voided - released), 0)::bigint FROM quotas.hold_line"
+HOLDS_IN_1000_COMMITS: LiteralString = (
+    "SELECT coalesce(1000 * count(*) / nullif(count(DISTINCT xmin::text), 0), 0) FROM quotas.hold WHERE created_at > %s"
+)
 
 console = Console(stderr=True)
 
 
 def run(scale: str) -> Mapping[str, float | int]:
     """Measure and recount. What the keys mean: the table in ``docs/decisions/0006-quotas.md``."""
-    seconds = 6.0 if scale == "full" else 2.0
+    seconds = 6.0 if scale == "full" else 1.5
     with tempfile.TemporaryDirectory(prefix="guiyun-bench-") as folder:
         with EmbeddedPostgres(Path(folder)) as postgres:
             upgrade(postgres.owner_url())
@@ -122,7 +125,7 @@ def _holds_a_commit(connection: Rows, server: Server, tree: Tree) -> float:
     row = connection.execute("SELECT clock_timestamp()").fetchone()
     assert row is not None
     hammer(server, partial(designs.together, tree), seconds=1.0)
-    return number(connection, GROUPS, row[0]) / 1000
+    return number(connection, HOLDS_IN_1000_COMMITS, row[0]) / 1000
 
 
 def _finite_stock(connection: Rows, server: Server, tree: Tree, seconds: float) -> dict[str, float]:

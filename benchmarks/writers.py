@@ -62,9 +62,7 @@ class Server:
     pid: int
 
 
-def hammer(
-    server: Server, hold: Hold, *, seconds: float, until_full: bool = False, writers: int = WRITERS
-) -> Rate:
+def hammer(server: Server, hold: Hold, *, seconds: float, until_full: bool = False, writers: int = WRITERS) -> Rate:
     """16 processes (or so many) for some seconds, or until each was refused ``REFUSALS`` times running."""
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(writers + 1)

@@ -104,7 +104,7 @@ def columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
 
 
 def parameters(hold_id: UUID, owner: UUID, node: UUID, lines: Sequence[Line], expires_at: datetime) -> tuple[str, ...]:
-    """The parameters of a hold, written as PostgreSQL reads them: the driver takes a quarter of the CPU to write arrays.
+    """What a hold is asked with, written as PostgreSQL reads it: a driver takes a quarter of the CPU to write arrays.
 
     Nothing needs quoting: class codes, ids and whole numbers. BadAmount: as ``columns``.
     """

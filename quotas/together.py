@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
@@ -38,7 +38,8 @@ def ask(connection: psycopg.Connection[Any], known: MutableMapping[Any, Any], va
     """One round trip with nothing between the caller and the driver's library; None: something went wrong, ask again.
 
     That costs a caller half of what a cursor does. ``known`` belongs to the connection and remembers what is prepared
-    on it. The connection must not be in a transaction.
+    on it. The connection must not be in a transaction. A signal waits for the answer; the server's statement timeout is
+    what ends a call that takes too long.
     """
     library = connection.pgconn
     if _NAME not in known:
@@ -69,12 +70,14 @@ def hold(
     made = hold_id or uuid7()
     values = parameters(made, owner, node, lines, expires_at)
     lent = engine.raw_connection()
+    answer = None
     try:
-        answer = ask(lent.driver_connection, lent.info, values)  # type: ignore[arg-type] - psycopg's, it is our only driver
-    except BaseException:
-        lent.invalidate()  # stopped in the middle of an answer
-        raise
+        answer = ask(cast("psycopg.Connection[Any]", lent.driver_connection), lent.info, values)
+    except psycopg.Error:
+        pass
     finally:
+        if answer is None:
+            lent.invalidate()  # broken, or stopped in the middle
         lent.close()
     granted(answer or _ordinarily(engine, values), made, node)
     return made
