@@ -14,6 +14,7 @@ from api.routes import (
     requests,
     scarcity,
     sessions,
+    systems,
 )
 
 ROUTERS = (
@@ -23,6 +24,7 @@ ROUTERS = (
     assessments.router,
     deliveries.router,
     registers.router,
+    systems.router,
     scarcity.router,
     accounts.router,
     chargeback.router,
