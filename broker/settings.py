@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """How many whole months of hourly samples are kept; older days are thinned to one row each."""
     utilisation_memory_mib: int = Field(default=640, ge=256)
     """What DuckDB may use for a scan or an import before it spills to disk."""
+    telemetry_file: Path | None = None
+    """Which sub-clouds' samples come from a Prometheus, and by which queries (YAML); others are asked themselves."""
     idle_policy_file: Path | None = None
     """Detection policies (YAML); default: those shipped with Guiyun."""
 

@@ -30,7 +30,7 @@ _WIDE = {"function": 36, "name": 24, "growth_reason": 36, "ended_reason": 24, "s
 
 
 def template(folder: Path, form: str) -> Path:
-    """An empty file with the headings; as Excel with a second sheet that explains them. Raises Invalid ``file.form``."""
+    """A file with the headings; as Excel with a second sheet that explains them. Raises Invalid ``file.form``."""
     return _write(folder / f"{words.TEMPLATE_NAME}.{form}", list(words.HEADINGS), [], explain=True)
 
 

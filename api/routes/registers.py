@@ -23,7 +23,7 @@ from broker.lifecycle import ResourceState
 from broker.request.values import ItemKind
 from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
-from quotas import service as quotas
+from quotas import availability
 
 router = APIRouter(prefix="/api/v1", tags=["台账"])
 
@@ -50,7 +50,7 @@ def sub_clouds(uow: Uow) -> Response:
 
     def read(work: Work) -> list[SubCloud]:
         rows = catalog.with_status(work.session)
-        stock = quotas.pool_left(work.session, [row[0].id for row in rows])
+        stock = availability.pool_left(work.session, [row[0].id for row in rows])
         return [_sub_cloud(row, stock.get(row[0].id, {})) for row in rows]
 
     return uow.read(read, render=lambda found: found)

@@ -43,6 +43,8 @@ TROUBLES: Mapping[str, str] = {
     "call_timeout": "调用云平台超时",
     "cloud.timeout": "云平台没有按时完成",
     "create.busy": "云平台正在创建，尚未完成",
+    "store.busy": "监测数据正在写入",
+    "prometheus.query_refused": "Prometheus 拒绝了查询语句",
     "unreachable": "无法连接云平台",
     "no_answer": "云平台没有答复",
     "quota_exceeded": "超出云平台上的项目配额",

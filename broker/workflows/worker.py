@@ -33,14 +33,17 @@ from broker.workflows.dispatch import Dispatch
 from broker.workflows.drift import DriftCheck
 from broker.workflows.fulfil import Fulfil
 from broker.workflows.health import HealthCheck
+from broker.workflows.measure import Collect
+from broker.workflows.measure_steps import MeasureSteps
 from broker.workflows.measured import Measured
-from broker.workflows.orders import queue_of
+from broker.workflows.orders import MEASURING, queue_of
 from broker.workflows.release import GiveBack
 from broker.workflows.steps import Steps
 
 log = structlog.get_logger(__name__)
 
 STEPS_PER_CLOUD = 8
+MEASURES_AT_ONCE = 2
 HEALTH_EVERY_S = 60.0
 COMPARE_EVERY_S = 3600.0
 CLOUDS_EVERY_S = 5.0
@@ -116,6 +119,10 @@ class Floor:
         appeared = [code for code in await asyncio.to_thread(self._in_service) if code not in self.served]
         if appeared:
             steps = Steps(self.app.tools())
+            if not self.served:
+                await self.stack.enter_async_context(
+                    measuring_worker(self.client, MeasureSteps(steps.tools), self.dials)
+                )
             for code in appeared:
                 await self.stack.enter_async_context(worker_for(self.client, code, steps, self.dials))
                 self.served.add(code)
@@ -141,6 +148,24 @@ def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_task_polls=2,
         max_concurrent_activity_task_polls=2,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=dials.sticky_s),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+def measuring_worker(client: Client, steps: MeasureSteps, dials: Dials) -> Worker:
+    """The worker that reads and scans samples: few at once, for each may take much memory."""
+    return Worker(
+        client,
+        task_queue=MEASURING,
+        workflows=[Collect],
+        activities=[steps.collect],
+        interceptors=[Measured()],
+        activity_executor=ThreadPoolExecutor(MEASURES_AT_ONCE, thread_name_prefix="measuring"),
+        max_concurrent_activities=MEASURES_AT_ONCE,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_workflow_task_polls=2,
+        max_concurrent_activity_task_polls=1,
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=dials.sticky_s),
         graceful_shutdown_timeout=timedelta(seconds=5),
     )

@@ -166,7 +166,7 @@ def test_what_is_exported_is_imported_without_a_change(server: Server) -> None:
         assert kinds["trip-1"] == "same", looked["lines"]
     content = person.get("/api/v1/systems/template?form=xlsx").content
     book = openpyxl.load_workbook(io.BytesIO(content))
-    assert [cell.value.rstrip(" *") for cell in book.worksheets[0][1]] == list(HEADINGS.values())
+    assert [str(cell.value).rstrip(" *") for cell in book.worksheets[0][1]] == list(HEADINGS.values())
     assert done(upload(person, content))["lines"] == []
 
 

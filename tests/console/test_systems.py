@@ -65,13 +65,13 @@ def test_a_file_is_looked_at_and_imported_in_a_browser(console: Console, open_wi
     page.goto(f"{console.server.url}/systems/total")
     expect(page.locator(".curve-line")).to_be_attached()
     shot(page, "total")
-    for path, name in (
+    for at, name in (
         ("/systems", "systems"),
         ("/systems/new", "new"),
         ("/systems/proposals", "proposals"),
         ("/systems/import", "import"),
     ):
-        page.goto(f"{console.server.url}{path}")
+        page.goto(f"{console.server.url}{at}")
         shot(page, name)
     page.goto(f"{console.server.url}/systems")
     page.get_by_role("link", name="教师培训平台").first.click()

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from broker.db.migrate import upgrade
 from broker.db.session import make_engine
 from broker.embedded.postgres import EmbeddedPostgres
-from quotas import service, together
+from quotas import availability, service, together
 from quotas.errors import HoldConflict, QuotaExceeded, UnknownNode
 from quotas.values import Line, ResourceClass
 from tests.quotas.world import SOON, Tree, hammer, plant
@@ -119,7 +119,7 @@ def test_sixteen_processes_killed_writers_and_a_killed_server_oversell_nothing(
     engine = make_engine(server.app_url())
     with Session(engine) as session:
         assert len(answered) >= 3 * WRITERS
-        assert answered <= {hold.id for hold in service.holds(session, owners=tree.units)}
+        assert answered <= {hold.id for hold in availability.holds(session, owners=tree.units)}
         assert service.verify(session) == []
         before = counted(session)
         # A limit as it is near the end of the budget year: less is left than is asked for.

@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0017_register"
-down_revision = "0007_disputes"
+down_revision = "0012_system_nodes"
 branch_labels = None
 depends_on = None
 
