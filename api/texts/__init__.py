@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import files, names, notices, register, stages, utilisation, verdicts
+from api.texts import files, names, notices, reclaim, register, stages, utilisation, verdicts
 from api.texts.errors import SENTENCES as GENERAL
 
 SENTENCES: Mapping[str, str] = {
@@ -16,6 +16,7 @@ SENTENCES: Mapping[str, str] = {
     **files.SENTENCES,
     **utilisation.SENTENCES,
     **register.SENTENCES,
+    **reclaim.SENTENCES,
 }
 """Code -> sentence with blanks (``{param}``)."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from api.texts import reclaim
 from api.texts.register import HEADINGS
 
 ROLES: Mapping[str, str] = {
@@ -352,6 +353,8 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "meter": METERS,
     "class": CLASSES,
     "block_class": BLOCK_CLASSES,
+    "case_state": reclaim.STATES,
+    "case_event": reclaim.EVENTS,
     "expected": JSON_TYPES,
     "column": HEADINGS,
 }

@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0017_register"
-down_revision = "0011_prefix_places"
+down_revision = "0015_reclaim_cases"
 branch_labels = None
 depends_on = None
 
