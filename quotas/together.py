@@ -2,7 +2,7 @@
 
 Called by: who holds and does nothing else in the same transaction (the command line, programs); from any number of
 processes and machines. Must not: be called with a session: it commits. A use-case that holds *and* writes calls
-``quotas.service.hold``, which counts on the same rows. How and why: ``quotas/sql/0015_b_together.sql``.
+``quotas.service.hold``, which counts on the same rows. How and why: ``quotas/sql/0018_b_together.sql``.
 """
 
 from __future__ import annotations

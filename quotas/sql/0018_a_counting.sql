@@ -1,6 +1,6 @@
 -- Counting in few statements: what passes plainly is counted for all lines at once, whatever their number.
 --
--- Frozen once released, like the files before it; migration 0015_hold_groups executes it as it stands. Why so, with
+-- Frozen once released, like the files before it; migration 0018_hold_groups executes it as it stands. Why so, with
 -- figures: docs/decisions/0006-quotas.md.
 
 -- The functions write a hold with its lines and nothing deletes a hold that has some: the key only cost a query a line.

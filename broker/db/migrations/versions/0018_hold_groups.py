@@ -1,6 +1,6 @@
-"""Borrowing and lending between siblings of the limit tree, and holds of many callers in one transaction.
+"""Counting in few statements, and holds of many callers in groups of which each caller is woken once.
 
-The SQL stands in ``quotas/sql/0003_*.sql`` and is frozen, as that of ``0001_quotas`` is.
+The SQL stands in ``quotas/sql/0018_*.sql`` and is frozen, as that of ``0001_quotas`` is.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0015_hold_groups"
-down_revision = "0011_prefix_places"
+revision = "0018_hold_groups"
+down_revision = "0017_register"
 branch_labels = None
 depends_on = None
 
-FILES = ("0015_a_counting.sql", "0015_b_together.sql", "0015_c_grants.sql")
+FILES = ("0018_a_counting.sql", "0018_b_together.sql", "0018_c_grants.sql")
 
 
 def upgrade() -> None:

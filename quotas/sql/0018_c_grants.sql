@@ -1,4 +1,4 @@
--- What the runtime role may do with what 0015 made. See 0001_e_grants.sql.
+-- What the runtime role may do with what 0018 made. See 0001_e_grants.sql.
 
 REVOKE ALL ON FUNCTION quotas.count_on, quotas.count_each, quotas.group_that_gathers, quotas.wish_for FROM PUBLIC;
 
