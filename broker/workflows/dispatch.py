@@ -29,7 +29,7 @@ from broker.delivery.models import Delivery
 from broker.delivery.values import Job
 from broker.reclamation.models import Release
 from broker.request import clocks
-from broker.scarcity import notices
+from broker.scarcity import claims, notices
 from broker.tenancy import service as accounts
 from broker.utilisation import collectors
 from broker.utilisation.collectors import Errand
@@ -143,7 +143,7 @@ class Dispatch:
         return True
 
     def dates(self) -> None:
-        """Dates that have come: expired holds, clocks that run out or have run out, a new year's days, full quotas."""
+        """Dates that have come: expired holds, clocks that run out or have run out, a new year's days, quotas."""
         with self.app.works.begin() as work:
             if not work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}):
                 return
@@ -152,10 +152,18 @@ class Dispatch:
             told = reminders.remind(work)
             collectors.make(work)
             full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
+            claimed = claims.look(work)
             accounts.forget_old_attempts(work.session, work.now)
             idempotency.forget(work.session, work.now)
-            if expired or recomputed or told or full:
-                log.info("dates", expired_holds=expired, recomputed_clocks=recomputed, reminders=told, quotas=full)
+            if expired or recomputed or told or full or claimed:
+                log.info(
+                    "dates",
+                    expired_holds=expired,
+                    recomputed_clocks=recomputed,
+                    reminders=told,
+                    quotas=full,
+                    claims=claimed,
+                )
 
     def seal(self) -> None:
         """Chain the audit events that were committed since."""
