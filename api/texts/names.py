@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from api.texts import reclaim
+
 ROLES: Mapping[str, str] = {
     "applicant": "申请人",
     "unit_leader": "单位负责人",
@@ -344,6 +346,8 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "meter": METERS,
     "class": CLASSES,
     "block_class": BLOCK_CLASSES,
+    "case_state": reclaim.STATES,
+    "case_event": reclaim.EVENTS,
     "expected": JSON_TYPES,
 }
 """Which table names the value of a sentence's blank, by the blank's name."""

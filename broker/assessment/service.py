@@ -40,7 +40,7 @@ from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 from quotas import availability
 from quotas import service as quotas
-from quotas.errors import PoolFull, QuotaExceeded, UnknownPool
+from quotas.errors import PoolFull, PrefixBusy, QuotaExceeded, UnknownPool
 from quotas.ipv6 import service as ipv6
 
 _UNIT_FACTS = (
@@ -248,6 +248,8 @@ def _allocate(work: Work, segment: Resource, ancestors: Sequence[UUID], expires_
             continue
         except PoolFull as error:
             raise Conflict("prefix.pool_full", zone=segment.spec["zone"], fits=error.fits) from error
+        except PrefixBusy as error:
+            raise Conflict("prefix.busy") from error
         break
     else:
         raise Conflict("prefix.no_pool", zone=segment.spec["zone"])
