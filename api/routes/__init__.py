@@ -15,6 +15,7 @@ from api.routes import (
     requests,
     scarcity,
     sessions,
+    systems,
 )
 
 ROUTERS = (
@@ -25,6 +26,7 @@ ROUTERS = (
     deliveries.router,
     reclaim.router,
     registers.router,
+    systems.router,
     scarcity.router,
     accounts.router,
     chargeback.router,
