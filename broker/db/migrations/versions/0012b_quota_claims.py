@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012b_quota_claims"
-down_revision = "0017_register"
+down_revision = "0018_hold_groups"
 branch_labels = None
 depends_on = None
 
