@@ -12,6 +12,8 @@ from uuid import UUID
 
 import pytest
 
+from broker.delivery import service as delivery
+from broker.delivery.service import Action
 from broker.extranet import service
 from broker.extranet.networks import Network
 from broker.extranet.overview import overview
@@ -120,7 +122,7 @@ def test_a_refused_segment_is_undone_with_what_stands_on_it(world: World, router
     (case,) = world.rows("SELECT id, code, step FROM broker.desk_case WHERE request_id = :r", r=request_id)
     assert (case.step, case.code) == ("route_segments", "extranet.overlap_announced")
     with world.acting("deliver.1") as work:
-        road.delivery.decide_case(work, case.id, road.Action.RETRY)
+        delivery.decide_case(work, case.id, Action.RETRY)
     road.walk(world)
     assert world.request(request_id).state == "delivered"
     assert len(routers.there) == 1
