@@ -24,6 +24,7 @@ ROUTERS = (
     assessments.router,
     deliveries.router,
     reclaim.router,
+    reclaim.policies_router,
     registers.router,
     scarcity.router,
     accounts.router,

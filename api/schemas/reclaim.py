@@ -129,3 +129,42 @@ class CasePage(View):
 
     data: list[CaseLine]
     next: str | None
+
+
+class NewRenewal(Schema):
+    """Until which day (inclusive) the unit wants to go on, and why."""
+
+    until: date
+    reason: Reason = ""
+
+
+class DryRun(View):
+    """What a policy's content would have done when it was run."""
+
+    id: UUID
+    policy_id: UUID
+    result: dict[str, Any]
+    run_by: UUID
+    run_at: datetime
+
+
+class Policy(View):
+    """A policy as the file has it now. ``on``: this content opens cases. ``changed``: another one was switched on."""
+
+    name: str
+    title: str
+    version: str
+    digest: str
+    basis: str
+    days: int
+    grace: dict[int, int]
+    on: bool
+    on_since: datetime | None
+    changed: bool
+    dry_run: DryRun | None
+
+
+class SwitchOn(Schema):
+    """Which dry run was seen."""
+
+    dry_run: UUID

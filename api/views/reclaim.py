@@ -12,6 +12,7 @@ from api.schemas import reclaim as schemas
 from broker.db.base import AnyRow
 from broker.reclamation import board
 from broker.reclamation.models import ReclaimCase
+from broker.reclamation.policies import Standing
 from broker.tenancy.work import Work
 
 _OF_ROW = ("unit_name", "sub_cloud", "sub_cloud_name", "system_name", "resources")
@@ -56,3 +57,20 @@ def _part(row: AnyRow) -> schemas.CaseResource:
 def _columns(found: ReclaimCase, schema: type[schemas.CaseLine], around: dict[str, Any]) -> dict[str, Any]:
     names = schema.model_fields.keys() - around.keys()
     return {name: getattr(found, name) for name in names} | around
+
+
+def policy(found: Standing) -> schemas.Policy:
+    """A policy, and whether it acts."""
+    return schemas.Policy(
+        name=found.name,
+        title=found.title,
+        version=found.version,
+        digest=found.digest,
+        basis=found.basis,
+        days=found.days,
+        grace=dict(found.grace),
+        on=found.on is not None,
+        on_since=found.on.switched_on_at if found.on else None,
+        changed=found.was_on is not None,
+        dry_run=schemas.DryRun.model_validate(found.dry_run) if found.dry_run else None,
+    )
