@@ -220,6 +220,25 @@ def vouch(call: Call, number: Number, *, reason: Reason = "") -> None:
     _act(call, number, "waiver", {"reason": reason}, "已核实，将继续停用")
 
 
+@group.command("report")
+@client_verb
+def report(
+    call: Call,
+    *,
+    first: Annotated[str, typer.Option("--from", help="自哪个月（2026-03）")] = "",
+    last: Annotated[str, typer.Option("--to", help="至哪个月")] = "",
+) -> None:
+    """按月、单位、云平台统计收回的资源与每月费用。"""
+    found = call.api.get("/reclaim-report", first=first or None, last=last or None)
+    headers = ("月份", "单位", "云平台", "事项", "资源", "vCPU", "内存 GiB", "存储 GiB", "每月")
+    numbers = ("cases", "resources", "vcpu", "memory_gib", "block_gib")
+    rows = (
+        (r["month"], r["unit_name"], r["sub_cloud_name"], *(str(r[n]) for n in numbers), yuan(r["monthly_fen"]))
+        for r in found
+    )
+    call.listed(found, headers, rows, nothing="还没有收回的资源。", right=headers[3:])
+
+
 Name = Annotated[str, typer.Argument(metavar="规则", help="检测规则的名称")]
 
 

@@ -41,6 +41,7 @@ _MENU = (
     ("ipv6", "/ipv6", Permission.PREFIX_READ, "network"),
     ("region", "/region", Permission.CATALOG_READ, "cloud"),
     ("systems", "/systems", Permission.SYSTEM_READ, "database"),
+    ("reclaim", "/reclaim", Permission.RECLAIM_READ, "recycle"),
     ("statements", "/statements", Permission.STATEMENT_READ, "file-invoice"),
     ("audit", "/audit", Permission.AUDIT_READ, "shield-check"),
 )

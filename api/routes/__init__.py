@@ -25,6 +25,7 @@ ROUTERS = (
     deliveries.router,
     reclaim.router,
     reclaim.policies_router,
+    reclaim.report_router,
     registers.router,
     scarcity.router,
     accounts.router,

@@ -14,11 +14,22 @@ from fastapi.responses import Response
 
 from api.paging import Paged
 from api.permissions import Permission, needs
-from api.schemas.reclaim import Case, CasePage, CaseReason, DryRun, NewAnswer, NewCase, NewRenewal, Policy, SwitchOn
+from api.schemas.reclaim import (
+    Case,
+    CasePage,
+    CaseReason,
+    DryRun,
+    NewAnswer,
+    NewCase,
+    NewRenewal,
+    Policy,
+    SwitchOn,
+    TakenBack,
+)
 from api.uow import Uow
 from api.views import reclaim as views
 from broker.lifecycle import CaseState
-from broker.reclamation import board, cases, opening, policies, terms
+from broker.reclamation import board, cases, opening, policies, report, terms
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Answer, Cause, Opening
 from broker.tenancy.work import Work
@@ -160,6 +171,35 @@ def waive(case_id: UUID, form: CaseReason, uow: Uow) -> Response:
 def _end_of(work: Work, day: date) -> datetime:
     """The instant after a day's last, as the region counts days."""
     return datetime.combine(day + timedelta(days=1), time.min, work.calendar.zone)
+
+
+report_router = APIRouter(prefix="/api/v1", tags=["闲置回收"])
+Month = Annotated[str, Query(pattern="^([0-9]{4}-(0[1-9]|1[0-2]))?$", description="月份，如 2026-03")]
+
+
+@report_router.get(
+    "/reclaim-report", response_model=list[TakenBack], summary="收回情况", openapi_extra=needs(Permission.RECLAIM_READ)
+)
+def taken_back(uow: Uow, *, first: Month = "", last: Month = "") -> Response:
+    """按月、单位、云平台统计收回的资源，金额为按现行价格每月的费用（分）；首尾月份均含在内。"""
+    return uow.read(
+        lambda work: report.taken_back(work, first=first, last=last),
+        render=lambda rows: [TakenBack.model_validate(row) for row in rows],
+    )
+
+
+@report_router.get(
+    "/reclaim-report.csv", summary="收回情况（CSV）", response_class=Response,
+    openapi_extra=needs(Permission.RECLAIM_READ),
+)  # fmt: skip
+def taken_back_csv(uow: Uow, *, first: Month = "", last: Month = "") -> Response:
+    """与上相同的内容，供表格软件使用。"""
+    rows = uow.look(lambda work: report.taken_back(work, first=first, last=last))
+    return Response(
+        views.report_csv(rows),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="reclaim-report.csv"'},
+    )
 
 
 policies_router = APIRouter(prefix="/api/v1/reclaim-policies", tags=["闲置回收"])

@@ -168,3 +168,20 @@ class SwitchOn(Schema):
     """Which dry run was seen."""
 
     dry_run: UUID
+
+
+class TakenBack(View):
+    """What reclaiming took back in a month from a unit in a cloud. ``monthly_fen``: for a month, by today's tariff."""
+
+    month: str
+    unit_id: UUID
+    unit_name: str
+    sub_cloud: str
+    sub_cloud_name: str
+    cases: int
+    resources: int
+    vcpu: int
+    memory_gib: int
+    block_gib: int
+    segments: int
+    monthly_fen: int

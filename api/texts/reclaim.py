@@ -56,6 +56,7 @@ EVENTS: Mapping[str, str] = {
     "retry": "重试",
     "waive": "核实未使用",
     "stall": "转人工处理",
+    "renewal": "申请续期",
 }
 
 WAITS: Mapping[str, str] = {

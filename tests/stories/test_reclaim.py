@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from broker.delivery.reconcile import reconcile
 from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
 from broker.metering import service as metering
-from broker.reclamation import cases
+from broker.reclamation import cases, report
 from broker.reclamation.values import Answer, Cause, Decision
 from providers.contract import Key, Kind, Status
 from providers.simulated import faults
