@@ -15,6 +15,7 @@ from api.routes import (
     requests,
     scarcity,
     sessions,
+    systems,
 )
 
 ROUTERS = (
@@ -27,6 +28,7 @@ ROUTERS = (
     reclaim.policies_router,
     reclaim.report_router,
     registers.router,
+    systems.router,
     scarcity.router,
     accounts.router,
     chargeback.router,
