@@ -1,4 +1,4 @@
-"""Pages of reclaiming: the owner objects, the authority answers, the operator sees the board; each is offered his own."""
+"""Pages of reclaiming: the owner objects, the authority answers, the operator sees the board."""
 
 from __future__ import annotations
 
