@@ -52,6 +52,7 @@ SENTENCES: Mapping[str, str] = {
     "policy.unknown_kind": "“{value}”类资源没有监测数据；可用：{choices}。",
     "policy.contradiction": "条件自相矛盾，永远不会成立：{metric}（{daily}）。",
     "policy.basis": "依据应为 ours（自定规则）或条款，如 Art. 28：{value}。",
+    "policy.seen_and_measured": "写了 seen（逐日查看）的检测规则不看监测数据，不能再写 {key}。",
     "policy.choice": "不认识的取值“{value}”；可用：{choices}。",
     "policy.range": "应为 {least} 至 {most} 的整数。",
     "policy.name": "名称应由字母、数字、点、横线组成。",
@@ -106,7 +107,7 @@ _DAILY: Mapping[Daily, str] = {
 
 
 _SEEN: Mapping[str, str] = {
-    "seen.off": "云平台报告主机已关机，仍在计费",
+    "seen.stopped": "主机已关机，仍在计费",
     "seen.unattached": "硬盘未挂载到任何主机",
     "seen.empty": "网段中没有任何主机",
     "seen.unbound": "地址 {address} 没有被任何主机使用",

@@ -31,11 +31,11 @@ from broker.reclamation.models import Release
 from broker.request import clocks
 from broker.scarcity import notices
 from broker.tenancy import service as accounts
-from broker.utilisation import collectors
+from broker.utilisation import collectors, detection
 from broker.utilisation.collectors import Errand
 from broker.workflows import reminders
 from broker.workflows.fulfil import Fulfil
-from broker.workflows.measure import Collect
+from broker.workflows.measure import Collect, Detect
 from broker.workflows.orders import MEASURING, MeasureOrder, Order, queue_of
 from broker.workflows.release import GiveBack
 
@@ -151,6 +151,7 @@ class Dispatch:
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
             collectors.make(work)
+            detection.make(work)
             full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
             accounts.forget_old_attempts(work.session, work.now)
             idempotency.forget(work.session, work.now)
@@ -164,12 +165,18 @@ class Dispatch:
                 pass
 
 
-WORKFLOWS: dict[str, Any] = {"fulfil": Fulfil.run, "release": GiveBack.run, "collect": Collect.run}
+WORKFLOWS: dict[str, Any] = {
+    "fulfil": Fulfil.run,
+    "release": GiveBack.run,
+    "collect": Collect.run,
+    "detect": Detect.run,
+}
 
 
 def measuring(session: Session, now: datetime) -> list[Due]:
-    """Collectors whose date has come."""
-    return [Due("collect", errand) for errand in collectors.due(session, now)]
+    """Collectors whose date has come, and the day's detection."""
+    found = [Due("collect", errand) for errand in collectors.due(session, now)]
+    return found + [Due("detect", errand) for errand in detection.due(session, now)]
 
 
 def wanting(session: Session) -> list[Wanting]:
