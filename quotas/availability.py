@@ -7,7 +7,7 @@ Called by: the broker's form, decision, assessment and placement, its pages and 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +38,13 @@ def holds(session: Session, *, hold_ids: Iterable[UUID] = (), owners: Iterable[U
         Hold(id, head.owner, head.node_id, HoldState(head.state), head.expires_at, tuple(lines[id]))
         for id, head in heads.items()  # noqa: A001 - a hold's id
     ]
+
+
+def lowest(session: Session, node_ids: Sequence[UUID | None]) -> UUID | None:
+    """The first of the ids that is a node, for what may have a node of its own. None: none of them is."""
+    wanted = [each for each in node_ids if each is not None]
+    found = set(session.scalars(select(models.node.c.id).where(models.node.c.id.in_(wanted))))
+    return next((each for each in wanted if each in found), None)
 
 
 def snapshot(session: Session, node_id: UUID, pool_ids: Iterable[UUID] = ()) -> Snapshot:

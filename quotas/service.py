@@ -13,7 +13,7 @@ finite and back): call them in a transaction of their own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -26,6 +26,7 @@ from uuid_utils.compat import uuid7
 from quotas import models
 from quotas.errors import (
     BadAmount,
+    HoldBusy,
     HoldConflict,
     HoldGone,
     KeyReused,
@@ -62,6 +63,11 @@ HOLD = text(
     "SELECT quotas.hold(:id, :owner, :node, CAST(:classes AS text[]), CAST(:pools AS uuid[]),"
     " CAST(:amounts AS bigint[]), :expires_at, CAST(:replaces AS uuid))"
 )
+HOLD_BELOW = text(
+    "SELECT quotas.hold(:id, :owner, quotas.lowest(ARRAY[CAST(:below AS uuid), :node]), CAST(:classes AS text[]),"
+    " CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]), :expires_at, CAST(:replaces AS uuid))"
+)
+MOVE = text("SELECT quotas.move_holds(CAST(:holds AS uuid[]), :node)")
 PIN = text("SELECT quotas.pin(:hold, CAST(:now AS timestamptz))")
 POST = text(
     "SELECT quotas.post(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]),"
@@ -181,19 +187,43 @@ def hold(
     node: UUID,
     lines: Sequence[Line],
     expires_at: datetime,
+    below: UUID | None = None,
     replaces: UUID | None = None,
     hold_id: UUID | None = None,
 ) -> UUID:
     """Count the lines on every limit from the node to the root and on the pools' stock, all or nothing; the hold's id.
 
-    ``replaces``: void what that hold of the same owner still holds in the same count, so that only the difference is
-    asked for. ``hold_id``: an id of the caller's; the same call again counts once. QuotaExceeded (all refusals, nothing
-    changed), UnknownNode, UnknownHold, NotYours, HoldConflict, BadAmount.
+    ``below``: a node below ``node`` at which to count instead, if there is one. ``replaces``: void what that hold of
+    the same owner still holds in the same count, so that only the difference is asked for. ``hold_id``: an id of the
+    caller's; the same call again counts once. QuotaExceeded (all refusals, nothing changed), UnknownNode, UnknownHold,
+    NotYours, HoldConflict, BadAmount.
     """
     made = hold_id or uuid7()
-    values = {"id": made, "owner": owner, "node": node, "expires_at": expires_at, "replaces": replaces}
-    granted(session.scalars(HOLD, values | columns(lines)).one(), made, node, replaces)
+    values: dict[str, Any] = {
+        "id": made,
+        "owner": owner,
+        "node": node,
+        "expires_at": expires_at,
+        "replaces": replaces,
+    }
+    statement = HOLD
+    if below is not None:
+        statement, values["below"] = HOLD_BELOW, below
+    granted(session.scalars(statement, values | columns(lines)).one(), made, node, replaces)
     return made
+
+
+def move(session: Session, hold_ids: Iterable[UUID], node: UUID) -> int:
+    """Count holds, with all that is held and posted of them, at another node, all or nothing; how many moved.
+
+    Waits for all who count: in a transaction of its own. QuotaExceeded (a limit on the new way refuses), UnknownNode,
+    HoldBusy (somebody is posting or pinning one of them: try again).
+    """
+    answer: Mapping[str, Any] = session.scalars(MOVE, {"holds": list(hold_ids), "node": node}).one()
+    if answer["outcome"] == "busy":
+        raise HoldBusy(str(node))
+    granted(answer, node, node)
+    return int(answer["moved"])
 
 
 def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> None:

@@ -32,6 +32,7 @@ VERBS = {
     "reconcile": "api.cli.reconcile",
     "utilisation": "api.cli.utilisation",
     "idle": "api.cli.idle",
+    "reclaim": "api.cli.reclaim",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),
     "show": "api.cli.show",

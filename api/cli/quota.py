@@ -16,8 +16,9 @@ from api.cli.client import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
 from broker.catalog import repository as catalog
+from broker.inventory import repository as inventory
+from broker.inventory.repository import node_names
 from broker.scarcity import by_hand
-from broker.tenancy import repository as tenancy
 from quotas import availability, borrowing, service
 from quotas.errors import QuotaError
 from quotas.values import Difference
@@ -34,7 +35,9 @@ app.add_typer(group)
 def show(
     call: DatabaseCall,
     *,
-    unit: Annotated[str, typer.Argument(metavar="单位", help="单位代码；不写则列出各云平台的容量")] = "",
+    unit: Annotated[
+        str, typer.Argument(metavar="单位", help="单位、（单设节点的）信息系统的代码；不写则列出云平台容量")
+    ] = "",
     cloud: Annotated[str, typer.Option(help="只看一个云平台（代码）")] = "",
 ) -> None:
     """单位的限额、已用与还可申请的数量；或各云平台的容量。"""
@@ -58,12 +61,12 @@ def show(
 
 def _of_unit(call: DatabaseCall, unit: str, cloud: str) -> None:
     with call.core.works.begin() as work:
-        node = tenancy.unit_id_of(work.session, unit, now=work.now)
+        node = by_hand.node_of(work.session, unit, now=work.now)
         pool = next((c.id for c in catalog.in_service(work.session) if c.code == cloud), None)
         if cloud and pool is None:
             raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
         left = availability.left(work.session, node, pool)
-        bound = tenancy.unit_names(work.session, [one.bound_by for one in left if one.bound_by], work.now)
+        bound = node_names(work.session, (one.bound_by for one in left), work.now)
     found: list[dict[str, Any]] = [
         {
             "resource_class": one.resource_class.value,
@@ -91,7 +94,7 @@ def _amounts(found: dict[str, Any], whole: str) -> tuple[str, str, str, str]:
 def hold(
     call: DatabaseCall,
     *,
-    node: Annotated[str, typer.Argument(metavar="节点", help="单位代码或节点编号；用 --file 时不写")] = "",
+    node: Annotated[str, typer.Argument(metavar="节点", help="单位、信息系统的代码或节点编号；用 --file 时不写")] = "",
     amounts: holds.Amounts = None,
     cloud: holds.Cloud = "",
     owner: holds.Owner = "",
@@ -204,7 +207,7 @@ def release(
 
 
 Kind = Annotated[str, typer.Argument(metavar="种类", help="如 vcpu、memory_gib、gpu")]
-Node = Annotated[str, typer.Argument(metavar="节点", help="单位代码或节点编号")]
+Node = Annotated[str, typer.Argument(metavar="节点", help="单位、（单设节点的）信息系统的代码，或节点编号")]
 
 
 @group.command("limit")
@@ -239,6 +242,27 @@ def limit(
     )
 
 
+@group.command("node")
+@database_verb
+def node(
+    call: DatabaseCall,
+    system: Annotated[str, typer.Argument(metavar="信息系统", help="信息系统代码")],
+    *,
+    by: holds.By = "",
+    reason: holds.Reason = "",
+) -> None:
+    """为信息系统在其单位之下单设节点：它已有的预留与用量随之移入，今后的申请在此计数，可另设限额（limit）。"""
+    hand = holds.Desk(call).hand({"by": by, "reason": reason})
+    try:
+        with call.core.works.begin() as work:
+            found = inventory.system_id_of(work.session, system)
+            moved = by_hand.give_node(work, hand, found)
+    except QuotaError as error:
+        raise holds.refusal_of(error) from error
+    answer = {"node_id": str(found), "moved_holds": moved}
+    call.done(answer, f"{system} 已有自己的节点，移入 {moved} 个预留（含已用）。")
+
+
 @group.command("loans")
 @database_verb
 def loans(
@@ -259,7 +283,7 @@ def loans(
         raise holds.refusal_of(error) from error
     with call.core.works.begin() as work:
         cohort = availability.cohort(work.session, at, found, pool)
-        called = {} if cohort is None else tenancy.unit_names(work.session, [m.node for m in cohort.members], work.now)
+        called = {} if cohort is None else node_names(work.session, (m.node for m in cohort.members), work.now)
     called[at] = node
     listed: list[tuple[UUID, UUID | None, int]] = []
     if cohort is not None and lender is not None:

@@ -33,7 +33,6 @@ from broker.catalog import repository as catalog
 from broker.errors import BrokerError
 from broker.scarcity import by_hand
 from broker.scarcity.by_hand import Hand
-from broker.tenancy import repository as tenancy
 from quotas.errors import BadAmount, NotThatMuch, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
 from quotas.values import Line, ResourceClass
 
@@ -140,7 +139,7 @@ class Desk:
         return self.call.core.clock
 
     def node(self, text: str) -> UUID:
-        """A unit's code, or a node's own id. Raises UnknownNode."""
+        """A unit's code, that of an information system with a node of its own, or a node's id. Raises UnknownNode."""
         return self._remembered("node", text, self._find_node)
 
     def pool(self, text: str) -> UUID:
@@ -158,8 +157,10 @@ class Desk:
 
     def _find_node(self, session: Session, text: str) -> UUID:
         try:
-            return tenancy.unit_id_of(session, text, now=self._now())
-        except BrokerError:
+            return by_hand.node_of(session, text, now=self._now())
+        except BrokerError as error:
+            if error.code == "quota.no_node_of_its_own":
+                raise
             raise UnknownNode(text) from None
 
     @staticmethod

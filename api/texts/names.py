@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from api.texts import reclaim
+
 ROLES: Mapping[str, str] = {
     "applicant": "申请人",
     "unit_leader": "单位负责人",
@@ -275,6 +277,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "request.hold_expired": "预留到期",
     "hold.expired": "预留到期收回",
     "quota.limit_set": "设置限额",
+    "quota.node_given": "为信息系统单设配额节点",
     "quota.hold_asked": "要求预留",
     "quota.hold_refused": "预留未成立",
     "quota.held": "变更预留",
@@ -344,6 +347,8 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "meter": METERS,
     "class": CLASSES,
     "block_class": BLOCK_CLASSES,
+    "case_state": reclaim.STATES,
+    "case_event": reclaim.EVENTS,
     "expected": JSON_TYPES,
 }
 """Which table names the value of a sentence's blank, by the blank's name."""

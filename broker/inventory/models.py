@@ -129,3 +129,26 @@ class ResourcePeriod(Base):
             (column("resource_id"), "="), (column("during"), "&&"), using="gist", name="ex_resource_period"
         ),
     )
+
+
+class ServerSnapshot(Base):
+    """An image of a server, kept for something (``subject_id``: a reclaim case). Written before it is ordered."""
+
+    __tablename__ = "server_snapshot"
+
+    id: Mapped[Id]
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id), index=True)
+    subject_id: Mapped[UUID]
+    ordered_at: Mapped[Moment]
+    taken_at: Mapped[Moment | None]
+    removed_at: Mapped[Moment | None]
+
+    __table_args__ = (
+        Index(
+            "ux_server_snapshot_there",
+            "subject_id",
+            "resource_id",
+            unique=True,
+            postgresql_where=column("removed_at").is_(None),
+        ),
+    )

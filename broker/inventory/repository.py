@@ -5,7 +5,7 @@ Called by: the API's and the console's lists. Must not: change anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from broker.errors import NotFound
 from broker.inventory.models import InformationSystem, Resource, ResourcePeriod
 from broker.lifecycle import Role
 from broker.tenancy.models import Unit, UnitPeriod
-from broker.tenancy.repository import holds, visible_units
+from broker.tenancy.repository import holds, unit_names, visible_units
 from broker.tenancy.values import Actor
 
 _AUTHORITIES = frozenset({Role.ASSESSOR, Role.OPERATOR, Role.CLOUD_OPERATOR})
@@ -172,4 +172,25 @@ def metered_now(session: Session) -> dict[UUID, tuple[str, dict[str, int]]]:
     found: dict[UUID, tuple[str, dict[str, int]]] = {}
     for row in session.execute(_METERED):
         found.setdefault(row.resource_id, (row.state, {}))[1][row.meter] = row.quantity
+    return found
+
+
+def node_names(session: Session, node_ids: Iterable[UUID | None], now: datetime) -> dict[UUID, str]:
+    """What the nodes of the limit tree are called: units, and information systems with a node of their own."""
+    wanted = {each for each in node_ids if each is not None}
+    names = unit_names(session, wanted, now)
+    rest = wanted - set(names)
+    if rest:
+        rows = session.execute(
+            select(InformationSystem.id, InformationSystem.name).where(InformationSystem.id.in_(rest))
+        )
+        names |= {row.id: row.name for row in rows}
+    return names
+
+
+def system_id_of(session: Session, code: str) -> UUID:
+    """The information system with a code. Raises NotFound ``system.unknown``."""
+    found = session.scalar(select(InformationSystem.id).where(InformationSystem.code == code))
+    if found is None:
+        raise NotFound("system.unknown")
     return found

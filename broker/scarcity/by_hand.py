@@ -1,4 +1,4 @@
-"""What an operator or a program does to quotas without a request: hold, post, void, release, limits. Each is an event.
+"""What is done to quotas without a request: hold, post, void, release, limits, systems' nodes. Each is an event.
 
 Called by: the command line. Must not: count (``quotas`` does), or be used by the road: a request's stages write events
 of their own.
@@ -22,11 +22,14 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from broker.db.base import new_id
-from broker.errors import NotFound
+from broker.errors import BrokerError, NotFound
+from broker.inventory.models import InformationSystem, Resource
+from broker.request.models import ServiceRequest
+from broker.tenancy import repository as tenancy
 from broker.tenancy.models import Account
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
-from quotas import availability, service, together
+from quotas import availability, models, service, together
 from quotas.errors import NotThatMuch, NotYours, QuotaError
 from quotas.values import HeldLine, Line, ResourceClass
 
@@ -168,6 +171,45 @@ def set_limit(
     data = {"class": resource_class.value, "pool": str(pool or ""), "limit": limit}
     data |= {"borrowing": borrowing, "lending": lending} | hand.why
     work.record("quota.limit_set", "node", node, mandate=hand.mandate, data=data)
+
+
+def give_node(work: Work, hand: Hand, system_id: UUID) -> int:
+    """Give an information system a node of its own below its unit's; how many holds have moved there.
+
+    From now on what is held for it is counted there, and so at every node above; what it has already moves there in the
+    same transaction, exactly. Again: nothing more happens. UnknownNode (its unit has none), QuotaExceeded (a limit
+    between the unit that asked and the system's own would not bear it), HoldBusy; NotFound ``system.unknown``.
+    """
+    system = work.session.get(InformationSystem, system_id)
+    if system is None:
+        raise NotFound("system.unknown")
+    service.alone(work.session)  # from here on nobody holds for the system at its unit any more
+    fresh = availability.lowest(work.session, [system_id]) is None
+    service.add_node(work.session, id=system_id, parent_id=system.unit_id)
+    asked = select(models.hold.c.id).join(ServiceRequest, ServiceRequest.id == models.hold.c.owner)
+    has = select(Resource.hold_id).where(Resource.system_id == system_id, Resource.hold_id.is_not(None))
+    of_system = work.session.scalars(asked.where(ServiceRequest.system_id == system_id).union(has)).all()
+    moved = service.move(work.session, of_system, system_id)
+    if fresh or moved:
+        data = {"unit": str(system.unit_id), "moved": moved} | hand.why
+        work.record("quota.node_given", "system", system_id, mandate=hand.mandate, data=data)
+    return moved
+
+
+def node_of(session: Session, code: str, *, now: datetime) -> UUID:
+    """The node of a unit, or of an information system that has one, by its code.
+
+    Raises NotFound ``quota.no_node_of_its_own`` (a system counted at its unit), Invalid ``unit.unknown``.
+    """
+    try:
+        return tenancy.unit_id_of(session, code, now=now)
+    except BrokerError:
+        system = session.scalar(select(InformationSystem.id).where(InformationSystem.code == code))
+        if system is None:
+            raise
+    if availability.lowest(session, [system]) is None:
+        raise NotFound("quota.no_node_of_its_own", system=code)
+    return system
 
 
 def _of_owner(work: Work, hold_id: UUID, owner: UUID | None) -> tuple[HeldLine, ...]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from temporalio.common import RetryPolicy
 
 from broker.delivery.values import Job
+from broker.reclamation.values import CaseJob
 from broker.utilisation.collectors import Errand
 
 ATTEMPTS = 10
@@ -50,6 +51,14 @@ class Order:
 
 
 @dataclass(frozen=True)
+class CaseOrder:
+    """Which reclaim case to carry on, in which run."""
+
+    job: CaseJob
+    heartbeat_s: float = 10.0
+
+
+@dataclass(frozen=True)
 class MeasureOrder:
     """Which collector to carry on, in which run."""
 
@@ -59,6 +68,8 @@ class MeasureOrder:
 
 MEASURING = "measuring"
 """The task queue of reading and scanning: few at once, for one store, and apart from deliveries."""
+
+AnyOrder = Order | CaseOrder | MeasureOrder
 
 
 def pause_s(attempt: int) -> float:

@@ -22,7 +22,7 @@ from broker.delivery.provision import TryAgainError
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Plan
 from broker.reclamation import steps as reclamation
-from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, MeasureOrder, Order, pause_s
+from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, AnyOrder, Order, pause_s
 
 TRY_AGAIN = "TryAgain"
 """The type of the failure by which a step asks for another attempt."""
@@ -106,7 +106,7 @@ class Steps:
 
 
 @contextmanager
-def attempt(order: Order | MeasureOrder) -> Iterator[Pace]:
+def attempt(order: AnyOrder) -> Iterator[Pace]:
     """One attempt of a step on a cloud: a quick look in place, or one that beats from a thread of its own.
 
     The beat has a thread because a call to a cloud blocks.

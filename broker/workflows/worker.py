@@ -29,6 +29,7 @@ from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.settings import Settings
 from broker.telemetry import METRICS
+from broker.workflows.case_steps import CaseSteps
 from broker.workflows.dispatch import Dispatch
 from broker.workflows.drift import DriftCheck
 from broker.workflows.fulfil import Fulfil
@@ -37,6 +38,7 @@ from broker.workflows.measure import Collect, Detect
 from broker.workflows.measure_steps import MeasureSteps
 from broker.workflows.measured import Measured
 from broker.workflows.orders import MEASURING, queue_of
+from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
 from broker.workflows.steps import Steps
 
@@ -138,8 +140,8 @@ def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
     return Worker(
         client,
         task_queue=queue_of(code),
-        workflows=[Fulfil, GiveBack],
-        activities=all_steps(steps),
+        workflows=[Fulfil, GiveBack, Suspend, Resume, TakeBack],
+        activities=[*all_steps(steps), *all_steps(CaseSteps(steps.tools))],
         interceptors=[Measured()],
         activity_executor=ThreadPoolExecutor(STEPS_PER_CLOUD * 2, thread_name_prefix=f"cloud-{code}"),
         max_concurrent_activities=STEPS_PER_CLOUD,
@@ -171,9 +173,9 @@ def measuring_worker(client: Client, steps: MeasureSteps, dials: Dials) -> Worke
     )
 
 
-def all_steps(steps: Steps) -> list[Callable[..., Any]]:
+def all_steps(steps: Steps | CaseSteps) -> list[Callable[..., Any]]:
     """Every step as the engine registers it."""
-    names = [name for name, member in vars(Steps).items() if hasattr(member, "__temporal_activity_definition")]
+    names = [name for name, member in vars(type(steps)).items() if hasattr(member, "__temporal_activity_definition")]
     return [getattr(steps, name) for name in names]
 
 

@@ -70,8 +70,9 @@ def window(session: Session, pool_id: UUID, within: IPv6Network, *, cells: int =
 def _live_in(pool: Any, within: IPv6Network) -> Any:
     """The condition that the exclusion's own index answers."""
     a = models.prefix_allocation.c
-    inside = a.prefix.bool_op("&&")(literal(str(within), models.prefix_allocation.c.prefix.type))
-    return (a.domain_id == pool.domain_id) & inside & (a.pool_id == pool.id) & a.state.in_(LIVE)
+    there = func.quotas.space_of(pool.domain_id, literal(str(within), models.prefix_allocation.c.prefix.type))
+    inside = func.quotas.space_of(a.domain_id, a.prefix).bool_op("&&")(there)
+    return inside & (a.pool_id == pool.id) & a.state.in_(LIVE)
 
 
 def _taken(session: Session, pool: Any, within: IPv6Network, most: int) -> list[Taken]:

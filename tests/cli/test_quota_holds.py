@@ -190,3 +190,23 @@ def test_limits_lend_and_borrow(stocked: Typist) -> None:
     assert stocked.does("quota", "loans", NODE, KIND, "--json").json == []
     assert "没有借用" in stocked.does("quota", "loans", NODE, KIND).out
     stocked.does("quota", "limit", NODE, KIND, "unlimited")
+
+
+def test_a_system_gets_a_node_then_a_limit(stocked: Typist) -> None:
+    """Before that it has none to set; then its holds are counted at its unit too."""
+    system = "zsksy-wsbm"
+    said = stocked.refused("quota", "limit", system, KIND, "10", "--json")
+    assert code_of(said) == "quota.no_node_of_its_own"
+    assert code_of(stocked.refused("quota", "node", "nothing", "--json")) == "system.unknown"
+    for _ in range(2):
+        assert stocked.does("quota", "node", system, "--json").json["moved_holds"] == 0
+    stocked.does("quota", "limit", system, KIND, "10")
+    made = stocked.does("quota", "hold", system, f"{KIND}=4", "--cloud", CLOUD, "--json").json["id"]
+    for place in (system, "jyt-zsksy", "jyt"):
+        rows = {one["resource_class"]: one for one in stocked.does("quota", "show", place, "--json").json}
+        assert rows[KIND]["used"] == 4, place
+    assert (
+        code_of(stocked.refused("quota", "hold", system, f"{KIND}=7", "--cloud", CLOUD, "--json")) == "quota.exceeded"
+    )
+    stocked.does("quota", "void", made)
+    stocked.does("quota", "limit", system, KIND, "unlimited")

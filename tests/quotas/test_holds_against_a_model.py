@@ -280,6 +280,18 @@ class Ledger(RuleBasedStateMachine):
         for kind, amount in (part or there).items():
             held.released[kind] = held.released.get(kind, 0) + amount
 
+    @rule(which=ids, node=st.integers(0, 4))
+    def move(self, which: UUID, node: int) -> None:
+        held = self.held[which]
+        before = {key: self.load(key[0], key[1:], {}, 0) for key in self.limits}
+        was, held.node = held.node, node
+        fits = all(
+            self.load(key[0], key[1:], {}, 0) <= max(before[key], share.ceiling) for key, share in self.limits.items()
+        )
+        with nullcontext() if fits else pytest.raises(errors.QuotaExceeded):
+            assert service.move(self.session, [which], self.nodes[node]) == (was != node)
+        held.node = node if fits else was
+
     @rule(hours=st.integers(1, 3))
     def sweep(self, hours: int) -> None:
         self.now += timedelta(hours=hours)

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0014c_idle_scans"
-down_revision = "0014b_collectors"
+down_revision = "0015_reclaim_cases"
 branch_labels = None
 depends_on = None
 
