@@ -155,7 +155,8 @@ GROUP BY pair.id
 
 _METERED = text("""
 SELECT p.resource_id, p.state, m.meter, m.quantity FROM broker.resource_period p
-CROSS JOIN LATERAL broker.meters_of(p) AS m WHERE upper_inf(p.during)
+CROSS JOIN LATERAL broker.meters_of(p) AS m
+WHERE upper_inf(p.during) AND p.resource_id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
@@ -167,10 +168,10 @@ def used_by(session: Session) -> dict[UUID, tuple[bool, datetime | None]]:
     return {row.id: (bool(row.used), row.left_at) for row in session.execute(_USED_BY)}
 
 
-def metered_now(session: Session) -> dict[UUID, tuple[str, dict[str, int]]]:
-    """What everything in use is charged for just now: its period's state, and quantities by meter. One statement."""
+def metered_now(session: Session, resource_ids: Iterable[UUID]) -> dict[UUID, tuple[str, dict[str, int]]]:
+    """What resources are charged for just now: the period's state, and quantities by meter. One statement."""
     found: dict[UUID, tuple[str, dict[str, int]]] = {}
-    for row in session.execute(_METERED):
+    for row in session.execute(_METERED, {"ids": list(resource_ids)}):
         found.setdefault(row.resource_id, (row.state, {}))[1][row.meter] = row.quantity
     return found
 

@@ -9,7 +9,7 @@ A cloud that does not answer ends no finding: what was seen there stands until s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -27,11 +27,12 @@ from broker.pricing import rules as pricing
 from broker.pricing import service as prices
 from broker.pricing.values import PriceVersion
 from broker.tenancy.work import Work
-from broker.utilisation import findings, service, sightings, store
+from broker.utilisation import findings, pictures, service, sightings, store
 from broker.utilisation.collectors import Bench, Errand
 from broker.utilisation.engine import engine, parquet
 from broker.utilisation.findings import Day, Evidence, FindingKind, Key, Recorded, Seen
 from broker.utilisation.models import IdleFinding, IdleScan
+from broker.utilisation.pictures import Heat
 from broker.utilisation.rules import exemption_of
 from broker.utilisation.samples import Report
 from broker.utilisation.sightings import Shown, Sighting, Sky, Thing
@@ -70,6 +71,7 @@ class Look:
     exempted: frozenset[Key]
     answered: frozenset[str]
     measured: frozenset[UUID]
+    heat: tuple[Heat, ...]
 
 
 def make(work: Work) -> bool:
@@ -150,6 +152,7 @@ def detect(bench: Bench, errand: Errand) -> bool:
         row.run = errand.run + 1
         silent = sorted(set(known.clouds) - found.answered)
         row.outcome = asdict(done) | {"silent": silent}
+        row.heat = [list(astuple(each)) for each in found.heat]
         work.record("idle.scanned", "idle_scan", row.id, data=row.outcome | {"day": str(known.day)})
     return True
 
@@ -184,7 +187,8 @@ def look(bench: Bench, known: Known, policies: PolicySet) -> Look:
         else:
             idle.append(each)
     measured = _with_samples(bench, known) if ended else frozenset()
-    return Look(known.day, tuple(idle), frozenset(exempted), frozenset(shown), measured)
+    warm = tuple(pictures.heat(bench.settings, known.facts, known.day, ZONE))
+    return Look(known.day, tuple(idle), frozenset(exempted), frozenset(shown), measured, warm)
 
 
 def _measured(bench: Bench, known: Known, policies: PolicySet) -> tuple[list[Sighting], set[Key]]:
@@ -306,7 +310,7 @@ def _why(key: Key, found: Look, policies: PolicySet, things: Mapping[UUID, Thing
 
 def _costs(work: Work, ids: Collection[UUID], things: Mapping[UUID, Thing]) -> Mapping[UUID, int | None]:
     """What a month of each costs by the list prices of now; None where something of it has no price."""
-    metered = inventory.metered_now(work.session)
+    metered = inventory.metered_now(work.session, ids)
     known = {
         cloud: prices.prices_at(work.session, sub_cloud_id=cloud, at=work.now)
         for cloud in {things[each].sub_cloud_id for each in ids}

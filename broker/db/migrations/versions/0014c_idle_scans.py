@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("policy_version", sa.String(), nullable=True),
         sa.Column("outcome", postgresql.JSONB(), nullable=True),
+        sa.Column("heat", postgresql.JSONB(), nullable=True),
         sa.Column("error_code", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_idle_scan")),
         sa.UniqueConstraint("day", name=op.f("uq_idle_scan_day")),
