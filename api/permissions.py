@@ -52,6 +52,7 @@ class Permission(StrEnum):
     CAPACITY_DECIDE = "capacity.decide"
     SYSTEM_READ = "system.read"
     SYSTEM_WRITE = "system.write"
+    SYSTEM_APPROVE = "system.approve"
     STATEMENT_READ = "statement.read"
     STATEMENT_DRAW = "statement.draw"
     DISPUTE_RAISE = "dispute.raise"
@@ -99,6 +100,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.CAPACITY_DECIDE: frozenset({_R.OPERATOR}),
     Permission.SYSTEM_READ: _ROAD | {_R.FINANCE},
     Permission.SYSTEM_WRITE: _UNIT | {_R.ADMINISTRATOR},
+    Permission.SYSTEM_APPROVE: frozenset({_R.APPROVER}),
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),

@@ -43,6 +43,10 @@ def openstack_is_up() -> bool:
 def missing_parts() -> dict[str, str]:
     """Marker -> why its tests cannot run here and what helps."""
     missing = {}
+    if not (
+        Path(os.environ.get("GUIYUN_EXTRANET_HOME", Path(__file__).parent.parent / ".extranet")) / "state.json"
+    ).exists():
+        missing["extranet"] = "没有运行路由器实验环境的测试（先 make extranet，再 make test-extranet）"
     if not openstack_is_up():
         missing["openstack"] = "没有运行真实 OpenStack 的测试（先 make openstack，再 make test-openstack）"
     if not all(shutil.which(program) for program in ("prometheus", "promtool")):

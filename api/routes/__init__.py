@@ -16,6 +16,7 @@ from api.routes import (
     requests,
     scarcity,
     sessions,
+    systems,
 )
 
 ROUTERS = (
@@ -27,6 +28,7 @@ ROUTERS = (
     idle.router,
     reclaim.router,
     registers.router,
+    systems.router,
     scarcity.router,
     accounts.router,
     chargeback.router,

@@ -1,4 +1,4 @@
-"""Registers over HTTP: units, information systems, sub-clouds, resources.
+"""Registers over HTTP: units, sub-clouds, resources.
 
 Called by: everybody who looks something up. Must not: hold rules.
 """
@@ -14,12 +14,11 @@ from fastapi.responses import Response
 from api.paging import Paged
 from api.permissions import Permission, needs
 from api.schemas.base import View
-from api.schemas.registers import InformationSystem, NewInformationSystem, Resource, Stock, SubCloud, Unit
+from api.schemas.registers import Resource, Stock, SubCloud, Unit
 from api.uow import Uow
 from broker.catalog import repository as catalog
 from broker.db.base import AnyRow
 from broker.inventory import repository as inventory
-from broker.inventory import service
 from broker.lifecycle import ResourceState
 from broker.request.values import ItemKind
 from broker.tenancy import repository as tenancy
@@ -36,13 +35,6 @@ class ResourcePage(View):
     next: str | None
 
 
-class SystemPage(View):
-    """A page of information systems."""
-
-    data: list[InformationSystem]
-    next: str | None
-
-
 @router.get("/units", response_model=list[Unit], summary="单位", openapi_extra=needs(Permission.CATALOG_READ))
 def units(uow: Uow) -> Response:
     """本人可见的单位，上级在前。"""
@@ -50,40 +42,6 @@ def units(uow: Uow) -> Response:
         lambda work: tenancy.units(work.session, work.actor, work.now),
         render=lambda rows: [Unit.model_validate(row) for row in rows],
     )
-
-
-@router.get("/systems", response_model=SystemPage, summary="信息系统", openapi_extra=needs(Permission.SYSTEM_READ))
-def systems(uow: Uow, page: Paged) -> Response:
-    """本单位及下属单位登记的信息系统，新的在前。"""
-
-    def read(work: Work) -> Any:
-        rows = inventory.systems(work.session, work.actor, now=work.now, after=page.after, limit=page.fetch)
-        return page.render(rows, _system, lambda row: row[0].id)
-
-    return uow.read(read, render=lambda found: found)
-
-
-def _system(row: AnyRow) -> InformationSystem:
-    return InformationSystem.model_validate(row[0]).model_copy(update={"unit_name": row.unit_name})
-
-
-@router.post(
-    "/systems",
-    status_code=201,
-    response_model=InformationSystem,
-    summary="登记信息系统",
-    openapi_extra=needs(Permission.SYSTEM_WRITE),
-)
-def register(form: NewInformationSystem, uow: Uow) -> Response:
-    """第二十六条：先登记，再申请资源。"""
-
-    def write(work: Work) -> Any:
-        unit_id = tenancy.unit_id_of(work.session, form.unit, actor=work.actor, now=work.now)
-        made = service.register_system(work, unit_id=unit_id, **form.model_dump(exclude={"unit"}))
-        work.session.flush()
-        return made
-
-    return uow.run(write, render=InformationSystem.model_validate, status=201)
 
 
 @router.get("/sub-clouds", response_model=list[SubCloud], summary="子云", openapi_extra=needs(Permission.CATALOG_READ))

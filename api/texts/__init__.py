@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import files, names, notices, reclaim, stages, utilisation, verdicts
+from api.texts import files, names, notices, reclaim, register, stages, utilisation, verdicts
 from api.texts.errors import SENTENCES as GENERAL
 
 SENTENCES: Mapping[str, str] = {
@@ -15,6 +15,7 @@ SENTENCES: Mapping[str, str] = {
     **stages.SENTENCES,
     **files.SENTENCES,
     **utilisation.SENTENCES,
+    **register.SENTENCES,
     **reclaim.SENTENCES,
 }
 """Code -> sentence with blanks (``{param}``)."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from api.texts import reclaim
+from api.texts.register import HEADINGS
 
 ROLES: Mapping[str, str] = {
     "applicant": "申请人",
@@ -307,6 +308,12 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "attachment.stored": "上传附件",
     "network_exception.granted": "登记业务专网例外",
     "system.registered": "登记信息系统",
+    "system.revised": "修改信息系统登记",
+    "system.ended": "信息系统终止",
+    "system.imported": "批量导入信息系统",
+    "system.proposed": "报批新增信息系统",
+    "system.proposal_approved": "批准新增信息系统",
+    "system.proposal_refused": "不批准新增信息系统",
     "statement.issue": "出账",
     "dispute.raised": "提出账单异议",
     "dispute.accepted": "接受账单异议",
@@ -350,6 +357,7 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "case_state": reclaim.STATES,
     "case_event": reclaim.EVENTS,
     "expected": JSON_TYPES,
+    "column": HEADINGS,
 }
 """Which table names the value of a sentence's blank, by the blank's name."""
 

@@ -1,4 +1,4 @@
-"""Lists resources and information systems, as an actor may see them.
+"""Lists resources, as an actor may see them.
 
 Called by: the API's and the console's lists. Must not: change anything.
 """
@@ -90,22 +90,6 @@ def resource(session: Session, actor: Actor, resource_id: UUID, *, now: datetime
     if found is None:
         raise NotFound("resource.not_found")
     return found
-
-
-def systems(
-    session: Session, actor: Actor, *, now: datetime, after: UUID | None = None, limit: int = 20
-) -> list[AnyRow]:
-    """A page of the register of information systems, newest first: rows of ``(InformationSystem, unit_name)``."""
-    statement: AnySelect = (
-        select(InformationSystem, UnitPeriod.name.label("unit_name"))
-        .outerjoin(UnitPeriod, (UnitPeriod.unit_id == InformationSystem.unit_id) & holds(UnitPeriod.during, now))
-        .where(visible_units(actor, InformationSystem.unit_id, now))
-        .order_by(InformationSystem.id.desc())
-        .limit(limit)
-    )
-    if after is not None:
-        statement = statement.where(InformationSystem.id < after)
-    return list(session.execute(statement).all())
 
 
 def in_use(session: Session, *, now: datetime, sub_cloud: str = "") -> list[AnyRow]:

@@ -214,7 +214,7 @@ def test_a_system_is_registered_within_ones_own_tree(server: Server) -> None:
     system = {
         "unit": "jyt", "code": "jyt-test", "name": "测试系统", "mlps_level": 3, "function": "测试",
         "scope_of_use": "全区", "frequency_of_use": "每天", "approving_department": "自治区教育厅",
-        "funding_source": "部门预算",
+        "funding_source": "部门预算", "approved_on": "2018-05-06",
     }  # fmt: skip
     person = server.person("apply.jyt")
     assert done(person.post("/api/v1/systems", json=system))["mlps_level"] == 3
