@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0015b_reclaim_policies"
-down_revision = "0012b_quota_claims"
+down_revision = "0014c_idle_scans"
 branch_labels = None
 depends_on = None
 
