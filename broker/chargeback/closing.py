@@ -15,7 +15,6 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.chargeback import bill, budgets, closing_sql, repository
-from broker.chargeback.bill_sql import ODD
 from broker.chargeback.models import MonthClose, MonthReopening
 from broker.chargeback.values import ClosedMonth, IssuedStatement
 from broker.db.base import new_id
@@ -52,7 +51,7 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
     if _books(work.session, month).closed:
         raise Conflict("month.closed", month=str(month))
     bill.fill(work.session, "bill", (month,), covers_until)
-    _run(work.session, f"DELETE FROM pg_temp.bill WHERE kind IN ('owed', 'settlement') AND {ODD}")
+    _run(work.session, closing_sql.ONLY_CHARGES)
     _refuse(work.session)
     _run(work.session, closing_sql.SUM_UP, month=month.first_day)
     issued = _write_statements(work, month, covers_until, close_id=None)
