@@ -27,6 +27,8 @@ def fill(
     with repository.joined_by_hash(session):
         snapshot: str = session.execute(text(read(bill_sql.keep_usage(table))), usage).scalar_one()
         session.execute(text(f"ANALYZE pg_temp.{table}_used, pg_temp.{table}_place"))
+        session.execute(text(read(bill_sql.keep_pieces(table))), usage)
+        session.execute(text(f"ANALYZE pg_temp.{table}_piece"))
         session.execute(text(read(bill_sql.rate(table))), usage)
     session.execute(text(f"ANALYZE pg_temp.{table}"))
     return snapshot

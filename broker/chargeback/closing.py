@@ -31,7 +31,7 @@ _REFUSED = {
     "settlement": "settlement.price_missing",
 }
 # A year of a region is a long statement; it may take more than a page of the console may.
-_PATIENCE = "SET LOCAL statement_timeout = '30min'; SET LOCAL work_mem = '96MB'; SET LOCAL hash_mem_multiplier = 2"
+_PATIENCE = "SET LOCAL statement_timeout = '30min'; SET LOCAL work_mem = '256MB'; SET LOCAL hash_mem_multiplier = 2"
 
 
 def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:

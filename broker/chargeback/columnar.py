@@ -77,7 +77,8 @@ class Columns:
     def write(self, lines: Path, totals: Path) -> Counts:
         """The two files, sorted, and what is in them."""
         self._do(f"""
-            COPY (SELECT a.payer_id, a.resource_id, a.meter, p.valid_from, a.quantity_seconds, a.amount_fen
+            COPY (SELECT a.payer_id, a.resource_id, a.meter, p.valid_from, a.quantity_seconds, a.amount_fen,
+                         a.number + 1 AS price
                   FROM amount a JOIN price p USING (number)
                   ORDER BY a.payer_id, a.resource_id, a.meter, p.start_s, a.number)
             TO {_text(str(lines))} (FORMAT csv, HEADER)""")
@@ -106,6 +107,12 @@ class Columns:
         most = self._one(f"SELECT coalesce(CAST(max({number}) * {10**self._scale} AS HUGEINT), 0) FROM {source}")
         self._whole = "BIGINT" if 0 <= most * self._month.seconds < SMALL else "HUGEINT"
         optional = {name: text.get(name, "''") for name in OPTIONAL}
+        # What no price asks for does not tell places apart.
+        asked = {name for price in self._prices for name in _CONDITIONS if getattr(price, name)}
+        self._names = ", ".join(("meter", *(name for name in _CONDITIONS if name in asked)))
+        term = f"TRY_CAST(coalesce(nullif({optional['term_months']}, ''), '0') AS INTEGER)"
+        where = {"sub_cloud": text["sub_cloud"], **optional, "term_months": term}
+        where |= {name: "0" if name == "term_months" else "''" for name in _CONDITIONS if name not in asked}
         # A DECIMAL cannot be spelled otherwise; it may only be negative.
         typed = types["quantity"].startswith("DECIMAL")
         ordinary = "quantity >= 0" if typed else f"regexp_full_match({quantity}, '{_QUANTITY}')"
@@ -113,9 +120,8 @@ class Columns:
             CREATE TEMP TABLE span AS
             SELECT {text["resource_id"]} AS resource_id, {text["payer_id"]} AS payer_id,
                    {text["city_code"]} AS city_code,
-                   {text["meter"]} AS meter, {text["sub_cloud"]} AS sub_cloud, {optional["operator"]} AS operator,
-                   {optional["unit_class"]} AS unit_class,
-                   TRY_CAST(coalesce(nullif({optional["term_months"]}, ''), '0') AS INTEGER) AS term_months,
+                   {text["meter"]} AS meter, {where["sub_cloud"]} AS sub_cloud, {where["operator"]} AS operator,
+                   {where["unit_class"]} AS unit_class, {where["term_months"]} AS term_months,
                    {optional["state"]} = 'stopped' AS stopped,
                    CAST({number} * {10**self._scale} AS {self._whole}) AS quantity,
                    epoch_us({_instant(start)}) // 1000000 AS begun_s,
@@ -123,7 +129,7 @@ class Columns:
                    epoch_us({_instant(end)}) // 1000000 AS over_s, least(over_s, {self._end}) AS end_s,
                    {ordinary} AND {optional["state"]} IN ('', 'active', 'stopped')
                      AND resource_id <> '' AND payer_id <> '' AND meter <> '' AND quantity IS NOT NULL
-                     AND begun_s IS NOT NULL AND over_s >= begun_s AND term_months BETWEEN 0 AND 9999 AS ordinary
+                     AND begun_s IS NOT NULL AND over_s >= begun_s AND {term} BETWEEN 0 AND 9999 AS ordinary
             FROM {source}""")
         self._none("SELECT count(*) FROM span WHERE ordinary IS NOT TRUE")
 
@@ -179,20 +185,20 @@ class Columns:
               WINDOW spans AS (ORDER BY key, start_s, end_s)
             ) WHERE before_key = key AND before_s > start_s""")
         self._none(f"""
-            SELECT count(*) FROM span s JOIN gap_place g USING ({_NAMES})
+            SELECT count(*) FROM span s JOIN gap_place g USING ({self._names})
             WHERE s.start_s < s.end_s AND s.end_s - s.start_s > coalesce((
               SELECT sum(least(s.end_s, p.end_s) - greatest(s.start_s, p.start_s)) FROM piece p
               WHERE p.meter = s.meter AND p.sub_cloud = s.sub_cloud AND p.operator = s.operator
                 AND p.unit_class = s.unit_class AND p.term_months = s.term_months
                 AND p.start_s < s.end_s AND p.end_s > s.start_s), 0)""")
         self._none(f"""
-            SELECT count(*) FROM span s JOIN piece p USING ({_NAMES}) JOIN price USING (number)
+            SELECT count(*) FROM span s JOIN piece p USING ({self._names}) JOIN price USING (number)
             WHERE price.once AND p.start_s < s.end_s AND p.end_s > s.start_s AND s.start_s < s.end_s
               AND s.over_s - s.begun_s <> 1""")
 
     def _line(self) -> None:
         joined = f"""
-            FROM span s JOIN piece p USING ({_NAMES})
+            FROM span s JOIN piece p USING ({self._names})
             WHERE s.start_s < s.end_s AND p.start_s < s.end_s AND p.end_s > s.start_s
               AND (p.charged OR NOT s.stopped)"""
         amount = "s.quantity * (least(s.end_s, p.end_s) - greatest(s.start_s, p.start_s))"
@@ -262,7 +268,7 @@ class Columns:
         return self._connection.execute(statement)
 
 
-_NAMES = "meter, sub_cloud, operator, unit_class, term_months"
+_CONDITIONS = ("sub_cloud", "operator", "unit_class", "term_months")
 _PLACE = "meter VARCHAR, sub_cloud VARCHAR, operator VARCHAR, unit_class VARCHAR, term_months INTEGER"
 
 

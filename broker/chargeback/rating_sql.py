@@ -157,7 +157,10 @@ PRICED = f""", spot AS (
         "id, price_cny, per, free_quantity, charged_when_stopped",
     )
 }) AS p
-), piece AS MATERIALIZED (
+)
+"""
+
+PIECE_ROWS = """
   SELECT CAST(dense_rank() OVER (ORDER BY y.payer_unit_id, w.place_n, p.meter, p.id) AS int) AS line_n, w.place_n,
          p.term_months, p.meter, p.id, p.price_cny, p.per, p.free_quantity, p.charged_when_stopped, y.payer_unit_id,
          y.rule, y.article, y.start_s AS payer_start_s, greatest(p.start_s, y.start_s) AS start_s,
@@ -166,7 +169,9 @@ PRICED = f""", spot AS (
   JOIN price_at p ON p.side = 'charge' AND p.spot_n = w.spot_n AND p.start_s < :until AND p.end_s > :since
   JOIN payer_at y ON y.place_n = w.place_n AND y.start_s < least(p.end_s, :until)
     AND y.end_s > greatest(p.start_s, :since)
-), head AS MATERIALIZED (
+"""
+
+LINES = f""", head AS MATERIALIZED (
   SELECT m.start_s AS month_s, p.line_n, p.payer_unit_id, w.unit_id, w.sub_cloud_id, p.meter, p.id AS tariff_price_id,
          p.price_cny, p.per, p.free_quantity, p.payer_rule, p.article, trim_scale(p.price_cny * 100) AS price_fen,
          {_DENOMINATOR} AS denominator
