@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lock openstack openstack-down test-openstack
+.PHONY: help setup run test check lock openstack openstack-down test-openstack extranet extranet-down test-extranet
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -80,6 +80,17 @@ test: setup ## 运行测试
 
 test-openstack: setup ## 在真实 OpenStack 上运行一致性套件与全程（先 make openstack）
 	@exec $(BIN)/python -m pytest -m openstack $(PYTEST_ARGS)
+
+test-extranet: setup ## 在路由器实验环境上运行测试（没有启动的话先启动，之后停止；需要 root 与 FRR）
+	@began=$$([ -e .extranet/state.json ] || echo yes); $(BIN)/python -m tests.extranet.lab up; status=0; \
+	  $(BIN)/python -m pytest -n0 tests/extranet tests/broker/extranet tests/playbooks tests/providers/extranet $(PYTEST_ARGS) || status=$$?; \
+	  [ -z "$$began" ] || $(BIN)/python -m tests.extranet.lab down; exit $$status
+
+extranet: setup ## 启动电子政务外网实验环境：五台 FRR 路由器（Debian 12，需要 root；apt-get install frr openssh-server nftables）
+	@exec $(BIN)/python -m tests.extranet.lab up
+
+extranet-down: setup ## 停止它，不留任何东西
+	@exec $(BIN)/python -m tests.extranet.lab down
 
 openstack: ## 启动一个测试用的真实 OpenStack（Debian 12，需要 root）
 	@exec tests/openstack/up

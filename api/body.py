@@ -102,13 +102,13 @@ def _encodable(text: str) -> bool:
 
 
 class BodyGuard:
-    """Reads bodies within ``limit`` bytes (``upload_limit`` for multipart on paths that end in ``upload_suffix``)."""
+    """Reads bodies within ``limit`` bytes (``upload_limit`` for multipart on paths that end in ``upload_suffixes``)."""
 
-    def __init__(self, app: ASGIApp, *, limit: int, upload_limit: int, upload_suffix: str) -> None:
+    def __init__(self, app: ASGIApp, *, limit: int, upload_limit: int, upload_suffixes: tuple[str, ...]) -> None:
         self.app = app
         self.limit = limit
         self.upload_limit = upload_limit
-        self.upload_suffix = upload_suffix
+        self.upload_suffixes = upload_suffixes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -130,7 +130,7 @@ class BodyGuard:
     async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> bytes | None:
         """The whole body; ``None`` when the client has gone. Raises TooLarge ``body.too_large``."""
         multipart = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        upload = multipart and scope["path"].endswith(self.upload_suffix)
+        upload = multipart and scope["path"].endswith(self.upload_suffixes)
         limit = self.upload_limit if upload else self.limit
         if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > limit:
             raise TooLarge("body.too_large", most_mib=limit >> 20)

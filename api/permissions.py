@@ -37,6 +37,12 @@ class Permission(StrEnum):
     HANDOVER_SECRET = "handover.secret"  # noqa: S105 - a permission's name, not a secret
     RELEASE_ASK = "release.ask"
     RELEASE_CONFIRM = "release.confirm"
+    RECLAIM_READ = "reclaim.read"
+    RECLAIM_OBJECT = "reclaim.object"
+    RECLAIM_ANSWER = "reclaim.answer"
+    RECLAIM_OPERATE = "reclaim.operate"
+    RECLAIM_END = "reclaim.end"
+    """Ending a case, starting its servers again, confirming a release: the offices that carry it out or decide."""
     RESOURCE_READ = "resource.read"
     CATALOG_READ = "catalog.read"
     QUOTA_READ = "quota.read"
@@ -46,6 +52,7 @@ class Permission(StrEnum):
     CAPACITY_DECIDE = "capacity.decide"
     SYSTEM_READ = "system.read"
     SYSTEM_WRITE = "system.write"
+    SYSTEM_APPROVE = "system.approve"
     STATEMENT_READ = "statement.read"
     STATEMENT_DRAW = "statement.draw"
     DISPUTE_RAISE = "dispute.raise"
@@ -79,6 +86,11 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.HANDOVER_SECRET: _UNIT,
     Permission.RELEASE_ASK: _UNIT,
     Permission.RELEASE_CONFIRM: frozenset({_R.OPERATOR}),
+    Permission.RECLAIM_READ: _ROAD,
+    Permission.RECLAIM_OBJECT: _UNIT,
+    Permission.RECLAIM_ANSWER: frozenset({_R.APPROVER}),
+    Permission.RECLAIM_OPERATE: frozenset({_R.OPERATOR}),
+    Permission.RECLAIM_END: frozenset({_R.OPERATOR, _R.APPROVER}),
     Permission.RESOURCE_READ: _ROAD | {_R.FINANCE, _R.CLOUD_OPERATOR},
     Permission.CATALOG_READ: _EVERYBODY,
     Permission.QUOTA_READ: _ROAD,
@@ -88,6 +100,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.CAPACITY_DECIDE: frozenset({_R.OPERATOR}),
     Permission.SYSTEM_READ: _ROAD | {_R.FINANCE},
     Permission.SYSTEM_WRITE: _UNIT | {_R.ADMINISTRATOR},
+    Permission.SYSTEM_APPROVE: frozenset({_R.APPROVER}),
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),

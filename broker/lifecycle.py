@@ -1,4 +1,4 @@
-"""The states of a request, an item and a resource, and the ONE transition table of each. Pure.
+"""The states of a request, an item, a resource and a reclaim case, and the ONE transition table of each. Pure.
 
 Called by: the services of every stage, before they write a state. Must not: import SQL, web, cloud or engine.
 
@@ -109,9 +109,13 @@ REQUEST: Table = {
     (_S.PARTLY_DELIVERED, _E.RESUME): (_S.DELIVERING, _OPERATOR),
     (_S.DELIVERED, _E.RELEASE): (_S.RELEASING, _UNIT),
     (_S.PARTLY_DELIVERED, _E.RELEASE): (_S.RELEASING, _UNIT),
+    (_S.DELIVERED, _E.CLOSE): (_S.RELEASED, _SYSTEM),
+    (_S.PARTLY_DELIVERED, _E.CLOSE): (_S.RELEASED, _SYSTEM),
     (_S.RELEASING, _E.CLOSE): (_S.RELEASED, _SYSTEM),
 }
-"""The request's road. ``SEND_BACK`` is the assessor's return; ``EXPIRE`` a hold whose date has passed."""
+"""The request's road. ``SEND_BACK`` is the assessor's return; ``EXPIRE`` a hold whose date has passed.
+
+A delivered request is closed without being asked when the last of its resources was reclaimed."""
 
 
 def after(state: RequestState, event: RequestEvent, roles: frozenset[Role]) -> RequestState:
@@ -193,3 +197,122 @@ def item_state(states: list[ResourceState]) -> ItemState:
     if any(s in live for s in states):
         return ItemState.PARTLY_DELIVERED
     return ItemState.RELEASED if any(s is _RS.RELEASED for s in states) else ItemState.UNDELIVERED
+
+
+class CaseState(StrEnum):
+    """Where a reclaim case is (Art. 14, 28): a row with dates; the machine's own states end in -ing."""
+
+    FOUND = "found"
+    """Nobody has been told yet."""
+    NOTICED = "noticed"
+    """The owner and its cloud chief have been told; the objection window runs."""
+    OBJECTED = "objected"
+    MEASURING = "measuring"
+    """The window is over: is it really not in use?"""
+    SUSPENDING = "suspending"
+    SUSPENDED = "suspended"
+    CONTESTED = "contested"
+    """An objection after the suspension."""
+    PROPOSED = "proposed"
+    """One person has proposed the release; a second one has to confirm it."""
+    RESUMING = "resuming"
+    RELEASING = "releasing"
+    DROPPED = "dropped"
+    """In use again, or ended by a person."""
+    EXEMPTED = "exempted"
+    """An objection was accepted: not to be taken up again before a date."""
+    RENEWED = "renewed"
+    """The term was extended."""
+    GIVEN_BACK = "given_back"
+    """The unit gives it back itself, by a request, before anything was stopped."""
+    RELEASED = "released"
+
+
+class CaseEvent(StrEnum):
+    """What can happen to a reclaim case."""
+
+    NOTIFY = "notify"
+    OBJECT = "object"
+    ACCEPT = "accept"
+    RENEW = "renew"
+    REFUSE = "refuse"
+    EXTEND = "extend"
+    WITHDRAW = "withdraw"
+    FALL_DUE = "fall_due"
+    WAIT = "wait"
+    FIND_IN_USE = "find_in_use"
+    ADMIT = "admit"
+    STOP = "stop"
+    RESUME = "resume"
+    START = "start"
+    PROPOSE = "propose"
+    DECLINE = "decline"
+    CONFIRM = "confirm"
+    GIVE_BACK = "give_back"
+    RELEASE = "release"
+
+
+_C, _CE = CaseState, CaseEvent
+_ENDING = _OPERATOR | _BUREAU
+
+CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = {
+    (_C.FOUND, _CE.NOTIFY): (_C.NOTICED, _SYSTEM),
+    (_C.FOUND, _CE.WITHDRAW): (_C.DROPPED, _ENDING),
+    (_C.FOUND, _CE.GIVE_BACK): (_C.GIVEN_BACK, _UNIT),
+    (_C.NOTICED, _CE.OBJECT): (_C.OBJECTED, _UNIT),
+    (_C.NOTICED, _CE.FALL_DUE): (_C.MEASURING, _SYSTEM),
+    (_C.NOTICED, _CE.WITHDRAW): (_C.DROPPED, _ENDING),
+    (_C.NOTICED, _CE.GIVE_BACK): (_C.GIVEN_BACK, _UNIT),
+    (_C.OBJECTED, _CE.ACCEPT): (_C.EXEMPTED, _BUREAU),
+    (_C.OBJECTED, _CE.RENEW): (_C.RENEWED, _BUREAU),
+    (_C.OBJECTED, _CE.REFUSE): (_C.NOTICED, _BUREAU),
+    (_C.OBJECTED, _CE.EXTEND): (_C.NOTICED, _BUREAU),
+    (_C.OBJECTED, _CE.WITHDRAW): (_C.DROPPED, _ENDING),
+    (_C.OBJECTED, _CE.GIVE_BACK): (_C.GIVEN_BACK, _UNIT),
+    (_C.MEASURING, _CE.FIND_IN_USE): (_C.DROPPED, _SYSTEM),
+    (_C.MEASURING, _CE.WAIT): (_C.NOTICED, _SYSTEM),
+    (_C.MEASURING, _CE.ADMIT): (_C.SUSPENDING, _SYSTEM),
+    (_C.SUSPENDING, _CE.STOP): (_C.SUSPENDED, _SYSTEM),
+    (_C.SUSPENDING, _CE.RESUME): (_C.RESUMING, _ENDING),
+    (_C.SUSPENDED, _CE.OBJECT): (_C.CONTESTED, _UNIT),
+    (_C.SUSPENDED, _CE.PROPOSE): (_C.PROPOSED, _OPERATOR),
+    (_C.SUSPENDED, _CE.RESUME): (_C.RESUMING, _ENDING),
+    (_C.CONTESTED, _CE.ACCEPT): (_C.RESUMING, _BUREAU),
+    (_C.CONTESTED, _CE.RENEW): (_C.RESUMING, _BUREAU),
+    (_C.CONTESTED, _CE.REFUSE): (_C.SUSPENDED, _BUREAU),
+    (_C.CONTESTED, _CE.EXTEND): (_C.SUSPENDED, _BUREAU),
+    (_C.CONTESTED, _CE.RESUME): (_C.RESUMING, _ENDING),
+    (_C.PROPOSED, _CE.OBJECT): (_C.CONTESTED, _UNIT),
+    (_C.PROPOSED, _CE.DECLINE): (_C.SUSPENDED, _OPERATOR),
+    (_C.PROPOSED, _CE.CONFIRM): (_C.RELEASING, _ENDING),
+    (_C.PROPOSED, _CE.RESUME): (_C.RESUMING, _ENDING),
+    (_C.RESUMING, _CE.START): (_C.DROPPED, _SYSTEM),
+    (_C.RESUMING, _CE.ACCEPT): (_C.EXEMPTED, _SYSTEM),
+    (_C.RESUMING, _CE.RENEW): (_C.RENEWED, _SYSTEM),
+    (_C.RELEASING, _CE.FIND_IN_USE): (_C.SUSPENDED, _SYSTEM),
+    (_C.RELEASING, _CE.RELEASE): (_C.RELEASED, _SYSTEM),
+}
+"""A case's road. Everything can be undone until ``CONFIRM``, which needs a second person; a release that finds its
+servers running goes back, because nothing that is in use again may be deleted."""
+
+CASE_MACHINE = frozenset({_C.MEASURING, _C.SUSPENDING, _C.RESUMING, _C.RELEASING})
+"""States in which a workflow has to act."""
+
+CASE_OPEN = frozenset(s for s in CaseState if any(start is s for start, _ in CASE))
+"""States that an arrow leaves."""
+
+CASE_HOLDS = frozenset({_C.SUSPENDING, _C.SUSPENDED, _C.CONTESTED, _C.PROPOSED, _C.RESUMING, _C.RELEASING})
+"""States in which a case's resources count against the share of a unit and of a cloud."""
+
+
+def case_after(state: CaseState, event: CaseEvent, roles: frozenset[Role]) -> CaseState:
+    """The state that ``event`` leads to. Raises Conflict ``reclaim.state`` when ``roles`` have no such arrow."""
+    arrow = CASE.get((state, event))
+    if arrow is None or not (arrow[1] & roles):
+        raise Conflict("reclaim.state", case_state=state.value, case_event=event.value)
+    return arrow[0]
+
+
+def case_possible(state: CaseState, roles: frozenset[Role]) -> list[CaseEvent]:
+    """What these roles may do to a case in ``state``: what a page offers as buttons."""
+    return [event for (s, event), (_, who) in CASE.items() if s is state and who & roles]

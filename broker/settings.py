@@ -57,6 +57,14 @@ class Settings(BaseSettings):
     quarantine_days: int = 30
     """How long a released IPv6 prefix rests before it may be given out again."""
 
+    # Reclaiming: ours as well (no regulation's number could be read).
+    reclaim_unit_percent: int = Field(default=10, ge=1, le=100)
+    """How much of a unit's live resources (its tree's together) may be suspended at once; one case always may."""
+    reclaim_cloud_percent: int = Field(default=5, ge=1, le=100)
+    """The same of a sub-cloud's."""
+    reclaim_keep_days: int = Field(default=30, ge=1, le=3660)
+    """How long suspended servers and their snapshots are kept before a release may be proposed, in calendar days."""
+
     # Secrets and files.
     secret_key: SecretStr | None = None
     """Base64 of 32 bytes: encrypts the one-time secrets of a handover. Generated into ``home`` when absent."""
@@ -76,6 +84,8 @@ class Settings(BaseSettings):
     """How many whole months of hourly samples are kept; older days are thinned to one row each."""
     utilisation_memory_mib: int = Field(default=640, ge=256)
     """What DuckDB may use for a scan or an import before it spills to disk."""
+    telemetry_file: Path | None = None
+    """Which sub-clouds' samples come from a Prometheus, and by which queries (YAML); others are asked themselves."""
     idle_policy_file: Path | None = None
     """Detection policies (YAML); default: those shipped with Guiyun."""
 

@@ -19,8 +19,10 @@ from typing import Any
 import ansible_runner
 
 _HERE = Path(__file__).parent
-_GROUP = "guests"
-_DETAIL_LENGTH = 500
+_DETAIL_LENGTH = 2000
+_SSH_PORT = 22
+_ANSWER = "guiyun"
+"""The key under which a module of ours puts what the caller wants to know of a host."""
 # From the caller's environment only what programs need; none of its secrets.
 _PASSED_ON = ("LANG", "LC_ALL", "TZ", "SSH_AUTH_SOCK")
 
@@ -40,19 +42,26 @@ class HostVars:
 
     address: str
     user: str = "root"
-    port: int = 22
+    port: int = _SSH_PORT
     private_key: str | None = field(default=None, repr=False)
     """The text of an SSH key; without one, ssh's own agent and defaults are used."""
     variables: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ("guests",)
+    host_key: str | None = None
+    """The host's public key (``ssh-ed25519 AAAA…``); without one the first that is seen counts for this run."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlayResult:
-    """What came of a run. ``failures``: one ``host: task: message`` each; ``changed`` counts tasks over all hosts."""
+    """What came of a run. ``failures``: one ``host: task: message`` each; ``changed`` counts tasks over all hosts.
+
+    ``answers``: what modules of ours said of a host, in the order of the tasks; also when the run failed.
+    """
 
     status: PlayStatus
     changed: int
     failures: tuple[str, ...] = ()
+    answers: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
 
 
 def run(
@@ -62,10 +71,13 @@ def run(
     extra_vars: Mapping[str, Any] | None = None,
     check: bool = False,
     timeout_s: float,
+    connect_timeout_s: float = 30,
+    retries: int = 2,
 ) -> PlayResult:
-    """Run ``playbook`` (``harden-guest``) on ``hosts``, which are in the group guests, in a folder made for this run.
+    """Run ``playbook`` (``harden-guest``) on ``hosts``, each in its groups, in a folder made for this run.
 
-    ``check`` changes nothing and counts what it would change. Raises ValueError for a playbook that there is not.
+    ``check`` changes nothing and counts what it would change; ``retries``: of a connection that fails.
+    Raises ValueError for a playbook that there is not.
     """
     file = _HERE / f"{playbook.removesuffix('.yml')}.yml"
     if file.parent != _HERE or not file.is_file():
@@ -79,7 +91,7 @@ def run(
             playbook=str(file),
             inventory=_inventory(hosts, folder),
             extravars=dict(extra_vars or {}),
-            envvars=_environment(folder),
+            envvars=_environment(folder, connect_timeout_s, retries),
             settings={"suppress_ansible_output": True, "job_timeout": max(1, int(timeout_s))},
             cmdline="--check" if check else None,
             quiet=True,
@@ -90,7 +102,9 @@ def run(
 
 
 def _inventory(hosts: Mapping[str, HostVars], folder: Path) -> dict[str, Any]:
-    entries = {}
+    entries: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[str, Any]] = {}
+    known = []
     for number, (name, host) in enumerate(hosts.items()):
         entries[name] = {
             **host.variables,
@@ -104,10 +118,21 @@ def _inventory(hosts: Mapping[str, HostVars], folder: Path) -> dict[str, Any]:
             key.touch(mode=0o600)
             key.write_text(host.private_key.rstrip("\n") + "\n")
             entries[name]["ansible_ssh_private_key_file"] = str(key)
-    return {_GROUP: {"hosts": entries}}
+        if host.host_key is not None:
+            known.append(f"{_known_as(host)} {host.host_key}\n")
+            entries[name]["ansible_ssh_extra_args"] = "-o StrictHostKeyChecking=yes"
+        for group in host.groups:
+            groups.setdefault(group, {"hosts": {}})["hosts"][name] = {}
+    (folder / "known_hosts").write_text("".join(known))
+    return {"all": {"hosts": entries, "children": groups}}
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _known_as(host: HostVars) -> str:
+    """How ssh writes the host in its file of known ones."""
+    return host.address if host.port == _SSH_PORT else f"[{host.address}]:{host.port}"
+
+
+def _environment(folder: Path, connect_timeout_s: float, retries: int) -> dict[str, str]:
     configuration = folder / "ansible.cfg"
     configuration.touch()
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
@@ -121,8 +146,9 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_PIPELINING": "true",
         "ANSIBLE_NOCOLOR": "true",
         "ANSIBLE_RETRY_FILES_ENABLED": "false",
-        "ANSIBLE_SSH_RETRIES": "2",
-        "ANSIBLE_TIMEOUT": "30",
+        "ANSIBLE_SSH_RETRIES": str(retries),
+        "ANSIBLE_TIMEOUT": str(int(connect_timeout_s)),
+        "ANSIBLE_FORKS": "16",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "ssh"),
         # Nobody has seen the host key of a server that was just delivered; in this run it must stay the same.
         "ANSIBLE_SSH_ARGS": (
@@ -134,18 +160,21 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _result(ended: Any) -> PlayResult:
     failures, unreachable = [], False
+    answers: dict[str, tuple[Mapping[str, Any], ...]] = {}
     for event in ended.events:
         kind, data = event.get("event"), event.get("event_data", {})
+        if _ANSWER in (data.get("res") or {}) and kind in {"runner_on_ok", "runner_on_failed"}:
+            answers[data["host"]] = (*answers.get(data["host"], ()), data["res"][_ANSWER])
         if kind == "runner_on_unreachable" or (kind == "runner_on_failed" and not data.get("ignore_errors")):
             unreachable = unreachable or kind == "runner_on_unreachable"
             failures.append(f"{data.get('host')}: {data.get('task')}: {_message(data.get('res', {}))}")
     changed = sum(((ended.stats or {}).get("changed") or {}).values())
     if ended.status == "timeout":
-        return PlayResult(PlayStatus.TIMEOUT, changed, tuple(failures))
+        return PlayResult(PlayStatus.TIMEOUT, changed, tuple(failures), answers)
     if ended.rc == 0 and not failures:
-        return PlayResult(PlayStatus.OK, changed)
+        return PlayResult(PlayStatus.OK, changed, answers=answers)
     status = PlayStatus.UNREACHABLE if unreachable else PlayStatus.FAILED
-    return PlayResult(status, changed, tuple(failures) or (_last_words(ended),))
+    return PlayResult(status, changed, tuple(failures) or (_last_words(ended),), answers)
 
 
 def _last_words(ended: Any) -> str:

@@ -47,6 +47,16 @@ class CpuArch(StrEnum):
     AARCH64 = "aarch64"
 
 
+class Telemetry(StrEnum):
+    """What a cloud can say of how busy its servers are."""
+
+    NONE = "none"
+    HOURS = "hours"
+    """It keeps a history: whole hours that have passed (``ServerHour``)."""
+    COUNTERS = "counters"
+    """It shows what each server has used since it started (``ServerCounters``); two looks make a figure."""
+
+
 class Status(StrEnum):
     """State of an object as the cloud reports it."""
 
@@ -70,6 +80,7 @@ class Capabilities:
     """True when a playbook can reach a delivered server over its IPv6 address."""
     max_servers_per_project: int | None = None
     call_timeout_s: float = 30.0
+    telemetry: Telemetry = Telemetry.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +243,43 @@ class UsageReading:
     memory_gib_hours: float
 
 
+@dataclass(frozen=True, slots=True)
+class ServerHour:
+    """What one server used in the hour that begins at ``hour``; CPU in percent of its cores, rates in KB/s.
+
+    ``samples``: how often it was looked at, 12 in a usual hour; ``off``: how often it was off then. None: not measured.
+    """
+
+    server_id: UUID
+    hour: datetime
+    vcpu: int
+    memory_gib: float
+    cpu_avg_pct: float | None
+    cpu_max_pct: float | None
+    memory_used_gib: float | None
+    disk_kbps: float | None
+    net_kbps: float | None
+    samples: int
+    off: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCounters:
+    """What one server has used since it started: CPU seconds over all cores, bytes read and written, in and out.
+
+    A counter that falls has begun anew. Memory is as of now. None: not measured; off: everything is.
+    """
+
+    server_id: UUID
+    running: bool
+    vcpu: int
+    memory_gib: float
+    cpu_s: float | None = None
+    memory_used_gib: float | None = None
+    disk_bytes: int | None = None
+    net_bytes: int | None = None
+
+
 @runtime_checkable
 class Provider(Protocol):
     """One sub-cloud. Every method may raise any of ``providers.errors``."""
@@ -281,6 +329,14 @@ class Provider(Protocol):
 
     def usage(self, project_id: UUID, start: datetime, end: datetime) -> Sequence[UsageReading]:
         """The cloud's own metering of a project's servers over [start, end), aware datetimes."""
+        ...
+
+    def utilisation(self, start: datetime, end: datetime) -> Sequence[ServerHour] | Sequence[ServerCounters]:
+        """How busy the servers that carry an id of ours are, as ``Capabilities.telemetry`` says.
+
+        Hours in [start, end), aware datetimes of whole hours, or counters as of now. Server by server, so that it may
+        take longer than one call; the cloud is asked nothing that changes it.
+        """
         ...
 
     def close(self) -> None:

@@ -10,8 +10,10 @@ from importlib.metadata import entry_points
 
 from providers.contract import Provider, ProviderFactory
 from providers.errors import ActionRequired
+from providers.networking import Fabric, NetworkFactory, NetworkProvider, Play
 
 GROUP = "guiyun.providers"
+NETWORKS = "guiyun.networks"
 
 
 def names() -> list[str]:
@@ -29,3 +31,12 @@ def build(adapter: str, sub_cloud: str, options: Mapping[str, str]) -> Provider:
             factory: ProviderFactory = entry.load()
             return factory(sub_cloud, options)
     raise ActionRequired("provider.unknown", f"no adapter named {adapter!r}; installed: {', '.join(names())}")
+
+
+def build_network(adapter: str, fabric: Fabric, play: Play) -> NetworkProvider:
+    """Build the network adapter ``adapter``. Raises ActionRequired when none of that name is installed."""
+    for entry in entry_points(group=NETWORKS):
+        if entry.name == adapter:
+            factory: NetworkFactory = entry.load()
+            return factory(fabric, play)
+    raise ActionRequired("provider.unknown", f"no network adapter named {adapter!r}")

@@ -1,7 +1,7 @@
 """Who uses whose nominal share in a cohort, and who is asked to give back. Pure.
 
-Called by: ``quotas.service`` (for notices and the command line), tests. Must not: decide or take anything back: what is
-lent is claimed by notice, and returns when the borrower releases it.
+Called by: the command line, over a cohort of ``quotas.availability``; tests. Must not: decide or take anything back:
+what is lent is claimed by notice, and returns when the borrower releases it.
 """
 
 from __future__ import annotations

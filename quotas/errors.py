@@ -99,6 +99,12 @@ class HoldGone(QuotaError):
         self.state = state
 
 
+class HoldBusy(QuotaError):
+    """Somebody is working on a hold that was to move to another node; try again."""
+
+    code = "hold.busy"
+
+
 class HoldConflict(QuotaError):
     """A hold with this id exists with another owner, node or lines."""
 

@@ -1,8 +1,8 @@
 """The tables of the schema ``quotas``, as far as Python reads them.
 
-Called by: ``quotas.service``, ``quotas.ipv6`` and the tests that compare them with the database. Must not: be written
-through: every number is moved by a function of ``quotas/sql``, and the runtime role may only read. Constraints, checks
-and indexes therefore stand in the SQL alone.
+Called by: ``quotas.service``, ``quotas.availability``, ``quotas.ipv6`` and the tests that compare them with the
+database. Must not: be written through: every number is moved by a function of ``quotas/sql``, and the runtime role may
+only read. Constraints, checks and indexes therefore stand in the SQL alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a snapshot of the counters allows, and why not. Pure.
 
-Called by: ``quotas.service`` (what is left), assessment (a proposal before it holds), tests (the SQL must agree).
+Called by: ``quotas.availability`` (what is left), assessment (a proposal before it holds), tests (the SQL must agree).
 Must not: decide. The SQL decides when it counts; this explains and proposes.
 """
 

@@ -245,6 +245,10 @@ class HeldLine:
         return self.amount - self.posted - self.voided
 
     @property
+    def used(self) -> int:
+        return self.posted - self.released
+
+    @property
     def counted(self) -> int:
         """What it takes from limits and stock: what is held and what is posted and not released."""
         return self.amount - self.voided - self.released

@@ -43,8 +43,14 @@ def openstack_is_up() -> bool:
 def missing_parts() -> dict[str, str]:
     """Marker -> why its tests cannot run here and what helps."""
     missing = {}
+    if not (
+        Path(os.environ.get("GUIYUN_EXTRANET_HOME", Path(__file__).parent.parent / ".extranet")) / "state.json"
+    ).exists():
+        missing["extranet"] = "没有运行路由器实验环境的测试（先 make extranet，再 make test-extranet）"
     if not openstack_is_up():
         missing["openstack"] = "没有运行真实 OpenStack 的测试（先 make openstack，再 make test-openstack）"
+    if not all(shutil.which(program) for program in ("prometheus", "promtool")):
+        missing["prometheus"] = "没有运行 Prometheus 的测试（apt-get install --no-install-recommends prometheus）"
     if not any(shutil.which(browser) for browser in BROWSERS):
         missing["browser"] = "没有运行浏览器测试（apt-get install chromium fonts-noto-cjk）"
     return missing

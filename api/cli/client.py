@@ -116,9 +116,24 @@ class Api:
                     file.write(piece)
         part.replace(target)
 
-    def post(self, path: str, body: Any = None, *, query: Mapping[str, Any] | None = None) -> Any:
-        """Do something, once, however often the connection is lost meanwhile. Raises Refusal."""
-        return self._call("POST", path, body=body, query=query, headers={"Idempotency-Key": uuid4().hex})
+    def post(
+        self, path: str, body: Any = None, *, query: Mapping[str, Any] | None = None, version: int | None = None
+    ) -> Any:
+        """Do something, once, however often the connection is lost meanwhile. Raises Refusal.
+
+        ``version``: of what was seen, where somebody else may have changed it.
+        """
+        headers = {"Idempotency-Key": uuid4().hex}
+        seen = {} if version is None else {"If-Match": f'"{version}"'}
+        return self._call("POST", path, body=body, query=query, headers=headers | seen)
+
+    def upload(self, path: str, file: Path) -> Any:
+        """Send a file. Raises Refusal ``file.unreadable`` for one that cannot be read."""
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise Refusal("file.unreadable", f"无法读取文件 {file}：{error.strerror}。") from error
+        return self._call("POST", path, files={"file": (file.name, content)}, headers={"Idempotency-Key": uuid4().hex})
 
     def put(self, path: str, body: Any, *, version: int, query: Mapping[str, Any] | None = None) -> Any:
         """Replace something whose ``version`` was seen. Raises Refusal, also ``version.stale``."""
@@ -206,12 +221,15 @@ class Api:
         body: Any = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        files: Mapping[str, Any] | None = None,
     ) -> Any:
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", [])}
         # No `params` at all when there are none: httpx would drop a query that the path has.
         more: dict[str, Any] = {"params": given} if given else {}
         if body is not None:
             more["json"] = body
+        if files is not None:
+            more["files"] = files
         answer = self._patiently(method, BASE + path, headers=dict(headers or {}), **more)
         if not answer.is_success:
             raise refusal_of(answer)

@@ -32,12 +32,14 @@ VERBS = {
     "reconcile": "api.cli.reconcile",
     "utilisation": "api.cli.utilisation",
     "idle": "api.cli.idle",
+    "reclaim": "api.cli.reclaim",
+    "systems": "api.cli.systems",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),
     "show": "api.cli.show",
     **dict.fromkeys(("approve", "return", "refuse", "assess"), "api.cli.decisions"),
     **dict.fromkeys(("deliver", "desk", "retry", "adopt", "give-up", "release", "secret"), "api.cli.deliveries"),
-    **dict.fromkeys(("resources", "clouds", "systems", "statements", "notices"), "api.cli.registers"),
+    **dict.fromkeys(("resources", "clouds", "statements", "notices"), "api.cli.registers"),
 }
 """Verb -> module. Only the module of the verb that is asked for is imported, which keeps the command quick."""
 

@@ -5,7 +5,7 @@ Called by: the command line. Must not: hold a rule; how a hold is made stands in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -16,8 +16,10 @@ from api.cli.client import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
 from broker.catalog import repository as catalog
-from broker.tenancy import repository as tenancy
-from quotas import borrowing, service
+from broker.inventory import repository as inventory
+from broker.inventory.repository import node_names
+from broker.scarcity import by_hand
+from quotas import availability, borrowing, service
 from quotas.errors import QuotaError
 from quotas.values import Difference
 
@@ -33,7 +35,9 @@ app.add_typer(group)
 def show(
     call: DatabaseCall,
     *,
-    unit: Annotated[str, typer.Argument(metavar="单位", help="单位代码；不写则列出各云平台的容量")] = "",
+    unit: Annotated[
+        str, typer.Argument(metavar="单位", help="单位、（单设节点的）信息系统的代码；不写则列出云平台容量")
+    ] = "",
     cloud: Annotated[str, typer.Option(help="只看一个云平台（代码）")] = "",
 ) -> None:
     """单位的限额、已用与还可申请的数量；或各云平台的容量。"""
@@ -42,7 +46,7 @@ def show(
         return
     with call.core.sessions() as session:
         clouds = [c for c in catalog.in_service(session) if cloud in ("", c.code)]
-        stock = service.pool_left(session, [c.id for c in clouds])
+        stock = availability.pool_left(session, [c.id for c in clouds])
     if not clouds:
         raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
     found: list[dict[str, Any]] = [
@@ -57,12 +61,12 @@ def show(
 
 def _of_unit(call: DatabaseCall, unit: str, cloud: str) -> None:
     with call.core.works.begin() as work:
-        node = tenancy.unit_id_of(work.session, unit, now=work.now)
+        node = by_hand.node_of(work.session, unit, now=work.now)
         pool = next((c.id for c in catalog.in_service(work.session) if c.code == cloud), None)
         if cloud and pool is None:
             raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
-        left = service.left(work.session, node, pool)
-        bound = tenancy.unit_names(work.session, [one.bound_by for one in left if one.bound_by], work.now)
+        left = availability.left(work.session, node, pool)
+        bound = node_names(work.session, (one.bound_by for one in left), work.now)
     found: list[dict[str, Any]] = [
         {
             "resource_class": one.resource_class.value,
@@ -90,7 +94,7 @@ def _amounts(found: dict[str, Any], whole: str) -> tuple[str, str, str, str]:
 def hold(
     call: DatabaseCall,
     *,
-    node: Annotated[str, typer.Argument(metavar="节点", help="单位代码或节点编号；用 --file 时不写")] = "",
+    node: Annotated[str, typer.Argument(metavar="节点", help="单位、信息系统的代码或节点编号；用 --file 时不写")] = "",
     amounts: holds.Amounts = None,
     cloud: holds.Cloud = "",
     owner: holds.Owner = "",
@@ -99,15 +103,18 @@ def hold(
     hold_id: Annotated[str, typer.Option("--id", metavar="UUID", help="预留的编号；同一编号只计一次")] = "",
     replaces: Annotated[str, typer.Option(metavar="UUID", help="代替该预留，只占差额")] = "",
     file: holds.File = "",
+    by: holds.By = "",
+    reason: holds.Reason = "",
 ) -> None:
     """预留：从节点到根的所有限额与云平台容量，全部满足才成立；先落盘后应答。
 
     --file 的每一行：{"node": "jyt", "owner": "UUID", "cloud": "main", "amounts": {"vcpu_x86_64": 4},
-    "days": 30 或 "expires_at": "…+08:00", "id": "UUID", "replaces": "UUID"}（后四项可省）。
+    "days": 30 或 "expires_at": "…+08:00", "id": "UUID", "replaces": "UUID",
+    "by": "账号", "reason": "理由"}（后六项可省；--by、--reason 用于没有写明的行）。
     应答一行：{"id", "outcome": "ok", "expires_at"} 或 {"code", "detail", "refusals"}；有任何一行被拒绝，退出码为 1。
     """
     if file:
-        holds.many(call, "hold", file)
+        holds.many(call, "hold", file, {"by": by, "reason": reason})
         return
     given: dict[str, Any] = {
         "node": node,
@@ -115,7 +122,7 @@ def hold(
         "cloud": cloud,
         "amounts": holds.amounts_of(amounts),
     }
-    given |= {"days": days, "expires_at": until, "id": hold_id, "replaces": replaces}
+    given |= {"days": days, "expires_at": until, "id": hold_id, "replaces": replaces, "by": by, "reason": reason}
     if not node or not amounts or not cloud:
         raise typer.BadParameter("需要 节点、种类=数量 与 --cloud，或 --file")
     holds.once(call, "hold", given)
@@ -126,7 +133,7 @@ HoldId = Annotated[str, typer.Argument(metavar="预留", help="预留的编号�
 
 def _on_hold(call: DatabaseCall, verb: str, file: str, given: dict[str, Any]) -> None:
     if file:
-        holds.many(call, verb, file)
+        holds.many(call, verb, file, {"by": given["by"], "reason": given["reason"]})
         return
     if not given["id"]:
         raise typer.BadParameter("需要 预留的编号，或 --file")
@@ -144,23 +151,35 @@ def post(
     owner: holds.Owner = "",
     key: holds.Key = "",
     file: holds.File = "",
+    by: holds.By = "",
+    reason: holds.Reason = "",
 ) -> None:
     """预留转为使用：全部，或写明的部分。
 
-    --file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）；应答：{"id", "outcome": "ok", "key"}。
+    --file 的每一行：{"id", "amounts", "cloud", "owner", "key", "by", "reason"}（后六项可省）；
+    应答：{"id", "outcome": "ok", "key"}。
     """
     given = {"id": hold_id, "amounts": holds.amounts_of(amounts), "cloud": cloud, "owner": owner, "key": key}
+    given |= {"by": by, "reason": reason}
     _on_hold(call, "post", file, given)
 
 
 @group.command("void")
 @database_verb
-def void(call: DatabaseCall, *, hold_id: HoldId = "", owner: holds.Owner = "", file: holds.File = "") -> None:
+def void(
+    call: DatabaseCall,
+    *,
+    hold_id: HoldId = "",
+    owner: holds.Owner = "",
+    file: holds.File = "",
+    by: holds.By = "",
+    reason: holds.Reason = "",
+) -> None:
     """作废仍在预留的部分；已转为使用的不变；重复作废无妨。
 
-    --file 的每一行：{"id", "owner"}（后一项可省）；应答一行：{"id", "outcome": "ok"}。
+    --file 的每一行：{"id", "owner", "by", "reason"}（后三项可省）；应答一行：{"id", "outcome": "ok"}。
     """
-    _on_hold(call, "void", file, {"id": hold_id, "owner": owner})
+    _on_hold(call, "void", file, {"id": hold_id, "owner": owner, "by": by, "reason": reason})
 
 
 @group.command("release")
@@ -174,17 +193,21 @@ def release(
     owner: holds.Owner = "",
     key: holds.Key = "",
     file: holds.File = "",
+    by: holds.By = "",
+    reason: holds.Reason = "",
 ) -> None:
     """释放已使用的：全部，或写明的部分。
 
-    --file 的每一行：{"id", "amounts", "cloud", "owner", "key"}（后四项可省）；应答：{"id", "outcome": "ok", "key"}。
+    --file 的每一行：{"id", "amounts", "cloud", "owner", "key", "by", "reason"}（后六项可省）；
+    应答：{"id", "outcome": "ok", "key"}。
     """
     given = {"id": hold_id, "amounts": holds.amounts_of(amounts), "cloud": cloud, "owner": owner, "key": key}
+    given |= {"by": by, "reason": reason}
     _on_hold(call, "release", file, given)
 
 
 Kind = Annotated[str, typer.Argument(metavar="种类", help="如 vcpu、memory_gib、gpu")]
-Node = Annotated[str, typer.Argument(metavar="节点", help="单位代码或节点编号")]
+Node = Annotated[str, typer.Argument(metavar="节点", help="单位、（单设节点的）信息系统的代码，或节点编号")]
 
 
 @group.command("limit")
@@ -198,6 +221,8 @@ def limit(
     cloud: Annotated[str, typer.Option(help="只限一个云平台（代码或编号）；不写则合计")] = "",
     borrow: Annotated[str, typer.Option(help="可借入的上限：整数或 unlimited")] = "0",
     lend: Annotated[str, typer.Option(help="可借出的上限：整数或 unlimited；其余为自己保留")] = UNLIMITED,
+    by: holds.By = "",
+    reason: holds.Reason = "",
 ) -> None:
     """设置节点的限额（名义份额），以及可向同级借入、借出多少；也用于取消限额。"""
     desk = holds.Desk(call)
@@ -205,10 +230,9 @@ def limit(
         at, pool, found = desk.node(node), desk.pool(cloud) if cloud else None, holds.class_of(kind)
         numbers = [None if word == UNLIMITED else holds.whole_number(word) for word in (amount, borrow, lend)]
         nominal, borrowed, lent = (None if n is None else service.whole(n, least=0) for n in numbers)
+        hand = desk.hand({"by": by, "reason": reason})
         with call.core.works.begin() as work:
-            service.set_limit(work.session, at, found, pool, nominal, borrowing=borrowed, lending=lent)
-            data = {"class": kind, "pool": str(pool or ""), "limit": nominal, "borrowing": borrowed, "lending": lent}
-            work.record("quota.limit_set", "node", at, data=data)
+            by_hand.set_limit(work, hand, at, found, pool=pool, limit=nominal, borrowing=borrowed, lending=lent)
     except QuotaError as error:
         raise holds.refusal_of(error) from error
     answer: dict[str, Any] = {"node_id": str(at), "resource_class": kind, "sub_cloud_id": str(pool) if pool else None}
@@ -216,6 +240,27 @@ def limit(
     call.done(
         answer, f"已设置 {node} 的 {names.CLASSES.get(kind, kind)} 限额：{'不限' if nominal is None else nominal}"
     )
+
+
+@group.command("node")
+@database_verb
+def node(
+    call: DatabaseCall,
+    system: Annotated[str, typer.Argument(metavar="信息系统", help="信息系统代码")],
+    *,
+    by: holds.By = "",
+    reason: holds.Reason = "",
+) -> None:
+    """为信息系统在其单位之下单设节点：它已有的预留与用量随之移入，今后的申请在此计数，可另设限额（limit）。"""
+    hand = holds.Desk(call).hand({"by": by, "reason": reason})
+    try:
+        with call.core.works.begin() as work:
+            found = inventory.system_id_of(work.session, system)
+            moved = by_hand.give_node(work, hand, found)
+    except QuotaError as error:
+        raise holds.refusal_of(error) from error
+    answer = {"node_id": str(found), "moved_holds": moved}
+    call.done(answer, f"{system} 已有自己的节点，移入 {moved} 个预留（含已用）。")
 
 
 @group.command("loans")
@@ -237,8 +282,8 @@ def loans(
     except QuotaError as error:
         raise holds.refusal_of(error) from error
     with call.core.works.begin() as work:
-        cohort = service.cohort(work.session, at, found, pool)
-        called = {} if cohort is None else tenancy.unit_names(work.session, [m.node for m in cohort.members], work.now)
+        cohort = availability.cohort(work.session, at, found, pool)
+        called = {} if cohort is None else node_names(work.session, (m.node for m in cohort.members), work.now)
     called[at] = node
     listed: list[tuple[UUID, UUID | None, int]] = []
     if cohort is not None and lender is not None:
@@ -259,11 +304,17 @@ def verify(call: DatabaseCall) -> None:
     tell(call, differences, "quota.differs", "配额与容量的计数与明细一致。")
 
 
-def tell(call: DatabaseCall, differences: Sequence[Difference], code: str, good: str) -> None:
-    """Say that all agrees, or name what differs. Raises Refusal with the code."""
+def tell(
+    call: DatabaseCall,
+    differences: Sequence[Difference],
+    code: str,
+    *good: str,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Say that all agrees, or name what differs; ``more`` goes into the JSON. Raises Refusal with the code."""
     found = [{"what": d.what, "id": d.id, "kept": d.kept, "recounted": d.recounted} for d in differences]
-    answer = {"agrees": not found, "differences": found}
-    call.answer(answer, lambda: call.terminal.say(*(_lines(differences) if found else [good])))
+    answer = {"agrees": not found, "differences": found, **(more or {})}
+    call.answer(answer, lambda: call.terminal.say(*(_lines(differences) if found else good)))
     if found:
         raise Refusal(code, f"有 {len(found)} 处不一致。", body={**answer, "code": code})
 

@@ -3,14 +3,15 @@
 Called by: the command line, through ``api.cli.quota``. Must not: hold a rule; for operators and programs, requests take
 the road.
 
-``hold`` uses the fast way (``quotas.together``): each is durable before it is answered, and callers of any number of
-processes share a flush. Starting a process costs more than a hundred holds: programs keep one open with ``--file -``,
-write a line, read a line.
+Each is an event with who and why (``broker.scarcity.by_hand``). ``hold`` uses the fast way (``quotas.together``): it is
+durable before it is answered, and callers of any number of processes share a flush. Starting a process costs more than
+a hundred holds: programs keep one open with ``--file -``, write a line, read a line.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,15 +28,16 @@ from uuid_utils.compat import uuid7
 
 from api import texts
 from api.cli.client import Refusal
-from api.cli.verb import DatabaseCall
+from api.cli.verb import DatabaseCall, of_broker
 from broker.catalog import repository as catalog
 from broker.errors import BrokerError
-from broker.tenancy import repository as tenancy
-from quotas import service, together
-from quotas.errors import BadAmount, NotThatMuch, NotYours, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
+from broker.scarcity import by_hand
+from broker.scarcity.by_hand import Hand
+from quotas.errors import BadAmount, NotThatMuch, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
 from quotas.values import Line, ResourceClass
 
 DEFAULT_DAYS = 30
+REASON_LENGTH = 500
 
 Fields = Mapping[str, Any]
 """What one hold, post, void or release is given: by options, or as one line of a file."""
@@ -44,6 +46,8 @@ Amounts = Annotated[list[str] | None, typer.Argument(metavar="种类=数量…",
 Cloud = Annotated[str, typer.Option(help="云平台（代码或编号）")]
 Owner = Annotated[str, typer.Option(metavar="UUID", help="归属（申请等的编号）；与预留的归属不同则拒绝")]
 Key = Annotated[str, typer.Option(metavar="UUID", help="幂等键：同一键只计一次")]
+By = Annotated[str, typer.Option("--by", metavar="账号", help="以谁的名义记入审计；不写则记本机用户编号")]
+Reason = Annotated[str, typer.Option("--reason", help="理由，记入审计；不要写个人信息")]
 File = Annotated[str, typer.Option("--file", metavar="FILE", help="JSON 行文件，- 为标准输入；每行一个，逐行应答")]
 
 
@@ -135,7 +139,7 @@ class Desk:
         return self.call.core.clock
 
     def node(self, text: str) -> UUID:
-        """A unit's code, or a node's own id. Raises UnknownNode."""
+        """A unit's code, that of an information system with a node of its own, or a node's id. Raises UnknownNode."""
         return self._remembered("node", text, self._find_node)
 
     def pool(self, text: str) -> UUID:
@@ -153,8 +157,10 @@ class Desk:
 
     def _find_node(self, session: Session, text: str) -> UUID:
         try:
-            return tenancy.unit_id_of(session, text, now=self._now())
-        except BrokerError:
+            return by_hand.node_of(session, text, now=self._now())
+        except BrokerError as error:
+            if error.code == "quota.no_node_of_its_own":
+                raise
             raise UnknownNode(text) from None
 
     @staticmethod
@@ -189,59 +195,54 @@ class Desk:
             raise bad
         return date
 
+    def hand(self, given: Fields) -> Hand:
+        """Who decides and why: ``by`` (a login) and ``reason``. Raises NotFound ``account.unknown``."""
+        login, reason = str(given.get("by") or ""), str(given.get("reason") or "")
+        if len(reason) > REASON_LENGTH:
+            raise malformed(f"reason 不超过 {REASON_LENGTH} 个字")
+        return Hand(self._remembered("login", login, by_hand.account_of) if login else None, os.getuid(), reason)
+
     def hold(self, given: Fields) -> dict[str, Any]:
         """Hold; with ``replaces`` only the difference."""
         lines = self.lines(given)
         if lines is None or not given.get("node") or not given.get("owner"):
             raise malformed("需要 node、owner、cloud 与 amounts")
-        owner, node = _uuid(given["owner"]), self.node(str(given["node"]))
+        owner, node, hand = _uuid(given["owner"]), self.node(str(given["node"])), self.hand(given)
         made = _uuid(given["id"]) if given.get("id") else uuid7()
         until = self.until(given)
+        asked: dict[str, Any] = {"owner": owner, "node": node, "lines": lines, "expires_at": until, "hold_id": made}
         if given.get("replaces"):
-            with self.call.core.sessions.begin() as session:
-                service.hold(
-                    session, owner=owner, node=node, lines=lines, expires_at=until, hold_id=made,
-                    replaces=_uuid(given["replaces"]),
-                )  # fmt: skip
+            with self.call.core.works.begin() as work:
+                by_hand.resize(work, hand, replaces=_uuid(given["replaces"]), **asked)
         else:
-            together.hold(self.call.core.engine, owner=owner, node=node, lines=lines, expires_at=until, hold_id=made)
+            by_hand.hold(self.call.core.engine, self._now, hand, **asked)
         return {"id": str(made), "outcome": "ok", "expires_at": until.isoformat()}
 
     def post(self, given: Fields) -> dict[str, Any]:
         """Held becomes used: all, or the amounts."""
-        return self._move(given, lambda session, hold, lines, key: service.post(session, hold, lines, key=key))
+        return self._move(given, by_hand.post)
 
     def release(self, given: Fields) -> dict[str, Any]:
         """What was posted goes back: all, or the amounts."""
-        return self._move(
-            given, lambda session, hold, lines, key: service.release(session, hold_id=hold, lines=lines, key=key)
-        )
+        return self._move(given, by_hand.release)
 
     def void(self, given: Fields) -> dict[str, Any]:
         """What is still held goes back; what is posted stays."""
-        hold = _uuid(given.get("id"))
-        with self.call.core.sessions.begin() as session:
-            _check_owner(session, hold, given)
-            service.void(session, hold)
+        hold, hand = _uuid(given.get("id")), self.hand(given)
+        with self.call.core.works.begin() as work:
+            by_hand.void(work, hand, hold, owner=_owner(given))
         return {"id": str(hold), "outcome": "ok"}
 
-    def _move(self, given: Fields, move: Callable[[Session, UUID, list[Line] | None, UUID], None]) -> dict[str, Any]:
+    def _move(self, given: Fields, move: Callable[..., None]) -> dict[str, Any]:
         hold, key = _uuid(given.get("id")), _uuid(given.get("key") or uuid4())
-        lines = self.lines(given)
-        with self.call.core.sessions.begin() as session:
-            _check_owner(session, hold, given)
-            move(session, hold, lines, key)
-            if not service.moved(session, key):
-                raise NotThatMuch([])  # all of nothing: it was done before, with another key
+        lines, hand = self.lines(given), self.hand(given)
+        with self.call.core.works.begin() as work:
+            move(work, hand, hold, lines, key=key, owner=_owner(given))
         return {"id": str(hold), "outcome": "ok", "key": str(key)}
 
 
-def _check_owner(session: Session, hold: UUID, given: Fields) -> None:
-    """Raises NotYours when an owner is named and the hold has another; a hold's owner never changes."""
-    if given.get("owner"):
-        owner = _uuid(given["owner"])
-        if any(found.owner != owner for found in service.holds(session, hold_ids=[hold])):
-            raise NotYours(str(hold))
+def _owner(given: Fields) -> UUID | None:
+    return _uuid(given["owner"]) if given.get("owner") else None
 
 
 def once(call: DatabaseCall, verb: str, given: Fields) -> None:
@@ -254,9 +255,10 @@ def once(call: DatabaseCall, verb: str, given: Fields) -> None:
     call.done(answer, f"{words[verb]} {answer['id']}")
 
 
-def many(call: DatabaseCall, verb: str, file: str) -> None:
+def many(call: DatabaseCall, verb: str, file: str, common: Fields) -> None:
     """One JSON object a line in, one a line out, in order; a refused line changes nothing and does not end the run.
 
+    ``common``: what holds for lines that say nothing else (who and why).
     ``database.failed``: the connection was lost, what became of the line is not known; the same ``id`` or ``key`` again
     counts once.
     """
@@ -267,11 +269,14 @@ def many(call: DatabaseCall, verb: str, file: str) -> None:
         if not text.strip():
             continue
         try:
-            answer = act(_parsed(text, number))
+            answer = act({**common, **_parsed(text, number)})
         except QuotaError as error:
             answer, refused = refusal_of(error).body, refused + 1
         except Refusal as refusal:
             answer, refused = {"code": refusal.code, "detail": refusal.message}, refused + 1
+        except BrokerError as error:
+            told = of_broker(error)
+            answer, refused = {"code": told.code, "detail": told.message}, refused + 1
         except UnicodeEncodeError as error:
             answer, refused = malformed(str(error.reason), number).body, refused + 1
         except DBAPIError:

@@ -1,4 +1,4 @@
-"""``guiyun resources | clouds | systems | statements | notices``: what can be looked up.
+"""``guiyun resources | clouds | statements | notices``: what can be looked up.
 
 Called by: the command line. Must not: change anything but a notice's mark of having been read.
 """
@@ -89,16 +89,6 @@ def _used(cloud: Mapping[str, Any], prefix: str) -> str:
     stock = [s for s in cloud["stock"] if s["resource_class"].startswith(prefix) and s["capacity"]]
     capacity = sum(s["capacity"] for s in stock)
     return f"{100 * sum(s['used'] for s in stock) / capacity:.1f}%" if capacity else ""
-
-
-@app.command("systems")
-@client_verb
-def systems(call: Call, *, limit: Limit = 50) -> None:
-    """登记的信息系统。"""
-    found = call.api.every("/systems", most=limit)
-    rows = ((s["code"], s["name"], f"{s['mlps_level']} 级", s["unit_name"], s["function"]) for s in found)
-    headers = ("编号", "名称", "等保", "单位", "功能")
-    call.listed(found, headers, rows, nothing="没有信息系统。", folds=("功能",))
 
 
 @app.command("statements")

@@ -1,4 +1,4 @@
-"""``guiyun utilisation import``: takes samples of what resources use into the store.
+"""``guiyun utilisation import|collect|status``: samples of what resources use, by hand and from the clouds.
 
 Called by: the command line. Must not: decide which rows are good; it tells what was left out, and why.
 """
@@ -14,9 +14,12 @@ import typer
 
 from api.cli.client import Refusal
 from api.cli.verb import DatabaseCall, database_verb
-from api.texts import sentence
-from api.texts.utilisation import REASONS
-from broker.utilisation import service
+from api.formats import when
+from api.texts import sentence, trouble
+from api.texts.utilisation import REASONS, SOURCES
+from broker.utilisation import collectors, service
+from broker.utilisation.collectors import Bench
+from broker.utilisation.models import Collector
 from broker.utilisation.store import Imported
 from broker.utilisation.values import Intake
 
@@ -37,6 +40,71 @@ def import_samples(
     if done.intake.rows and not done.resources:
         raise Refusal("metrics.nothing_read", "\n".join([sentence("metrics.nothing_read"), *intake_lines(done.intake)]))
     call.answer(_answer(done), lambda: call.terminal.say(*_lines(done)))
+
+
+@group.command("collect")
+@database_verb
+def collect(
+    call: DatabaseCall,
+    *,
+    cloud: Annotated[str, typer.Argument(metavar="云平台", help="云平台代码；不写则全部")] = "",
+) -> None:
+    """立即采集一次（平时由后台按时采集）；重复采集不会改变结果。"""
+    bench = Bench(call.core.works, call.settings, call.core.providers)
+    with call.core.works.begin() as work:
+        collectors.make(work)
+        known = [row[1].code for row in collectors.standing(work.session)]
+    if cloud and cloud not in known:
+        raise Refusal("sub_cloud.unknown", sentence("sub_cloud.unknown"))
+    failed = 0
+    for code in [cloud] if cloud else known:
+        failed += not collectors.catch_up(bench, code)
+    _show_standing(call)
+    if failed:
+        raise Refusal("utilisation.not_collected", sentence("utilisation.not_collected", {"count": failed}))
+
+
+@group.command("status")
+@database_verb
+def status(call: DatabaseCall) -> None:
+    """各云平台采集到何时、上次略去了什么、为何没有采到。"""
+    _show_standing(call)
+
+
+def _show_standing(call: DatabaseCall) -> None:
+    with call.core.sessions() as session:
+        found = [(row, cloud) for row, cloud in collectors.standing(session)]
+    answers = [
+        {
+            "sub_cloud": cloud.code,
+            "source": row.source,
+            "read_until": row.read_until and row.read_until.isoformat(),
+            "due_at": row.due_at.isoformat(),
+            "error": row.error_code,
+            "outcome": row.outcome,
+        }
+        for row, cloud in found
+    ]
+    rows = (
+        (cloud.code, SOURCES.get(row.source, row.source) or "—", when(row.read_until), _last(row), when(row.due_at))
+        for row, cloud in found
+    )
+    headers = ("云平台", "来源", "已采至", "上次采集", "下次采集")
+    call.terminal.json(answers) if call.as_json else call.listed(
+        found, headers, rows, nothing="还没有采集任务，后台启动后自动建立。", folds=("上次采集",)
+    )
+
+
+def _last(row: Collector) -> str:
+    """What the last act did, in a line."""
+    if row.error_code:
+        return f"未采到：{trouble(row.error_code)}"
+    if row.outcome is None:
+        return "尚未采集" if row.ended_at is None else "该平台不提供监测数据"
+    done = row.outcome
+    told = f"{done['resources']} 台，新增 {done['added']}、更新 {done['updated']}、未变 {done['unchanged']} 行"
+    left = "；".join(f"{REASONS[each['reason']]} {each['count']} 行" for each in done["left"])
+    return f"{told}；略去：{left}" if left else told
 
 
 def intake_answer(intake: Intake) -> dict[str, Any]:

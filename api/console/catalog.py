@@ -22,7 +22,7 @@ from broker.delivery import capacity
 from broker.delivery.capacity import Choice
 from broker.errors import BrokerError, Invalid, Problem
 from broker.tenancy.work import Work
-from quotas import service as quotas
+from quotas import availability
 from quotas.values import ResourceClass, Stock
 
 router = console_router("云平台")
@@ -110,7 +110,7 @@ def _name(work: Work, code: str) -> str:
 
 def _clouds(session: Session) -> list[tuple[Any, Any, dict[ResourceClass, Stock]]]:
     rows = repository.with_status(session)
-    stock = quotas.pool_left(session, [row[0].id for row in rows])
+    stock = availability.pool_left(session, [row[0].id for row in rows])
     return [(row[0], row[1], stock[row[0].id]) for row in rows]
 
 

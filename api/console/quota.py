@@ -48,6 +48,7 @@ def quota(uow: Uow, unit: Annotated[str, Query(max_length=40)] = "") -> Response
             "columns": COLUMNS,
             "percent": uow.core.settings.quota_notice_percent,
             "below": [_line(branch) for branch in found.below if branch.bars],
+            "systems": [_line(branch) for branch in found.systems],
             "plain": [branch.unit for branch in found.below if not branch.bars],
         }
 

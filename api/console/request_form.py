@@ -22,7 +22,7 @@ from broker.bootstrap import App
 from broker.catalog import overview
 from broker.catalog import repository as catalog
 from broker.errors import BrokerError
-from broker.inventory import repository as inventory
+from broker.inventory import systems
 from broker.lifecycle import RequestEvent, RequestState, after
 from broker.request import attachments, facts, repository
 from broker.request import service as requests
@@ -211,7 +211,7 @@ def _context(work: Work, raw: dict[str, Any], current: ServiceRequest | None = N
         "version": version,
         "returned": _returned(work, current),
         "units": tenancy.units(work.session, work.actor, work.now),
-        "systems": inventory.systems(work.session, work.actor, now=work.now, limit=_MOST_SYSTEMS),
+        "systems": systems.listing(work, state="in_use", limit=_MOST_SYSTEMS),
         "images": overview.images(work.session),
         "clouds": [c for c in catalog.in_service(work.session) if c.accredited_at is not None],
         "attached": [attachments.find(work, i) for i in ids],

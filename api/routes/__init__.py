@@ -10,10 +10,12 @@ from api.routes import (
     deliveries,
     operations,
     people,
+    reclaim,
     registers,
     requests,
     scarcity,
     sessions,
+    systems,
 )
 
 ROUTERS = (
@@ -22,7 +24,9 @@ ROUTERS = (
     approvals.router,
     assessments.router,
     deliveries.router,
+    reclaim.router,
     registers.router,
+    systems.router,
     scarcity.router,
     accounts.router,
     chargeback.router,

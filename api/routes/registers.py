@@ -1,4 +1,4 @@
-"""Registers over HTTP: units, information systems, sub-clouds, resources.
+"""Registers over HTTP: units, sub-clouds, resources.
 
 Called by: everybody who looks something up. Must not: hold rules.
 """
@@ -14,17 +14,16 @@ from fastapi.responses import Response
 from api.paging import Paged
 from api.permissions import Permission, needs
 from api.schemas.base import View
-from api.schemas.registers import InformationSystem, NewInformationSystem, Resource, Stock, SubCloud, Unit
+from api.schemas.registers import Resource, Stock, SubCloud, Unit
 from api.uow import Uow
 from broker.catalog import repository as catalog
 from broker.db.base import AnyRow
 from broker.inventory import repository as inventory
-from broker.inventory import service
 from broker.lifecycle import ResourceState
 from broker.request.values import ItemKind
 from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
-from quotas import service as quotas
+from quotas import availability
 
 router = APIRouter(prefix="/api/v1", tags=["台账"])
 
@@ -33,13 +32,6 @@ class ResourcePage(View):
     """A page of resources."""
 
     data: list[Resource]
-    next: str | None
-
-
-class SystemPage(View):
-    """A page of information systems."""
-
-    data: list[InformationSystem]
     next: str | None
 
 
@@ -52,47 +44,13 @@ def units(uow: Uow) -> Response:
     )
 
 
-@router.get("/systems", response_model=SystemPage, summary="信息系统", openapi_extra=needs(Permission.SYSTEM_READ))
-def systems(uow: Uow, page: Paged) -> Response:
-    """本单位及下属单位登记的信息系统，新的在前。"""
-
-    def read(work: Work) -> Any:
-        rows = inventory.systems(work.session, work.actor, now=work.now, after=page.after, limit=page.fetch)
-        return page.render(rows, _system, lambda row: row[0].id)
-
-    return uow.read(read, render=lambda found: found)
-
-
-def _system(row: AnyRow) -> InformationSystem:
-    return InformationSystem.model_validate(row[0]).model_copy(update={"unit_name": row.unit_name})
-
-
-@router.post(
-    "/systems",
-    status_code=201,
-    response_model=InformationSystem,
-    summary="登记信息系统",
-    openapi_extra=needs(Permission.SYSTEM_WRITE),
-)
-def register(form: NewInformationSystem, uow: Uow) -> Response:
-    """第二十六条：先登记，再申请资源。"""
-
-    def write(work: Work) -> Any:
-        unit_id = tenancy.unit_id_of(work.session, form.unit, actor=work.actor, now=work.now)
-        made = service.register_system(work, unit_id=unit_id, **form.model_dump(exclude={"unit"}))
-        work.session.flush()
-        return made
-
-    return uow.run(write, render=InformationSystem.model_validate, status=201)
-
-
 @router.get("/sub-clouds", response_model=list[SubCloud], summary="子云", openapi_extra=needs(Permission.CATALOG_READ))
 def sub_clouds(uow: Uow) -> Response:
     """1+N+14：等级、区域、容量与运行状况。"""
 
     def read(work: Work) -> list[SubCloud]:
         rows = catalog.with_status(work.session)
-        stock = quotas.pool_left(work.session, [row[0].id for row in rows])
+        stock = availability.pool_left(work.session, [row[0].id for row in rows])
         return [_sub_cloud(row, stock.get(row[0].id, {})) for row in rows]
 
     return uow.read(read, render=lambda found: found)

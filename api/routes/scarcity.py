@@ -67,6 +67,22 @@ def quota_below(unit: UnitCode, uow: Uow, page: Paged) -> Response:
 
 
 @router.get(
+    "/units/{unit}/quota/systems",
+    response_model=list[schemas.QuotaUnit],
+    summary="信息系统的配额",
+    openapi_extra=needs(Permission.QUOTA_READ),
+)
+def quota_of_systems(unit: UnitCode, uow: Uow) -> Response:
+    """本单位之下单设节点的信息系统；其余信息系统按单位计数。"""
+
+    def read(work: Work) -> list[schemas.QuotaUnit]:
+        found = tree.of_unit(work, unit, limit=0)
+        return [views.unit(b.unit, b.bars, found.names) for b in found.systems]
+
+    return uow.read(read, render=lambda found: found)
+
+
+@router.get(
     "/requests/{request_id}/quota",
     response_model=schemas.AskedFor,
     summary="申请与配额对照",

@@ -12,9 +12,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from api.schemas.base import Integer, Schema, Text, View
-
-Word = Annotated[str, Field(min_length=1, max_length=200)]
+from api.schemas.base import Schema, Text, View
 
 
 class Unit(View):
@@ -27,39 +25,6 @@ class Unit(View):
     name: str
     parent_id: UUID | None
     depth: int
-
-
-class NewInformationSystem(Schema):
-    """A system to be put on the register (Art. 26)."""
-
-    unit: Annotated[str, Field(max_length=40)]
-    code: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
-    name: Word
-    mlps_level: Integer
-    function: Text
-    scope_of_use: Word
-    frequency_of_use: Word
-    approving_department: Word
-    approved_on: date | None = None
-    funding_source: Word
-
-
-class InformationSystem(View):
-    """What resources are requested for."""
-
-    id: UUID
-    code: str
-    unit_id: UUID
-    unit_name: str | None = None
-    name: str
-    mlps_level: int
-    function: str
-    scope_of_use: str
-    frequency_of_use: str
-    approving_department: str
-    approved_on: date | None
-    funding_source: str
-    retired_at: datetime | None
 
 
 class Stock(View):

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import files, names, notices, stages, utilisation, verdicts
+from api.texts import files, names, notices, reclaim, register, stages, utilisation, verdicts
 from api.texts.errors import SENTENCES as GENERAL
 
-SENTENCES: Mapping[str, str] = {**GENERAL, **stages.SENTENCES, **files.SENTENCES, **utilisation.SENTENCES}
+SENTENCES: Mapping[str, str] = {
+    **GENERAL,
+    **stages.SENTENCES,
+    **files.SENTENCES,
+    **utilisation.SENTENCES,
+    **register.SENTENCES,
+    **reclaim.SENTENCES,
+}
 """Code -> sentence with blanks (``{param}``)."""
 
 _STATUS = {

@@ -29,6 +29,12 @@ DONE: Mapping[str, str] = {
     "dispute_accepted": "已接受异议，差额将计入下一个关账月份的账单。",
     "dispute_rejected": "已答复：不接受该异议。",
     "registered": "信息系统已登记。",
+    "revised": "登记内容已修改，此前的内容留存。",
+    "ended": "信息系统已终止，登记内容留存。",
+    "proposed": "新增申请已报大数据发展局。",
+    "proposal_approved": "已同意新增，信息系统已登记。",
+    "proposal_refused": "已作出不同意新增的决定。",
+    "imported": "文件已导入台账。",
     "read": "已全部标为已读。",
     "signed_out": "您已安全退出。",
 }

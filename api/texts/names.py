@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from api.texts import reclaim
+from api.texts.register import HEADINGS
+
 ROLES: Mapping[str, str] = {
     "applicant": "申请人",
     "unit_leader": "单位负责人",
@@ -275,6 +278,13 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "request.hold_expired": "预留到期",
     "hold.expired": "预留到期收回",
     "quota.limit_set": "设置限额",
+    "quota.node_given": "为信息系统单设配额节点",
+    "quota.hold_asked": "要求预留",
+    "quota.hold_refused": "预留未成立",
+    "quota.held": "变更预留",
+    "quota.posted": "预留转为使用",
+    "quota.voided": "作废预留",
+    "quota.released": "释放用量",
     "request.delivering": "下达交付",
     "request.needs_operator": "转人工处理",
     "request.delivered": "交付完成",
@@ -297,6 +307,12 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "attachment.stored": "上传附件",
     "network_exception.granted": "登记业务专网例外",
     "system.registered": "登记信息系统",
+    "system.revised": "修改信息系统登记",
+    "system.ended": "信息系统终止",
+    "system.imported": "批量导入信息系统",
+    "system.proposed": "报批新增信息系统",
+    "system.proposal_approved": "批准新增信息系统",
+    "system.proposal_refused": "不批准新增信息系统",
     "statement.issue": "出账",
     "dispute.raised": "提出账单异议",
     "dispute.accepted": "接受账单异议",
@@ -337,7 +353,10 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "meter": METERS,
     "class": CLASSES,
     "block_class": BLOCK_CLASSES,
+    "case_state": reclaim.STATES,
+    "case_event": reclaim.EVENTS,
     "expected": JSON_TYPES,
+    "column": HEADINGS,
 }
 """Which table names the value of a sentence's blank, by the blank's name."""
 

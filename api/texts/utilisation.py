@@ -6,7 +6,9 @@ Called by: ``api.texts``, the command line. Must not: hold anything but text and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
+from broker.utilisation.findings import Evidence
 from broker.utilisation.values import METRICS, Condition, Daily, Figures
 
 SENTENCES: Mapping[str, str] = {
@@ -22,7 +24,20 @@ SENTENCES: Mapping[str, str] = {
     "metrics.nothing_read": "监测数据中没有一行可以读取。",
     "metrics.rows_left": "略去了 {count} 行。",
     "store.scheme": "监测数据只能存放在文件夹（file:///…）中，不支持 {scheme}：读写对象存储所需的组件不能离线取得。",
+    "finding.not_found": "没有这条闲置检测结果。",
+    "utilisation.not_collected": "有 {count} 个云平台没有采到监测数据。",
     "store.busy": "另一项导入正在进行，请稍后再试。",
+    "telemetry.shape": "采集设置的结构不正确，应为 collectors 下的列表。",
+    "telemetry.sub_cloud": "没有写明云平台，或云平台“{value}”重复出现。",
+    "telemetry.unknown_field": "没有这个字段“{key}”，请检查拼写。",
+    "telemetry.url": "Prometheus 的地址应以 http:// 或 https:// 开头。",
+    "telemetry.label": "没有写明以哪个标签标识资源，或标签名不正确。",
+    "telemetry.step": "取样间隔应为 15 至 3600 秒的整数。",
+    "telemetry.queries": "没有写明查询语句。",
+    "telemetry.figure": "没有这项指标：{value}；可用：{choices}。",
+    "telemetry.query": "查询语句是空的。",
+    "telemetry.token": "令牌不能写在文件中，应写 env:环境变量名。",
+    "telemetry.token_missing": "没有设置环境变量 {name}。",
     "timezone.unknown": "没有这个时区：{name}。",
     "policy.none": "文件中没有检测规则。",
     "policy.shape": "此处的结构不正确。",
@@ -49,6 +64,13 @@ SENTENCES: Mapping[str, str] = {
     "policy.exemption_cycle": "豁免“{name}”经引用又包含了自己。",
 }
 
+SOURCES: Mapping[str, str] = {
+    "prometheus": "Prometheus",
+    "openstack": "OpenStack 诊断计数",
+    "simulated": "模拟云",
+}
+"""Where a sub-cloud's samples come from."""
+
 REASONS: Mapping[str, str] = {
     "sample.broken": "列数或格式不正确",
     "sample.resource_missing": "没有资源标识",
@@ -59,6 +81,7 @@ REASONS: Mapping[str, str] = {
     "sample.future": "时间晚于现在",
     "sample.too_old": "早于保存期限",
     "sample.duplicate": "与另一行完全相同",
+    "sample.unknown_server": "台账中没有这台云主机",
 }
 """Why a row of samples was left out: part of a line that also has its code, how many and where."""
 
@@ -80,6 +103,38 @@ _DAILY: Mapping[Daily, str] = {
     Daily.SUM: "日合计",
     Daily.P95: "日 95 分位",
 }
+
+
+_SEEN: Mapping[str, str] = {
+    "seen.off": "云平台报告主机已关机，仍在计费",
+    "seen.unattached": "硬盘未挂载到任何主机",
+    "seen.empty": "网段中没有任何主机",
+    "seen.unbound": "地址 {address} 没有被任何主机使用",
+    "seen.unused": "快照 {name} 没有被使用过",
+}
+
+CLEARED: Mapping[str, str] = {
+    "in_use": "已恢复使用",
+    "not_measured": "没有监测数据，无法判断",
+    "exempted": "已列入豁免",
+    "gone": "资源已回收",
+    "policy_gone": "检测规则已停用或修改",
+}
+"""Why a finding ended."""
+
+
+def evidence_words(found: Iterable[Evidence]) -> str:
+    """Why a finding is one, in words; also those kept from earlier scans."""
+    return "；".join(_kept(each) for each in found)
+
+
+def _kept(each: Evidence) -> str:
+    if each.code != "measured":
+        return _SEEN.get(each.code, each.code).format(**each.params)
+    p = each.params
+    below, above = (None if p.get(name) is None else Decimal(str(p[name])) for name in ("below", "above"))
+    leaf = Condition(p["metric"], Daily(p["daily"]), below, above)
+    return _one(Figures(leaf, p["least"], p["greatest"], p["mean"]))
 
 
 def evidence(figures: Iterable[Figures]) -> str:

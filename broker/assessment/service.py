@@ -23,6 +23,7 @@ from broker.db.base import new_id
 from broker.errors import Conflict, Invalid, Problem
 from broker.inventory import rules as scarce
 from broker.inventory.models import Resource
+from broker.inventory.repository import node_names
 from broker.lifecycle import ItemState, RequestEvent, RequestState, Role, after
 from broker.notify import service as notify
 from broker.pricing import service as pricing
@@ -34,12 +35,12 @@ from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import RequestItem, ServiceRequest
 from broker.request.rules import item_quantities
 from broker.request.values import item_from, item_spec
-from broker.tenancy import repository as tenancy
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
+from quotas import availability
 from quotas import service as quotas
-from quotas.errors import PoolFull, QuotaExceeded, UnknownPool
+from quotas.errors import PoolFull, PrefixBusy, QuotaExceeded, UnknownPool
 from quotas.ipv6 import service as ipv6
 
 _UNIT_FACTS = (
@@ -117,7 +118,7 @@ def _propose(work: Work, request: ServiceRequest, changes: Changes) -> Proposal:
         home_article=unit.home_article or "",
         authorities=_authorities(request),
     )
-    stock = quotas.pool_left(work.session, [c.id for c in candidates])
+    stock = availability.pool_left(work.session, [c.id for c in candidates])
     left = {pool: {kind: s.left for kind, s in classes.items()} for pool, classes in stock.items()}
     judgements = {w.ordinal: tuple(rules.judge(w, wishes, asked, candidates, left)) for w in wishes}
     chosen = {w.ordinal: _choose(judgements[w.ordinal], changes.clouds.get(w.ordinal)) for w in wishes}
@@ -219,6 +220,7 @@ def _hold(work: Work, proposal: Proposal, expires_at: Any) -> dict[UUID, UUID]:
                 work.session,
                 owner=proposal.request.id,
                 node=proposal.request.unit_id,
+                below=proposal.request.system_id,
                 lines=scarce.lines(scarce.total(parts), cloud),
                 expires_at=expires_at,
             )
@@ -230,7 +232,7 @@ def _hold(work: Work, proposal: Proposal, expires_at: Any) -> dict[UUID, UUID]:
 def _exceeded(work: Work, error: QuotaExceeded) -> Conflict:
     """Every limit that refuses, each as a problem of its own that says whose it is."""
     nodes = [refusal.node for refusal in error.refusals if refusal.node is not None]
-    names = tenancy.unit_names(work.session, nodes, work.now)
+    names = node_names(work.session, nodes, work.now)
     names |= catalog.names(work.session, (refusal.pool for refusal in error.refusals))
     conflict = Conflict("quota.exceeded")
     conflict.problems = tuple(scarce.refused(refusal, names) for refusal in error.refusals)
@@ -246,6 +248,8 @@ def _allocate(work: Work, segment: Resource, ancestors: Sequence[UUID], expires_
             continue
         except PoolFull as error:
             raise Conflict("prefix.pool_full", zone=segment.spec["zone"], fits=error.fits) from error
+        except PrefixBusy as error:
+            raise Conflict("prefix.busy") from error
         break
     else:
         raise Conflict("prefix.no_pool", zone=segment.spec["zone"])

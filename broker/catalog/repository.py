@@ -99,6 +99,17 @@ def delivering_unit(session: Session, sub_cloud_id: UUID, now: datetime) -> UUID
     )
 
 
+def main_authority(session: Session, duty: str, now: datetime) -> UUID | None:
+    """The unit that has a duty for the main cloud at ``now``: for ``decide`` the Bureau (Art. 14)."""
+    return session.scalar(
+        select(SubCloudAuthority.unit_id)
+        .join(SubCloud, SubCloud.id == SubCloudAuthority.sub_cloud_id)
+        .where(SubCloud.tier == "main", SubCloudAuthority.duty == duty, SubCloudAuthority.during.contains(now))
+        .order_by(SubCloud.position)
+        .limit(1)
+    )
+
+
 def note_status(
     session: Session, sub_cloud_id: UUID, *, healthy: bool, detail: str, capacity: dict[str, Any], at: datetime
 ) -> None:

@@ -22,7 +22,8 @@ import broker.pricing.models
 import broker.reclamation.models
 import broker.request.models
 import broker.scarcity.models
-import broker.tenancy.models  # noqa: F401 - imported for their tables
+import broker.tenancy.models
+import broker.utilisation.models  # noqa: F401 - imported for their tables
 from broker.db.base import Base
 
 METADATA = Base.metadata

@@ -33,7 +33,7 @@ from broker.lifecycle import ResourceState, Role
 from broker.notify import service as notify
 from broker.tenancy.rules import mandate
 from broker.tenancy.work import Work
-from quotas import overview
+from quotas import availability, overview
 from quotas import service as quotas
 from quotas.overview import Use
 from quotas.values import ResourceClass, Stock
@@ -134,7 +134,7 @@ def compare(work: Work, code: str = "") -> list[Compared]:
         raise NotFound("sub_cloud.unknown")
     ids = [cloud.id for cloud, _ in rows]
     ours = _Ours(
-        stocks=quotas.pool_left(work.session, ids),
+        stocks=availability.pool_left(work.session, ids),
         uses=overview.pool_use(work.session, ids),
         moving=_moving(work, ids),
         decided=_decided(work, ids),
@@ -253,7 +253,7 @@ def decide(
     if choice is Choice.ACCEPT:
         if line.reported_total is None:
             raise Conflict("capacity.unreported")
-        stock = quotas.pool_left(work.session, [cloud_id])[cloud_id].get(resource_class)
+        stock = availability.pool_left(work.session, [cloud_id])[cloud_id].get(resource_class)
         quotas.set_inventory(
             work.session,
             cloud_id,

@@ -48,7 +48,7 @@ def undo_failed(tools: Tools, job: Job, pace: Pace) -> bool:
         half_made = [r.id for r in resources if r.state == _RS.BUILDING.value]
         cases.fail(work, job, step, dict.fromkeys(half_made, cases.STEP_FAILED))
         failed = [r for r in resources if r.state in {_RS.FAILED.value, _RS.BUILDING.value}]
-    stuck = remove(tools, job, failed, pace)
+    stuck = remove(tools, job.sub_cloud, failed, pace)
     with tools.works.begin() as work:
         on_desk = cases.open_cases(work, job.id)
         given_up = [r.id for r in failed if r.error_code == cases.GIVEN_UP and r.id not in stuck]
@@ -184,7 +184,7 @@ def undo(tools: Tools, job: Job, pace: Pace) -> str:
         if delivery.state != "running":
             return delivery.state
         mine = [r for r in _begin(work, job, "undo") if r.state not in _GONE]
-    stuck = remove(tools, job, mine, pace)
+    stuck = remove(tools, job.sub_cloud, mine, pace)
     with tools.works.begin() as work:
         request, delivery, _ = _locked(work, job)
         if delivery.state != "running":

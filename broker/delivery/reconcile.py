@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv6Network
 from typing import Any
@@ -26,7 +27,7 @@ from broker.delivery.models import Delivery
 from broker.delivery.specs import KIND
 from broker.delivery.tools import Tools
 from broker.errors import NotFound
-from broker.inventory.models import Project, Resource
+from broker.inventory.models import Project, Resource, ServerSnapshot
 from broker.lifecycle import ResourceState, Role
 from broker.notify import service as notify
 from broker.tenancy.rules import mandate
@@ -191,16 +192,28 @@ def _rows(tools: Tools, sub_cloud: str) -> dict[Key, _Row]:
             .outerjoin(Delivery, Delivery.id == Resource.delivery_id)
             .where(Resource.sub_cloud_id == cloud_id)
         ).all()
+        snapshots = work.session.execute(
+            select(ServerSnapshot.id, Resource.project_id, ServerSnapshot.taken_at, ServerSnapshot.removed_at)
+            .join(Resource, Resource.id == ServerSnapshot.resource_id)
+            .where(Resource.sub_cloud_id == cloud_id)
+        ).all()
     rows = [_project_row(p.id, p.ref) for p in projects]
     for resource, delivery_state in resources:
         busy = delivery_state in {"queued", "running"}
         rows += _resource_rows(resource, busy=busy)
+    rows += [_snapshot_row(*snapshot) for snapshot in snapshots]
     return {row.key: row for row in rows}
 
 
 def _project_row(project_id: UUID, ref: str | None) -> _Row:
     """A project stays when nothing is left in it. One that was never made is not missed."""
     return _Row(Key(Kind.PROJECT, project_id, project_id), _RS.ACTIVE.value if ref else "planned", ref, {}, busy=False)
+
+
+def _snapshot_row(snapshot_id: UUID, project_id: UUID, taken_at: datetime | None, removed_at: datetime | None) -> _Row:
+    """An image that is kept is not missed before it was taken, and not wanted after it was removed."""
+    state = _RS.RELEASED if removed_at else _RS.ACTIVE if taken_at else _RS.BUILDING
+    return _Row(Key(Kind.SNAPSHOT, snapshot_id, project_id), state.value, None, {}, busy=False)
 
 
 def _resource_rows(resource: Resource, *, busy: bool) -> Iterator[_Row]:

@@ -11,13 +11,12 @@ from uuid import UUID
 from broker.delivery.provision import TryAgainError, again
 from broker.delivery.specs import attachment_key, key_of_resource
 from broker.delivery.tools import Pace, Tools
-from broker.delivery.values import Job
 from broker.inventory.models import Resource
 from providers.contract import Key, Provider
 from providers.errors import ActionRequired, Permanent, ProviderError, Temporary, UnknownOutcome
 
 
-def remove(tools: Tools, job: Job, resources: Sequence[Resource], pace: Pace) -> dict[UUID, str]:
+def remove(tools: Tools, sub_cloud: str, resources: Sequence[Resource], pace: Pace) -> dict[UUID, str]:
     """Remove resources; returns what could not be removed, with a code (empty: all gone).
 
     Raises TryAgainError while the cloud gives no clear answer and attempts are left.
@@ -25,7 +24,7 @@ def remove(tools: Tools, job: Job, resources: Sequence[Resource], pace: Pace) ->
     if not resources:
         return {}
     try:
-        provider = tools.providers(job.sub_cloud)
+        provider = tools.providers(sub_cloud)
     except ActionRequired as error:
         return {r.id: error.code for r in resources}
     volumes = [r for r in resources if r.kind == "volume"]

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, CreatedAt, During, Id, Moment
-from broker.tenancy.models import Person, Unit
+from broker.tenancy.models import Account, Person, Unit
 
 
 class InformationSystem(Base):
@@ -36,9 +36,97 @@ class InformationSystem(Base):
     approved_on: Mapped[date | None]
     funding_source: Mapped[str]
     owner_person_id: Mapped[UUID | None] = mapped_column(ForeignKey(Person.id))
+    in_use_since: Mapped[date | None]
+    monthly_users: Mapped[int | None]
+    last_business_on: Mapped[date | None]
+    business_stopped_on: Mapped[date | None]
+    last_maintained_on: Mapped[date | None]
+    maintenance_until: Mapped[date | None]
+    replaceable_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("broker.information_system.id"))
+    reported_on: Mapped[date | None]
+    growth_reason: Mapped[str] = mapped_column(server_default="")
+    registered_at: Mapped[Moment] = mapped_column(server_default=text("clock_timestamp()"))
+    version: Mapped[int] = mapped_column(server_default="1")
     retired_at: Mapped[Moment | None]
+    ended_kind: Mapped[str | None]
+    ended_reason: Mapped[str | None]
+    merged_into_id: Mapped[UUID | None] = mapped_column(ForeignKey("broker.information_system.id"), index=True)
+    handed_to: Mapped[str | None]
 
-    __table_args__ = (CheckConstraint("mlps_level BETWEEN 1 AND 5", name="mlps_level"),)
+    __table_args__ = (
+        CheckConstraint("mlps_level BETWEEN 1 AND 5", name="mlps_level"),
+        CheckConstraint("monthly_users >= 0", name="monthly_users"),
+        CheckConstraint("version > 0", name="version"),
+        CheckConstraint("ended_kind IN ('merged', 'shut_down', 'handed_over')", name="ended_kind"),
+        CheckConstraint("num_nonnulls(retired_at, ended_kind, ended_reason) IN (0, 3)", name="ended"),
+        CheckConstraint("btrim(ended_reason) <> ''", name="ended_reason"),
+        CheckConstraint("(ended_kind IS NOT DISTINCT FROM 'merged') = (merged_into_id IS NOT NULL)", name="merged"),
+        CheckConstraint("(ended_kind IS NOT DISTINCT FROM 'handed_over') = (handed_to IS NOT NULL)", name="handed_to"),
+        CheckConstraint("merged_into_id <> id AND replaceable_by_id <> id", name="not_itself"),
+    )
+
+
+class SystemRevision(Base):
+    """What the register said of a system from an instant on, until the next one. Never changed."""
+
+    __tablename__ = "system_revision"
+
+    system_id: Mapped[UUID] = mapped_column(ForeignKey(InformationSystem.id), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[Moment]
+    by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    source: Mapped[str]
+    entry: Mapped[dict[str, Any]] = mapped_column(JSONB)
+
+    __table_args__ = (
+        CheckConstraint("source IN ('form', 'import', 'region', 'proposal', 'end')", name="source"),
+        CheckConstraint("version > 0", name="version"),
+    )
+
+
+class SystemProposal(Base):
+    """A new system without a merger: it comes into being when the Bureau approves its reason (Art. 29)."""
+
+    __tablename__ = "system_proposal"
+
+    id: Mapped[Id]
+    code: Mapped[str]
+    unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id), index=True)
+    entry: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    reason: Mapped[str]
+    proposed_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    proposed_at: Mapped[Moment]
+    decision: Mapped[str | None]
+    answer: Mapped[str | None]
+    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    decided_at: Mapped[Moment | None]
+    system_id: Mapped[UUID | None] = mapped_column(ForeignKey(InformationSystem.id))
+
+    __table_args__ = (
+        CheckConstraint("btrim(reason) <> ''", name="reason"),
+        CheckConstraint("decision IN ('approved', 'refused')", name="decision"),
+        CheckConstraint("num_nonnulls(decision, answer, decided_by, decided_at) IN (0, 4)", name="decided"),
+        CheckConstraint("decided_by <> proposed_by", name="two_people"),
+        CheckConstraint("(decision IS NOT DISTINCT FROM 'approved') = (system_id IS NOT NULL)", name="system"),
+        Index("ux_system_proposal_open", "code", unique=True, postgresql_where=text("decision IS NULL")),
+    )
+
+
+class SystemImport(Base):
+    """A file that somebody wants in the register: looked at first, applied once, kept as it came."""
+
+    __tablename__ = "system_import"
+
+    id: Mapped[Id]
+    file_name: Mapped[str]
+    content: Mapped[bytes]
+    digest: Mapped[str]
+    lines: Mapped[int]
+    created_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    created_at: Mapped[Moment]
+    applied_at: Mapped[Moment | None]
+
+    __table_args__ = (CheckConstraint("lines >= 0", name="lines"),)
 
 
 class Project(Base):
@@ -127,5 +215,28 @@ class ResourcePeriod(Base):
         CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
         ExcludeConstraint(
             (column("resource_id"), "="), (column("during"), "&&"), using="gist", name="ex_resource_period"
+        ),
+    )
+
+
+class ServerSnapshot(Base):
+    """An image of a server, kept for something (``subject_id``: a reclaim case). Written before it is ordered."""
+
+    __tablename__ = "server_snapshot"
+
+    id: Mapped[Id]
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id), index=True)
+    subject_id: Mapped[UUID]
+    ordered_at: Mapped[Moment]
+    taken_at: Mapped[Moment | None]
+    removed_at: Mapped[Moment | None]
+
+    __table_args__ = (
+        Index(
+            "ux_server_snapshot_there",
+            "subject_id",
+            "resource_id",
+            unique=True,
+            postgresql_where=column("removed_at").is_(None),
         ),
     )

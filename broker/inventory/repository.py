@@ -1,11 +1,11 @@
-"""Lists resources and information systems, as an actor may see them.
+"""Lists resources, as an actor may see them.
 
 Called by: the API's and the console's lists. Must not: change anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from broker.errors import NotFound
 from broker.inventory.models import InformationSystem, Resource, ResourcePeriod
 from broker.lifecycle import Role
 from broker.tenancy.models import Unit, UnitPeriod
-from broker.tenancy.repository import holds, visible_units
+from broker.tenancy.repository import holds, unit_names, visible_units
 from broker.tenancy.values import Actor
 
 _AUTHORITIES = frozenset({Role.ASSESSOR, Role.OPERATOR, Role.CLOUD_OPERATOR})
@@ -91,24 +91,10 @@ def resource(session: Session, actor: Actor, resource_id: UUID, *, now: datetime
     return found
 
 
-def systems(
-    session: Session, actor: Actor, *, now: datetime, after: UUID | None = None, limit: int = 20
-) -> list[AnyRow]:
-    """A page of the register of information systems, newest first: rows of ``(InformationSystem, unit_name)``."""
-    statement: AnySelect = (
-        select(InformationSystem, UnitPeriod.name.label("unit_name"))
-        .outerjoin(UnitPeriod, (UnitPeriod.unit_id == InformationSystem.unit_id) & holds(UnitPeriod.during, now))
-        .where(visible_units(actor, InformationSystem.unit_id, now))
-        .order_by(InformationSystem.id.desc())
-        .limit(limit)
-    )
-    if after is not None:
-        statement = statement.where(InformationSystem.id < after)
-    return list(session.execute(statement).all())
-
-
-def in_use(session: Session, *, now: datetime) -> list[AnyRow]:
+def in_use(session: Session, *, now: datetime, sub_cloud: str = "") -> list[AnyRow]:
     """Everything handed over and not released, whoever's it is, in one statement: what detection looks at.
+
+    Of one sub-cloud, or of all.
 
     Rows of ``(Resource, unit_code, sub_cloud, system_code, mlps_level, since)``; ``since``: its first period's begin.
     """
@@ -132,4 +118,27 @@ def in_use(session: Session, *, now: datetime) -> list[AnyRow]:
         .outerjoin(InformationSystem, InformationSystem.id == Resource.system_id)
         .where(Resource.state.in_(("active", "stopped")), since.c.since <= now)
     )
+    if sub_cloud:
+        statement = statement.where(SubCloud.code == sub_cloud)
     return list(session.execute(statement).all())
+
+
+def node_names(session: Session, node_ids: Iterable[UUID | None], now: datetime) -> dict[UUID, str]:
+    """What the nodes of the limit tree are called: units, and information systems with a node of their own."""
+    wanted = {each for each in node_ids if each is not None}
+    names = unit_names(session, wanted, now)
+    rest = wanted - set(names)
+    if rest:
+        rows = session.execute(
+            select(InformationSystem.id, InformationSystem.name).where(InformationSystem.id.in_(rest))
+        )
+        names |= {row.id: row.name for row in rows}
+    return names
+
+
+def system_id_of(session: Session, code: str) -> UUID:
+    """The information system with a code. Raises NotFound ``system.unknown``."""
+    found = session.scalar(select(InformationSystem.id).where(InformationSystem.code == code))
+    if found is None:
+        raise NotFound("system.unknown")
+    return found

@@ -13,12 +13,9 @@ from uuid import UUID
 from sqlalchemy import or_, select, text, update
 
 from broker.db.base import new_id
-from broker.errors import Invalid, Problem
-from broker.inventory.models import InformationSystem, Project, Resource
+from broker.inventory.models import Project, Resource
 from broker.inventory.rules import sources
-from broker.lifecycle import ResourceState, Role
-from broker.tenancy.models import Unit
-from broker.tenancy.repository import visible_units
+from broker.lifecycle import ResourceState
 from broker.tenancy.work import Work
 
 METERED = (ResourceState.ACTIVE, ResourceState.STOPPED)
@@ -128,27 +125,3 @@ def standing_on(work: Work, ids: Sequence[UUID]) -> list[str]:
         Resource.state.in_(("planned", "building", "ready", "active", "stopped")),
     )
     return list(work.session.scalars(statement))
-
-
-def register_system(work: Work, *, unit_id: UUID, **columns: Any) -> InformationSystem:
-    """Put an information system of the actor's tree on the register (Art. 26).
-
-    Raises Invalid ``unit.unknown``, ``system.code_taken``, ``mlps.range``, ``system.not_yours``.
-    """
-    problems = []
-    if not 1 <= int(columns.get("mlps_level", 0)) <= 5:
-        problems.append(Problem("mlps.range", "mlps_level", "Art. 18(1)"))
-    mine = select(Unit.id).where(Unit.id == unit_id, visible_units(work.actor, Unit.id, work.now))
-    if work.session.scalar(mine) is None:
-        problems.append(Problem("unit.unknown", "unit"))
-    taken = select(InformationSystem.id).where(InformationSystem.code == columns.get("code", ""))
-    if work.session.scalar(taken) is not None:
-        problems.append(Problem("system.code_taken", "code"))
-    if not work.actor.roles & {Role.APPLICANT, Role.UNIT_LEADER, Role.ADMINISTRATOR}:
-        problems.append(Problem("system.not_yours", "unit"))
-    if problems:
-        raise Invalid(problems)
-    system = InformationSystem(id=new_id(), unit_id=unit_id, **columns)
-    work.session.add(system)
-    work.record("system.registered", "system", system.id, article="Art. 26")
-    return system

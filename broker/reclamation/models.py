@@ -1,17 +1,24 @@
-"""Tables of releases and which resources each takes back."""
+"""Tables of releases, of reclaim cases with their resources, objections and history.
+
+Used by: the services and steps of this room. A case waits as a row with dates; each act of it is a short workflow.
+"""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, column, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, Id, Moment
-from broker.inventory.models import Resource
+from broker.inventory.models import InformationSystem, Resource
+from broker.lifecycle import CASE_MACHINE, CaseState
 from broker.request.models import ServiceRequest
 from broker.tenancy.models import Account, Unit
+from broker.utilisation.models import IdleFinding
 
 
 class Release(Base):
@@ -50,3 +57,140 @@ class ReleaseResource(Base):
     resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
 
     __table_args__ = (UniqueConstraint("release_id", "resource_id"),)
+
+
+_STATES = ", ".join(f"'{state.value}'" for state in CaseState)
+_IRREVERSIBLE = "state NOT IN ('releasing', 'released')"
+
+
+class ReclaimCase(Base):
+    """Taking back resources of one unit in one sub-cloud: a resource with its disks, or those of a system.
+
+    ``run`` counts the machine's orders: a workflow is named by it. ``due_at`` is the end of the objection window,
+    ``look_at`` when a case that could not go on (``waits_for``) is looked at again. ``trouble`` is what stopped the
+    machine: an operator's desk. ``ending`` is how a case that is being resumed will end.
+    """
+
+    __tablename__ = "reclaim_case"
+
+    id: Mapped[Id]
+    number: Mapped[str] = mapped_column(
+        unique=True, server_default=text("'HS-' || lpad(nextval('broker.case_number')::text, 6, '0')")
+    )
+    cause: Mapped[str]
+    unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id), index=True)
+    sub_cloud_id: Mapped[UUID] = mapped_column(ForeignKey(SubCloud.id), index=True)
+    system_id: Mapped[UUID | None] = mapped_column(ForeignKey(InformationSystem.id))
+    deciding_unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id))
+    delivering_unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id))
+    reason: Mapped[str]
+    policy: Mapped[str] = mapped_column(server_default="")
+    policy_version: Mapped[str] = mapped_column(server_default="")
+    evidence: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    finding_id: Mapped[UUID | None] = mapped_column(ForeignKey(IdleFinding.id))
+    state: Mapped[str]
+    version: Mapped[int] = mapped_column(server_default="1")
+    run: Mapped[int] = mapped_column(server_default="0")
+    ordered_at: Mapped[Moment | None]
+    opened_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    opened_at: Mapped[Moment]
+    grace_workdays: Mapped[int]
+    noticed_at: Mapped[Moment | None]
+    due_at: Mapped[Moment | None]
+    due_provisional: Mapped[bool] = mapped_column(server_default="false")
+    calendar_version: Mapped[str] = mapped_column(server_default="")
+    waits_for: Mapped[str | None]
+    look_at: Mapped[Moment | None]
+    waived_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    suspended_at: Mapped[Moment | None]
+    keep_until: Mapped[Moment | None]
+    proposed_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    proposed_at: Mapped[Moment | None]
+    confirmed_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    confirmed_at: Mapped[Moment | None]
+    trouble: Mapped[str | None]
+    trouble_step: Mapped[str | None]
+    ending: Mapped[str | None]
+    exempt_until: Mapped[Moment | None]
+    closed_at: Mapped[Moment | None]
+
+    __table_args__ = (
+        CheckConstraint(f"state IN ({_STATES})", name="state"),
+        CheckConstraint("cause IN ('idle', 'zombie', 'term', 'person')", name="cause"),
+        CheckConstraint("btrim(reason) <> ''", name="reason"),
+        CheckConstraint("grace_workdays BETWEEN 0 AND 250", name="grace_workdays"),
+        CheckConstraint("confirmed_by <> proposed_by", name="two_people"),
+        CheckConstraint(
+            f"{_IRREVERSIBLE} OR num_nonnulls(proposed_by, confirmed_by, suspended_at) = 3", name="confirmed"
+        ),
+        CheckConstraint("(trouble IS NULL) = (trouble_step IS NULL)", name="trouble"),
+        CheckConstraint("ending IN ('dropped', 'exempted', 'renewed')", name="ending"),
+        Index(
+            "ix_reclaim_case_machine",
+            "ordered_at",
+            postgresql_where=column("state").in_(sorted(s.value for s in CASE_MACHINE)),
+        ),
+        Index("ix_reclaim_case_state", "state", "due_at"),
+    )
+
+
+class CaseResource(Base):
+    """A resource that a case takes back; in one open case at most. ``was_active``: to be started again on resuming."""
+
+    __tablename__ = "reclaim_case_resource"
+
+    id: Mapped[Id]
+    case_id: Mapped[UUID] = mapped_column(ForeignKey(ReclaimCase.id))
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
+    was_active: Mapped[bool | None]
+    closed_at: Mapped[Moment | None]
+
+    __table_args__ = (
+        UniqueConstraint("case_id", "resource_id"),
+        Index(
+            "ux_reclaim_case_resource_open", "resource_id", unique=True, postgresql_where=column("closed_at").is_(None)
+        ),
+    )
+
+
+class CaseObjection(Base):
+    """What the owner says against a case (or its wish to renew the term), and what the authority answered."""
+
+    __tablename__ = "reclaim_objection"
+
+    id: Mapped[Id]
+    case_id: Mapped[UUID] = mapped_column(ForeignKey(ReclaimCase.id))
+    renew_until: Mapped[Moment | None]
+    reason: Mapped[str]
+    raised_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    raised_at: Mapped[Moment]
+    decision: Mapped[str | None]
+    answer: Mapped[str | None]
+    until: Mapped[Moment | None]
+    workdays: Mapped[int | None]
+    answered_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    answered_at: Mapped[Moment | None]
+
+    __table_args__ = (
+        CheckConstraint("btrim(reason) <> '' AND btrim(answer) <> ''", name="reason"),
+        CheckConstraint("decision IN ('accept', 'refuse', 'extend')", name="decision"),
+        CheckConstraint("answered_by <> raised_by", name="two_people"),
+        CheckConstraint("num_nonnulls(decision, answer, answered_by, answered_at) IN (0, 4)", name="answered"),
+        CheckConstraint("decision IS DISTINCT FROM 'accept' OR until IS NOT NULL", name="until"),
+        CheckConstraint("(decision IS NOT DISTINCT FROM 'extend') = (workdays IS NOT NULL)", name="workdays"),
+        Index("ux_reclaim_objection_open", "case_id", unique=True, postgresql_where=text("answered_at IS NULL")),
+    )
+
+
+class CaseAct(Base):
+    """One arrow that a case has gone: its history. Rows are only added."""
+
+    __tablename__ = "reclaim_act"
+
+    id: Mapped[Id]
+    case_id: Mapped[UUID] = mapped_column(ForeignKey(ReclaimCase.id), index=True)
+    event: Mapped[str]
+    state: Mapped[str]
+    note: Mapped[str] = mapped_column(server_default="")
+    actor_id: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    at: Mapped[Moment]

@@ -17,9 +17,10 @@ from broker.delivery.models import DeskCase
 from broker.delivery.service import Action
 from broker.errors import Conflict, Invalid, NotFound, Problem
 from broker.inventory import service as inventory
-from broker.lifecycle import RequestEvent, RequestState, ResourceState, Role, after
+from broker.lifecycle import CaseEvent, RequestEvent, RequestState, ResourceState, Role, after
 from broker.notify import service as notify
-from broker.reclamation.models import Release, ReleaseResource
+from broker.reclamation import history
+from broker.reclamation.models import CaseResource, ReclaimCase, Release, ReleaseResource
 from broker.request import repository
 from broker.request.models import ServiceRequest
 from broker.tenancy.rules import mandate
@@ -43,6 +44,7 @@ def ask(work: Work, request_id: UUID, *, reason: str) -> list[Release]:
     resources = [r for r in inventory.of_request(work, request_id) if r.state in _GIVEABLE]
     if others := inventory.standing_on(work, [r.id for r in resources]):
         raise Invalid([Problem("release.in_use", "resources", params={"resources": "、".join(others)})])
+    _end_cases(work, [r.id for r in resources])
     request.state = state.value
     request.version += 1
     assert work.actor.account_id is not None
@@ -68,6 +70,16 @@ def ask(work: Work, request_id: UUID, *, reason: str) -> list[Release]:
     notify.tell_role(work, audience, "release.asked", ("request", request.id), number=request.number)
     work.record("request.releasing", "request", request.id, request_id=request.id, article="Art. 14")
     return releases
+
+
+def _end_cases(work: Work, resource_ids: Sequence[UUID]) -> None:
+    """Cases over what the unit gives back itself end here. Raises Conflict ``reclaim.state`` once it is stopped."""
+    its = select(CaseResource.case_id).where(
+        CaseResource.resource_id.in_(resource_ids), CaseResource.closed_at.is_(None)
+    )
+    cases = select(ReclaimCase).where(ReclaimCase.id.in_(its)).order_by(ReclaimCase.id).with_for_update()
+    for case in work.session.scalars(cases):
+        history.go(work, case, CaseEvent.GIVE_BACK, work.actor.roles)
 
 
 def confirm(work: Work, release_id: UUID) -> Release:

@@ -6,7 +6,6 @@ Called by: ``workflows.steps``. Must not: keep a transaction open across a call 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import CTE, func, select, update
@@ -15,16 +14,14 @@ from broker.delivery import cases, keys, progress
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
-from broker.inventory import rules as scarce
 from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import ItemState, RequestEvent, RequestState, ResourceState, Role, after
 from broker.notify import service as notify
+from broker.reclamation import giving_back
 from broker.reclamation.models import Release, ReleaseResource
 from broker.request.models import RequestItem, ServiceRequest
 from broker.tenancy.work import Work
-from quotas import service as quotas
-from quotas.ipv6 import service as ipv6
 
 
 def last_reading(tools: Tools, job: Job) -> bool:
@@ -47,7 +44,7 @@ def delete(tools: Tools, job: Job, pace: Pace) -> bool:
             return release.state == "released"
         resources = _resources(work, job, progress.begun(work, job, "delete"))
     going = [r for r in resources if r.state == ResourceState.RELEASING.value]
-    stuck = remove(tools, job, going, pace)
+    stuck = remove(tools, job.sub_cloud, going, pace)
     with tools.works.begin() as work:
         progress.end(work, job, "delete", failed=" ".join(sorted(set(stuck.values()))))
         if stuck:
@@ -70,12 +67,8 @@ def give_back(tools: Tools, job: Job) -> str:
             return release.state
         resources = _resources(work, job, progress.done_at_once(work, job, "give_back"))
         resources = [r for r in resources if r.state == ResourceState.RELEASING.value]
-        _quota(work, release, resources)
-        rests_until = work.now + timedelta(days=tools.settings.quarantine_days)
-        for resource in resources:
-            if resource.kind == "segment":
-                ipv6.release(work.session, resource.id, rests_until)
-        inventory.move(work, [r.id for r in resources], ResourceState.RELEASED)
+        days = tools.settings.quarantine_days
+        giving_back.give_back(work, release.id, release.sub_cloud_id, resources, quarantine_days=days)
         release.state, release.finished_at = "released", work.now
         work.record(
             "release.done",
@@ -88,19 +81,6 @@ def give_back(tools: Tools, job: Job) -> str:
         work.session.flush()
         _close(work, request)
         return release.state
-
-
-def _quota(work: Work, release: Release, resources: Sequence[Resource]) -> None:
-    """Give back what was posted, hold by hold; the release's id is the key, so that it happens once."""
-    by_hold: dict[UUID, list[Resource]] = {}
-    for resource in resources:
-        if resource.hold_id is not None:
-            by_hold.setdefault(resource.hold_id, []).append(resource)
-    if len(by_hold) > 1:
-        quotas.alone(work.session)
-    for hold_id, part in sorted(by_hold.items()):
-        amounts = scarce.total(scarce.amounts(r.kind, r.spec) for r in part)
-        quotas.release(work.session, key=release.id, hold_id=hold_id, lines=scarce.lines(amounts, release.sub_cloud_id))
 
 
 def _close(work: Work, request: ServiceRequest) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from broker.audit import events
 from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority
 from broker.db.base import Base
-from broker.inventory.models import InformationSystem
+from broker.inventory.models import InformationSystem, SystemRevision
 from broker.pricing.models import Payer, TariffPrice
 from broker.region import scarce, sections
 from broker.region.reading import RegionError
@@ -48,6 +48,7 @@ _REFERRING: tuple[type[Base], ...] = (
     RoleGrant,
     Deputy,
     InformationSystem,
+    SystemRevision,
 )
 
 

@@ -23,6 +23,7 @@ def unknown_names(region: Region) -> Iterator[Problem]:
         "zone": {zone.code for zone in region.zones},
         "person": {person.login for person in region.people},
         "offering": set(region.offerings),
+        "system": {system.code for system in region.information_systems},
     }
     for naming in (_by_units, _by_clouds, _by_rules, _by_amounts, _by_people):
         for kind, place, code in naming(region):
@@ -84,3 +85,4 @@ def _by_people(region: Region) -> Iterator[Named]:
         yield "person", f"deputies[{index}].by", deputy.deputy
     for index, system in enumerate(region.information_systems):
         yield "unit", f"information_systems[{index}].unit", system.unit
+        yield "system", f"information_systems[{index}].replaceable_by", system.replaceable_by

@@ -287,6 +287,14 @@ class InformationSystemEntry(_Entry):
     approving_department: Text
     approved_on: date | None = None
     funding_source: Text
+    in_use_since: date | None = None
+    monthly_users: Annotated[int, Field(ge=0)] | None = None
+    last_business_on: date | None = None
+    business_stopped_on: date | None = None
+    last_maintained_on: date | None = None
+    maintenance_until: date | None = None
+    replaceable_by: Code | None = None
+    reported_on: date | None = None
 
 
 class Region(_Entry):

@@ -13,7 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import Range
 
 from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority
-from broker.inventory.models import InformationSystem
+from broker.inventory.models import InformationSystem, SystemRevision
+from broker.inventory.register import to_json
 from broker.pricing.models import Payer, TariffPrice
 from broker.region.dated import Wanted
 from broker.region.rows import Plain, Run, midnight
@@ -217,19 +218,50 @@ def rules(run: Run) -> None:
 
 
 def systems(run: Run) -> None:
-    """Information systems (Art. 26)."""
-    run.plain(
+    """Information systems (Art. 26) with their revisions. How they are used is the register's from then on."""
+    entries = {system.code: system for system in run.region.information_systems}
+    ids = run.plain(
         InformationSystem,
         (
             Plain(
                 {"code": system.code},
                 {"unit_id": run.ids["unit"][system.unit]},
-                system.model_dump(exclude={"code", "unit"}),
+                system.model_dump(include=set(NAMED_IN_REGION)),
                 f"information_systems[{index}]",
             )
             for index, system in enumerate(run.region.information_systems)
         ),
     )
+    new = run.inserts[InformationSystem]
+    for row in new:
+        entry = entries[row["code"]]
+        other = ids[(entry.replaceable_by,)] if entry.replaceable_by else None
+        row.update(entry.model_dump(include=set(USED)))
+        row.update(replaceable_by_id=other, registered_at=run.now, version=1)
+    new.sort(key=lambda row: row["replaceable_by_id"] is not None)  # what is referred to comes first
+    held = {row.id: row._asdict() for row in run.session.execute(select(*InformationSystem.__table__.columns))}
+    for row in run.updates[InformationSystem]:
+        row["version"] = held[row["id"]]["version"] + 1
+    for row in [*new, *run.updates[InformationSystem]]:
+        run.inserts[SystemRevision].append(
+            {
+                "system_id": row["id"],
+                "version": row["version"],
+                "at": run.now,
+                "source": "region",
+                "entry": to_json({**held.get(row["id"], {}), **row}),
+            }
+        )
+
+
+NAMED_IN_REGION = (
+    "name", "mlps_level", "function", "scope_of_use", "frequency_of_use", "approving_department", "approved_on",
+    "funding_source",
+)  # fmt: skip
+USED = (
+    "in_use_since", "monthly_users", "last_business_on", "business_stopped_on", "last_maintained_on",
+    "maintenance_until", "reported_on",
+)  # fmt: skip
 
 
 def people(run: Run, password_hash: Callable[[], str | None]) -> None:

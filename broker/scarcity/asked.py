@@ -14,14 +14,13 @@ from uuid import UUID
 from broker.assessment.rules import item_amounts
 from broker.catalog import repository as catalog
 from broker.inventory import rules as scarce
+from broker.inventory.repository import node_names
 from broker.inventory.rules import Amounts
 from broker.request import facts, form, repository
 from broker.request.models import ServiceRequest
 from broker.request.values import Item, item_from
-from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
-from quotas import rules
-from quotas import service as quotas
+from quotas import availability, rules
 from quotas.values import Left, Line, Refusal, ResourceClass
 
 
@@ -63,9 +62,16 @@ class Asked:
     in_cloud: tuple[Row, ...]
     refusals: tuple[Refusal, ...]
     unit_id: UUID
+    node_id: UUID
+    """Where it would be counted: the unit's node, or that of the information system where it has one."""
     cloud_id: UUID | None
     names: Mapping[UUID, str]
-    """What the units and the cloud that are meant are called."""
+    """What the units, systems and the cloud that are meant are called."""
+
+    @property
+    def of_system(self) -> bool:
+        """The rows are those of the information system, which has a node of its own."""
+        return self.node_id != self.unit_id
 
     @property
     def tighter_in_cloud(self) -> tuple[Row, ...]:
@@ -89,44 +95,52 @@ def of_form(work: Work, raw: Mapping[str, Any]) -> Asked | None:
     found = facts.look_up(work, parsed)
     if found.unit_id is None:
         return None
-    return compare(work, found.unit_id, found.cloud.id if found.cloud else None, total(parsed.items))
+    cloud = found.cloud.id if found.cloud else None
+    return compare(work, found.unit_id, cloud, total(parsed.items), system_id=found.system_id)
 
 
 def of_request(work: Work, request: ServiceRequest) -> Asked:
     """The revision in force, for its unit, in the cloud it goes to."""
     rows = repository.items(work.session, request)
     items = [item_from(row.kind, row.count, row.spec) for row in rows]
-    return compare(work, request.unit_id, request.target_cloud_id, total(items))
+    return compare(work, request.unit_id, request.target_cloud_id, total(items), system_id=request.system_id)
 
 
-def compare(work: Work, unit_id: UUID, cloud_id: UUID | None, asked: Amounts) -> Asked:
-    """Amounts beside the unit's quota and, where the cloud is known, what it has left for this unit."""
+def compare(
+    work: Work, unit_id: UUID, cloud_id: UUID | None, asked: Amounts, *, system_id: UUID | None = None
+) -> Asked:
+    """Amounts beside the unit's quota and, where the cloud is known, what it has left for this unit.
+
+    Where the information system has a node of its own: beside the system's, as its hold will be counted there.
+    """
+    node = availability.lowest(work.session, [system_id]) or unit_id
     wide: dict[ResourceClass, int] = {}
     for kind, amount in asked.items():
         for counted in kind.counted_as:
             wide[counted] = wide.get(counted, 0) + amount
-    unit = [_row(left, None, wide) for left in quotas.left(work.session, unit_id)]
+    unit = [_row(left, None, wide) for left in availability.left(work.session, node)]
     in_cloud: list[Row] = []
     refusals: tuple[Refusal, ...] = ()
     if cloud_id is not None:
-        offered = {left.resource_class: left for left in quotas.left(work.session, unit_id, cloud_id)}
+        offered = {left.resource_class: left for left in availability.left(work.session, node, cloud_id)}
         # What the cloud does not offer at all is asked for in vain: a row with nothing left.
         missing = [Left(kind, cloud_id, 0, None, 0, None) for kind in asked if kind not in offered]
         in_cloud = [_row(left, cloud_id, asked) for left in (*offered.values(), *missing)]
         lines = [Line(kind, amount, cloud_id) for kind, amount in sorted(asked.items())]
-        refusals = rules.explain(quotas.snapshot(work.session, unit_id, [cloud_id]), lines)
+        refusals = rules.explain(availability.snapshot(work.session, node, [cloud_id]), lines)
     # A class that is kept by architecture is told by the wider one, unless a limit of its own stands on it.
     unit = [r for r in unit if r.limit is not None or (r.resource_class.counts_in is None and (r.asked or r.used))]
     in_cloud = [row for row in in_cloud if row.asked]
     rows = [*unit, *in_cloud]
-    nodes = {r.bound_by for r in rows} | {r.node for r in refusals}
-    names = tenancy.unit_names(work.session, [n for n in nodes if n is not None], work.now)
+    nodes = {r.bound_by for r in rows} | {r.node for r in refusals} | {node}
+    names = node_names(work.session, nodes, work.now)
     names |= catalog.names(work.session, [cloud_id])
     return Asked(
         unit=tuple(unit),
         in_cloud=tuple(in_cloud),
         refusals=refusals,
         unit_id=unit_id,
+        node_id=node,
         cloud_id=cloud_id,
         names=names,
     )

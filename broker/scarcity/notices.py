@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.catalog.models import SubCloud, SubCloudAuthority
 from broker.db.base import AnyRow, new_id
+from broker.inventory.models import InformationSystem
 from broker.lifecycle import Role
 from broker.notify import service as notify
 from broker.scarcity.models import QuotaMark
@@ -63,7 +64,7 @@ _NOBODY = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """Who and what the counters belong to: units by id, clouds by id, the authorities of clouds."""
+    """Who and what counters belong to: by node the unit (or the system, with its unit's id); clouds, authorities."""
 
     units: Mapping[UUID, AnyRow]
     clouds: Mapping[UUID, AnyRow]
@@ -116,10 +117,16 @@ def _around(work: Work, rows: Sequence[AnyRow]) -> _Around:
     """Three statements, and none when nothing has risen."""
     if not rows:
         return _Around({}, {}, {})
+    nodes = [row.node_id for row in rows if row.node_id]
     units = work.session.execute(
-        select(Unit.id, Unit.code, Unit.kind, UnitPeriod.name)
+        select(Unit.id.label("node_id"), Unit.id, Unit.code, Unit.kind, UnitPeriod.name)
         .join(UnitPeriod, UnitPeriod.unit_id == Unit.id)
-        .where(Unit.id.in_([row.node_id for row in rows if row.node_id]), UnitPeriod.during.contains(work.now))
+        .where(Unit.id.in_(nodes), UnitPeriod.during.contains(work.now))
+        .union_all(
+            select(InformationSystem.id, Unit.id, Unit.code, literal("system"), InformationSystem.name)
+            .join(Unit, Unit.id == InformationSystem.unit_id)
+            .where(InformationSystem.id.in_(nodes))
+        )
     )
     clouds = work.session.execute(select(SubCloud.id, SubCloud.code, SubCloud.name, SubCloud.tier))
     authorities = work.session.execute(
@@ -128,7 +135,7 @@ def _around(work: Work, rows: Sequence[AnyRow]) -> _Around:
         )
     )
     return _Around(
-        {row.id: row for row in units},
+        {row.node_id: row for row in units},
         {row.id: row for row in clouds},
         {(row.sub_cloud_id, row.duty): row.unit_id for row in authorities},
     )
@@ -155,18 +162,18 @@ def _notices(row: AnyRow, mark: Mapping[str, Any], around: _Around) -> Iterator[
         "code": f"{kind}.{'full' if row.percent == FULL else 'near'}",
         "params": params,
         "subject_type": "unit" if of_unit else "sub_cloud",
-        "subject_id": row.node_id if of_unit else row.pool_id,
+        "subject_id": row.pool_id if unit is None else unit.id,
         "account_id": None,
     }
-    told = _unit_people(row, unit, around) if unit is not None else _cloud_people(row, around)
+    told = _unit_people(unit, around) if unit is not None else _cloud_people(row, around)
     for unit_id, role in dict.fromkeys(told):
         dedupe = f"quota/{mark['id']}/{mark['crossings']}/{unit_id}/{role.value}"
         yield common | {"unit_id": unit_id, "role": role.value, "dedupe": dedupe}
 
 
-def _unit_people(row: AnyRow, unit: AnyRow, around: _Around) -> Iterable[tuple[UUID, Role]]:
-    """The unit's own; of the region and the cities also the Bureau, which coordinates."""
-    yield from ((row.node_id, role) for role in _UNIT_ROLES)
+def _unit_people(unit: AnyRow, around: _Around) -> Iterable[tuple[UUID, Role]]:
+    """The unit's own (a system's: its unit's); of the region and the cities also the Bureau, which coordinates."""
+    yield from ((unit.id, role) for role in _UNIT_ROLES)
     bureau = around.main("decide")
     if unit.kind in _COORDINATED and bureau is not None:
         yield bureau, Role.APPROVER

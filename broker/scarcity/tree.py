@@ -18,13 +18,13 @@ from broker.catalog import repository as catalog
 from broker.catalog.models import HomeCloud, SubCloud, SubCloudAuthority
 from broker.db.base import AnyRow, AnySelect
 from broker.errors import NotFound
+from broker.inventory.models import InformationSystem
+from broker.inventory.repository import node_names
 from broker.lifecycle import Role
-from broker.tenancy import repository as tenancy
 from broker.tenancy.models import Unit, UnitPeriod
 from broker.tenancy.values import Actor
 from broker.tenancy.work import Work
-from quotas import overview
-from quotas import service as quotas
+from quotas import availability, models, overview
 from quotas.overview import Standing, Use, Uses
 from quotas.values import ResourceClass
 
@@ -48,7 +48,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A unit as it stands in the tree today."""
+    """A unit as it stands in the tree today, or an information system (kind ``system``)."""
 
     id: UUID
     code: str
@@ -72,6 +72,8 @@ class Tree:
     above: tuple[Place, ...]
     bars: tuple[Bar, ...]
     below: tuple[Branch, ...]
+    systems: tuple[Branch, ...]
+    """Information systems right below it that have a node of their own."""
     names: Mapping[UUID, str]
     """What the units that bind and the clouds are called."""
 
@@ -142,19 +144,33 @@ def of_unit(work: Work, code: str, *, after: UUID | None = None, limit: int | No
         children = work.session.execute(below.order_by(Unit.id).limit(limit)).all()
     else:
         children = work.session.execute(below.order_by(Unit.kind, Unit.code)).all()
+    systems = _systems(work, row.id)
     branches = overview.branches(work.session, row.id)
-    limits = overview.limits_on(work.session, [row.id, *(child.id for child in children)])
+    below_it = [*(child.id for child in children), *(system.id for system in systems)]
+    limits = overview.limits_on(work.session, [row.id, *below_it])
     bars = _own_bars(work, row.id, branches.get(row.id, {}), limits)
     bound = {bar.bound_by for bar in bars if bar.bound_by is not None}
     clouds = {bar.pool for bar in bars} | {m.pool for m in limits}
-    names = tenancy.unit_names(work.session, bound, work.now)
+    names = node_names(work.session, bound, work.now)
     return Tree(
         unit=_place(row),
         above=_above(work, row),
         bars=bars,
         below=tuple(Branch(_place(c), _bars(c.id, branches.get(c.id, {}), limits)) for c in children),
+        systems=tuple(Branch(at, _bars(at.id, branches.get(at.id, {}), limits)) for at in systems),
         names=names | catalog.names(work.session, clouds),
     )
+
+
+def _systems(work: Work, unit_id: UUID) -> list[Place]:
+    """Information systems with a node right below the unit's."""
+    rows = work.session.execute(
+        select(InformationSystem.id, InformationSystem.code, InformationSystem.name)
+        .join(models.node, models.node.c.id == InformationSystem.id)
+        .where(models.node.c.parent_id == unit_id)
+        .order_by(InformationSystem.code)
+    )
+    return [Place(row.id, row.code, row.name, "system") for row in rows]
 
 
 def _above(work: Work, row: AnyRow) -> tuple[Place, ...]:
@@ -175,7 +191,7 @@ def _bars(unit: UUID, uses: Uses, limits: Sequence[Standing]) -> tuple[Bar, ...]
 
 def _own_bars(work: Work, unit: UUID, uses: Uses, limits: Sequence[Standing]) -> tuple[Bar, ...]:
     """With what is left on the way to the root; also classes in which only a unit above has a limit."""
-    left = {each.resource_class: each for each in quotas.left(work.session, unit)}
+    left = {each.resource_class: each for each in availability.left(work.session, unit)}
     bound = [kind for kind, each in left.items() if each.left is not None and kind.counts_in is None]
     bars = list(_bars(unit, uses, limits))
     known = {(bar.resource_class, bar.pool) for bar in bars}

@@ -25,17 +25,16 @@ from broker.assessment.rules import item_amounts
 from broker.catalog import repository as catalog
 from broker.catalog.models import SubCloud
 from broker.db.base import AnyRow, AnySelect
+from broker.inventory.repository import node_names
 from broker.inventory.rules import Amounts
 from broker.lifecycle import RequestState
 from broker.request import repository
 from broker.request.models import RequestItem, ServiceRequest
 from broker.request.values import Item, item_from
 from broker.scarcity import asked
-from broker.tenancy import repository as tenancy
 from broker.tenancy.models import UnitPeriod
 from broker.tenancy.work import Work
-from quotas import models, rules
-from quotas import service as quotas
+from quotas import availability, models, rules
 from quotas.values import Limit, ResourceClass, Stock
 
 UNCOUNTED = (RequestState.SUBMITTED.value, RequestState.APPROVED.value)
@@ -127,7 +126,8 @@ def compete(
         items = [item_from(row.kind, row.count, row.spec) for row in repository.items(work.session, request)]
     wanted = asked.total(items)
     cloud = cloud_id or request.target_cloud_id
-    seen = quotas.snapshot(work.session, request.unit_id, [] if cloud is None else [cloud])
+    node = availability.lowest(work.session, [request.system_id]) or request.unit_id
+    seen = availability.snapshot(work.session, node, [] if cloud is None else [cloud])
     counters = [*_limits(seen.limits, wanted, cloud), *_stock(seen.stock, wanted)]
     found = _open(work, request.id, cloud, [c.node for c in counters if c.node is not None])
     wants = _wants(work, found)
@@ -138,7 +138,7 @@ def compete(
         if row.state != COUNTED:
             for place, counter in enumerate(counters):
                 waiting[place] += _meeting(counter, row.path, wants[row.id])
-    names = tenancy.unit_names(work.session, [c.node for c in counters if c.node is not None], work.now)
+    names = node_names(work.session, (c.node for c in counters), work.now)
     names |= catalog.names(work.session, (c.pool for c in counters))
     return Competition(
         counters=tuple(
@@ -167,7 +167,8 @@ def _stock(stock: Iterable[Stock], wanted: Amounts) -> Iterable[Counter]:
 
 def _open(work: Work, but: UUID, cloud: UUID | None, nodes: Sequence[UUID]) -> list[AnyRow]:
     """Open requests below one of the nodes, or for the same cloud. The limit tree's own path decides who is below."""
-    n = models.node.c
+    n, system = models.node.c, models.node.alias().c
+    own = select(system.id).where(system.id == ServiceRequest.system_id).correlate(ServiceRequest)
     below = n.path.overlap(literal(list(nodes), ARRAY(Uuid)))
     statement: AnySelect = (
         select(
@@ -183,7 +184,8 @@ def _open(work: Work, but: UUID, cloud: UUID | None, nodes: Sequence[UUID]) -> l
             SubCloud.name.label("cloud_name"),
             repository.visible(work.actor).label("open_to_actor"),
         )
-        .join(models.node, n.id == ServiceRequest.unit_id)
+        .select_from(ServiceRequest)
+        .join(models.node, n.id == func.coalesce(own.scalar_subquery(), ServiceRequest.unit_id))
         .join(UnitPeriod, (UnitPeriod.unit_id == ServiceRequest.unit_id) & func.upper_inf(UnitPeriod.during))
         .outerjoin(SubCloud, SubCloud.id == ServiceRequest.target_cloud_id)
         .where(
@@ -207,7 +209,7 @@ def _wants(work: Work, rows: Sequence[AnyRow]) -> dict[UUID, Wanted]:
         for kind, amount in item_amounts(item_from(item.kind, item.count, item.spec)).items():
             wants[row.id][kind, row.target_cloud_id] += amount
     holding = [row.id for row in rows if row.state == COUNTED]
-    for hold in quotas.holds(work.session, owners=holding) if holding else ():
+    for hold in availability.holds(work.session, owners=holding) if holding else ():
         for line in hold.lines:
             if line.held:
                 wants[hold.owner][line.resource_class, line.pool] += line.held

@@ -44,26 +44,31 @@ def policies_of(settings: Settings, path: Path | None = None) -> PolicySet:
     return read_policies(file) if file is not None else read_policies()
 
 
-def facts_of(work: Work) -> Mapping[str, Facts]:
+def facts_of(work: Work, sub_cloud: str = "") -> Mapping[str, Facts]:
     """What is in use, by every name a sample may bear: our id, our number, the cloud's own id where it is unique.
+
+    Of one sub-cloud, or of all.
 
     Raises Forbidden ``role.missing``: detection looks at the whole region.
     """
     if not work.actor.roles & _MAY:
         raise Forbidden("role.missing")
-    rows = inventory.in_use(work.session, now=work.now)
+    rows = inventory.in_use(work.session, now=work.now, sub_cloud=sub_cloud)
     refs: dict[str, Facts | None] = {}
     found: dict[str, Facts] = {}
-    for resource, unit, sub_cloud, system, level, since in rows:
+    for resource, unit, cloud, system, level, since in rows:
         facts = Facts(
             number=resource.number,
             name=resource.name,
             kind=resource.kind,
             system=system or "",
             unit=unit,
-            sub_cloud=sub_cloud,
+            sub_cloud=cloud,
             mlps_level=level or 0,
             since=since.date(),
+            resource_id=resource.id,
+            vcpu=resource.spec.get("vcpu", 0),
+            memory_gib=resource.spec.get("memory_gib", 0),
         )
         found[str(resource.id)] = found[resource.number] = facts
         if resource.ref:
@@ -103,8 +108,11 @@ def _join(run: Run, facts: Facts | None, policies: PolicySet) -> Found:
     return Found(run, facts, exemption_of(run, facts, policy, policies))
 
 
-def import_file(settings: Settings, path: Path, now: datetime) -> Imported:
-    """Take a file or folder of samples into the store. Raises Invalid, Conflict ``store.busy``."""
+def import_file(settings: Settings, path: Path, now: datetime, *, wait_s: float = 0) -> Imported:
+    """Take a file or folder of samples into the store. Raises Invalid, Conflict ``store.busy``.
+
+    ``wait_s``: how long to wait for another import to end.
+    """
     folder = store.folder_of(settings.utilisation_url, settings.home)
     with engine(settings.utilisation_memory_mib) as db:
-        return store.import_samples(db, folder, path, now, settings.utilisation_months)
+        return store.import_samples(db, folder, path, now, settings.utilisation_months, wait_s=wait_s)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from broker.utilisation.values import COLUMNS, HOUR, ID, METRICS, Intake, Unread
 
 _SPOT = f"{ID} || ' ' || strftime({HOUR}, '%Y-%m-%dT%HZ')"
 """How a row that is good in itself is named: by resource and hour."""
+_LOOK_S = 0.2
 _HOURLY, _DAILY, _FILE = "hourly", "daily", "samples.parquet"
 
 
@@ -80,14 +82,17 @@ def keep_from(newest: date, months: int) -> date:
     return date(year, month + 1, 1)
 
 
-def import_samples(engine: Engine, folder: Path, path: Path, now: datetime, months: int) -> Imported:
+def import_samples(
+    engine: Engine, folder: Path, path: Path, now: datetime, months: int, *, wait_s: float = 0
+) -> Imported:
     """Take in a file, or a folder of files. Repeating it changes nothing.
 
     Of rows for one resource and hour: equal ones count once; different ones of one import are merged (means weighted by
     samples, maxima, sums of samples); against what is stored the hour with more samples wins, the later import when
-    equal. Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while another runs.
+    equal. Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while another runs,
+    after ``wait_s`` seconds.
     """
-    with _lock(folder):
+    with _lock(folder, wait_s):
         report = Report()
         _stage(engine, path, now, report)
         oldest = _drop_too_old(engine, folder, months, report)
@@ -228,11 +233,16 @@ def _write(engine: Engine, rows: str, at: Path) -> None:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def _lock(folder: Path, wait_s: float) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ends = time.monotonic() + wait_s
     with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Conflict("store.busy") from error
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= ends:
+                    raise Conflict("store.busy") from error
+                time.sleep(_LOOK_S)
         yield

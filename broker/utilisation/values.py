@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
 
 from broker.errors import Invalid, Problem
 
@@ -182,7 +183,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the inventory knows of a measured resource. ``since``: the first day it was in use."""
+    """What the inventory knows of a resource. ``since``: the first day it was in use; sizes are a server's."""
 
     number: str
     name: str
@@ -192,6 +193,9 @@ class Facts:
     sub_cloud: str
     mlps_level: int
     since: date | None
+    resource_id: UUID | None = None
+    vcpu: int = 0
+    memory_gib: int = 0
 
 
 @dataclass(slots=True)

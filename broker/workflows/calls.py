@@ -19,23 +19,27 @@ from broker.workflows.orders import (
     ON_CLOUD_RETRY,
     ONCE,
     STEP_TIMEOUT,
+    AnyOrder,
     Order,
 )
 
 T = TypeVar("T")
-
-BREAK_OFF = "break_off"
-"""The step that writes down that another one broke."""
+Given = TypeVar("Given", bound=AnyOrder)
 
 
-async def in_database(step: Callable[[Any, Order], T], order: Order) -> T:
+def break_off(order: AnyOrder) -> str:
+    """The step that writes down that another one broke."""
+    return "break_off" if isinstance(order, Order) else "break_case_off"
+
+
+async def in_database(step: Callable[[Any, Given], T], order: Given) -> T:
     """A step that touches only the database: run in place, retried until it is through."""
     return await workflow.execute_local_activity_method(
         step, order, start_to_close_timeout=DATABASE_STEP_TIMEOUT, retry_policy=IN_DATABASE_RETRY
     )
 
 
-async def on_cloud(step: Callable[[Any, Order], T], order: Order, *, quick: bool = True) -> T:
+async def on_cloud(step: Callable[[Any, Given], T], order: Given, *, quick: bool = True) -> T:
     """A step on a sub-cloud: first a quick look in place, then, if it has to wait or fails, an activity that beats.
 
     Most steps are through at the first look, and the engine has written nothing but that they were (steps are
@@ -59,7 +63,7 @@ async def on_cloud(step: Callable[[Any, Order], T], order: Order, *, quick: bool
     )
 
 
-async def tried(step: Callable[[Any, Order], bool], order: Order, *, quick: bool = True) -> bool:
+async def tried(step: Callable[[Any, Given], bool], order: Given, *, quick: bool = True) -> bool:
     """A step on a sub-cloud after which the road goes on, whatever came of it: rows say what failed.
 
     True: nothing failed. False: something did, or the step broke on its last attempt, which is written down then.
@@ -71,7 +75,7 @@ async def tried(step: Callable[[Any, Order], bool], order: Order, *, quick: bool
             raise
         workflow.logger.warning("step broke: %s", error.cause or error)
         await workflow.execute_local_activity(
-            BREAK_OFF,
+            break_off(order),
             args=[order, step.__name__],
             start_to_close_timeout=DATABASE_STEP_TIMEOUT,
             retry_policy=IN_DATABASE_RETRY,

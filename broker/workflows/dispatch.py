@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
@@ -27,13 +27,20 @@ from broker.catalog.models import SubCloud
 from broker.db import idempotency
 from broker.delivery.models import Delivery
 from broker.delivery.values import Job
-from broker.reclamation.models import Release
+from broker.lifecycle import CASE_MACHINE, CaseState
+from broker.reclamation import dates as case_dates
+from broker.reclamation.models import ReclaimCase, Release
+from broker.reclamation.values import CaseJob
 from broker.request import clocks
 from broker.scarcity import notices
 from broker.tenancy import service as accounts
+from broker.utilisation import collectors
+from broker.utilisation.collectors import Errand
 from broker.workflows import reminders
 from broker.workflows.fulfil import Fulfil
-from broker.workflows.orders import Order, queue_of
+from broker.workflows.measure import Collect
+from broker.workflows.orders import MEASURING, CaseOrder, MeasureOrder, Order, queue_of
+from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
 
 log = structlog.get_logger(__name__)
@@ -58,6 +65,59 @@ class Wanting:
         """The id *is* the row's (and its run's), so that nothing is started twice."""
         return f"{self.kind}/{self.job.id}/{self.job.run}"
 
+    def order(self, heartbeat_s: float) -> Order:
+        """What its workflow is given."""
+        return Order(self.job, heartbeat_s)
+
+    @property
+    def queue(self) -> str:
+        """One a sub-cloud: a dead cloud takes no one else's workers."""
+        return queue_of(self.job.sub_cloud)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row of measuring whose date has come."""
+
+    kind: str
+    job: Errand
+
+    queue = MEASURING
+
+    @property
+    def workflow_id(self) -> str:
+        """As above."""
+        return f"{self.kind}/{self.job.id}/{self.job.run}"
+
+    def order(self, heartbeat_s: float) -> MeasureOrder:
+        """What its workflow is given."""
+        return MeasureOrder(self.job, heartbeat_s)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseWanting:
+    """A reclaim case whose next act is the machine's."""
+
+    kind: str
+    job: CaseJob
+
+    @property
+    def workflow_id(self) -> str:
+        """As above."""
+        return f"{self.kind}/{self.job.id}/{self.job.run}"
+
+    @property
+    def queue(self) -> str:
+        """Its sub-cloud's."""
+        return queue_of(self.job.sub_cloud)
+
+    def order(self, heartbeat_s: float) -> CaseOrder:
+        """What its workflow is given."""
+        return CaseOrder(self.job, heartbeat_s)
+
+
+AnyWanting = Wanting | CaseWanting | Due
+
 
 @dataclass(slots=True)
 class Dispatch:
@@ -81,11 +141,11 @@ class Dispatch:
             await asyncio.to_thread(self.dates)
         return started
 
-    def _look(self) -> list[Wanting]:
+    def _look(self) -> list[AnyWanting]:
         with self.app.sessions() as session:
-            return list(wanting(session))
+            return [*wanting(session), *cases_wanting(session), *measuring(session, self.app.clock())]
 
-    async def _start(self, rows: Iterable[Wanting]) -> int:
+    async def _start(self, rows: Iterable[AnyWanting]) -> int:
         now, started = monotonic(), 0
         self._started = {k: t for k, t in self._started.items() if now - t < LOOK_AGAIN_S}
         waiting = [row for row in rows if row.workflow_id not in self._started]
@@ -95,14 +155,13 @@ class Dispatch:
                 started += 1
         return started
 
-    async def _start_one(self, row: Wanting) -> bool:
-        workflow: Any = Fulfil.run if row.kind == "fulfil" else GiveBack.run
+    async def _start_one(self, row: AnyWanting) -> bool:
         try:
             await self.client.start_workflow(
-                workflow,
-                Order(row.job, self.heartbeat_s),
+                WORKFLOWS[row.kind],
+                row.order(self.heartbeat_s),
                 id=row.workflow_id,
-                task_queue=queue_of(row.job.sub_cloud),
+                task_queue=row.queue,
                 task_timeout=timedelta(seconds=self.heartbeat_s),
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
@@ -120,17 +179,50 @@ class Dispatch:
             expired = letting_go.expire_holds(work)
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
+            cases = case_dates.come(work)
+            collectors.make(work)
             full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
             accounts.forget_old_attempts(work.session, work.now)
             idempotency.forget(work.session, work.now)
-            if expired or recomputed or told or full:
-                log.info("dates", expired_holds=expired, recomputed_clocks=recomputed, reminders=told, quotas=full)
+            happened = {"expired_holds": expired, "recomputed_clocks": recomputed, "reminders": told, "quotas": full}
+            happened["reclaim_cases"] = cases
+            if any(happened.values()):
+                log.info("dates", **happened)
 
     def seal(self) -> None:
         """Chain the audit events that were committed since."""
         with self.app.sessions.begin() as session:
             while seal.seal(session) == seal.BATCH:
                 pass
+
+
+WORKFLOWS: dict[str, Any] = {
+    "fulfil": Fulfil.run,
+    "release": GiveBack.run,
+    "suspend": Suspend.run,
+    "resume": Resume.run,
+    "take_back": TakeBack.run,
+    "collect": Collect.run,
+}
+_ACT = {CaseState.RESUMING.value: "resume", CaseState.RELEASING.value: "take_back"}
+"""Which workflow a case's state asks for; the others are on the way to a suspension."""
+
+
+def cases_wanting(session: Session) -> list[CaseWanting]:
+    """Reclaim cases that the machine has to carry on, oldest first."""
+    rows = session.execute(
+        select(ReclaimCase.id, ReclaimCase.run, ReclaimCase.state, SubCloud.code)
+        .join(SubCloud, SubCloud.id == ReclaimCase.sub_cloud_id)
+        .where(ReclaimCase.state.in_(sorted(CASE_MACHINE)), ReclaimCase.trouble.is_(None))
+        .order_by(ReclaimCase.ordered_at)
+        .limit(500)
+    )
+    return [CaseWanting(_ACT.get(row.state, "suspend"), CaseJob(row.id, row.run, row.code)) for row in rows]
+
+
+def measuring(session: Session, now: datetime) -> list[Due]:
+    """Collectors whose date has come."""
+    return [Due("collect", errand) for errand in collectors.due(session, now)]
 
 
 def wanting(session: Session) -> list[Wanting]:

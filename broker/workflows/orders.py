@@ -11,6 +11,8 @@ from datetime import timedelta
 from temporalio.common import RetryPolicy
 
 from broker.delivery.values import Job
+from broker.reclamation.values import CaseJob
+from broker.utilisation.collectors import Errand
 
 ATTEMPTS = 10
 """How often a step on a cloud is tried before an operator is asked: for three minutes, if it fails at once."""
@@ -24,6 +26,11 @@ ON_CLOUD_RETRY = RetryPolicy(
 )
 IN_DATABASE_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10))
 """A step that only touches the database is tried until the database answers."""
+
+MEASURE_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30), maximum_attempts=5
+)
+"""An act of measuring tells itself what went wrong with a cloud; what is tried again here is a worker that was lost."""
 
 ONCE = RetryPolicy(maximum_attempts=1)
 
@@ -41,6 +48,28 @@ class Order:
 
     job: Job
     heartbeat_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class CaseOrder:
+    """Which reclaim case to carry on, in which run."""
+
+    job: CaseJob
+    heartbeat_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class MeasureOrder:
+    """Which collector to carry on, in which run."""
+
+    job: Errand
+    heartbeat_s: float = 10.0
+
+
+MEASURING = "measuring"
+"""The task queue of reading and scanning: few at once, for one store, and apart from deliveries."""
+
+AnyOrder = Order | CaseOrder | MeasureOrder
 
 
 def pause_s(attempt: int) -> float:

@@ -22,7 +22,7 @@ from broker.delivery.provision import TryAgainError
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Plan
 from broker.reclamation import steps as reclamation
-from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, Order, pause_s
+from broker.workflows.orders import ATTEMPTS, IN_PLACE_S, AnyOrder, Order, pause_s
 
 TRY_AGAIN = "TryAgain"
 """The type of the failure by which a step asks for another attempt."""
@@ -41,37 +41,37 @@ class Steps:
 
     @activity.defn
     def create_project(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return provision.create_project(self.tools, order.job, pace)
 
     @activity.defn
     def create_segments(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return provision.create(self.tools, order.job, "segment", pace)
 
     @activity.defn
     def create_volumes(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return provision.create(self.tools, order.job, "volume", pace)
 
     @activity.defn
     def create_servers(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return provision.create(self.tools, order.job, "server", pace)
 
     @activity.defn
     def attach_volumes(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return provision.attach_volumes(self.tools, order.job, pace)
 
     @activity.defn
     def configure_guests(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return provision.configure(self.tools, order.job, pace)
 
     @activity.defn
     def undo_failed(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return handover.undo_failed(self.tools, order.job, pace)
 
     @activity.defn
@@ -80,7 +80,7 @@ class Steps:
 
     @activity.defn
     def undo(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return handover.undo(self.tools, order.job, pace) == "undone"
 
     @activity.defn
@@ -97,7 +97,7 @@ class Steps:
 
     @activity.defn
     def delete(self, order: Order) -> bool:
-        with _attempt(order) as pace:
+        with attempt(order) as pace:
             return reclamation.delete(self.tools, order.job, pace)
 
     @activity.defn
@@ -106,7 +106,7 @@ class Steps:
 
 
 @contextmanager
-def _attempt(order: Order) -> Iterator[Pace]:
+def attempt(order: AnyOrder) -> Iterator[Pace]:
     """One attempt of a step on a cloud: a quick look in place, or one that beats from a thread of its own.
 
     The beat has a thread because a call to a cloud blocks.

@@ -29,18 +29,23 @@ from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.settings import Settings
 from broker.telemetry import METRICS
+from broker.workflows.case_steps import CaseSteps
 from broker.workflows.dispatch import Dispatch
 from broker.workflows.drift import DriftCheck
 from broker.workflows.fulfil import Fulfil
 from broker.workflows.health import HealthCheck
+from broker.workflows.measure import Collect
+from broker.workflows.measure_steps import MeasureSteps
 from broker.workflows.measured import Measured
-from broker.workflows.orders import queue_of
+from broker.workflows.orders import MEASURING, queue_of
+from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
 from broker.workflows.steps import Steps
 
 log = structlog.get_logger(__name__)
 
 STEPS_PER_CLOUD = 8
+MEASURES_AT_ONCE = 2
 HEALTH_EVERY_S = 60.0
 COMPARE_EVERY_S = 3600.0
 CLOUDS_EVERY_S = 5.0
@@ -116,6 +121,10 @@ class Floor:
         appeared = [code for code in await asyncio.to_thread(self._in_service) if code not in self.served]
         if appeared:
             steps = Steps(self.app.tools())
+            if not self.served:
+                await self.stack.enter_async_context(
+                    measuring_worker(self.client, MeasureSteps(steps.tools), self.dials)
+                )
             for code in appeared:
                 await self.stack.enter_async_context(worker_for(self.client, code, steps, self.dials))
                 self.served.add(code)
@@ -131,8 +140,8 @@ def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
     return Worker(
         client,
         task_queue=queue_of(code),
-        workflows=[Fulfil, GiveBack],
-        activities=all_steps(steps),
+        workflows=[Fulfil, GiveBack, Suspend, Resume, TakeBack],
+        activities=[*all_steps(steps), *all_steps(CaseSteps(steps.tools))],
         interceptors=[Measured()],
         activity_executor=ThreadPoolExecutor(STEPS_PER_CLOUD * 2, thread_name_prefix=f"cloud-{code}"),
         max_concurrent_activities=STEPS_PER_CLOUD,
@@ -146,9 +155,27 @@ def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
     )
 
 
-def all_steps(steps: Steps) -> list[Callable[..., Any]]:
+def measuring_worker(client: Client, steps: MeasureSteps, dials: Dials) -> Worker:
+    """The worker that reads and scans samples: few at once, for each may take much memory."""
+    return Worker(
+        client,
+        task_queue=MEASURING,
+        workflows=[Collect],
+        activities=[steps.collect],
+        interceptors=[Measured()],
+        activity_executor=ThreadPoolExecutor(MEASURES_AT_ONCE, thread_name_prefix="measuring"),
+        max_concurrent_activities=MEASURES_AT_ONCE,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_workflow_task_polls=2,
+        max_concurrent_activity_task_polls=1,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=dials.sticky_s),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+def all_steps(steps: Steps | CaseSteps) -> list[Callable[..., Any]]:
     """Every step as the engine registers it."""
-    names = [name for name, member in vars(Steps).items() if hasattr(member, "__temporal_activity_definition")]
+    names = [name for name, member in vars(type(steps)).items() if hasattr(member, "__temporal_activity_definition")]
     return [getattr(steps, name) for name in names]
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from providers.conformance.workshop import Workshop
-from providers.contract import Capabilities, Kind, ProjectSpec, Provider, ServerSpec
+from providers.contract import Capabilities, Kind, ProjectSpec, Provider, ServerHour, ServerSpec, Telemetry
 
 
 def test_the_adapter_is_a_provider(provider: Provider, capabilities: Capabilities) -> None:
@@ -49,3 +49,23 @@ def test_usage_shows_our_servers_and_nothing_before_they_were(
     assert 0 <= ours[0].memory_gib_hours < 2 * server.memory_gib * 2
     long_ago = datetime(2019, 9, 11, tzinfo=UTC)
     assert not workshop.patiently(lambda: workshop.provider.usage(project.id, long_ago, long_ago + hour))
+
+
+@pytest.mark.needs(Kind.SERVER)
+def test_a_cloud_that_measures_shows_its_servers(
+    workshop: Workshop, capabilities: Capabilities, server: ServerSpec
+) -> None:
+    """Hours in the window asked for, or counters as of now; servers by our id, sizes as ordered."""
+    if capabilities.telemetry is Telemetry.NONE:
+        pytest.skip(f"{capabilities.provider} says that it measures nothing")
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    start, end = now - timedelta(hours=1), now + timedelta(hours=1)
+    found = workshop.patiently(lambda: workshop.provider.utilisation(start, end))
+    mine = [each for each in found if each.server_id == server.id]
+    for each in mine:
+        if isinstance(each, ServerHour):
+            assert start <= each.hour < end
+            assert 0 <= each.off <= each.samples
+    if capabilities.telemetry is Telemetry.COUNTERS:
+        (only,) = mine
+        assert (only.vcpu, only.memory_gib) == (server.vcpu, server.memory_gib)

@@ -22,9 +22,11 @@ from providers.contract import (
     NetworkSpec,
     Observed,
     ProjectSpec,
+    ServerCounters,
     ServerSpec,
     SnapshotSpec,
     Spec,
+    Telemetry,
     UsageReading,
     VolumeSpec,
     key_of,
@@ -38,6 +40,7 @@ from providers.openstack.options import Options
 from providers.openstack.projects import Projects
 from providers.openstack.reports import Reports
 from providers.openstack.servers import Servers
+from providers.openstack.telemetry import TelemetryReader
 from providers.openstack.volumes import Volumes
 
 _PLACES: Mapping[Kind, tuple[Service, str]] = {
@@ -68,6 +71,7 @@ class OpenStackProvider:
         self._attachments = Attachments(client, self._projects, self._volumes, self._servers)
         self._snapshots = Snapshots(client, self._projects, name)
         self._reports = Reports(client, options, self._projects)
+        self._telemetry = TelemetryReader(client, self._servers)
         self._guard = threading.Lock()
         self._turns: WeakValueDictionary[Key, _Turn] = WeakValueDictionary()
 
@@ -82,6 +86,7 @@ class OpenStackProvider:
             guest_reachable=self._options.guest_reachable,
             max_servers_per_project=self._options.max_servers_per_project,
             call_timeout_s=self._options.call_timeout_s,
+            telemetry=Telemetry.COUNTERS,
         )
 
     def health(self) -> Health:
@@ -153,6 +158,9 @@ class OpenStackProvider:
     def usage(self, project_id: UUID, start: datetime, end: datetime) -> Sequence[UsageReading]:
         with self._client.call():
             return self._reports.usage(project_id, start, end)
+
+    def utilisation(self, start: datetime, end: datetime) -> Sequence[ServerCounters]:  # noqa: ARG002 - as of now
+        return self._telemetry.counters()
 
     def close(self) -> None:
         self._client.close()

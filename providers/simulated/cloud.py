@@ -16,6 +16,7 @@ from uuid import UUID
 
 from providers.simulated.database import Database, as_json
 from providers.simulated.options import Options
+from providers.simulated.pulse import Life
 from providers.simulated.wire import WireError, WireTimeout
 
 Arguments = Mapping[str, Any]
@@ -85,6 +86,18 @@ class Cloud:
         """(tag, vCPU hours, memory GiB hours) of each server of a project in [start, end)."""
         arguments = {"project": str(project), "start": start.isoformat(), "end": end.isoformat()}
         return [(UUID(tag), float(v), float(m)) for tag, v, m in self._call("usage", "server", arguments)]
+
+    def lives(self, start: datetime, end: datetime) -> Sequence[Life]:
+        """How large each server was, and when it was off, in [start, end)."""
+        arguments = {"start": start.isoformat(), "end": end.isoformat()}
+        return [
+            Life(
+                UUID(tag),
+                tuple((datetime.fromisoformat(a), datetime.fromisoformat(b), int(v), int(m)) for a, b, v, m in sizes),
+                tuple((datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in offs),
+            )
+            for tag, sizes, offs in self._call("lives", "server", arguments)
+        ]
 
     def ping(self) -> None:
         """A call that does nothing."""

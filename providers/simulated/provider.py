@@ -30,10 +30,12 @@ from providers.contract import (
     NetworkSpec,
     Observed,
     ProjectSpec,
+    ServerHour,
     ServerSpec,
     SnapshotSpec,
     Spec,
     Status,
+    Telemetry,
     UsageReading,
     VolumeSpec,
     key_of,
@@ -41,6 +43,7 @@ from providers.contract import (
 from providers.errors import ActionRequired, Permanent, ProviderError, Temporary, UnknownOutcome
 from providers.simulated.cloud import Cloud, WireObject
 from providers.simulated.options import Options
+from providers.simulated.pulse import hours
 from providers.simulated.wire import WireError, WireTimeout
 
 Answer = TypeVar("Answer")
@@ -65,6 +68,7 @@ class SimulatedProvider:
             usage=True,
             guest_reachable=False,
             call_timeout_s=options.call_timeout_s,
+            telemetry=Telemetry.HOURS,
         )
 
     @property
@@ -154,6 +158,9 @@ class SimulatedProvider:
             raise Permanent("usage.naive_time", "start and end need a time zone")
         readings = _look(lambda: self._cloud.usage(project_id, start, end))
         return [UsageReading(server, vcpu, memory) for server, vcpu, memory in readings]
+
+    def utilisation(self, start: datetime, end: datetime) -> Sequence[ServerHour]:
+        return [hour for life in _look(lambda: self._cloud.lives(start, end)) for hour in hours(life, start, end)]
 
     @contextmanager
     def _one_at_a_time(self, key: Key) -> Iterator[None]:

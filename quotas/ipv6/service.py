@@ -22,7 +22,16 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from quotas import models
-from quotas.errors import BadPrefix, HasAnother, PoolFull, PrefixGone, PrefixOverlap, QuotaError, UnknownPool
+from quotas.errors import (
+    BadPrefix,
+    HasAnother,
+    PoolFull,
+    PrefixBusy,
+    PrefixGone,
+    PrefixOverlap,
+    QuotaError,
+    UnknownPool,
+)
 from quotas.ipv6.values import LIVE, Allocation, Layout, Level, PlanNode, PrefixState, SweptPrefix, Wish, Zone
 from quotas.values import Difference
 
@@ -137,7 +146,7 @@ def allocate(
     """Hold a free prefix for an owner until ``expires_at`` (None: pinned at once), or have it ``active`` at once.
 
     The same owner again: the same prefix, and a hold that was not pinned takes the new date. PoolFull says what would
-    fit; BadPrefix: the length is not the pool's; HasAnother; UnknownPool.
+    fit; PrefixBusy: others are taking what is left; BadPrefix: the length is not the pool's; HasAnother; UnknownPool.
     """
     wish = Wish(pool_id, owner, length, expires_at, active, label)
     asked = _values(wish)
@@ -174,6 +183,8 @@ def _allocated(answer: Mapping[str, Any], wish: Wish, asked: Mapping[str, Any]) 
     match answer["outcome"]:
         case "full":
             raise PoolFull(wish.pool_id, wish.length, answer["fits"])
+        case "busy":
+            raise PrefixBusy(str(wish.pool_id))
         case "bad_length":
             raise BadPrefix("too_long" if wish.length > 64 else "too_short", f"/{wish.length}")
         case "hands_out_nothing":

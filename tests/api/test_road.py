@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from broker.reclamation import dates
 from tests.api.server import Server
 from tests.conftest import Database
 from tests.stories.road import walk
@@ -213,7 +214,7 @@ def test_a_system_is_registered_within_ones_own_tree(server: Server) -> None:
     system = {
         "unit": "jyt", "code": "jyt-test", "name": "测试系统", "mlps_level": 3, "function": "测试",
         "scope_of_use": "全区", "frequency_of_use": "每天", "approving_department": "自治区教育厅",
-        "funding_source": "部门预算",
+        "funding_source": "部门预算", "approved_on": "2018-05-06",
     }  # fmt: skip
     person = server.person("apply.jyt")
     assert done(person.post("/api/v1/systems", json=system))["mlps_level"] == 3
@@ -235,3 +236,30 @@ def test_an_exception_to_article_10_is_put_on_record(server: Server) -> None:
     }  # fmt: skip
     assert server.person("approve.1").post("/api/v1/network-exceptions", json=exception).status_code == 201
     assert done(person.post("/api/v1/requests/check", json=dedicated))["problems"] == []
+
+
+def test_a_case_is_opened_heard_and_answered(server: Server, world: World) -> None:
+    """An operator opens it, the owner objects, the authority answers; each sees what he may do, and no one else may."""
+    made = delivered(server, world)
+    operator, unit, bureau = (server.person(who) for who in ("deliver.jyt", "apply.jyt", "approve.jyt"))
+    resources = done(operator.get("/api/v1/resources", params={"request": made["id"], "kind": "server"}))["data"]
+    numbers = [resources[0]["number"]]
+    assert unit.post("/api/v1/reclaim-cases", json={"resources": numbers, "reason": "闲置"}).status_code == 403
+    wrong = operator.post("/api/v1/reclaim-cases", json={"resources": ["ZY-99999999"], "reason": "闲置"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["code"]) == (422, "reclaim.resource_unknown")
+    case = done(operator.post("/api/v1/reclaim-cases", json={"resources": numbers, "reason": "长期闲置"}))
+    assert (case["state"], case["resources"]) == ("found", 2), "the server and the disk that hangs on it"
+    with world.app.works.begin() as work:
+        dates.come(work)
+    url = f"/api/v1/reclaim-cases/{case['id']}"
+    assert done(unit.get(url))["offers"] == ["object"]
+    assert done(unit.post(f"{url}/objection", json={"reason": "月底使用"}))["state"] == "objected"
+    assert done(bureau.get(url))["offers"] == ["accept", "extend", "refuse", "withdraw"]
+    refused = bureau.post(f"{url}/answer", json={"decision": "accept", "reason": "好"})
+    assert refused.json()["errors"][0]["code"] == "reclaim.until_missing"
+    answered = done(bureau.post(f"{url}/answer", json={"decision": "extend", "reason": "再核实", "workdays": 5}))
+    assert (answered["state"], answered["objections"][0]["decision"]) == ("noticed", "extend")
+    listed = done(unit.get("/api/v1/reclaim-cases", params={"open": "true", "number": case["number"]}))["data"]
+    assert [line["id"] for line in listed] == [case["id"]]
+    assert server.person("apply.wjw").get(url).status_code == 404
+    assert done(operator.post(f"{url}/withdrawal", json={"reason": "重新评估"}))["state"] == "dropped"

@@ -6,15 +6,22 @@ import pytest
 
 from broker.errors import Conflict
 from broker.lifecycle import (
+    CASE,
+    CASE_HOLDS,
+    CASE_MACHINE,
+    CASE_OPEN,
     FINAL,
     REQUEST,
     RESOURCE,
+    CaseEvent,
+    CaseState,
     ItemState,
     RequestEvent,
     RequestState,
     ResourceState,
     Role,
     after,
+    case_after,
     item_state,
     possible,
 )
@@ -26,6 +33,7 @@ approved --withdraw--> withdrawn (applicant, unit_leader)
 assessed --deliver--> delivering (operator)
 assessed --expire--> approved (system)
 assessed --withdraw--> withdrawn (applicant, unit_leader)
+delivered --close--> released (system)
 delivered --release--> releasing (applicant, unit_leader)
 delivering --expire--> approved (system)
 delivering --hand_over--> delivered (system)
@@ -39,6 +47,7 @@ needs_operator --hand_over--> delivered (operator, system)
 needs_operator --hand_over_part--> partly_delivered (operator, system)
 needs_operator --resume--> delivering (operator)
 needs_operator --undo--> undelivered (operator, system)
+partly_delivered --close--> released (system)
 partly_delivered --release--> releasing (applicant, unit_leader)
 partly_delivered --resume--> delivering (operator)
 releasing --close--> released (system)
@@ -135,3 +144,66 @@ def test_a_resource_is_metered_only_after_it_was_ready() -> None:
 def test_an_item_is_where_its_resources_are(states: list[str], expected: ItemState) -> None:
     """Seven of ten servers may be up: the item says so."""
     assert item_state([ResourceState(s) for s in states]) is expected
+
+
+AGREED_CASES = """
+contested --accept--> resuming (approver)
+contested --extend--> suspended (approver)
+contested --refuse--> suspended (approver)
+contested --renew--> resuming (approver)
+contested --resume--> resuming (approver, operator)
+found --give_back--> given_back (applicant, unit_leader)
+found --notify--> noticed (system)
+found --withdraw--> dropped (approver, operator)
+measuring --admit--> suspending (system)
+measuring --find_in_use--> dropped (system)
+measuring --wait--> noticed (system)
+noticed --fall_due--> measuring (system)
+noticed --give_back--> given_back (applicant, unit_leader)
+noticed --object--> objected (applicant, unit_leader)
+noticed --withdraw--> dropped (approver, operator)
+objected --accept--> exempted (approver)
+objected --extend--> noticed (approver)
+objected --give_back--> given_back (applicant, unit_leader)
+objected --refuse--> noticed (approver)
+objected --renew--> renewed (approver)
+objected --withdraw--> dropped (approver, operator)
+proposed --confirm--> releasing (approver, operator)
+proposed --decline--> suspended (operator)
+proposed --object--> contested (applicant, unit_leader)
+proposed --resume--> resuming (approver, operator)
+releasing --find_in_use--> suspended (system)
+releasing --release--> released (system)
+resuming --accept--> exempted (system)
+resuming --renew--> renewed (system)
+resuming --start--> dropped (system)
+suspended --object--> contested (applicant, unit_leader)
+suspended --propose--> proposed (operator)
+suspended --resume--> resuming (approver, operator)
+suspending --resume--> resuming (approver, operator)
+suspending --stop--> suspended (system)
+"""
+
+
+def test_the_table_of_cases_is_as_agreed() -> None:
+    """Whoever changes an arrow changes it here too, in view."""
+    arrows = sorted(
+        f"{state} --{event}--> {to} ({', '.join(sorted(roles))})" for (state, event), (to, roles) in CASE.items()
+    )
+    assert arrows == AGREED_CASES.strip().splitlines()
+
+
+def test_a_case_can_be_undone_until_it_is_confirmed() -> None:
+    """From every open state but that of the release some arrow of a person leads to where nothing is taken."""
+    kept = {CaseState.DROPPED, CaseState.EXEMPTED, CaseState.RENEWED, CaseState.GIVEN_BACK}
+    for state in CASE_OPEN - CASE_MACHINE:
+        people = {to for (at, _), (to, roles) in CASE.items() if at is state and roles != {Role.SYSTEM}}
+        assert people & (kept | {CaseState.RESUMING}), state
+    assert {at for at, event in CASE if event is CaseEvent.CONFIRM} == {CaseState.PROPOSED}
+    assert {to for (at, _), (to, _) in CASE.items() if at is CaseState.RELEASING} == {
+        CaseState.RELEASED,
+        CaseState.SUSPENDED,
+    }
+    assert CASE_HOLDS <= CASE_OPEN
+    with pytest.raises(Conflict):
+        case_after(CaseState.RELEASING, CaseEvent.RESUME, frozenset(Role))

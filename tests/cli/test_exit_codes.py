@@ -128,6 +128,7 @@ def test_every_verb_has_help_in_chinese_and_json(typist: Typist) -> None:
         "db": ("migrate", "current", "check", "load-region"),
         "utilisation": ("import",),
         "idle": ("scan",),
+        "reclaim": ("cases", "show", "open", "answer"),
     }
     for verb in set(VERBS) - {"up", "serve", "work"}:
         for more in groups.get(verb, ("",)):

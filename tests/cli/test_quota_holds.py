@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from broker.catalog import repository as catalog
 from quotas import service
@@ -130,6 +132,52 @@ def test_many_from_a_pipe_are_answered_line_by_line(stocked: Typist) -> None:
     assert used(stocked) == before
 
 
+def events(server: Server, hold_id: str) -> list[tuple[str, str | None, dict[str, Any]]]:
+    """Action, login and data of a hold's events, in order."""
+    with server.app.state.core.sessions() as session:
+        return [
+            (row.action, row.login, row.data)
+            for row in session.execute(
+                text(
+                    "SELECT e.action, a.login, e.data FROM broker.audit_event e"
+                    " LEFT JOIN broker.account a ON a.id = e.actor_id WHERE e.subject_id = :id ORDER BY e.id"
+                ),
+                {"id": hold_id},
+            )
+        ]
+
+
+def test_each_decision_is_an_event_with_who_and_why(stocked: Typist, server: Server) -> None:
+    """Held, resized, posted (twice with a key: once told), voided, released, refused; with an account or a number."""
+    said = ("--by", "deliver.1", "--reason", "演练")
+    of = ("--cloud", CLOUD, "--json")
+    owner, key = str(uuid4()), str(uuid4())
+    first = stocked.does("quota", "hold", NODE, f"{KIND}=10", *of, "--owner", owner, *said).json["id"]
+    held = stocked.does("quota", "hold", NODE, f"{KIND}=12", *of, "--owner", owner, "--replaces", first).json["id"]
+    for _ in range(2):
+        stocked.does("quota", "post", held, f"{KIND}=7", "--key", key, *of, *said)
+    for _ in range(2):
+        stocked.does("quota", "void", held, *said)
+    stocked.does("quota", "release", held, *said)
+    stocked.refused("quota", "release", held)
+    line = {"class": KIND, "pool": events(server, first)[0][2]["lines"][0]["pool"]}
+    told = [(action, login, data["lines"], data["reason"]) for action, login, data in events(server, held)]
+    assert told == [
+        ("quota.held", None, [line | {"amount": 12}], ""),
+        ("quota.posted", "deliver.1", [line | {"amount": 7}], "演练"),
+        ("quota.voided", "deliver.1", [line | {"amount": 5}], "演练"),
+        ("quota.released", "deliver.1", [line | {"amount": 7}], "演练"),
+    ]
+    assert events(server, held)[0][2]["os_uid"] == os.getuid()
+    refused = str(uuid4())
+    stocked.refused("quota", "hold", NODE, f"{KIND}=10000000", *of, "--id", refused, *said)
+    assert [action for action, *_ in events(server, refused)] == ["quota.hold_asked", "quota.hold_refused"]
+    stocked.refused("quota", "hold", NODE, f"{KIND}=-1", *of, "--id", refused)
+    assert len(events(server, refused)) == 2
+    who = stocked.refused("quota", "hold", NODE, f"{KIND}=1", *of, "--by", "nobody")
+    assert code_of(who) == "account.unknown"
+
+
 def test_limits_lend_and_borrow(stocked: Typist) -> None:
     """Set, shown as loans and claims, and refused where nothing could stand behind them."""
     nowhere = stocked.refused("quota", "limit", str(uuid4()), KIND, "10", "--json")
@@ -142,3 +190,23 @@ def test_limits_lend_and_borrow(stocked: Typist) -> None:
     assert stocked.does("quota", "loans", NODE, KIND, "--json").json == []
     assert "没有借用" in stocked.does("quota", "loans", NODE, KIND).out
     stocked.does("quota", "limit", NODE, KIND, "unlimited")
+
+
+def test_a_system_gets_a_node_then_a_limit(stocked: Typist) -> None:
+    """Before that it has none to set; then its holds are counted at its unit too."""
+    system = "zsksy-wsbm"
+    said = stocked.refused("quota", "limit", system, KIND, "10", "--json")
+    assert code_of(said) == "quota.no_node_of_its_own"
+    assert code_of(stocked.refused("quota", "node", "nothing", "--json")) == "system.unknown"
+    for _ in range(2):
+        assert stocked.does("quota", "node", system, "--json").json["moved_holds"] == 0
+    stocked.does("quota", "limit", system, KIND, "10")
+    made = stocked.does("quota", "hold", system, f"{KIND}=4", "--cloud", CLOUD, "--json").json["id"]
+    for place in (system, "jyt-zsksy", "jyt"):
+        rows = {one["resource_class"]: one for one in stocked.does("quota", "show", place, "--json").json}
+        assert rows[KIND]["used"] == 4, place
+    assert (
+        code_of(stocked.refused("quota", "hold", system, f"{KIND}=7", "--cloud", CLOUD, "--json")) == "quota.exceeded"
+    )
+    stocked.does("quota", "void", made)
+    stocked.does("quota", "limit", system, KIND, "unlimited")

@@ -43,3 +43,17 @@ def test_a_scan_of_the_store_names_the_resources_of_the_inventory(typist: Typist
     # It was handed over after these days: newer than any number of days, so an exemption for new deliveries covers it.
     assert run["exemption"] == "young"
     assert typist.does("idle", "scan", "--policy", policy_file(tmp_path, 1), "--json").out == ""
+
+
+def test_a_cloud_is_read_at_once_and_its_standing_told(typist: Typist, world: World) -> None:
+    """By hand as in the background; a cloud that is not there is refused, one that does not answer tells why."""
+    typist.delivered(world)
+    standing = typist.does("utilisation", "collect", "jyt", "--json").json
+    row = next(each for each in standing if each["sub_cloud"] == "jyt")
+    assert (row["source"], row["error"]) == ("simulated", None)
+    assert row["read_until"] == row["outcome"]["to"]
+    assert typist.does("utilisation", "status", "--json").json == standing
+    assert "模拟云" in typist.does("utilisation", "status").out
+    refused = typist.types("utilisation", "collect", "nowhere")
+    assert refused.status == 1
+    assert "sub_cloud.unknown" in refused.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from broker.inventory.repository import system_id_of
+from broker.scarcity import by_hand
 from quotas import service as quotas
 from quotas.values import ResourceClass
 from tests.console.people import Console
@@ -53,3 +55,29 @@ def test_a_form_that_does_not_fit_says_whose_limit_binds(console: Console) -> No
     text_ = applicant.post("/requests/check", fields).text
     assert "自治区教育厅的处理器（核）限额为 2,400" in text_
     assert "按当前数量无法预留" in text_
+
+
+def test_a_system_with_a_node_of_its_own_is_shown_and_its_limit_decides(console: Console) -> None:
+    """On the unit's quota page; and in a form for it: the system's name, and the limit that is in the way."""
+    world, applicant = console.world, console.person("apply.jyt")
+    assert "单设节点的信息系统" not in applicant.get("/quota?unit=jyt").text
+    with world.app.works.begin() as work:
+        system = system_id_of(work.session, "jyt-xjgl")
+        by_hand.give_node(work, by_hand.Hand(), system)
+        quotas.set_limit(work.session, system, ResourceClass.VCPU, None, 6)
+    page = applicant.get("/quota?unit=jyt")
+    assert "单设节点的信息系统" in page.text
+    fields = {"unit": "jyt", "system": "jyt-xjgl", "items[1].kind": "server", "items[1].count": "2"}
+    fields |= {
+        "items[1].vcpu": "4",
+        "items[1].cpu_arch": "x86_64",
+        "items[1].memory_gib": "8",
+        "items[1].zone": "shared",
+    }
+    form = applicant.get("/requests/new")
+    given = {attrs["name"]: attrs.get("value", "") for attrs in form.all("input") if "name" in attrs}
+    text_ = applicant.post("/requests/check", given | fields).text
+    with world.app.works.begin() as work:
+        quotas.set_limit(work.session, system, ResourceClass.VCPU, None, None)
+    assert "信息系统配额" in text_
+    assert "的处理器（核）限额为 6" in text_

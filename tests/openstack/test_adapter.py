@@ -5,12 +5,22 @@ A create that timed out and acts late is played by sending the very request agai
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from ipaddress import IPv6Network
 from uuid import uuid4
 
 import pytest
 
-from providers.contract import Kind, NetworkSpec, ProjectLimits, ProjectSpec, Status, VolumeSpec, key_of
+from providers.contract import (
+    Kind,
+    NetworkSpec,
+    ProjectLimits,
+    ProjectSpec,
+    ServerCounters,
+    Status,
+    VolumeSpec,
+    key_of,
+)
 from providers.errors import Permanent, ProviderError
 from providers.openstack import build
 from providers.openstack.naming import mac_of, metadata, server_name, tagged_name
@@ -230,3 +240,18 @@ def test_a_server_is_found_by_people_and_by_the_clouds_own_metering(site: Site, 
     assert raw["name"] == server_name(spec.id, spec.name) == f"web-01-{spec.id}"
     assert made.name == spec.name
     site.remove(key_of(spec))
+
+
+def test_novas_diagnostics_are_counters_of_our_servers(site: Site, network: NetworkSpec) -> None:
+    """A server that runs is asked, one that is off is known to be; both under our ids, with the sizes ordered."""
+    spec = site.server_spec(network)
+    site.make(spec)
+    now = datetime.now(UTC)
+    running = {each.server_id: each for each in site.provider.utilisation(now, now)}[spec.id]
+    assert isinstance(running, ServerCounters)
+    assert (running.running, running.vcpu, running.memory_gib) == (True, spec.vcpu, spec.memory_gib)
+    assert running.cpu_s is not None
+    site.provider.power(key_of(spec), on=False)
+    site.until(key_of(spec), Status.STOPPED)
+    off = {each.server_id: each for each in site.provider.utilisation(now, now)}[spec.id]
+    assert off == ServerCounters(spec.id, running=False, vcpu=spec.vcpu, memory_gib=spec.memory_gib)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from quotas import borrowing, errors, rules, service
+from quotas import availability, borrowing, errors, rules, service
 from quotas.values import Cohort, Limit, Line, Loan, ResourceClass, Snapshot
 from tests.quotas.world import SOON, Tree
 
@@ -29,7 +29,7 @@ def share(session: Session, node: UUID, limit: int, borrowing_: int | None = 0, 
 
 
 def cohort(session: Session, node: UUID) -> Cohort:
-    found = service.cohort(session, node, X86)
+    found = availability.cohort(session, node, X86)
     assert found is not None
     return found
 
@@ -84,7 +84,7 @@ def test_what_is_not_lent_is_kept_for_its_owner_whoever_asks(session: Session, t
     ask(session, tree, 0, 30)
     with pytest.raises(errors.QuotaExceeded):
         ask(session, tree, 0, 1)
-    (left,) = [one for one in service.left(session, tree.city) if one.resource_class is X86]
+    (left,) = [one for one in availability.left(session, tree.city) if one.resource_class is X86]
     assert (left.used, left.left) == (100, 0)
     assert service.verify(session) == []
 
@@ -171,7 +171,7 @@ def test_on_any_tree_the_sql_the_functions_and_counting_by_hand_agree(session: S
             case "hold":
                 amount = data.draw(st.integers(1, 9), "amount")
                 line = Line(X86, amount, pool)
-                seen = service.snapshot(session, nodes[node], [pool])
+                seen = availability.snapshot(session, nodes[node], [pool])
                 left = rules.available(seen, X86, pool)
                 passes = model.passes(node, amount)
                 assert (not rules.explain(seen, [line])) == passes == (left is None or amount <= left)
@@ -190,7 +190,7 @@ def test_on_any_tree_the_sql_the_functions_and_counting_by_hand_agree(session: S
                 model.holds.remove((at, amount))
         assert service.verify(session) == []
         for at in model.shares:
-            (own, *_) = service.snapshot(session, nodes[at]).limits
+            (own, *_) = availability.snapshot(session, nodes[at]).limits
             assert own.load == model.load(at)
 
 

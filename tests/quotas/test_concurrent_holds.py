@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from quotas import service
+from quotas import availability, service
 from quotas.errors import HoldGone, QuotaExceeded
 from quotas.values import Line, ResourceClass
 from tests.quotas.world import SOON, Tree, hammer
@@ -31,7 +31,7 @@ def test_writers_on_one_limit_never_oversell_and_use_it_up_exactly(engine: Engin
     granted = hammer(engine, ask, writers=8, rounds=30, refused=(QuotaExceeded, HoldGone))
     with Session(engine) as session:
         assert len(granted) == 100
-        assert [limit.used for limit in service.snapshot(session, committed.root).limits] == [100]
+        assert [limit.used for limit in availability.snapshot(session, committed.root).limits] == [100]
         assert service.verify(session) == []
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, inspect, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from quotas import errors, models, rules, service
+from quotas import availability, errors, models, rules, service
 from quotas.values import Cause, HoldState, Line, Refusal, ResourceClass
 from tests.quotas.world import SOON, Tree
 
@@ -29,7 +29,7 @@ def ask(session: Session, tree: Tree, *amounts: tuple[ResourceClass, int], repla
 
 
 def used(session: Session, node: UUID, kind: ResourceClass) -> int:
-    return next(m.used for m in service.left(session, node) if m.resource_class is kind)
+    return next(m.used for m in availability.left(session, node) if m.resource_class is kind)
 
 
 def test_a_unit_s_vcpu_quota_counts_both_architectures_and_capacity_each_its_own(session: Session, tree: Tree) -> None:
@@ -60,7 +60,7 @@ def test_a_refusal_lists_every_limit_on_the_way_and_leaves_the_transaction_usabl
         (Cause.LIMIT, tree.root, X86, tree.pool),
         (Cause.NOT_OFFERED, None, ResourceClass.GPU, nowhere),
     ]
-    seen = service.snapshot(session, tree.units[1], [tree.pool, nowhere])
+    seen = availability.snapshot(session, tree.units[1], [tree.pool, nowhere])
     assert refused.value.refusals == rules.explain(seen, lines)
     assert {limit.used for limit in seen.limits} == {0}
     assert service.verify(session) == []
@@ -69,7 +69,7 @@ def test_a_refusal_lists_every_limit_on_the_way_and_leaves_the_transaction_usabl
 def test_stock_is_total_less_reserved_times_ratio_in_whole_steps(session: Session, tree: Tree) -> None:
     """A sub-cloud's capacity is the same kind of thing as a limit."""
     service.set_inventory(session, tree.pool, X86, total=11, reserved=1, allocation_ratio=Decimal("1.55"), step=2)
-    assert service.pool_left(session, [tree.pool])[tree.pool][X86].left == 14
+    assert availability.pool_left(session, [tree.pool])[tree.pool][X86].left == 14
     with pytest.raises(errors.QuotaExceeded) as refused:
         ask(session, tree, (X86, 3))
     assert refused.value.refusals[0].cause is Cause.STEP
@@ -82,13 +82,13 @@ def test_stock_without_a_total_never_refuses_and_is_counted_when_it_gets_one(ses
     """Unlimited is None, never 0 or -1; the count comes from the rows when a total appears."""
     kind = ResourceClass.IPV6_64
     held = ask(session, tree, (kind, 10**9))
-    assert service.pool_left(session, [tree.pool])[tree.pool][kind].left is None
+    assert availability.pool_left(session, [tree.pool])[tree.pool][kind].left is None
     service.set_inventory(session, tree.pool, kind, total=10**9 + 3)
-    assert service.pool_left(session, [tree.pool])[tree.pool][kind].left == 3
+    assert availability.pool_left(session, [tree.pool])[tree.pool][kind].left == 3
     service.set_inventory(session, tree.pool, kind, total=None)
     service.void(session, held)
     service.set_inventory(session, tree.pool, kind, total=5)
-    assert service.pool_left(session, [tree.pool])[tree.pool][kind].left == 5
+    assert availability.pool_left(session, [tree.pool])[tree.pool][kind].left == 5
     assert service.verify(session) == []
 
 
@@ -100,7 +100,7 @@ def test_an_overage_refuses_growth_and_lets_shrinking_pass(session: Session, tre
         ask(session, tree, (X86, 11), replaces=held)
     smaller = ask(session, tree, (X86, 8), replaces=held)
     assert used(session, tree.root, X86) == 8
-    assert [h.state for h in service.holds(session, hold_ids=[held, smaller])] == [HoldState.VOID, HoldState.HELD]
+    assert [h.state for h in availability.holds(session, hold_ids=[held, smaller])] == [HoldState.VOID, HoldState.HELD]
     assert service.verify(session) == []
 
 
@@ -121,11 +121,11 @@ def test_what_is_left_is_the_least_on_the_way_and_names_who_binds(session: Sessi
     service.set_limit(session, tree.units[0], X86, None, 50)
     service.set_limit(session, tree.city, ResourceClass.VCPU, None, 20)
     ask(session, tree, (X86, 5))
-    of_all = {entry.resource_class: entry for entry in service.left(session, tree.units[0])}
+    of_all = {entry.resource_class: entry for entry in availability.left(session, tree.units[0])}
     assert (of_all[X86].used, of_all[X86].limit, of_all[X86].left, of_all[X86].bound_by) == (5, 50, 15, tree.city)
     assert of_all[MEMORY].left is None
     service.set_inventory(session, tree.pool, X86, total=8)
-    here = {entry.resource_class: entry for entry in service.left(session, tree.units[0], tree.pool)}
+    here = {entry.resource_class: entry for entry in availability.left(session, tree.units[0], tree.pool)}
     assert (here[X86].left, here[X86].bound_by) == (3, None)
 
 
@@ -143,7 +143,7 @@ def test_a_hold_is_posted_in_parts_and_the_rest_is_voided(session: Session, tree
     for _ in range(2):
         service.void(session, held)
     assert used(session, tree.root, X86) == 7
-    assert service.holds(session, owners=[tree.units[0]])[0].state is HoldState.DONE
+    assert availability.holds(session, owners=[tree.units[0]])[0].state is HoldState.DONE
     assert service.verify(session) == []
 
 
@@ -238,7 +238,7 @@ def test_each_verb_is_one_statement(session: Session, tree: Tree) -> None:
     service.void(session, held)
     service.release(session, key=uuid4(), hold_id=held)
     service.sweep(session, datetime.now(UTC))
-    service.pool_left(session, [tree.pool])
+    availability.pool_left(session, [tree.pool])
     service.verify(session)
     assert len(statements) == 8
 

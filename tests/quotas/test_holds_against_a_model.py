@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from quotas import errors, rules, service
+from quotas import availability, errors, rules, service
 from quotas.values import Line, ResourceClass
 from tests.quotas.world import Tree, plant
 
@@ -194,7 +194,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(target=ids, node=st.integers(0, 4), asked=amounts, hours=st.integers(1, 5))
     def hold(self, node: int, asked: dict[ResourceClass, int], hours: int) -> UUID:
         lines, due = self.lines(asked), self.now + timedelta(hours=hours)
-        explained = rules.explain(service.snapshot(self.session, self.nodes[node], [self.tree.pool]), lines)
+        explained = rules.explain(availability.snapshot(self.session, self.nodes[node], [self.tree.pool]), lines)
         assert (not explained) == self.passes(node, asked)
         owner = uuid4()
         if explained:
@@ -213,7 +213,7 @@ class Ledger(RuleBasedStateMachine):
         was = self.held[old]
         delta = {kind: asked.get(kind, 0) - was.still_held(kind) for kind in KINDS}
         new = uuid4()
-        owner = service.holds(self.session, hold_ids=[old])[0].owner
+        owner = availability.holds(self.session, hold_ids=[old])[0].owner
         due = self.now + timedelta(hours=3)
         try:
             service.hold(
@@ -280,6 +280,18 @@ class Ledger(RuleBasedStateMachine):
         for kind, amount in (part or there).items():
             held.released[kind] = held.released.get(kind, 0) + amount
 
+    @rule(which=ids, node=st.integers(0, 4))
+    def move(self, which: UUID, node: int) -> None:
+        held = self.held[which]
+        before = {key: self.load(key[0], key[1:], {}, 0) for key in self.limits}
+        was, held.node = held.node, node
+        fits = all(
+            self.load(key[0], key[1:], {}, 0) <= max(before[key], share.ceiling) for key, share in self.limits.items()
+        )
+        with nullcontext() if fits else pytest.raises(errors.QuotaExceeded):
+            assert service.move(self.session, [which], self.nodes[node]) == (was != node)
+        held.node = node if fits else was
+
     @rule(hours=st.integers(1, 3))
     def sweep(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
@@ -300,14 +312,14 @@ class Ledger(RuleBasedStateMachine):
         if not hasattr(self, "held"):
             return
         assert service.verify(self.session) == []
-        states = {hold.id: hold.state.value for hold in service.holds(self.session, hold_ids=self.held)}
+        states = {hold.id: hold.state.value for hold in availability.holds(self.session, hold_ids=self.held)}
         assert states == {id: held.state for id, held in self.held.items()}  # noqa: A001
         for unit in (3, 4):
-            of_all = service.left(self.session, self.nodes[unit])
+            of_all = availability.left(self.session, self.nodes[unit])
             assert {m.resource_class: m.used for m in of_all if m.resource_class in LIMITED} == {
                 limited: self.used(unit, limited) for limited in LIMITED
             }
-        found = service.snapshot(self.session, self.nodes[3]).limits
+        found = availability.snapshot(self.session, self.nodes[3]).limits
         assert {
             (m.node, m.resource_class, m.pool is not None): (m.limit, m.borrowing, m.lending, m.used, m.load)
             for m in found
@@ -323,7 +335,7 @@ class Ledger(RuleBasedStateMachine):
 
     def what_is_left_passes_and_one_more_does_not(self) -> None:
         """Kueue's formula over the snapshot is what the oracle lets pass, to the unit."""
-        seen = service.snapshot(self.session, self.nodes[3], [self.tree.pool])
+        seen = availability.snapshot(self.session, self.nodes[3], [self.tree.pool])
         for kind in KINDS:
             left = rules.available(seen, kind, self.tree.pool)
             assert left is not None  # the stock is finite

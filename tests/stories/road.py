@@ -17,12 +17,14 @@ from broker.delivery import begin, handover, provision
 from broker.delivery import service as delivery
 from broker.delivery.provision import TryAgainError
 from broker.delivery.service import Action
-from broker.delivery.tools import Pace
+from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
+from broker.reclamation import case_steps
 from broker.reclamation import service as reclamation
 from broker.reclamation import steps as release_steps
+from broker.reclamation.values import CaseJob
 from broker.request import service as requests
-from broker.workflows.dispatch import Wanting, wanting
+from broker.workflows.dispatch import CaseWanting, Wanting, cases_wanting, wanting
 from broker.workflows.orders import ATTEMPTS
 from tests.stories.world import World, form
 
@@ -76,12 +78,20 @@ def walk(world: World) -> None:
             fulfil(world, row.job)
         else:
             give_back(world, row.job)
+    for case in case_jobs(world):
+        CASE_ACTS[case.kind](world, case.job)
 
 
 def jobs(world: World) -> list[Wanting]:
     """What dispatch would start now."""
     with world.app.sessions() as session:
         return wanting(session)
+
+
+def case_jobs(world: World) -> list[CaseWanting]:
+    """The reclaim cases that dispatch would carry on now."""
+    with world.app.sessions() as session:
+        return cases_wanting(session)
 
 
 def patiently(step: Any, *args: Any) -> Any:
@@ -124,6 +134,38 @@ def give_back(world: World, job: Job) -> str:
     if not patiently(release_steps.delete, tools, job):
         return "needs_operator"
     return release_steps.give_back(tools, job)
+
+
+def suspend(world: World, job: CaseJob, given: Tools | None = None) -> str:
+    """The steps of ``workflows.reclaim.Suspend``."""
+    tools = given or world.app.tools()
+    for step in (case_steps.measure_again, case_steps.stop_servers, case_steps.keep_snapshots):
+        if not patiently(step, tools, job):
+            return "ended"
+    return case_steps.suspended(tools, job)
+
+
+def resume(world: World, job: CaseJob, given: Tools | None = None) -> str:
+    """The steps of ``workflows.reclaim.Resume``."""
+    tools = given or world.app.tools()
+    for step in (case_steps.start_servers, case_steps.drop_snapshots):
+        if not patiently(step, tools, job):
+            return "needs_operator"
+    return case_steps.resumed(tools, job)
+
+
+def take_back(world: World, job: CaseJob, given: Tools | None = None) -> str:
+    """The steps of ``workflows.reclaim.TakeBack``."""
+    tools = given or world.app.tools()
+    if not patiently(case_steps.look_before_deleting, tools, job) or not case_steps.last_reading(tools, job):
+        return "ended"
+    for step in (case_steps.delete, case_steps.drop_snapshots):
+        if not patiently(step, tools, job):
+            return "needs_operator"
+    return case_steps.give_back(tools, job)
+
+
+CASE_ACTS = {"suspend": suspend, "resume": resume, "take_back": take_back}
 
 
 def release(world: World, request_id: UUID, who: str = "apply.jyt", by: str = "deliver.jyt") -> None:

@@ -53,7 +53,9 @@ def in_the_clouds(world: World) -> Counter[tuple[Kind, UUID]]:
 def cloud_holds_what_the_rows_say(world: World) -> None:
     """No object without a row, no row without its object, and disks attached where they belong."""
     rows = world.rows("SELECT id, kind FROM broker.resource WHERE state IN ('ready', 'active', 'stopped')")
-    assert in_the_clouds(world) == Counter((KIND[row.kind], row.id) for row in rows)
+    kept = world.rows("SELECT id FROM broker.server_snapshot WHERE taken_at IS NOT NULL AND removed_at IS NULL")
+    there = [(KIND[row.kind], row.id) for row in rows] + [(Kind.SNAPSHOT, row.id) for row in kept]
+    assert in_the_clouds(world) == Counter(there)
     wanted = {
         row.id: row.server_id
         for row in world.rows(

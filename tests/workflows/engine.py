@@ -16,10 +16,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 
 from broker.delivery.tools import Tools
-from broker.workflows.dispatch import Wanting
-from broker.workflows.fulfil import Fulfil
-from broker.workflows.orders import Order, queue_of
-from broker.workflows.release import GiveBack
+from broker.workflows.dispatch import WORKFLOWS, CaseWanting, Wanting
 from broker.workflows.steps import Steps
 from broker.workflows.worker import Dials, worker_for
 from tests.stories import road
@@ -36,17 +33,19 @@ async def leaping() -> AsyncIterator[Client]:
         yield environment.client
 
 
-async def start(client: Client, wanting: Wanting) -> WorkflowHandle[Any, Any]:
+async def start(client: Client, wanting: Wanting | CaseWanting) -> WorkflowHandle[Any, Any]:
     """What dispatch does for a row."""
-    workflow: Any = Fulfil.run if wanting.kind == "fulfil" else GiveBack.run
     return await client.start_workflow(
-        workflow, Order(wanting.job), id=wanting.workflow_id, task_queue=queue_of(wanting.job.sub_cloud)
+        WORKFLOWS[wanting.kind],
+        wanting.order(10.0),
+        id=wanting.workflow_id,
+        task_queue=wanting.queue,
     )
 
 
 async def carry(client: Client, world: World, **changes: Any) -> list[WorkflowHistory]:
     """Carry every row that wants acting on to its end; the histories of what was walked, in order."""
-    wanted: Sequence[Wanting] = road.jobs(world)
+    wanted: Sequence[Wanting | CaseWanting] = [*road.jobs(world), *road.case_jobs(world)]
     tools: Tools = replace(world.app.tools(), **changes)
     histories = []
     for wanting in wanted:

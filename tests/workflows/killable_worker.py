@@ -30,19 +30,22 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from broker import bootstrap
 from broker.delivery.values import Job
+from broker.reclamation.values import CaseJob
 from broker.settings import Settings
 from broker.telemetry import configure_logging
 from broker.tenancy.work import Work, WorkFactory
 from broker.workflows import worker
+from broker.workflows.case_steps import CaseSteps
 from broker.workflows.steps import Steps
 from broker.workflows.worker import Dials
 
 DIALS = Dials(heartbeat_s=1.5, sticky_s=1.0)
 IN_DATABASE = {"pin_hold", "hand_over", "last_reading", "give_back", "break_off"}
+IN_DATABASE |= {"suspended", "resumed", "case_last_reading", "case_give_back", "break_case_off"}
 CONFIGURED = "configured"
 """The file beside the plans that names the addresses of the servers a playbook has run on."""
 PR_SET_PDEATHSIG = 1
-_MUTATING = {"create", "change", "delete", "prune"}
+_MUTATING = {"create", "change", "delete", "prune", "power"}
 
 
 class Fuse:
@@ -139,8 +142,8 @@ def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any
     def run(*arguments: Any) -> Any:
         if way == "beating" and name not in IN_DATABASE and activity.info().is_local:
             raise ApplicationError("not at the first look", category=ApplicationErrorCategory.BENIGN)
-        job: Job = arguments[0].job
-        file = plans / str(job.request_id)
+        job: Job | CaseJob = arguments[0].job
+        file = plans / str(job.request_id if isinstance(job, Job) else job.id)
         fuse = Fuse(file) if file.exists() else None
         if fuse is None or fuse.step != name:
             return step(*arguments)
@@ -162,7 +165,7 @@ def work(plans: Path, shift: timedelta, way: str) -> None:
     """One worker, until it is stopped or dies."""
     all_steps = worker.all_steps
 
-    def all_deadly(steps: Steps) -> list[Callable[..., Any]]:
+    def all_deadly(steps: Steps | CaseSteps) -> list[Callable[..., Any]]:
         tools = steps.tools
         works: Any = DeadlyWorks(tools.works)
         steps.tools = replace(

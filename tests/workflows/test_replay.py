@@ -25,16 +25,19 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
 from broker.delivery.service import Action
+from broker.reclamation import cases
+from broker.reclamation.values import Cause
 from broker.workflows import steps
 from broker.workflows.calls import in_database
 from broker.workflows.fulfil import Fulfil
 from broker.workflows.orders import Order
+from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
 from broker.workflows.steps import Steps
 from providers.contract import Kind
 from providers.simulated import faults
 from providers.simulated.faults import Fault, Mode
-from tests.stories import road
+from tests.stories import reclaim, road
 from tests.stories.conftest import Databases
 from tests.stories.world import World, make_world
 from tests.workflows.engine import carry, leaping
@@ -126,8 +129,11 @@ ROADS = {
 }
 
 
+ALL = (Fulfil, GiveBack, Suspend, Resume, TakeBack)
+
+
 def replay(history: WorkflowHistory, *workflows: type) -> None:
-    replayer = Replayer(workflows=workflows or (Fulfil, GiveBack), workflow_runner=UnsandboxedWorkflowRunner())
+    replayer = Replayer(workflows=workflows or ALL, workflow_runner=UnsandboxedWorkflowRunner())
     asyncio.run(replayer.replay_workflow(history))
 
 
@@ -167,6 +173,11 @@ def test_what_is_walked_today_replays(name: str, world: World) -> None:
             return await carry(client, world, **(broken(world, *bug) if bug else {}))
 
     [history] = asyncio.run(walk())
+    compare(name, history)
+
+
+def compare(name: str, history: WorkflowHistory) -> None:
+    """It replays, and walks the recorded steps."""
     replay(history)
     if os.environ.get(RECORD):
         kept = json.dumps(scrubbed(json.loads(history.to_json())), indent=1, ensure_ascii=False)
@@ -175,7 +186,38 @@ def test_what_is_walked_today_replays(name: str, world: World) -> None:
     assert steps_of(history) == steps_of(recorded(name))
 
 
-@pytest.mark.parametrize("name", ROADS)
+CASE_ACTS = ("case-take-back", "case-suspend", "case-broken-resume", "case-resume")
+
+
+def test_the_acts_of_a_case_replay(world: World) -> None:
+    """One is taken back; another, for which there is room then, is suspended, and resumed after a bug was mended."""
+    _, released_id, _ = reclaim.proposed(world)
+    world.ask_health()
+    _, case_id, _ = reclaim.noticed(world, cause=Cause.PERSON)
+    found: list[WorkflowHistory] = []
+
+    async def walk() -> None:
+        async with leaping() as client:
+            reclaim.confirm(world, released_id)
+            found.extend(await carry(client, world))
+            reclaim.pass_the_window(world, case_id)
+            found.extend(await carry(client, world))
+            with world.acting("approve.jyt") as work:
+                cases.resume(work, case_id, reason="业务恢复")
+            found.extend(await carry(client, world, **broken(world, "delete", Kind.SNAPSHOT)))
+            stuck = reclaim.case(world, case_id)
+            assert (stuck.trouble_step, stuck.trouble) == ("drop_snapshots", "step_failed")
+            with world.acting("deliver.jyt") as work:
+                cases.retry(work, case_id)
+            found.extend(await carry(client, world))
+
+    asyncio.run(walk())
+    assert (reclaim.state(world, case_id), reclaim.state(world, released_id)) == ("dropped", "released")
+    for name, history in zip(CASE_ACTS, found, strict=True):
+        compare(name, history)
+
+
+@pytest.mark.parametrize("name", [*ROADS, *CASE_ACTS])
 def test_what_was_recorded_replays(name: str) -> None:
     """What an earlier version had on its way goes on in this one."""
     replay(recorded(name))

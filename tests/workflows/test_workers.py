@@ -51,7 +51,14 @@ def test_a_cloud_that_appears_later_is_served_without_a_restart(workshops: Works
     workshop.settle([request_id])
     assert workshop.states() == {"delivered": 1}
     assert workshop.world.scalar(asked.format("WHERE c.code = 'jyt'")) > before
+    read = (
+        "SELECT read_until FROM broker.collector r JOIN broker.sub_cloud c ON c.id = r.sub_cloud_id"
+        " WHERE c.code = 'main'"
+    )
+    assert collector_due(workshop, "main")
+    workshop.until(lambda: workshop.world.scalar(read) is not None)
     metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert 'guiyun_steps_total{outcome="done",step="collect"}' in metrics
     assert 'guiyun_sub_cloud_healthy{sub_cloud="jyt"} 1.0' in metrics
     assert 'guiyun_steps_total{outcome="done",step="create_servers"} 1.0' in metrics
     assert 'guiyun_step_seconds_count{step="hand_over"} 1.0' in metrics
@@ -62,6 +69,16 @@ def test_a_port_that_is_taken_costs_the_metrics_and_nothing_else() -> None:
     """Two workers of one machine with one setting: the second works on without."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         show_metrics(Settings(worker_metrics_port=taken.getsockname()[1]))
+
+
+def collector_due(workshop: Workshop, code: str) -> bool:
+    """The date of a cloud's collector comes now; whether it has one."""
+    with workshop.world.app.sessions.begin() as session:
+        due = text(
+            "UPDATE broker.collector r SET due_at = :now FROM broker.sub_cloud c"
+            " WHERE c.id = r.sub_cloud_id AND c.code = :code RETURNING r.id"
+        )
+        return session.execute(due, {"now": workshop.world.clock(), "code": code}).first() is not None
 
 
 def in_service(workshop: Workshop, code: str, *, yes: bool) -> None:

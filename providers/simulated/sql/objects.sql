@@ -232,6 +232,13 @@ begin
   if state not in ('active', 'stopped') then
     perform simulated.refuse(409, 'busy', format('server is %s', state));
   end if;
+  if o.stopped = (a ->> 'on')::boolean then
+    if o.stopped then
+      update simulated.off set end_at = greatest(now_, start_at) where ref = o.ref and end_at is null;
+    else
+      insert into simulated.off values (c, o.ref, now_, null);
+    end if;
+  end if;
   update simulated.object set stopped = not (a ->> 'on')::boolean where ref = o.ref;
 end $$;
 

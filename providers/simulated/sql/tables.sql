@@ -86,6 +86,16 @@ create table if not exists simulated.metered (
 create index if not exists metered_project on simulated.metered (cloud, project);
 create unique index if not exists metered_open on simulated.metered (ref) where end_at is null;
 
+-- When a server was off: a row from being switched off to being switched on again.
+create table if not exists simulated.off (
+  cloud text not null,
+  ref uuid not null,
+  start_at timestamptz not null,
+  end_at timestamptz
+);
+create unique index if not exists off_open on simulated.off (ref) where end_at is null;
+create index if not exists off_ref on simulated.off (cloud, ref);
+
 -- Faults that are switched on, and orders that were accepted and have not acted yet.
 create table if not exists simulated.fault (
   id bigint generated always as identity primary key,

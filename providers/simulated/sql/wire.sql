@@ -59,6 +59,21 @@ begin
       where m.cloud = c and m.project = (a ->> 'project')::uuid and m.tag is not null and h.hours > 0
       group by m.tag
     ) u;
+  elsif v = 'lives' then
+    -- Of each server with a tag: its sizes over time, and when it was off.
+    select jsonb_agg(jsonb_build_array(l.tag, l.sizes, l.offs) order by l.tag) into body
+    from (
+      select m.tag,
+        jsonb_agg(jsonb_build_array(m.start_at, coalesce(m.end_at, now_), m.vcpu, m.memory_gib) order by m.start_at)
+          as sizes,
+        (select coalesce(jsonb_agg(jsonb_build_array(x.start_at, coalesce(x.end_at, now_))), '[]')
+         from simulated.off x where x.cloud = c and x.ref = any (array_agg(m.ref))
+           and x.start_at < (a ->> 'end')::timestamptz) as offs
+      from simulated.metered m
+      where m.cloud = c and m.tag is not null and m.start_at < (a ->> 'end')::timestamptz
+        and coalesce(m.end_at, now_) > (a ->> 'start')::timestamptz
+      group by m.tag
+    ) l;
   end if;
   return coalesce(body, '[]');
 end $$;

@@ -157,6 +157,7 @@ def test_what_may_be_edited_is_updated(world: Session, edited: Edited) -> None:
         "offering.changed": 1,
         "person.changed": 1,
         "sub_cloud.changed": 1,
+        "system_revision.added": 1,
     }
     assert world.scalars(select(SubCloud.operator).where(SubCloud.code == "main")).one() == "另一家演示公司"
     assert world.scalars(select(Person.title).where(Person.name == "韦海燕")).one() == "主任"

@@ -1,0 +1,219 @@
+"""``guiyun reclaim``: cases of taking back what is idle, expired or dead, at a terminal.
+
+Called by: the command line. Must not: call a cloud; what people decide are rows that the worker acts on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from api import texts
+from api.cli.client import Refusal
+from api.cli.display import Terminal, fields, moment, state, table
+from api.cli.verb import Call, client_verb
+from api.texts import names
+from api.texts import reclaim as words
+
+app = typer.Typer()
+group = typer.Typer(name="reclaim", help="资源回收：告知、异议、停用、释放。", no_args_is_help=True)
+app.add_typer(group)
+
+Number = Annotated[str, typer.Argument(metavar="事项", help="回收事项编号（HS-000123）")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="理由")]
+
+
+@group.command("cases")
+@client_verb
+def cases(
+    call: Call,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="同时列出已办结的")] = False,
+    limit: Annotated[int, typer.Option(help="至多列出多少条", min=1, max=100_000)] = 50,
+) -> None:
+    """回收事项，新的在前。"""
+    found = call.api.every("/reclaim-cases", most=limit, open=None if everything else "true")
+    call.listed(
+        found,
+        ("编号", "状态", "起因", "单位", "云平台", "资源", "到期", "说明"),
+        (
+            (
+                c["number"], words.STATES[c["state"]], words.CAUSES[c["cause"]], c["unit_name"], c["sub_cloud_name"],
+                str(c["resources"]), _date(c), _remark(c),
+            )
+            for c in found
+        ),
+        nothing="没有未办结的回收事项。",
+        right=("资源",),
+        folds=("说明",),
+    )  # fmt: skip
+
+
+def _date(case: Mapping[str, Any]) -> str:
+    """The date that matters now: the window's end, or until when it is kept."""
+    at = case["keep_until"] if case["suspended_at"] else case["due_at"]
+    return moment(at) if at and not case["closed_at"] else "—"
+
+
+def _remark(case: Mapping[str, Any]) -> str:
+    if case["trouble"]:
+        step = words.STEPS.get(case["trouble_step"], case["trouble_step"])
+        return f"{step}：{'、'.join(texts.trouble(code) for code in case['trouble'].split())}"
+    return words.WAITS.get(case["waits_for"] or "", case["reason"])
+
+
+@group.command("show")
+@client_verb
+def show(call: Call, number: Number) -> None:
+    """一个事项的资源、异议与经过。"""
+    found = call.api.get(f"/reclaim-cases/{_find(call, number)['id']}")
+    call.answer(found, lambda: _show(call.terminal, found))
+
+
+def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
+    terminal.say(Text(f"{case['number']} {words.STATES[case['state']]}", "bold"))
+    terminal.say(
+        fields(
+            [
+                ("起因", words.CAUSES[case["cause"]]),
+                ("说明", case["reason"]),
+                ("单位", case["unit_name"]),
+                ("信息系统", case["system_name"]),
+                ("云平台", case["sub_cloud_name"]),
+                ("异议期", f"{case['grace_workdays']} 个工作日"),
+                ("期满", moment(case["due_at"]) if case["due_at"] else None),
+                ("保留至", moment(case["keep_until"]) if case["keep_until"] else None),
+                ("备注", _remark(case) if case["trouble"] or case["waits_for"] else None),
+            ]
+        )
+    )
+    parts = [
+        (r["number"], names.KINDS[r["kind"]], r["name"], state(r["state"], names.RESOURCE_STATES))
+        for r in case["parts"]
+    ]
+    terminal.section("资源", table(("编号", "类别", "名称", "状态"), parts))
+    said = [
+        (moment(o["raised_at"]), o["reason"], words.EVENTS.get(o["decision"] or "", "待答复"), o["answer"] or "")
+        for o in case["objections"]
+    ]
+    if said:
+        terminal.section("异议", table(("时间", "异议", "答复", "理由"), said, folds=("异议", "理由")))
+    acts = [(moment(a["at"]), words.EVENTS.get(a["event"], a["event"]), _note(a)) for a in case["acts"]]
+    terminal.section("经过", table(("时间", "事项", "备注"), acts, folds=("备注",)))
+    if case["offers"]:
+        terminal.say("", f"您现在可以：{'、'.join(words.EVENTS[offer] for offer in case['offers'])}")
+
+
+def _note(act: Mapping[str, Any]) -> str:
+    return words.WAITS.get(act["note"], act["note"]) if act["event"] == "wait" else act["note"]
+
+
+@group.command("open")
+@client_verb
+def open_case(
+    call: Call,
+    resources: Annotated[
+        list[str], typer.Argument(metavar="资源…", help="资源编号（ZY-00000123），挂载的云硬盘一并列入")
+    ],
+    *,
+    reason: Reason = "",
+) -> None:
+    """发起回收：先告知使用单位，异议期满、复核确未使用后才停用。"""
+    made = call.api.post("/reclaim-cases", {"resources": resources, "reason": reason})
+    call.done(made, f"{made['number']} 已发起，{made['resources']} 项资源；使用单位将收到告知")
+
+
+@group.command("object")
+@client_verb
+def object_to(call: Call, number: Number, *, reason: Reason = "") -> None:
+    """提出异议（使用单位），须写明理由；答复之前期限停止计算。"""
+    _act(call, number, "objection", {"reason": reason}, "已提出异议，待答复")
+
+
+@group.command("answer")
+@client_verb
+def answer(
+    call: Call,
+    number: Number,
+    *,
+    accept: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="接受，至该日（含）不再列入回收")
+    ] = None,
+    refuse: Annotated[bool, typer.Option("--refuse", help="不接受")] = False,
+    extend: Annotated[int | None, typer.Option(help="延长多少个工作日")] = None,
+    reason: Reason = "",
+) -> None:
+    """答复异议（审批单位）：接受、不接受或延长，须写明理由。"""
+    if (accept is not None) + refuse + (extend is not None) != 1:
+        raise typer.BadParameter("请在 --accept 日期、--refuse、--extend 天数中选择一项")
+    body: dict[str, Any] = {"decision": "refuse", "reason": reason}
+    if accept is not None:
+        body |= {"decision": "accept", "until": accept.date().isoformat()}
+    if extend is not None:
+        body |= {"decision": "extend", "workdays": extend}
+    _act(call, number, "answer", body, "已答复")
+
+
+@group.command("withdraw")
+@client_verb
+def withdraw(call: Call, number: Number, *, reason: Reason = "") -> None:
+    """撤销尚未停用的事项，须写明理由。"""
+    _act(call, number, "withdrawal", {"reason": reason}, "已撤销")
+
+
+@group.command("resume")
+@client_verb
+def resume(call: Call, number: Number, *, reason: Reason = "") -> None:
+    """恢复已停用的资源，须写明理由；确认释放之前都可以恢复。"""
+    _act(call, number, "resumption", {"reason": reason}, "恢复中，原先运行的云服务器将重新启动")
+
+
+@group.command("propose")
+@client_verb
+def propose(call: Call, number: Number, *, reason: Reason = "") -> None:
+    """提请释放保留期满的资源，须写明理由，由另一人确认。"""
+    _act(call, number, "proposal", {"reason": reason}, "已提请释放，待另一人确认")
+
+
+@group.command("confirm")
+@client_verb
+def confirm(call: Call, number: Number) -> None:
+    """确认释放（提请人以外的一人）：随后删除资源，不能撤销。"""
+    _act(call, number, "confirmation", None, "已确认释放；收回由系统进行")
+
+
+@group.command("decline")
+@client_verb
+def decline(call: Call, number: Number, *, reason: Reason = "") -> None:
+    """不同意释放，须写明理由。"""
+    _act(call, number, "refusal", {"reason": reason}, "已退回")
+
+
+@group.command("retry")
+@client_verb
+def retry(call: Call, number: Number) -> None:
+    """系统未能完成的一步再执行一次。"""
+    _act(call, number, "retry", None, "重试中")
+
+
+@group.command("vouch")
+@client_verb
+def vouch(call: Call, number: Number, *, reason: Reason = "") -> None:
+    """没有监测数据的资源：核实确未使用，须写明理由。"""
+    _act(call, number, "waiver", {"reason": reason}, "已核实，将继续停用")
+
+
+def _act(call: Call, number: str, what: str, body: Any, sentence: str) -> None:
+    made = call.api.post(f"/reclaim-cases/{_find(call, number)['id']}/{what}", body)
+    call.done(made, f"{made['number']} {sentence}")
+
+
+def _find(call: Call, number: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = call.api.get("/reclaim-cases", number=number)["data"]
+    if not found:
+        raise Refusal("reclaim.not_found", f"没有回收事项“{number}”，或者您无权查看；编号形如 HS-000123。")
+    return found[0]

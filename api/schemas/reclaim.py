@@ -1,0 +1,131 @@
+"""Reclaim cases as they go over HTTP.
+
+Called by: the routes. Must not: hold rules.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from api.schemas.base import Integer, Reason, Schema, View
+from broker.reclamation.values import Decision
+
+Number = Annotated[str, Field(min_length=1, max_length=40)]
+
+
+class NewCase(Schema):
+    """Which resources (by number) are to be taken back, and why; or what detection found, with its evidence."""
+
+    resources: Annotated[list[Number], Field(default_factory=list, max_length=200)]
+    finding: UUID | None = None
+    reason: Reason = ""
+
+
+class CaseReason(Schema):
+    """Why."""
+
+    reason: Reason = ""
+
+
+class NewAnswer(Schema):
+    """What the authority says: accept until a day (inclusive), refuse, or extend by working days."""
+
+    decision: Decision
+    reason: Reason = ""
+    until: date | None = None
+    workdays: Integer | None = None
+
+
+class CaseLine(View):
+    """One case in a list."""
+
+    id: UUID
+    number: str
+    cause: str
+    state: str
+    version: int
+    unit_id: UUID
+    unit_name: str
+    sub_cloud: str
+    sub_cloud_name: str
+    system_name: str
+    resources: int
+    reason: str
+    opened_at: datetime
+    noticed_at: datetime | None
+    due_at: datetime | None
+    due_provisional: bool
+    waits_for: str | None
+    look_at: datetime | None
+    suspended_at: datetime | None
+    keep_until: datetime | None
+    trouble: str | None
+    trouble_step: str | None
+    exempt_until: datetime | None
+    closed_at: datetime | None
+
+
+class CaseResource(View):
+    """What a case takes back."""
+
+    id: UUID
+    number: str
+    kind: str
+    name: str
+    state: str
+    was_active: bool | None
+
+
+class Objection(View):
+    """What the owner said, and what was answered."""
+
+    id: UUID
+    reason: str
+    raised_by: UUID
+    raised_at: datetime
+    decision: str | None
+    answer: str | None
+    until: datetime | None
+    workdays: int | None
+    answered_by: UUID | None
+    answered_at: datetime | None
+
+
+class CaseAct(View):
+    """One thing that happened."""
+
+    event: str
+    state: str
+    note: str
+    actor_id: UUID | None
+    at: datetime
+
+
+class Case(CaseLine):
+    """A case with everything that belongs to it. ``offers``: what the caller may do now."""
+
+    policy: str
+    policy_version: str
+    evidence: dict[str, Any]
+    finding_id: UUID | None
+    grace_workdays: int
+    run: int
+    proposed_by: UUID | None
+    proposed_at: datetime | None
+    confirmed_by: UUID | None
+    confirmed_at: datetime | None
+    parts: list[CaseResource]
+    objections: list[Objection]
+    acts: list[CaseAct]
+    offers: list[str]
+
+
+class CasePage(View):
+    """A page of cases."""
+
+    data: list[CaseLine]
+    next: str | None

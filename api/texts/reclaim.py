@@ -1,0 +1,116 @@
+"""Texts of reclaiming: refusals, notices, names of states, causes, acts, and of what a case waits for.
+
+Called by: ``api.texts``, the console, the command line. Must not: hold anything but text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STATES: Mapping[str, str] = {
+    "found": "待告知",
+    "noticed": "异议期内",
+    "objected": "异议待答复",
+    "measuring": "复核使用情况",
+    "suspending": "停用中",
+    "suspended": "已停用",
+    "contested": "停用后异议待答复",
+    "proposed": "待确认释放",
+    "resuming": "恢复中",
+    "releasing": "释放中",
+    "dropped": "已撤销",
+    "exempted": "异议成立",
+    "renewed": "已续期",
+    "given_back": "单位自行释放",
+    "released": "已收回",
+}
+
+CAUSES: Mapping[str, str] = {
+    "idle": "长期闲置",
+    "zombie": "僵尸信息系统",
+    "term": "期限届满",
+    "person": "人工发起",
+}
+
+EVENTS: Mapping[str, str] = {
+    "open": "发起",
+    "notify": "告知使用单位",
+    "object": "提出异议",
+    "accept": "接受异议",
+    "renew": "同意续期",
+    "refuse": "不接受异议",
+    "extend": "延长异议期",
+    "withdraw": "撤销事项",
+    "fall_due": "异议期满",
+    "wait": "暂缓停用",
+    "find_in_use": "发现仍在使用",
+    "admit": "复核通过，开始停用",
+    "stop": "已停用",
+    "resume": "恢复使用",
+    "start": "已恢复",
+    "propose": "提请释放",
+    "decline": "不同意释放",
+    "confirm": "确认释放",
+    "give_back": "单位自行释放",
+    "release": "已收回",
+    "retry": "重试",
+    "waive": "核实未使用",
+    "stall": "转人工处理",
+}
+
+WAITS: Mapping[str, str] = {
+    "unmeasured": "没有近期监测数据",
+    "share_unit": "本单位同时停用的资源已达上限",
+    "share_cloud": "该云平台同时停用的资源已达上限",
+    "in_use": "资源重新在用",
+}
+
+STEPS: Mapping[str, str] = {
+    "measure_again": "复核使用情况",
+    "stop_servers": "停止云服务器",
+    "keep_snapshots": "保留快照",
+    "start_servers": "启动云服务器",
+    "drop_snapshots": "清除快照",
+    "look_before_deleting": "删除前核对",
+    "case_delete": "删除资源",
+    "delete": "删除资源",
+}
+
+SENTENCES: Mapping[str, str] = {
+    "reclaim.state": "该事项现为“{case_state}”，不能“{case_event}”。",
+    "reclaim.not_found": "没有这个回收事项，或者您无权查看。",
+    "reclaim.resource_unknown": "没有这些资源：{resources}。",
+    "reclaim.case_open": "该资源已列入回收事项 {case}。",
+    "reclaim.release_open": "使用单位正在释放该资源，不必再发起回收。",
+    "reclaim.exempt": "该资源的异议已获接受，{until} 之前不再列入回收。",
+    "reclaim.mixed": "一个回收事项只能包含同一单位在同一云平台上的资源。",
+    "reclaim.not_live": "以下资源不在使用中，不能列入回收：{resources}。",
+    "reclaim.not_whole": "快照与地址不单独回收，请在云平台上清理。",
+    "reclaim.until_missing": "接受异议应写明至哪一天不再列入回收。",
+    "reclaim.until_range": "应晚于今天，且不超过 {years} 年（自定规则）。",
+    "reclaim.workdays_range": "延长应为 {least} 至 {most} 个工作日（自定规则）。",
+    "reclaim.not_objected": "该事项没有待答复的异议。",
+    "reclaim.on_its_way": "系统正在停用，完成后即可恢复。",
+    "reclaim.kept": "停用的资源保留至 {until}，期满后才能提请释放。",
+    "reclaim.no_trouble": "该事项没有需要重试的步骤。",
+    "reclaim.measured": "该事项没有在等待监测数据。",
+}
+
+NOTICES: Mapping[str, str] = {
+    "reclaim.noticed_idle": "回收事项 {number}：你单位有资源长期闲置，如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.noticed_zombie": "回收事项 {number}：你单位有信息系统拟清理，如有异议请于 {due_at} 前提出，逾期停用。",
+    "reclaim.noticed_term": "回收事项 {number}：你单位有资源期限届满，请于 {due_at} 前申请续期，逾期将停用。",
+    "reclaim.noticed_person": "回收事项 {number}：你单位有资源拟收回，如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.objected": "回收事项 {number} 有新的异议，请答复。",
+    "reclaim.answered_accept": "回收事项 {number} 的异议已获接受。",
+    "reclaim.answered_refuse": "回收事项 {number} 的异议未获接受，期限至 {due_at}，请查看答复。",
+    "reclaim.answered_extend": "回收事项 {number} 的期限已延长，请查看答复。",
+    "reclaim.dropped": "回收事项 {number} 已撤销，资源继续使用。",
+    "reclaim.in_use": "回收事项 {number} 的资源在告知后恢复使用，事项终止。",
+    "reclaim.suspended": "回收事项 {number} 的资源已停用，保留至 {due_at}；需要继续使用请尽快提出异议。",
+    "reclaim.resumed": "回收事项 {number} 的资源已恢复使用。",
+    "reclaim.proposed": "回收事项 {number} 已提请释放，请另一人确认。",
+    "reclaim.running_again": "回收事项 {number} 的资源 {resources} 重新在用，已停止释放，请核实。",
+    "reclaim.released": "回收事项 {number} 的资源已收回，配额与网段已归还。",
+    "reclaim.needs_operator": "回收事项 {number} 需要人工处理。",
+}

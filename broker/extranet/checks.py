@@ -1,0 +1,181 @@
+"""What a topology must be beside well-formed: names that exist, spaces apart, filters that let through what is planned.
+
+Called by: ``extranet.reading``. Must not: read files or the database. Pure; every problem at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv6Address
+from itertools import combinations
+
+from broker.errors import Problem
+from broker.extranet.schema import Block, Session, Topology, Vrf
+
+_LINK_LENGTH = 64
+"""A link's prefix has a /127 for each VRF, so it has to be this long at most."""
+
+
+def problems_of(topology: Topology) -> Iterator[Problem]:
+    """Everything that is wrong with a topology whose shape is right."""
+    yield from _twice("vrfs", [v.name for v in topology.vrfs])
+    yield from _twice("routers", [r.name for r in topology.routers])
+    yield from _twice("routers", [f"AS{r.asn}" for r in topology.routers])
+    yield from _twice("routers", [str(r.address) for r in topology.routers])
+    yield from _twice("routers", [r.router_id for r in topology.routers])
+    yield from _unknown_names(topology)
+    yield from _vrf_problems(topology)
+    yield from _session_problems(topology)
+    yield from _access_problems(topology)
+    yield from _block_problems(topology)
+    yield from _filter_problems(topology)
+
+
+def sessions_of(topology: Topology, session: Session) -> tuple[str, ...]:
+    """The VRFs of a pair of neighbours."""
+    return session.vrfs or tuple(v.name for v in topology.vrfs)
+
+
+def loopback(topology: Topology, vrf: Vrf, router: str) -> IPv6Address:
+    """A router's own address in a VRF: by its place in the file."""
+    place = [r.name for r in topology.routers].index(router)
+    return vrf.loopbacks.network_address + place + 1
+
+
+def top_router(topology: Topology) -> str:
+    """The router that has nobody above it."""
+    lowers = {s.lower for s in topology.sessions}
+    return next(r.name for r in topology.routers if r.name not in lowers)
+
+
+def way_up(topology: Topology, router: str) -> list[Session]:
+    """The sessions from a router to the top, nearest first; a loop ends it."""
+    above = {session.lower: session for session in topology.sessions}
+    way: list[Session] = []
+    while router in above and above[router] not in way:
+        way.append(above[router])
+        router = above[router].upper
+    return way
+
+
+def _twice(section: str, names: Sequence[str]) -> Iterator[Problem]:
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        yield Problem("extranet.twice", section, params={"code": name})
+
+
+def _unknown_names(topology: Topology) -> Iterator[Problem]:
+    vrfs, routers = {v.name for v in topology.vrfs}, {r.name for r in topology.routers}
+    for section in ("sessions", "filters", "access", "blocks"):
+        for index, entry in enumerate(getattr(topology, section)):
+            here = f"{section}[{index}]"
+            named = [(f, getattr(entry, f, None)) for f in ("upper", "lower", "router", "neighbour")]
+            named += [("routers", name) for name in getattr(entry, "routers", ())]
+            for field, name in named:
+                if name is not None and name not in routers:
+                    yield Problem("extranet.router_unknown", f"{here}.{field}", params={"code": name})
+            for name in (*getattr(entry, "vrfs", ()), *([entry.vrf] if hasattr(entry, "vrf") else [])):
+                if name not in vrfs:
+                    yield Problem("extranet.vrf_unknown", f"{here}.vrf", params={"code": name})
+
+
+def _vrf_problems(topology: Topology) -> Iterator[Problem]:
+    for index, vrf in enumerate(topology.vrfs):
+        here = f"vrfs[{index}]"
+        if (vrf.zone == "private") != (vrf.unit is not None):
+            yield Problem("extranet.private_needs_unit", here, "Art. 2(3)", {"code": vrf.name})
+        if vrf.loopbacks.prefixlen != _LINK_LENGTH or not vrf.loopbacks.subnet_of(vrf.prefix):
+            yield Problem("extranet.outside", f"{here}.loopbacks", params={"code": str(vrf.loopbacks), "by": vrf.name})
+        for other in topology.vrfs[:index]:
+            if vrf.zone == other.zone and vrf.unit == other.unit:
+                yield Problem("extranet.zone_twice", here, params={"code": vrf.name, "by": other.name})
+            # Unique local space may be used by several departments (RFC 4193); space that is routed to others may not.
+            if vrf.zone != other.zone and vrf.prefix.overlaps(other.prefix):
+                yield Problem("extranet.overlap", f"{here}.prefix", params={"code": str(vrf.prefix), "by": other.name})
+
+
+def _session_problems(topology: Topology) -> Iterator[Problem]:
+    uppers: dict[str, int] = {}
+    for index, session in enumerate(topology.sessions):
+        here = f"sessions[{index}]"
+        if session.upper == session.lower:
+            yield Problem("extranet.session_with_itself", here, params={"code": session.upper})
+        if session.lower in uppers:
+            yield Problem("extranet.two_uppers", here, params={"code": session.lower})
+        uppers[session.lower] = index
+        if session.prefix.prefixlen > _LINK_LENGTH:
+            yield Problem("extranet.link_too_small", f"{here}.prefix", params={"code": str(session.prefix)})
+        for other in topology.sessions[:index]:
+            if session.prefix.overlaps(other.prefix):
+                yield Problem(
+                    "extranet.overlap", f"{here}.prefix", params={"code": str(session.prefix), "by": "sessions"}
+                )
+    tops = {r.name for r in topology.routers} - set(uppers)
+    if len(tops) != 1:
+        yield Problem("extranet.one_top", "sessions", params={"code": ", ".join(sorted(tops))})
+    (top,) = tops if len(tops) == 1 else ("",)
+    for name in sorted(uppers):
+        way = way_up(topology, name)
+        if top and (not way or way[-1].upper != top):
+            yield Problem("extranet.not_connected", "sessions", params={"code": name})
+
+
+def _access_problems(topology: Topology) -> Iterator[Problem]:
+    for index, access in enumerate(topology.access):
+        here = f"access[{index}]"
+        if access.vnis.first > access.vnis.last:
+            yield Problem("extranet.range", f"{here}.vnis", params={"code": f"{access.vnis.first}-{access.vnis.last}"})
+        for other in topology.access[:index]:
+            if access.sub_cloud == other.sub_cloud:
+                yield Problem("extranet.twice", f"{here}.sub_cloud", params={"code": access.sub_cloud})
+            if access.vnis.first <= other.vnis.last and other.vnis.first <= access.vnis.last:
+                yield Problem("extranet.vnis_overlap", f"{here}.vnis", params={"code": other.router})
+
+
+def _block_problems(topology: Topology) -> Iterator[Problem]:
+    vrfs = {v.name: v for v in topology.vrfs}
+    edges = {a.router for a in topology.access}
+    for index, block in enumerate(topology.blocks):
+        here = f"blocks[{index}]"
+        vrf = vrfs.get(block.vrf)
+        if vrf is not None and not block.prefix.subnet_of(vrf.prefix):
+            yield Problem("extranet.outside", f"{here}.prefix", params={"code": str(block.prefix), "by": vrf.name})
+        if block.prefix.prefixlen > topology.segment_length:
+            yield Problem("extranet.no_room", f"{here}.prefix", params={"code": str(block.prefix)})
+        for name in block.routers:
+            if name not in edges:
+                yield Problem("extranet.no_access", f"{here}.routers", params={"code": name})
+    for (_, one), (index, other) in combinations(enumerate(topology.blocks), 2):
+        if one.vrf == other.vrf and one.prefix.overlaps(other.prefix):
+            where = f"blocks[{index}].prefix"
+            yield Problem("extranet.overlap", where, params={"code": str(other.prefix), "by": one.unit})
+
+
+def _filter_problems(topology: Topology) -> Iterator[Problem]:
+    """Each filter is on a session, and every block comes through from each of its routers to the top."""
+    pairs = {(s.upper, s.lower, vrf) for s in topology.sessions for vrf in sessions_of(topology, s)}
+    permits: dict[tuple[str, str, str], list[object]] = {}
+    vrfs = {v.name: v for v in topology.vrfs}
+    for index, rule in enumerate(topology.filters):
+        here = f"filters[{index}]"
+        key = (rule.router, rule.neighbour, rule.vrf)
+        if key in permits:
+            yield Problem("extranet.twice", here, params={"code": " ".join(key)})
+        permits.setdefault(key, []).extend(rule.permit)
+        if key not in pairs and rule.vrf in vrfs:
+            yield Problem("extranet.no_session", here, params={"code": f"{rule.router}-{rule.neighbour} {rule.vrf}"})
+        for prefix in rule.permit:
+            if rule.vrf in vrfs and not prefix.subnet_of(vrfs[rule.vrf].prefix):
+                yield Problem("extranet.outside", f"{here}.permit", params={"code": str(prefix), "by": rule.vrf})
+    for index, block in enumerate(topology.blocks):
+        yield from _held_back(topology, f"blocks[{index}]", block, permits)
+
+
+def _held_back(
+    topology: Topology, here: str, block: Block, permits: Mapping[tuple[str, str, str], Sequence[object]]
+) -> Iterator[Problem]:
+    for router in block.routers:
+        for session in way_up(topology, router):
+            allowed = permits.get((session.upper, session.lower, block.vrf), ())
+            if not any(block.prefix.subnet_of(prefix) for prefix in allowed):  # type: ignore[arg-type]
+                params = {"code": str(block.prefix), "by": f"{session.upper}-{session.lower} {block.vrf}"}
+                yield Problem("extranet.held_back", here, params=params)

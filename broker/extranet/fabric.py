@@ -1,0 +1,74 @@
+"""From the topology to what a network provider works with: accounts of routers, and the plan as playbooks take it.
+
+Called by: ``broker.bootstrap``, the laboratory's tests. Must not: read the database, or hold a key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.extranet.checks import loopback, sessions_of
+from broker.extranet.schema import Access, Router, Topology
+from providers.networking import Fabric, RouterAccount
+
+
+def fabric_of(topology: Topology) -> Fabric:
+    """The routers with their variables, and the plan."""
+    return Fabric(routers={r.name: _account(topology, r) for r in topology.routers}, plan=plan_of(topology))
+
+
+def plan_of(topology: Topology) -> dict[str, Any]:
+    """What may be announced, by whom and from where, as plain data."""
+    return {
+        "segment_length": topology.segment_length,
+        "vrfs": {v.name: {"prefix": str(v.prefix), "loopbacks": str(v.loopbacks)} for v in topology.vrfs},
+        "routers": {a.router: {"vnis": [a.vnis.first, a.vnis.last], "remote": str(a.remote)} for a in topology.access},
+        "blocks": [
+            {"unit": b.unit, "vrf": b.vrf, "prefix": str(b.prefix), "routers": list(b.routers)} for b in topology.blocks
+        ],
+    }
+
+
+def vrfs_of(topology: Topology, router: str) -> list[str]:
+    """The routing tables that a router has: those of its sessions."""
+    has = {v for s in topology.sessions if router in (s.upper, s.lower) for v in sessions_of(topology, s)}
+    return [v.name for v in topology.vrfs if v.name in has]
+
+
+def _account(topology: Topology, router: Router) -> RouterAccount:
+    access = next((a for a in topology.access if a.router == router.name), None)
+    groups = ("routers", *(["access"] if access else []), *(["probes"] if router.probes else []))
+    return RouterAccount(
+        name=router.name,
+        vendor=router.vendor,
+        address=router.address,
+        port=router.port,
+        user=router.user,
+        host_key=router.host_key,
+        groups=groups,
+        variables=_variables(topology, router, access),
+    )
+
+
+def _variables(topology: Topology, router: Router, access: Access | None) -> dict[str, Any]:
+    variables: dict[str, Any] = {"extranet_vendor": router.vendor, "extranet_asn": router.asn}
+    if access is not None:
+        variables["extranet_underlay"] = {"device": access.device, "local": str(access.local)}
+    if router.probes:
+        variables["extranet_vantages"] = [*_vantages(topology, router.name), {"vrf": ""}]
+    return variables
+
+
+def _vantages(topology: Topology, router: str) -> list[dict[str, Any]]:
+    """Where a probe looks from; its controls are the other routers' own addresses."""
+    mine = set(vrfs_of(topology, router))
+    others = [r.name for r in topology.routers if r.name != router]
+    return [
+        {
+            "vrf": vrf.name,
+            "source": str(loopback(topology, vrf, router)),
+            "controls": [str(loopback(topology, vrf, o)) for o in others if vrf.name in vrfs_of(topology, o)],
+        }
+        for vrf in topology.vrfs
+        if vrf.name in mine
+    ]

@@ -1,0 +1,223 @@
+"""Brings a file into the register: a verdict on every line first, then all of it or nothing.
+
+Called by: the API, the console, the command line. Must not: write a line that nobody saw the verdict of: applying
+names the verdict (its digest), and is refused when the register has moved since.
+
+A line of a system that the register does not have makes one (with ``merges``), or a proposal to the Bureau (with a
+reason); of one it has, a new version. A column that the file does not have leaves its field as it is; an empty cell of
+one that it has empties it, and the verdict says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from uuid import UUID
+
+from sqlalchemy import select
+
+from broker.db.base import AnyRow, new_id
+from broker.errors import Conflict, Invalid, NotFound, Problem
+from broker.inventory import register, sheets, systems
+from broker.inventory.models import SystemImport
+from broker.inventory.sheets import Line
+from broker.inventory.system_entry import READ, REQUIRED, Known, SystemEntry, problems_of, read
+from broker.tenancy.work import Work
+
+NEW, PROPOSAL, CHANGE, SAME, WRONG = KINDS = ("new", "proposal", "change", "same", "wrong")
+_SHOWN_ONLY = frozenset({"state", "registered_at", "ended_kind", "retired_at", "ended_reason", "unit_name"})
+"""Columns that an export has for readers; an import passes over them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a line would do. ``line``: its number in the file; ``changes``: fields, of a line that changes a system."""
+
+    line: int
+    kind: str
+    code: str
+    name: str
+    changes: tuple[str, ...] = ()
+    merges: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A file's verdicts, what they are called together (``digest``), and what is to be written."""
+
+    verdicts: tuple[Verdict, ...]
+    digest: str
+    entries: tuple[SystemEntry | None, ...]
+    known: Known
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        found = Counter(verdict.kind for verdict in self.verdicts)
+        return {kind: found[kind] for kind in KINDS}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Everything that is wrong, each with its line."""
+        return [replace(p, field=f"{v.line}.{p.field}") for v in self.verdicts for p in v.problems]
+
+
+def look(work: Work, content: bytes, headings: Mapping[str, str], *, lock: bool = False) -> Looked:
+    """Read a file and say of every line what it would do. ``headings``: what a column may be called -> field.
+
+    Raises Invalid (see ``sheets.read``), ``import.unknown_column``, ``import.column_twice``, ``import.missing_column``.
+    """
+    head, *lines = sheets.read(content)
+    columns = _columns(head, headings)
+    found = [_entry(line, columns, len(head.cells)) for line in lines]
+    there = _there(work, [entry.code for entry, _ in found if entry is not None])
+    entries = [_kept(entry, there, set(columns.values())) if entry else None for entry, _ in found]
+    known = register.known(work, [e for e in entries if e is not None], lock=lock)
+    waiting = register.open_proposals(work, [e.code for e in entries if e is not None])
+    codes = Counter(e.code for e in entries if e is not None)
+    merged = Counter(code for e in entries if e is not None for code in set(e.merges))
+    verdicts = []
+    for line, (_, problems), entry in zip(lines, found, entries, strict=True):
+        if entry is None:
+            cells = dict(zip(columns.values(), (_at(line, place) for place in columns), strict=True))
+            verdicts.append(
+                Verdict(line.number, WRONG, cells["code"][:40], cells["name"][:200], (), (), tuple(problems))
+            )
+            continue
+        twice = [Problem("import.code_twice", "code", params={"code": entry.code})] * (codes[entry.code] > 1)
+        twice += [
+            Problem("system.merge_twice", "merges", "Art. 29", {"code": c}) for c in entry.merges if merged[c] > 1
+        ]
+        twice += [Problem("system.proposed", "code")] * (entry.code in waiting and entry.code not in there)
+        verdicts.append(_verdict(line, entry, known, there.get(entry.code), [*problems, *twice]))
+    called = repr([(v.line, v.kind, v.code, v.changes, v.merges, [p.code for p in v.problems]) for v in verdicts])
+    digest = hashlib.new("sm3", content + called.encode()).hexdigest()
+    return Looked(tuple(verdicts), digest, tuple(entries), known)
+
+
+def _columns(head: Line, headings: Mapping[str, str]) -> dict[int, str]:
+    """Place -> field. What is wrong with the heading stops all: no line could be read rightly."""
+    found: dict[int, str] = {}
+    problems = []
+    for place, cell in enumerate(head.cells):
+        name = headings.get(cell.replace("*", "").replace("＊", "").replace("\n", "").strip())
+        if name is None:
+            problems.append(Problem("import.unknown_column", "file", params={"column": cell[:60] or "—"}))
+        elif name in found.values():
+            problems.append(Problem("import.column_twice", "file", params={"column": cell[:60]}))
+        else:
+            found[place] = name
+    missing = [name for name in READ if name in REQUIRED and name not in found.values()]
+    problems += [Problem("import.missing_column", "file", params={"column": name}) for name in missing]
+    if problems:
+        raise Invalid(problems)
+    return {place: name for place, name in found.items() if name not in _SHOWN_ONLY}
+
+
+def _at(line: Line, place: int) -> str:
+    return line.cells[place] if place < len(line.cells) else ""
+
+
+def _entry(line: Line, columns: Mapping[int, str], wide: int) -> tuple[SystemEntry | None, list[Problem]]:
+    entry, problems = read({name: _at(line, place) for place, name in columns.items()})
+    cells = [Problem(code, columns[place]) for place, code in line.wrong.items() if place in columns]
+    bad = {problem.field for problem in cells}
+    if any(line.cells[wide:]):
+        cells.append(Problem("import.cell_beyond", "file"))
+    every = [*cells, *(p for p in problems if p.field not in bad)]
+    return (None, every) if every else (entry, [])
+
+
+def _there(work: Work, codes: Sequence[str]) -> dict[str, AnyRow]:
+    return {row[0].code: row for row in systems.of_codes(work, codes)}
+
+
+def _kept(entry: SystemEntry, there: Mapping[str, AnyRow], given: set[str]) -> SystemEntry:
+    """Fields that the file has no column for stay as the register has them."""
+    row = there.get(entry.code)
+    if row is None:
+        return entry
+    old = register.entry_of_row(row)
+    kept = {name: getattr(old, name) for name in READ if name not in given and name != "merges"}
+    return replace(entry, **kept | {"growth_reason": old.growth_reason})
+
+
+def _verdict(line: Line, entry: SystemEntry, known: Known, row: AnyRow | None, problems: list[Problem]) -> Verdict:
+    new = entry.code not in known.systems
+    proposed = new and not entry.is_stock and not entry.merges and bool(entry.growth_reason)
+    every = [*problems_of(entry, known, proposed=proposed), *problems]
+    ending = tuple(c for c in entry.merges if c in known.systems and not known.systems[c].ended)
+    changes: tuple[str, ...] = ()
+    if row is not None:
+        old = register.entry_of_row(row)
+        changes = tuple(n for n in READ if n != "merges" and getattr(old, n) != getattr(entry, n))
+        if [p.code for p in every] == ["system.ended"] and not changes and not ending:
+            every = []  # an export holds what has ended; read back, it says nothing new
+    kind = PROPOSAL if proposed else NEW if new else CHANGE if changes or ending else SAME
+    name, code = entry.name[:200], entry.code
+    return Verdict(line.number, WRONG if every else kind, code, name, changes, ending, tuple(every))
+
+
+def begin(work: Work, content: bytes, file_name: str, headings: Mapping[str, str]) -> tuple[SystemImport, Looked]:
+    """The dry run: keep the file, say what it would do. Raises Forbidden ``system.not_yours``, Invalid (``look``)."""
+    register.require_writer(work)
+    looked = look(work, content, headings)
+    assert work.actor.account_id is not None
+    kept = SystemImport(
+        id=new_id(),
+        file_name=(PurePath(file_name.replace("\\", "/")).name or "—")[:200],
+        content=content,
+        digest=looked.digest,
+        lines=len(looked.verdicts),
+        created_by=work.actor.account_id,
+        created_at=work.now,
+    )
+    work.session.add(kept)
+    return kept, looked
+
+
+def again(work: Work, import_id: UUID, headings: Mapping[str, str]) -> tuple[SystemImport, Looked]:
+    """What a kept file would do now. Raises NotFound ``import.not_found``, also for somebody else's."""
+    kept = _mine(work, import_id)
+    return kept, look(work, kept.content, headings)
+
+
+def apply(work: Work, import_id: UUID, digest: str, headings: Mapping[str, str]) -> tuple[SystemImport, Looked]:
+    """Write everything that the verdict named ``digest`` says: all lines or none.
+
+    Raises NotFound ``import.not_found``; Conflict ``import.applied``, ``import.changed`` (look again); Invalid with
+    every problem of every line; Forbidden.
+    """
+    register.require_writer(work)
+    kept = _mine(work, import_id, lock=True)
+    if kept.applied_at is not None:
+        raise Conflict("import.applied")
+    looked = look(work, kept.content, headings, lock=True)
+    if looked.digest != digest:
+        raise Conflict("import.changed")
+    if looked.problems:
+        raise Invalid(looked.problems)
+    for verdict, entry in zip(looked.verdicts, looked.entries, strict=True):
+        assert entry is not None
+        if verdict.kind == PROPOSAL:
+            register.put_proposal(work, entry, looked.known)
+        elif verdict.kind in {NEW, CHANGE}:
+            reason = entry.growth_reason if verdict.kind == CHANGE else ""
+            register.write(work, replace(entry, growth_reason=reason), looked.known, source="import")
+    kept.applied_at = work.now
+    data = {**looked.counts, "digest": digest}
+    work.record("system.imported", "system_import", kept.id, article="Art. 26", data=data)
+    return kept, looked
+
+
+def _mine(work: Work, import_id: UUID, *, lock: bool = False) -> SystemImport:
+    statement = select(SystemImport).where(
+        SystemImport.id == import_id, SystemImport.created_by == work.actor.account_id
+    )
+    found = work.session.scalar(statement.with_for_update() if lock else statement)
+    if found is None:
+        raise NotFound("import.not_found")
+    return found

@@ -1,0 +1,267 @@
+"""The machine steps of a reclaim case: look again, stop, keep a snapshot; start again; delete, give back.
+
+Called by: ``workflows.case_steps``. Must not: keep a transaction open across a call to a cloud or a look at samples.
+
+Each may run any number of times. What is about to be done is committed first (the case's state, which servers were
+running, a snapshot's row), so that it can be undone; what fails for good leaves its code on the case, which is the
+operator's desk: try again, or start the servers again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+
+from broker.delivery.remove import remove
+from broker.delivery.tools import Pace, Tools
+from broker.inventory import service as inventory
+from broker.inventory.models import Resource
+from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, ResourceState
+from broker.reclamation import giving_back, history, look_again, share, snapshots
+from broker.reclamation.models import CaseResource, ReclaimCase
+from broker.reclamation.power import switch
+from broker.reclamation.values import Again, CaseJob, Cause, Verdict
+from broker.tenancy.work import Work
+
+STEP_FAILED = "step_failed"
+"""A step that broke on its last attempt, without an answer that would say why."""
+
+_A_DAY, _AN_HOUR = timedelta(days=1), timedelta(hours=1)
+_END = {
+    CaseState.DROPPED.value: CaseEvent.START,
+    CaseState.EXEMPTED.value: CaseEvent.ACCEPT,
+    CaseState.RENEWED.value: CaseEvent.RENEW,
+}
+
+
+def mine(work: Work, job: CaseJob, *states: CaseState) -> ReclaimCase | None:
+    """The case, locked, if it is still this run's and in one of these states."""
+    case = history.lock(work, job.id)
+    return case if case.run == job.run and case.trouble is None and CaseState(case.state) in states else None
+
+
+def resources_of(work: Work, case_id: UUID) -> Sequence[Resource]:
+    """What a case takes back."""
+    statement = (
+        select(Resource)
+        .join(CaseResource, CaseResource.resource_id == Resource.id)
+        .where(CaseResource.case_id == case_id)
+        .order_by(Resource.id)
+    )
+    return work.session.scalars(statement).all()
+
+
+def measure_again(tools: Tools, job: CaseJob, _pace: Pace) -> bool:
+    """Is it still not in use, and is there room in the share? True: the case is admitted to its suspension."""
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.MEASURING)
+        if case is None:
+            return _state(work, job) is CaseState.SUSPENDING
+        asked = look_again.question(work, case, resources_of(work, case.id))
+    again = Again(Verdict.IDLE) if asked is None else look_again.measure(tools.settings, asked)
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.MEASURING)
+        return case is not None and _admit(tools, work, case, again)
+
+
+def _admit(tools: Tools, work: Work, case: ReclaimCase, again: Again) -> bool:
+    note = f"{again.matching}/{again.measured}" if case.cause == Cause.IDLE.value else ""
+    if again.verdict is Verdict.IN_USE:
+        history.go(work, case, CaseEvent.FIND_IN_USE, note=note)
+        history.tell_owner(work, case, "reclaim.in_use")
+        history.tell_operators(work, case, "reclaim.in_use")
+        return False
+    if again.verdict is Verdict.UNMEASURED:
+        _wait(work, case, "unmeasured", _A_DAY)
+        return False
+    full = share.full(work, tools.settings, case, len(resources_of(work, case.id)))
+    if full:
+        _wait(work, case, f"share_{full}", _AN_HOUR)
+        return False
+    _remember_running(work, case)
+    history.go(work, case, CaseEvent.ADMIT, note=note)
+    return True
+
+
+def _wait(work: Work, case: ReclaimCase, what: str, pause: timedelta) -> None:
+    """Back to its notice until there is an answer or room."""
+    history.go(work, case, CaseEvent.WAIT, note=what)
+    history.wait(work, case, what, pause)
+
+
+def _remember_running(work: Work, case: ReclaimCase) -> None:
+    """Which of them run now, written down before anything is stopped: resuming starts these and no others."""
+    running = {r.id for r in resources_of(work, case.id) if r.state == ResourceState.ACTIVE.value}
+    for row in work.session.scalars(select(CaseResource).where(CaseResource.case_id == case.id)):
+        row.was_active = row.resource_id in running
+
+
+def stop_servers(tools: Tools, job: CaseJob, pace: Pace) -> bool:
+    """Stop the servers; from the instant they stand still their compute is not charged."""
+    with tools.works.begin() as work:
+        if mine(work, job, CaseState.SUSPENDING) is None:
+            return False
+        servers = [r for r in resources_of(work, job.id) if r.kind == "server"]
+    stuck = switch(tools, job, servers, pace, on=False)
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.SUSPENDING)
+        if case is None:
+            return False
+        inventory.move(work, [s.id for s in servers if s.id not in stuck], ResourceState.STOPPED)
+        return not _stuck(work, case, "stop_servers", stuck.values())
+
+
+def keep_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
+    """An image of each stopped server, by ids that are written down before they are ordered."""
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.SUSPENDING)
+        if case is None:
+            return False
+        wanted = snapshots.plan(work, case, [r for r in resources_of(work, job.id) if r.kind == "server"])
+    taken, stuck = snapshots.take(tools, job, wanted, pace)
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.SUSPENDING)
+        if case is None:
+            return False
+        snapshots.taken(work, taken)
+        return not _stuck(work, case, "keep_snapshots", stuck)
+
+
+def suspended(tools: Tools, job: CaseJob) -> str:
+    """All of them stand still: the owner is told until when they are kept."""
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.SUSPENDING)
+        if case is not None:
+            case.suspended_at = work.now
+            case.keep_until = work.now + timedelta(days=tools.settings.reclaim_keep_days)
+            history.go(work, case, CaseEvent.STOP)
+            history.tell_owner(work, case, "reclaim.suspended", due_at=case.keep_until.isoformat())
+        return history.lock(work, job.id).state
+
+
+def start_servers(tools: Tools, job: CaseJob, pace: Pace) -> bool:
+    """Start what was running before the suspension; it is charged in full again."""
+    with tools.works.begin() as work:
+        if mine(work, job, CaseState.RESUMING) is None:
+            return False
+        ran = select(CaseResource.resource_id).where(CaseResource.case_id == job.id, CaseResource.was_active.is_(True))
+        again = set(work.session.scalars(ran))
+        servers = [r for r in resources_of(work, job.id) if r.kind == "server" and r.id in again]
+    stuck = switch(tools, job, servers, pace, on=True)
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.RESUMING)
+        if case is None:
+            return False
+        inventory.move(work, [s.id for s in servers if s.id not in stuck], ResourceState.ACTIVE)
+        return not _stuck(work, case, "start_servers", stuck.values())
+
+
+def drop_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
+    """The images that were kept are not needed any more."""
+    with tools.works.begin() as work:
+        if mine(work, job, CaseState.RESUMING, CaseState.RELEASING) is None:
+            return False
+        there = snapshots.there(work, job.id)
+    gone, stuck = snapshots.remove(tools, job, there, pace)
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.RESUMING, CaseState.RELEASING)
+        if case is None:
+            return False
+        snapshots.removed(work, gone)
+        return not _stuck(work, case, "drop_snapshots", stuck)
+
+
+def resumed(tools: Tools, job: CaseJob) -> str:
+    """They run again: the case ends as it was decided."""
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.RESUMING)
+        if case is not None:
+            history.go(work, case, _END[case.ending or CaseState.DROPPED.value])
+            history.tell_owner(work, case, "reclaim.resumed")
+        return history.lock(work, job.id).state
+
+
+def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
+    """Nothing that is in use again may be deleted: servers that run, disks that hang on something else."""
+    with tools.works.begin() as work:
+        if mine(work, job, CaseState.RELEASING) is None:
+            return False
+        resources = resources_of(work, job.id)
+        others = inventory.standing_on(work, [r.id for r in resources])
+    used = list(others) + look_again.used_in_cloud(tools, job, resources, pace)
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.RELEASING)
+        if case is None or not used:
+            return case is not None
+        history.go(work, case, CaseEvent.FIND_IN_USE, note="、".join(used))
+        case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
+        case.waits_for = "in_use"
+        history.tell_operators(work, case, "reclaim.running_again", resources="、".join(used))
+        return False
+
+
+def last_reading(tools: Tools, job: CaseJob) -> bool:
+    """Metering ends here: the periods are closed at this instant, before anything is deleted."""
+    with tools.works.begin() as work:
+        if mine(work, job, CaseState.RELEASING) is None:
+            return False
+        inventory.move(work, [r.id for r in resources_of(work, job.id)], ResourceState.RELEASING)
+        return True
+
+
+def delete(tools: Tools, job: CaseJob, pace: Pace) -> bool:
+    """Delete everything in the cloud. True: all is gone."""
+    with tools.works.begin() as work:
+        if mine(work, job, CaseState.RELEASING) is None:
+            return False
+        going = [r for r in resources_of(work, job.id) if r.state == ResourceState.RELEASING.value]
+    stuck = remove(tools, job.sub_cloud, going, pace)
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.RELEASING)
+        return case is not None and not _stuck(work, case, "delete", stuck.values())
+
+
+def give_back(tools: Tools, job: CaseJob) -> str:
+    """Quota and prefixes go back, the resources are released, the case and what it leaves empty are closed."""
+    with tools.works.begin() as work:
+        brought = [r.request_id for r in resources_of(work, job.id)]
+        requests = giving_back.lock_requests(work, brought)
+        case = mine(work, job, CaseState.RELEASING)
+        if case is None:
+            return history.lock(work, job.id).state
+        going = [r for r in resources_of(work, job.id) if r.state == ResourceState.RELEASING.value]
+        days = tools.settings.quarantine_days
+        giving_back.give_back(work, case.id, case.sub_cloud_id, going, quarantine_days=days)
+        work.session.flush()
+        giving_back.settle(work, requests)
+        history.go(work, case, CaseEvent.RELEASE)
+        history.tell_owner(work, case, "reclaim.released")
+        history.tell_operators(work, case, "reclaim.released")
+        return case.state
+
+
+def break_off(tools: Tools, job: CaseJob, step: str) -> None:
+    """A step broke on its last attempt, and nothing says why."""
+    with tools.works.begin() as work:
+        case = history.lock(work, job.id)
+        if case.run == job.run and case.trouble is None and CaseState(case.state) in CASE_MACHINE:
+            _stuck(work, case, step, [STEP_FAILED])
+
+
+def _state(work: Work, job: CaseJob) -> CaseState | None:
+    case = history.lock(work, job.id)
+    return CaseState(case.state) if case.run == job.run and case.trouble is None else None
+
+
+def _stuck(work: Work, case: ReclaimCase, step: str, codes: Iterable[str]) -> bool:
+    """Whether something could not be done: then it lies on the operators' desk, told once."""
+    found = " ".join(sorted(set(codes)))
+    if not found:
+        return False
+    case.trouble, case.trouble_step = found[:500], step
+    history.write(work, case, "stall", note=f"{step}: {found}")
+    history.tell_operators(work, case, "reclaim.needs_operator")
+    return True

@@ -1,0 +1,53 @@
+"""Decisions of reclaiming: how long an owner may object, whether something is in use again, whether an answer is whole.
+
+Called by: the services and steps of this room. Must not: import SQL, or read the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+
+from broker.errors import Problem
+from broker.reclamation.values import Again, Answer, Decision, Verdict
+
+GRACE: Mapping[int, int] = {1: 5, 2: 5, 3: 10, 4: 15, 5: 15}
+"""Working days to object, by MLPS level (ours: no regulation's number could be read). Without a system: as level 1."""
+
+MOST_EXTENSION = 60
+"""Working days that one answer may add (ours)."""
+MOST_EXEMPT = timedelta(days=3 * 366)
+"""An exemption ends after three years at the latest (ours)."""
+
+FRESH_DAYS = 3
+"""A re-measurement needs a measured day no older than this: without one nobody knows, and nothing is stopped (ours)."""
+
+
+def grace(level: int | None, by_level: Mapping[int, int]) -> int:
+    """Working days to object for a resource of this MLPS level: the policy's, else ours."""
+    at = level if level is not None and level in GRACE else 1
+    return by_level.get(at, GRACE[at])
+
+
+def judge(measured: int, matching: int, newest: date | None, today: date) -> Again:
+    """Whether something is still idle: every measured day since the notice matches, and the last one is fresh."""
+    if matching < measured:
+        return Again(Verdict.IN_USE, measured, matching)
+    if newest is None or (today - newest).days > FRESH_DAYS:
+        return Again(Verdict.UNMEASURED, measured, matching)
+    return Again(Verdict.IDLE, measured, matching)
+
+
+def answer_problems(answer: Answer, now: datetime) -> list[Problem]:
+    """What is wrong with an answer, all at once."""
+    out = []
+    if not answer.reason.strip():
+        out.append(Problem("reason.missing", "reason"))
+    if answer.decision is Decision.ACCEPT:
+        if answer.until is None:
+            out.append(Problem("reclaim.until_missing", "until"))
+        elif not now < answer.until <= now + MOST_EXEMPT:
+            out.append(Problem("reclaim.until_range", "until", params={"years": 3}))
+    if answer.decision is Decision.EXTEND and not 1 <= (answer.workdays or 0) <= MOST_EXTENSION:
+        out.append(Problem("reclaim.workdays_range", "workdays", params={"least": 1, "most": MOST_EXTENSION}))
+    return out

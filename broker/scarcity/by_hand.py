@@ -1,0 +1,236 @@
+"""What is done to quotas without a request: hold, post, void, release, limits, systems' nodes. Each is an event.
+
+Called by: the command line. Must not: count (``quotas`` does), or be used by the road: a request's stages write events
+of their own.
+
+**When the event is written.** In the transaction of what it tells, but for the fast hold, whose transaction is shared
+with other callers (``quotas.together``). There ``quota.hold_asked`` is committed *before* the hold is counted, without
+a flush of its own: the log of PostgreSQL is one, so that once a hold is on disk the event before it is. A hold that
+counts is therefore never without its event; that it was not granted is a second one, ``quota.hold_refused``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine, select, text
+from sqlalchemy.orm import Session
+
+from broker.db.base import new_id
+from broker.errors import BrokerError, NotFound
+from broker.inventory.models import InformationSystem, Resource
+from broker.request.models import ServiceRequest
+from broker.tenancy import repository as tenancy
+from broker.tenancy.models import Account
+from broker.tenancy.values import Mandate
+from broker.tenancy.work import Work
+from quotas import availability, models, service, together
+from quotas.errors import NotThatMuch, NotYours, QuotaError
+from quotas.values import HeldLine, Line, ResourceClass
+
+_AT_ONCE = text("""
+WITH unflushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+INSERT INTO broker.audit_event (id, at, actor_id, action, subject_type, subject_id, article, data, trace_id)
+SELECT :id, :at, :actor, :action, 'hold', :hold, '', CAST(:data AS jsonb), '' FROM unflushed
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Who decides, and why. Without an account only the machine's own number of whoever types is known."""
+
+    account_id: UUID | None = None
+    os_uid: int | None = None
+    reason: str = ""
+
+    @property
+    def mandate(self) -> Mandate | None:
+        """That the named account acts."""
+        return None if self.account_id is None else Mandate(self.account_id, None)
+
+    @property
+    def why(self) -> dict[str, Any]:
+        """What of it an event keeps beside the account."""
+        return {"reason": self.reason} | ({} if self.os_uid is None else {"os_uid": self.os_uid})
+
+
+def account_of(session: Session, login: str) -> UUID:
+    """The account that is open under a login. Raises NotFound ``account.unknown``."""
+    found = session.scalar(select(Account.id).where(Account.login == login, Account.disabled_at.is_(None)))
+    if found is None:
+        raise NotFound("account.unknown", login=login)
+    return found
+
+
+def hold(
+    engine: Engine,
+    clock: Callable[[], datetime],
+    hand: Hand,
+    *,
+    owner: UUID,
+    node: UUID,
+    lines: Sequence[Line],
+    expires_at: datetime,
+    hold_id: UUID,
+) -> None:
+    """As ``quotas.together.hold``, with its events; the same errors."""
+    service.columns(lines)  # what is no amount is refused before anything is written
+    data = {"owner": str(owner), "node": str(node), "lines": _told(lines), "expires_at": expires_at.isoformat()}
+
+    def record(action: str, more: dict[str, Any]) -> None:
+        row = {"id": new_id(), "at": clock(), "actor": hand.account_id, "action": action, "hold": hold_id}
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(_AT_ONCE, row | {"data": json.dumps(more | hand.why)})
+
+    record("quota.hold_asked", data)
+    try:
+        together.hold(engine, owner=owner, node=node, lines=lines, expires_at=expires_at, hold_id=hold_id)
+    except QuotaError as error:
+        record("quota.hold_refused", {"code": error.code})
+        raise
+
+
+def resize(
+    work: Work,
+    hand: Hand,
+    *,
+    owner: UUID,
+    node: UUID,
+    lines: Sequence[Line],
+    expires_at: datetime,
+    hold_id: UUID,
+    replaces: UUID,
+) -> None:
+    """Hold instead of another hold of the same owner: only the difference is asked for. As ``quotas.service.hold``."""
+    there = bool(availability.holds(work.session, hold_ids=[hold_id]))
+    service.hold(
+        work.session,
+        owner=owner,
+        node=node,
+        lines=lines,
+        expires_at=expires_at,
+        hold_id=hold_id,
+        replaces=replaces,
+    )
+    if not there:
+        data = {"owner": str(owner), "node": str(node), "lines": _told(lines), "replaces": str(replaces)}
+        _record(work, hand, "quota.held", hold_id, data | {"expires_at": expires_at.isoformat()})
+
+
+def post(
+    work: Work, hand: Hand, hold_id: UUID, lines: Sequence[Line] | None, *, key: UUID, owner: UUID | None = None
+) -> None:
+    """As ``quotas.service.post``. Raises NotYours (an owner is named, another's it is), NotThatMuch (nothing left)."""
+    there = _of_owner(work, hold_id, owner)
+    again = service.moved(work.session, key)
+    service.post(work.session, hold_id, lines, key=key)
+    if not again:
+        told = lines or [Line(line.resource_class, line.held, line.pool) for line in there if line.held]
+        _moved(work, hand, ("quota.posted", hold_id), key, told)
+
+
+def release(
+    work: Work, hand: Hand, hold_id: UUID, lines: Sequence[Line] | None, *, key: UUID, owner: UUID | None = None
+) -> None:
+    """As ``quotas.service.release``. Raises NotYours and NotThatMuch as ``post``."""
+    there = _of_owner(work, hold_id, owner)
+    again = service.moved(work.session, key)
+    service.release(work.session, hold_id=hold_id, lines=lines, key=key)
+    if not again:
+        told = lines or [Line(line.resource_class, line.used, line.pool) for line in there if line.used]
+        _moved(work, hand, ("quota.released", hold_id), key, told)
+
+
+def void(work: Work, hand: Hand, hold_id: UUID, *, owner: UUID | None = None) -> None:
+    """As ``quotas.service.void``; an event only where something was given back. Raises NotYours."""
+    given = [line for line in _of_owner(work, hold_id, owner) if line.held]
+    service.void(work.session, hold_id)
+    if given:
+        lines = [Line(line.resource_class, line.held, line.pool) for line in given]
+        _record(work, hand, "quota.voided", hold_id, {"lines": _told(lines)})
+
+
+def set_limit(
+    work: Work,
+    hand: Hand,
+    node: UUID,
+    resource_class: ResourceClass,
+    *,
+    pool: UUID | None,
+    limit: int | None,
+    borrowing: int | None,
+    lending: int | None,
+) -> None:
+    """As ``quotas.service.set_limit``."""
+    service.set_limit(work.session, node, resource_class, pool, limit, borrowing=borrowing, lending=lending)
+    data = {"class": resource_class.value, "pool": str(pool or ""), "limit": limit}
+    data |= {"borrowing": borrowing, "lending": lending} | hand.why
+    work.record("quota.limit_set", "node", node, mandate=hand.mandate, data=data)
+
+
+def give_node(work: Work, hand: Hand, system_id: UUID) -> int:
+    """Give an information system a node of its own below its unit's; how many holds have moved there.
+
+    From now on what is held for it is counted there, and so at every node above; what it has already moves there in the
+    same transaction, exactly. Again: nothing more happens. UnknownNode (its unit has none), QuotaExceeded (a limit
+    between the unit that asked and the system's own would not bear it), HoldBusy; NotFound ``system.unknown``.
+    """
+    system = work.session.get(InformationSystem, system_id)
+    if system is None:
+        raise NotFound("system.unknown")
+    service.alone(work.session)  # from here on nobody holds for the system at its unit any more
+    fresh = availability.lowest(work.session, [system_id]) is None
+    service.add_node(work.session, id=system_id, parent_id=system.unit_id)
+    asked = select(models.hold.c.id).join(ServiceRequest, ServiceRequest.id == models.hold.c.owner)
+    has = select(Resource.hold_id).where(Resource.system_id == system_id, Resource.hold_id.is_not(None))
+    of_system = work.session.scalars(asked.where(ServiceRequest.system_id == system_id).union(has)).all()
+    moved = service.move(work.session, of_system, system_id)
+    if fresh or moved:
+        data = {"unit": str(system.unit_id), "moved": moved} | hand.why
+        work.record("quota.node_given", "system", system_id, mandate=hand.mandate, data=data)
+    return moved
+
+
+def node_of(session: Session, code: str, *, now: datetime) -> UUID:
+    """The node of a unit, or of an information system that has one, by its code.
+
+    Raises NotFound ``quota.no_node_of_its_own`` (a system counted at its unit), Invalid ``unit.unknown``.
+    """
+    try:
+        return tenancy.unit_id_of(session, code, now=now)
+    except BrokerError:
+        system = session.scalar(select(InformationSystem.id).where(InformationSystem.code == code))
+        if system is None:
+            raise
+    if availability.lowest(session, [system]) is None:
+        raise NotFound("quota.no_node_of_its_own", system=code)
+    return system
+
+
+def _of_owner(work: Work, hold_id: UUID, owner: UUID | None) -> tuple[HeldLine, ...]:
+    """The hold's lines; none for a hold that is not there. A hold's owner never changes."""
+    for found in availability.holds(work.session, hold_ids=[hold_id]):
+        if owner not in (None, found.owner):
+            raise NotYours(str(hold_id))
+        return found.lines
+    return ()
+
+
+def _moved(work: Work, hand: Hand, what: tuple[str, UUID], key: UUID, lines: Iterable[Line]) -> None:
+    """The event of a post or release that moved something."""
+    if not service.moved(work.session, key):
+        raise NotThatMuch([])  # all of nothing: it was done before, with another key
+    _record(work, hand, *what, {"key": str(key), "lines": _told(lines)})
+
+
+def _record(work: Work, hand: Hand, action: str, hold_id: UUID, data: dict[str, Any]) -> None:
+    work.record(action, "hold", hold_id, mandate=hand.mandate, data=data | hand.why)
+
+
+def _told(lines: Iterable[Line]) -> list[dict[str, Any]]:
+    return [{"class": line.resource_class.value, "pool": str(line.pool), "amount": int(line.amount)} for line in lines]

@@ -1,0 +1,122 @@
+"""What detection found: one row a resource and policy for as long as it lasts, read as frozen values.
+
+Called by: the daily scan (writes), pages and the command line, and reclamation, which opens cases from open findings
+and looks again before it acts (``current``). Must not: decide what is idle, or take anything back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from broker.errors import NotFound
+from broker.utilisation.models import IdleFinding
+
+
+class FindingKind(StrEnum):
+    """In what way something is idle."""
+
+    IDLE = "idle"
+    """A server that hardly works, by what was measured."""
+    OFF = "off"
+    """A server that is off and still charged for."""
+    UNATTACHED_VOLUME = "unattached_volume"
+    EMPTY_SEGMENT = "empty_segment"
+    """A segment on which no host stands."""
+    UNBOUND_ADDRESS = "unbound_address"
+    """An address of a segment that no host has."""
+    UNUSED_SNAPSHOT = "unused_snapshot"
+    """A snapshot of a server that nobody used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why, as a code and its numbers; ``api.texts.utilisation.evidence_words`` puts it into words."""
+
+    code: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One resource that one policy finds idle.
+
+    ``last_day``: the last day seen so far; ``days``: how many of the days match. ``monthly_fen``: what a month of it
+    costs by the tariff of the scan's day, None without a price. ``scanned_on``: the day of the last scan that saw it.
+    ``cleared_at``: a later scan did not find it any more, because of ``cleared_because``: ``in_use``, ``not_measured``,
+    ``exempted``, ``gone`` (released), ``policy_gone``.
+    """
+
+    id: UUID
+    resource_id: UUID
+    kind: FindingKind
+    policy: str
+    policy_version: str
+    object_ref: str
+    first_day: date
+    last_day: date
+    days: int
+    evidence: tuple[Evidence, ...]
+    monthly_fen: int | None
+    scanned_on: date
+    found_at: datetime
+    cleared_at: datetime | None
+    cleared_because: str | None
+
+    @property
+    def whole_resource(self) -> bool:
+        """Whether the resource itself is what is idle, and not a snapshot or an address of it."""
+        return not self.object_ref
+
+
+def current(
+    session: Session, *, resources: Collection[UUID] = (), kinds: Collection[FindingKind] = ()
+) -> list[Finding]:
+    """What the last scans found and have not cleared; of these resources and kinds, or of all. Oldest run first."""
+    statement = (
+        select(IdleFinding)
+        .where(IdleFinding.found_at.is_not(None), IdleFinding.cleared_at.is_(None))
+        .order_by(IdleFinding.first_day, IdleFinding.id)
+    )
+    if resources:
+        statement = statement.where(IdleFinding.resource_id.in_(resources))
+    if kinds:
+        statement = statement.where(IdleFinding.kind.in_([kind.value for kind in kinds]))
+    return [value_of(row) for row in session.scalars(statement)]
+
+
+def finding(session: Session, finding_id: UUID) -> Finding:
+    """One finding, cleared or not. Raises NotFound ``finding.not_found``, also for what is only watched."""
+    row = session.get(IdleFinding, finding_id)
+    if row is None or row.found_at is None:
+        raise NotFound("finding.not_found")
+    return value_of(row)
+
+
+def value_of(row: IdleFinding) -> Finding:
+    """A row that has been found, as a value."""
+    assert row.found_at is not None
+    return Finding(
+        id=row.id,
+        resource_id=row.resource_id,
+        kind=FindingKind(row.kind),
+        policy=row.policy,
+        policy_version=row.policy_version,
+        object_ref=row.object_ref,
+        first_day=row.first_day,
+        last_day=row.last_day,
+        days=row.days,
+        evidence=tuple(Evidence(each["code"], each["params"]) for each in row.evidence),
+        monthly_fen=row.monthly_fen,
+        scanned_on=row.scanned_on,
+        found_at=row.found_at,
+        cleared_at=row.cleared_at,
+        cleared_because=row.cleared_because,
+    )

@@ -1,0 +1,26 @@
+"""The steps of measuring. Each hands over to ``broker.utilisation``, which writes down what came of it.
+
+Called by: ``workflows.measure``. Must not: hold a rule or an order.
+"""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from broker.delivery.tools import Tools
+from broker.utilisation import collectors
+from broker.utilisation.collectors import Bench
+from broker.workflows.orders import MeasureOrder
+from broker.workflows.steps import attempt
+
+
+class MeasureSteps:
+    """All steps, with the tools they work with."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.bench = Bench(tools.works, tools.settings, tools.providers)
+
+    @activity.defn
+    def collect(self, order: MeasureOrder) -> bool:
+        with attempt(order):
+            return collectors.collect(self.bench, order.job)

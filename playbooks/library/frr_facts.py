@@ -1,0 +1,108 @@
+#!/usr/bin/python3
+"""Ansible module: what an FRR router is really doing, for comparison with the plan.
+
+Called by: ``audit-routers.yml``. Runs on the router with its own Python; only the standard library. Changes nothing.
+Reads the whole configuration once (an audit is not a change) and what it heard from its neighbours and did not let in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: frr_facts
+short_description: What an FRR router is really doing
+options:
+  vrfs: {type: list, elements: str, required: true, description: The VRFs to look at}
+"""
+
+
+def blocks(text):
+    """The configuration as header -> lines below it, in order."""
+    found, header = {}, None
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("!") or line in {"exit", "end"}:
+            continue
+        if not line.startswith(" "):
+            header = line.strip()
+            found.setdefault(header, [])
+        elif header is not None and line.strip() not in {"exit", "exit-vrf", "exit-address-family"}:
+            found[header].append(line.strip())
+    return found
+
+
+def segments(config, vrf, links):
+    """Interfaces named ``seg…`` in a VRF: as written, and whether the link is there."""
+    found = {}
+    for header, lines in config.items():
+        matched = re.fullmatch(rf"interface (seg\d+) vrf {re.escape(vrf)}", header)
+        if matched:
+            found[matched.group(1)] = {"lines": sorted(lines), "link": matched.group(1) in links}
+    for name in links:
+        found.setdefault(name, {"lines": [], "link": True})
+    return found
+
+
+def sessions(module, vrf, summary):
+    """Each neighbour: its state, and what it announced that no filter let in."""
+    peers = summary.get("ipv6Unicast", summary).get("peers", {})
+    commands = [f"show bgp vrf {vrf} ipv6 unicast neighbors {peer} filtered-routes json" for peer in peers]
+    filtered = dict(zip(peers, shown(module, commands)))
+    return {
+        peer: {
+            "name": about.get("desc", ""),
+            "state": about.get("state", ""),
+            "received": about.get("pfxRcd", 0),
+            "refused": sorted(
+                {
+                    route.get("network", prefix) if isinstance(route, dict) else prefix
+                    for prefix, route in filtered.get(peer, {}).get("receivedRoutes", {}).items()
+                }
+            ),
+        }
+        for peer, about in peers.items()
+    }
+
+
+def shown(module, commands):
+    """JSON answers to several commands, with one connection."""
+    if not commands:
+        return []
+    out = module.run_command(["vtysh", *(word for c in commands for word in ("-c", c))], check_rc=True)[1]
+    decoder, position, found = json.JSONDecoder(), 0, []
+    while (position := out.find("{", position)) >= 0:
+        value, position = decoder.raw_decode(out, position)
+        found.append(value)
+    return found
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={"vrfs": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
+    )
+    config = blocks(module.run_command(["vtysh", "-c", "show running-config"], check_rc=True)[1])
+    vrfs = module.params["vrfs"]
+    there = {line.split()[0] for line in module.run_command(["ip", "netns", "list"])[1].splitlines() if line.strip()}
+    here = [vrf for vrf in vrfs if vrf in there]
+    summaries = dict(zip(here, shown(module, [f"show bgp vrf {vrf} ipv6 unicast summary json" for vrf in here])))
+    facts = {}
+    for vrf in here:
+        listed = json.loads(module.run_command(["ip", "-n", vrf, "-j", "link", "show"])[1] or "[]")
+        links = {link["ifname"] for link in listed if link["ifname"].startswith("seg")}
+        bgp = next(
+            (lines for header, lines in config.items() if re.fullmatch(rf"router bgp \d+ vrf {vrf}", header)), []
+        )
+        facts[vrf] = {
+            "segments": segments(config, vrf, links),
+            "networks": sorted(line.split()[1] for line in bgp if line.startswith("network ")),
+            "sessions": sessions(module, vrf, summaries.get(vrf, {})),
+        }
+    filters = sorted(header for header in config if header.startswith("ipv6 prefix-list "))
+    module.exit_json(changed=False, guiyun={"vrfs": facts, "absent": sorted(set(vrfs) - there), "filters": filters})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+#!/usr/bin/python3
+"""Ansible module: who answers in which zone, seen from a router (or any machine) with a namespace for each VRF.
+
+Called by: ``verify-segment.yml``. Runs on the probe with its own Python; only the standard library. Changes nothing.
+
+Sends ICMPv6 echoes from each VRF's own address. First every target must answer in its own VRF, again and again until it
+does or patience ends; then, while it does, it must be silent in every other VRF and on the management network. Silence
+counts only where the probe can see: in each VRF one of its controls (other routers' own addresses there) has to answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import ipaddress
+import os
+import select
+import socket
+import struct
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: zone_probe
+short_description: Who answers in which zone
+options:
+  targets: {type: list, elements: dict, required: true, description: What has to answer in its VRF and nowhere else}
+  vantages: {type: list, elements: dict, required: true, description: The VRFs to look from; empty name for management}
+  answering: {type: bool, default: true, description: Whether targets are to answer at all}
+  patience_s: {type: float, default: 8, description: How long a target may take to answer}
+  quiet_s: {type: float, default: 1, description: How long silence has to last}
+"""
+
+ECHO_REQUEST, ECHO_REPLY = 128, 129
+NEWNET = 0x40000000
+AGAIN_S = 0.1
+
+
+class Vantage:
+    """A raw socket in one VRF's namespace."""
+
+    def __init__(self, given, number):
+        self.vrf, self.controls = given["vrf"], given.get("controls", [])
+        self.ident = (os.getpid() + number) & 0xFFFF
+        self.missing = ""
+        self.socket = None
+        try:
+            _into(f"/run/netns/{self.vrf}" if self.vrf else f"/proc/{os.getpid()}/ns/net.own")
+        except OSError as error:
+            self.missing = os.strerror(error.errno)
+            return
+        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        if given.get("source"):
+            self.socket.bind((given["source"], 0))
+        self.socket.setblocking(False)
+
+    def send(self, address):
+        """False: there is no way there, which is as good as silence."""
+        packet = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, self.ident, 1) + b"guiyun"
+        try:
+            self.socket.sendto(packet, (address, 0))
+        except OSError as error:
+            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def read(self):
+        """Addresses that have answered since."""
+        found = set()
+        while True:
+            try:
+                packet, sender = self.socket.recvfrom(2048)
+            except BlockingIOError:
+                return found
+            if packet[0] == ECHO_REPLY and struct.unpack("!H", packet[4:6])[0] == self.ident:
+                found.add(str(ipaddress.IPv6Address(sender[0].split("%")[0])))
+
+
+_OWN = os.open("/proc/self/ns/net", os.O_RDONLY)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _into(path):
+    """Enter a network namespace; a socket made there stays there."""
+    handle = os.dup(_OWN) if path.endswith(".own") else os.open(path, os.O_RDONLY)
+    try:
+        if _LIBC.setns(handle, NEWNET):
+            raise OSError(ctypes.get_errno(), path)
+    finally:
+        os.close(handle)
+
+
+def ask(pairs, seconds, *, all_of_them):
+    """Which of ``pairs`` (vantage, address) answer within so many seconds; ends early once all have, if asked to."""
+    answered, until = set(), time.monotonic() + seconds
+    sockets = {v.socket: v for v, _ in pairs}
+    while pairs:
+        silent = [p for p in pairs if p not in answered]
+        sent = [vantage.send(address) for vantage, address in silent]
+        if not all_of_them and not any(sent):
+            return answered
+        again = min(time.monotonic() + AGAIN_S, until) if all_of_them else until
+        while time.monotonic() < again:
+            ready, _, _ = select.select(list(sockets), [], [], max(0.0, again - time.monotonic()))
+            for one in ready:
+                answered |= {(sockets[one], address) for address in sockets[one].read()}
+            if all(p in answered for p in pairs):
+                return answered & set(pairs)
+        if time.monotonic() >= until:
+            return answered & set(pairs)
+    return answered
+
+
+def look(module):
+    """The verdict on each target, and the whole matrix."""
+    given = module.params
+    vantages = [Vantage(v, n) for n, v in enumerate(given["vantages"])]
+    _into("own.own")
+    by_vrf = {v.vrf: v for v in vantages}
+    targets = given["targets"]
+    seeing = _seeing([v for v in vantages if v.controls and v.socket], given["patience_s"])
+    home = [(by_vrf[t["vrf"]], t["address"]) for t in targets if t["vrf"] in by_vrf and by_vrf[t["vrf"]].socket]
+    patience = given["patience_s"] if given["answering"] else given["quiet_s"]
+    at_home = ask(home, patience, all_of_them=given["answering"])
+    away = [
+        (v, t["address"])
+        for t in targets
+        for v in vantages
+        if v.socket and v.vrf != t["vrf"] and v.vrf not in t.get("elsewhere", ())
+    ]
+    strayed = ask(away, given["quiet_s"], all_of_them=False)
+    rows = []
+    for target in targets:
+        for v in vantages:
+            if v.vrf in target.get("elsewhere", ()) and v.vrf != target["vrf"]:
+                continue
+            pair = (v, target["address"])
+            rows.append({
+                "id": target["id"], "of": target["vrf"], "seen_from": v.vrf, "answered": pair in at_home | strayed,
+                "seeing": v.vrf in seeing or not v.controls, "missing": v.missing,
+            })  # fmt: skip
+    return rows
+
+
+def _seeing(vantages, patience_s):
+    """The VRFs in which a control answers, one after the other: a router that is down is no reason to be blind."""
+    seeing = set()
+    for turn in range(max((len(v.controls) for v in vantages), default=0)):
+        asked = [(v, v.controls[turn]) for v in vantages if v.vrf not in seeing and turn < len(v.controls)]
+        seeing |= {v.vrf for v, _ in ask(asked, min(patience_s, 2), all_of_them=True)}
+    return seeing
+
+
+def verdict(rows, *, answering):
+    """Why a target is not as it should be: a code and where, or nothing."""
+    for row in rows:
+        home = row["of"] == row["seen_from"]
+        if row["missing"] or not row["seeing"]:
+            return "extranet.probe_blind", f"{row['seen_from']} {row['missing']}".strip()
+        if home and answering and not row["answered"]:
+            return "extranet.unreachable", row["of"]
+        if row["answered"] and not (home and answering):
+            return "extranet.leak" if not home else "extranet.still_there", row["seen_from"] or "management"
+    return "", ""
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "targets": {"type": "list", "elements": "dict", "required": True},
+            "vantages": {"type": "list", "elements": "dict", "required": True},
+            "answering": {"type": "bool", "default": True},
+            "patience_s": {"type": "float", "default": 8},
+            "quiet_s": {"type": "float", "default": 1},
+        },
+        supports_check_mode=True,
+    )
+    rows = look(module)
+    answers = {}
+    for target in module.params["targets"]:
+        mine = [row for row in rows if row["id"] == target["id"]]
+        code, detail = verdict(mine, answering=module.params["answering"])
+        answers[target["id"]] = {"changed": False, "code": code, "detail": detail}
+    module.exit_json(changed=False, guiyun={"verdicts": answers, "matrix": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The topology file: the laboratory's is whole, and everything that is wrong with one is said at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from broker.extranet.checks import top_router, way_up
+from broker.extranet.fabric import fabric_of, vrfs_of
+from broker.extranet.reading import TopologyError, read_topology, topology_of
+from broker.yaml_file import read_yaml
+from tests.extranet import TOPOLOGY
+
+RAW = read_yaml(TOPOLOGY)
+
+
+def problems(change: Callable[[dict[str, Any]], object]) -> list[tuple[str, str]]:
+    """What is wrong with the laboratory's topology after a change: codes and places."""
+    raw = copy.deepcopy(RAW)
+    change(raw)
+    with pytest.raises(TopologyError) as refused:
+        topology_of(raw)
+    return [(p.code, p.field) for p in refused.value.problems]
+
+
+def test_the_laboratorys_topology_is_whole() -> None:
+    """One top, five routers, six routing tables; every block's way leads to the top."""
+    topology = read_topology(TOPOLOGY)
+    assert top_router(topology) == "core"
+    assert [s.upper for s in way_up(topology, "dc")] == ["nanning", "core"]
+    assert vrfs_of(topology, "yufeng") == [v.name for v in topology.vrfs]
+    fabric = fabric_of(topology)
+    assert fabric.plan["routers"] == {
+        "dc": {"vnis": [10000, 19999], "remote": "3fff:f02:1::2"},
+        "yufeng": {"vnis": [20000, 29999], "remote": "3fff:f02:2::2"},
+    }
+    assert fabric.routers["nanning"].groups == ("routers",)
+    assert "beacon" not in repr(fabric)
+
+
+def test_every_mistake_is_said_at_once() -> None:
+    """Art. 2(3): three mistakes in three sections give three problems, each with its place."""
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["blocks"][0]["prefix"] = "3fff:500::/32"
+        raw["access"][1]["vnis"]["first"] = 19000
+        raw["vrfs"][2].pop("unit")
+
+    assert set(problems(change)) >= {
+        ("extranet.outside", "blocks[0].prefix"),
+        ("extranet.vnis_overlap", "access[1].vnis"),
+        ("extranet.private_needs_unit", "vrfs[2]"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        (lambda r: r.update(format="guiyun-extranet/2"), "extranet.unknown_value", "format"),
+        (lambda r: r.update(colour="red"), "extranet.unknown_field", "colour"),
+        (lambda r: r.pop("routers"), "extranet.missing", "routers"),
+        (lambda r: r["blocks"][0].update(prefix="10.0.0.0/8"), "extranet.malformed", "blocks[0].prefix"),
+        (lambda r: r["blocks"][0].update(prefix="3fff:122::1/32"), "extranet.malformed", "blocks[0].prefix"),
+        (lambda r: r["blocks"][0].update(routers=["nowhere"]), "extranet.router_unknown", "blocks[0].routers"),
+        (lambda r: r["blocks"][0].update(vrf="nowhere"), "extranet.vrf_unknown", "blocks[0].vrf"),
+        (lambda r: r["blocks"][1].update(prefix="3fff:122:8000::/33"), "extranet.overlap", "blocks[1].prefix"),
+        (lambda r: r["blocks"][0].update(routers=["nanning"]), "extranet.no_access", "blocks[0].routers"),
+        (lambda r: r["filters"][8].update(permit=["3fff:126::/32"]), "extranet.held_back", "blocks[0]"),
+        (lambda r: r["filters"][0].update(neighbour="yufeng"), "extranet.no_session", "filters[0]"),
+        (lambda r: r["sessions"].pop(0), "extranet.one_top", "sessions"),
+        (lambda r: r["sessions"][0].update(prefix="3fff:f01::/127"), "extranet.link_too_small", "sessions[0].prefix"),
+        (lambda r: r["routers"][1].update(asn=64600), "extranet.twice", "routers"),
+        (lambda r: r["vrfs"][0].update(loopbacks="3fff:9::/64"), "extranet.outside", "vrfs[0].loopbacks"),
+        (lambda r: r["access"][0].update(device="lan0; reboot"), "extranet.malformed", "access[0].device"),
+        (lambda r: r["routers"][0].update(host_key="-o ProxyCommand=x"), "extranet.malformed", "routers[0].host_key"),
+    ],
+)
+def test_a_mistake_has_a_code_and_a_place(change: Callable[[dict[str, Any]], object], code: str, field: str) -> None:
+    assert (code, field) in problems(change)
+
+
+def test_a_ring_of_sessions_is_no_tree() -> None:
+    """Routers that are below each other have no way to the top."""
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["sessions"][2]["upper"], raw["sessions"][0]["upper"] = "nanning", "dc"
+
+    assert ("extranet.not_connected", "sessions") in problems(change)
