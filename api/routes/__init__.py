@@ -6,6 +6,7 @@ from api.routes import (
     accounts,
     approvals,
     assessments,
+    budgets,
     chargeback,
     deliveries,
     operations,
@@ -30,6 +31,7 @@ ROUTERS = (
     scarcity.router,
     accounts.router,
     chargeback.router,
+    budgets.router,
     people.router,
     operations.router,
 )

@@ -246,7 +246,7 @@ LINES = f""", head AS MATERIALIZED (
 """
 
 _USED = f"{MONTHS}{SPENT}{PLACE}, used AS MATERIALIZED ({USED_ROWS})"
-_RATING = _USED + PAYERS + PRICED
+_RATING = f"{_USED}{PAYERS}{PRICED}, piece AS MATERIALIZED ({PIECE_ROWS}){LINES}"
 
 OWED = f""", supply_piece AS MATERIALIZED (
   SELECT CAST(dense_rank() OVER (ORDER BY w.sub_cloud_id, p.id) AS int) AS supply_n, w.sub_cloud_id, w.operator, p.*

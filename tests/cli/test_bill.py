@@ -103,7 +103,7 @@ def test_budgets_and_the_step_down_are_set_and_seen(typist: Typist, server: Serv
 
 
 def test_a_payer_objects_and_another_person_answers(typist: Typist, server: Server, month: Month) -> None:
-    """Raised and answered from a terminal: nobody answers his own, and the difference is told."""
+    """Raised, listed and shown at a terminal; nobody answers his own."""
     rows = """
     SELECT s.id, min(c.id) AS line FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id
     JOIN broker.month_close m ON m.id = s.close_id JOIN broker.unit u ON u.id = s.payer_unit_id
@@ -113,7 +113,7 @@ def test_a_payer_objects_and_another_person_answers(typist: Typist, server: Serv
         statement, line = connection.execute(text(rows), {"month": month.first_day}).one()
     objects = ("bill", "dispute", str(statement), "--line", str(line), "--reason", "停机仍计费", "--json")
     assert typist.types(*objects[:5], as_="finance").status == 2
-    assert "dispute.not_the_payer" in typist.refused(*objects, as_="admin")
+    assert "role.missing" in typist.refused(*objects, as_="admin")
     made = typist.does(*objects, as_="finance").json["id"]
     assert "停机仍计费" in typist.does("bill", "dispute", made, as_="finance").out
     assert "待答复" in typist.does("bill", "disputes", "--open", as_="finance").out

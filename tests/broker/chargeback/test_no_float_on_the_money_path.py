@@ -17,6 +17,7 @@ SHOWN = (
     "cli/amounts.py",
     "cli/bill.py",
     "cli/disputes.py",
+    "console/budgets.py",
     "console/chargeback.py",
     "formats.py",
     "console/disputes.py",
