@@ -40,6 +40,7 @@ _MENU = (
     ("quota", "/quota", Permission.QUOTA_READ, "scale"),
     ("ipv6", "/ipv6", Permission.PREFIX_READ, "network"),
     ("region", "/region", Permission.CATALOG_READ, "cloud"),
+    ("idle", "/idle", Permission.DESK_READ, "hourglass"),
     ("systems", "/systems", Permission.SYSTEM_READ, "database"),
     ("statements", "/statements", Permission.STATEMENT_READ, "file-invoice"),
     ("audit", "/audit", Permission.AUDIT_READ, "shield-check"),
@@ -48,8 +49,10 @@ _MENU = (
 _SEE_STATEMENTS = frozenset({Role.FINANCE, Role.AUDIT, Role.ADMINISTRATOR})
 """For everybody else the list is empty (the service says so): no use in showing the way to it."""
 
-_SECTIONS = {url.strip("/"): name for name, url, _, _ in _MENU} | dict.fromkeys(
-    ("payers", "industry-clouds", "settlements", "disputes"), "statements"
+_SECTIONS = (
+    {url.strip("/"): name for name, url, _, _ in _MENU}
+    | dict.fromkeys(("payers", "industry-clouds", "settlements", "disputes"), "statements")
+    | {"resources": "idle"}
 )
 
 

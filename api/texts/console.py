@@ -79,6 +79,7 @@ MENU: Mapping[str, str] = {
     "quota": "配额",
     "ipv6": "IPv6 规划",
     "region": "云平台",
+    "idle": "闲置",
     "systems": "信息系统",
     "statements": "账单",
     "audit": "审计",

@@ -34,11 +34,11 @@ from broker.reclamation.values import CaseJob
 from broker.request import clocks
 from broker.scarcity import claims, notices
 from broker.tenancy import service as accounts
-from broker.utilisation import collectors
+from broker.utilisation import collectors, detection
 from broker.utilisation.collectors import Errand
 from broker.workflows import reminders
 from broker.workflows.fulfil import Fulfil
-from broker.workflows.measure import Collect
+from broker.workflows.measure import Collect, Detect
 from broker.workflows.orders import MEASURING, CaseOrder, MeasureOrder, Order, queue_of
 from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
@@ -181,6 +181,7 @@ class Dispatch:
             told = reminders.remind(work)
             cases = case_dates.come(work)
             collectors.make(work)
+            detection.make(work)
             full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
             claimed = claims.look(work)
             accounts.forget_old_attempts(work.session, work.now)
@@ -204,6 +205,7 @@ WORKFLOWS: dict[str, Any] = {
     "resume": Resume.run,
     "take_back": TakeBack.run,
     "collect": Collect.run,
+    "detect": Detect.run,
 }
 _ACT = {CaseState.RESUMING.value: "resume", CaseState.RELEASING.value: "take_back"}
 """Which workflow a case's state asks for; the others are on the way to a suspension."""
@@ -222,8 +224,9 @@ def cases_wanting(session: Session) -> list[CaseWanting]:
 
 
 def measuring(session: Session, now: datetime) -> list[Due]:
-    """Collectors whose date has come."""
-    return [Due("collect", errand) for errand in collectors.due(session, now)]
+    """Collectors whose date has come, and the day's detection."""
+    found = [Due("collect", errand) for errand in collectors.due(session, now)]
+    return found + [Due("detect", errand) for errand in detection.due(session, now)]
 
 
 def wanting(session: Session) -> list[Wanting]:
