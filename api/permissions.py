@@ -58,6 +58,7 @@ class Permission(StrEnum):
     DISPUTE_RAISE = "dispute.raise"
     DISPUTE_ANSWER = "dispute.answer"
     MONTH_CLOSE = "month.close"
+    BUDGET_SET = "budget.set"
     AUDIT_READ = "audit.read"
     PERSON_BLANK = "person.blank"
 
@@ -106,6 +107,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),
     Permission.DISPUTE_ANSWER: frozenset({_R.FINANCE}),
     Permission.MONTH_CLOSE: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
+    Permission.BUDGET_SET: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
     Permission.PERSON_BLANK: frozenset({_R.ADMINISTRATOR}),
 }

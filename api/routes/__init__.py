@@ -6,6 +6,7 @@ from api.routes import (
     accounts,
     approvals,
     assessments,
+    budgets,
     chargeback,
     deliveries,
     idle,
@@ -32,6 +33,7 @@ ROUTERS = (
     scarcity.router,
     accounts.router,
     chargeback.router,
+    budgets.router,
     people.router,
     operations.router,
 )

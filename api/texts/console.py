@@ -25,6 +25,8 @@ DONE: Mapping[str, str] = {
     "capacity_accept": "已采用云平台报告的总量，并记入审计。",
     "capacity_leave": "已记录：保留台账的总量。",
     "issued": "账单已生成。",
+    "budget_set": "预算已设定。",
+    "step_set": "行业云上限已设定。",
     "disputed": "异议已提交，自治区财政将予以答复。",
     "dispute_accepted": "已接受异议，差额将计入下一个关账月份的账单。",
     "dispute_rejected": "已答复：不接受该异议。",
