@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0019_prefix_empty_hands"
-down_revision = "0012b_quota_claims"
+down_revision = "0014c_idle_scans"
 branch_labels = None
 depends_on = None
 
