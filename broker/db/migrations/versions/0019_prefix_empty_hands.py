@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0019_prefix_empty_hands"
-down_revision = "0014c_idle_scans"
+down_revision = "0015b_reclaim_policies"
 branch_labels = None
 depends_on = None
 
