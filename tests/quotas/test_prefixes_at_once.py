@@ -141,7 +141,7 @@ def test_two_batches_and_a_block_want_the_same_end_of_a_pool(engine: Engine) -> 
 
 
 def test_two_whose_places_were_taken_do_not_wait_for_each_others_cursors(engine: Engine) -> None:
-    """Each has a cursor and waits for a place that an import has not committed; then each would want the other's cursor."""
+    """Each has a cursor and waits for a place that an import takes; then each would want the other's cursor."""
     with Session(engine) as session:
         of = pool(session, "3fff:0:1:f0::/62")
         session.commit()
@@ -158,7 +158,9 @@ def test_two_whose_places_were_taken_do_not_wait_for_each_others_cursors(engine:
 
     left = set(IPv6Network("3fff:0:1:f0::/62").subnets(new_prefix=64)) - set(taken)
     lines = [{"prefix": str(prefix), "owner": str(prefix)} for prefix in left]
-    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'transactionid'")
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'transactionid'"
+    )
     with Session(engine) as one, ThreadPoolExecutor(2) as threads, Session(engine) as watch:
         assert transfer.take_over(one, lines, partial=False, dry_run=False).written
         answers = threads.map(ask, range(2))
