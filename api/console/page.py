@@ -42,6 +42,7 @@ _MENU = (
     ("region", "/region", Permission.CATALOG_READ, "cloud"),
     ("idle", "/idle", Permission.DESK_READ, "hourglass"),
     ("systems", "/systems", Permission.SYSTEM_READ, "database"),
+    ("reclaim", "/reclaim", Permission.RECLAIM_READ, "recycle"),
     ("statements", "/statements", Permission.STATEMENT_READ, "file-invoice"),
     ("audit", "/audit", Permission.AUDIT_READ, "shield-check"),
 )

@@ -28,6 +28,8 @@ ROUTERS = (
     deliveries.router,
     idle.router,
     reclaim.router,
+    reclaim.policies_router,
+    reclaim.report_router,
     registers.router,
     systems.router,
     scarcity.router,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 DONE: Mapping[str, str] = {
+    "reclaim": "已办理。",
     "saved": "草稿已保存。",
     "submitted": "申请已提交，审批时限为 1 个工作日。",
     "withdrawn": "申请已撤回。",
@@ -83,6 +84,7 @@ MENU: Mapping[str, str] = {
     "region": "云平台",
     "idle": "闲置",
     "systems": "信息系统",
+    "reclaim": "资源回收",
     "statements": "账单",
     "audit": "审计",
 }
