@@ -34,6 +34,7 @@ VERBS = {
     "idle": "api.cli.idle",
     "reclaim": "api.cli.reclaim",
     "systems": "api.cli.systems",
+    "zombies": "api.cli.zombies",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),
     "show": "api.cli.show",

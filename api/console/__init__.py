@@ -29,6 +29,7 @@ from api.console import (
     request,
     request_form,
     sessions,
+    zombies,
 )
 from api.console.errors import ErrorPages
 
@@ -48,6 +49,7 @@ ROUTERS = (
     catalog.router,
     register_import.router,
     inventory.router,
+    zombies.router,
     chargeback.router,
     overviews.router,
     disputes.router,

@@ -48,8 +48,10 @@ _MENU = (
 _SEE_STATEMENTS = frozenset({Role.FINANCE, Role.AUDIT, Role.ADMINISTRATOR})
 """For everybody else the list is empty (the service says so): no use in showing the way to it."""
 
-_SECTIONS = {url.strip("/"): name for name, url, _, _ in _MENU} | dict.fromkeys(
-    ("payers", "industry-clouds", "settlements", "disputes"), "statements"
+_SECTIONS = (
+    {url.strip("/"): name for name, url, _, _ in _MENU}
+    | dict.fromkeys(("payers", "industry-clouds", "settlements", "disputes"), "statements")
+    | {"zombies": "systems"}
 )
 
 

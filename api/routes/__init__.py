@@ -16,6 +16,7 @@ from api.routes import (
     scarcity,
     sessions,
     systems,
+    zombies,
 )
 
 ROUTERS = (
@@ -27,6 +28,7 @@ ROUTERS = (
     reclaim.router,
     registers.router,
     systems.router,
+    zombies.router,
     scarcity.router,
     accounts.router,
     chargeback.router,
