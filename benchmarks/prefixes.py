@@ -5,6 +5,9 @@ PostgreSQL as shipped, fsync on; each allocation is one statement, one transacti
 ``together`` has each process answer 16 callers with one statement and commit. ``bare_commits`` is what the same eight
 processes reach with one INSERT of a row each, right beside: what disk and machine give.
 
+The machine's speed changes within minutes more than the plan's. So each size has a database of its own, the sizes are
+measured in turn, there and back, and a figure is the mean of its turns: ``times_1m_of_1k`` compares like with like.
+
 The others' algorithms are written after their sources, for comparison only: NetBox 4 (``ipam/api/views.py``,
 ``AvailablePrefixesView``; ``ipam/models/ip.py``, ``get_available_prefixes``), Neutron (``ipam/subnet_alloc.py``,
 ``SubnetAllocator``). They fill their pools from the start, as theirs do, and nothing in their tables slows an insert.
@@ -16,9 +19,12 @@ import multiprocessing
 import operator
 import os
 import random
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -38,7 +44,9 @@ from quotas.ipv6.values import Wish, Zone
 console = Console(stderr=True)
 
 WRITERS = 8
-WARM_S, SECONDS = 1.0, 5.0
+WARM_S, SECONDS = 1.0, 3.0
+ROUNDS = 2
+"""There and back, so many times."""
 SIZES = {"small": {"1k": 1_000, "100k": 100_000}, "full": {"1k": 1_000, "100k": 100_000, "1m": 1_000_000}}
 PEER_PREFIXES = 10_000
 POOL = "3fff:100::/36"
@@ -51,7 +59,7 @@ _LOAD = """
 INSERT INTO quotas.prefix_allocation (id, pool_id, domain_id, owner, prefix, first_64, count_64, state)
 SELECT gen_random_uuid(), p.id, p.domain_id, gen_random_uuid(), quotas.prefix_at(p.prefix, 64, place), place, 1,
        'active'
-FROM quotas.prefix_pool p, generate_series(CAST(%(from)s AS bigint), CAST(%(to)s AS bigint) - 1) AS n,
+FROM quotas.prefix_pool p, generate_series(0::bigint, CAST(%(count)s AS bigint) - 1) AS n,
      LATERAL (SELECT quotas.slot(64 - masklen(p.prefix), CAST(n %% 16 AS int), n / 16, 64) AS place) AS s
 WHERE p.id = %(pool)s AND n %% %(loaders)s = %(loader)s
 """
@@ -69,37 +77,80 @@ ANALYZE;
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A database with so many prefixes in one pool."""
+
+    name: str
+    size: int
+    app: str
+    superuser: str
+    pool: UUID
+
+
 def run(scale: str) -> Mapping[str, float | int]:
-    """Measure everything in one database that fills up."""
+    """Measure everything on one server, a database for each size."""
     folder = tempfile.TemporaryDirectory(prefix="guiyun-bench-")
     with folder as home, EmbeddedPostgres(Path(home) / "postgres") as postgres:
-        upgrade(postgres.owner_url())
-        superuser = libpq_url(postgres.superuser_url("guiyun"))
-        with psycopg.connect(superuser, autocommit=True) as connection:
-            connection.execute(_PEERS)
-        return _measured(postgres.app_url(), superuser, SIZES[scale])
+        filled = [_filled(postgres, name, size) for name, size in SIZES[scale].items()]
+        return _measured(filled)
 
 
-def _measured(app: str, superuser: str, sizes: Mapping[str, int]) -> dict[str, float | int]:
-    pool, found = _pool(app), dict[str, float | int]()
-    loaded = 0
-    for name, size in sizes.items():
-        _load(superuser, pool, loaded, size)
-        found[f"bare_commits_per_s_8_at_{name}"] = _rate(_bare, superuser)
-        there, written = _prefixes(superuser), _wal(superuser)
-        found[f"allocs_per_s_8_at_{name}"] = _rate(_ours, app, pool)
-        made = _prefixes(superuser) - there
-        wal, images = (float(after - before) / made for before, after in zip(written, _wal(superuser), strict=True))
-        console.print(f"{name}: an allocation writes {wal:,.0f} bytes of WAL, with {images:.2f} whole pages")
-        found[f"allocs_together_per_s_8_at_{name}"] = TOGETHER * _rate(_together, app, pool)
-        loaded = _count(superuser)
-        console.print(f"{name}: {loaded:,} prefixes after the run, load {os.getloadavg()[0]:.1f}")
-    found["peer_netbox_per_s_at_10k"] = _rate(_netbox, superuser)
-    found["peer_neutron_per_s_at_10k"] = _rate(_neutron, superuser)
-    found["times_netbox"] = found["allocs_per_s_8_at_1k"] / max(found["peer_netbox_per_s_at_10k"], 1e-9)
-    with Session(make_engine(app)) as session:
-        found["differences"] = len(ipv6.verify(session))
+def _filled(postgres: EmbeddedPostgres, name: str, size: int) -> Filled:
+    database = f"filled_{name}"
+    postgres.create_database(database)
+    upgrade(postgres.owner_url(database))
+    app, superuser = postgres.app_url(database), libpq_url(postgres.superuser_url(database))
+    made = Filled(name, size, app, superuser, _pool(app))
+    begun = time.monotonic()
+    _load(superuser, made.pool, size)
+    _execute(superuser, _PEERS, {})
+    console.print(f"{name}: {size:,} prefixes loaded in {time.monotonic() - begun:.0f} s")
+    return made
+
+
+def _measured(filled: Sequence[Filled]) -> dict[str, float | int]:
+    turns: defaultdict[str, list[float]] = defaultdict(list)
+    for there in (filled, filled[::-1]) * ROUNDS:
+        for one in there:
+            turns[f"bare_commits_per_s_8_at_{one.name}"].append(_rate(_bare, one.superuser))
+            turns[f"allocs_per_s_8_at_{one.name}"].append(_allocating(one))
+    for one in filled:
+        turns[f"allocs_together_per_s_8_at_{one.name}"].append(TOGETHER * _rate(_together, one.app, one.pool))
+    first = filled[0]
+    turns["peer_netbox_per_s_at_10k"].append(_rate(_netbox, first.superuser))
+    turns["peer_neutron_per_s_at_10k"].append(_rate(_neutron, first.superuser))
+    for key, rates in turns.items():
+        console.print(f"{key}: {', '.join(f'{rate:,.1f}' for rate in rates)}")
+    found: dict[str, float | int] = {key: statistics.fmean(rates) for key, rates in turns.items()}
+    at_first, at_last = (found[f"allocs_per_s_8_at_{one.name}"] for one in (first, filled[-1]))
+    found["times_netbox"] = at_first / max(found["peer_netbox_per_s_at_10k"], 1e-9)
+    found["times_neutron"] = at_first / max(found["peer_neutron_per_s_at_10k"], 1e-9)
+    found[f"times_{filled[-1].name}_of_{first.name}"] = at_last / at_first
+    found["differences"] = sum(_differences(one.app) for one in filled)
     return found
+
+
+def _allocating(one: Filled) -> float:
+    """Allocations a second, each its own commit; a small plan that has grown under earlier turns is made anew."""
+    if _prefixes(one.superuser) > 2 * one.size:
+        _execute(one.superuser, "TRUNCATE quotas.prefix_allocation", {})
+        _execute(one.superuser, "UPDATE quotas.prefix_cursor SET next = 0", {})
+        _load(one.superuser, one.pool, one.size)
+    there, written = _prefixes(one.superuser), _wal(one.superuser)
+    rate = _rate(_ours, one.app, one.pool)
+    made = _prefixes(one.superuser) - there
+    wal, images = (float(after - before) / made for before, after in zip(written, _wal(one.superuser), strict=True))
+    console.print(
+        f"{one.name}: {rate:,.0f}/s with {there:,} there; {wal:,.0f} bytes of WAL each, {images:.2f} whole pages;"
+        f" load {os.getloadavg()[0]:.1f}"
+    )
+    return rate
+
+
+def _differences(app: str) -> int:
+    with Session(make_engine(app)) as session:
+        return len(ipv6.verify(session))
 
 
 def _pool(app: str) -> UUID:
@@ -110,11 +161,11 @@ def _pool(app: str) -> UUID:
     return pool
 
 
-def _load(superuser: str, pool: UUID, there: int, wanted: int) -> None:
+def _load(superuser: str, pool: UUID, wanted: int) -> None:
     """Fill the pool as allocations would have, through the same constraints; two connections at once."""
     loaders = 2
     context = multiprocessing.get_context("fork")
-    rows = {"pool": pool, "from": there, "to": wanted, "loaders": loaders}
+    rows = {"pool": pool, "count": wanted, "loaders": loaders}
     processes = [
         context.Process(target=_execute, args=(superuser, _LOAD, {**rows, "loader": n})) for n in range(loaders)
     ]
@@ -122,6 +173,8 @@ def _load(superuser: str, pool: UUID, there: int, wanted: int) -> None:
         process.start()
     for process in processes:
         process.join()
+    if any(process.exitcode for process in processes):
+        raise RuntimeError(f"{wanted:,} prefixes could not be loaded")
     _execute(superuser, "UPDATE quotas.prefix_cursor SET next = greatest(next, %(next)s)", {"next": wanted // 16})
     for statement in ("VACUUM ANALYZE quotas.prefix_allocation", "CHECKPOINT"):
         _execute(superuser, statement, {})
@@ -143,13 +196,6 @@ def _prefixes(superuser: str) -> int:
     with psycopg.connect(superuser) as connection:
         (number,) = connection.execute("SELECT count(*) FROM quotas.prefix_allocation").fetchone() or (0,)
     return int(number)
-
-
-def _count(superuser: str) -> int:
-    """How far the fullest shard's cursor stands, in prefixes: later loads begin after it."""
-    with psycopg.connect(superuser) as connection:
-        row = connection.execute("SELECT 16 * max(next) FROM quotas.prefix_cursor").fetchone()
-    return int(row[0]) if row else 0
 
 
 def _rate(make: Callable[..., Call], *arguments: object) -> float:

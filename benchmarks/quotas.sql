@@ -4,52 +4,48 @@
 
 CREATE SCHEMA bench;
 
--- Design: 16 counters for the root instead of one. A hold takes any that nobody holds and that has room left of its
--- share; when none has, all are locked in order and the sum decides (and is spread again), which is exact.
+-- Design: 16 counters for the root instead of one. Everything else is what quotas.hold does: the same classes, stock and
+-- borrowing limits below; the root's limit is taken away meanwhile. A hold takes any shard that nobody holds and that has
+-- room left of its share; when none has, all are locked in order and the sum decides (and is spread again), which is
+-- exact. Only what a root may have to book for guarantees is left out.
 CREATE TABLE bench.shard (
     shard int PRIMARY KEY,
     share bigint NOT NULL,
     used bigint NOT NULL CHECK (used BETWEEN 0 AND share)
 ) WITH (fillfactor = 50);
 
-CREATE FUNCTION bench.hold_sharded(p_id uuid, p_owner uuid, p_node uuid, p_class text, p_pool uuid, p_amount bigint,
-                                   p_expires_at timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION bench.hold_sharded(p_id uuid, p_owner uuid, p_node uuid, p_class text[], p_pool uuid[], p_amount bigint[],
+                                   p_expires_at timestamptz) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    r record;
+    v_answer jsonb := quotas.hold(p_id, p_owner, p_node, p_class, p_pool, p_amount, p_expires_at, NULL);
+    v_asked bigint;
     v_shard int;
     v_free bigint;
 BEGIN
-    PERFORM quotas.gate_shared();
-    INSERT INTO quotas.hold (id, owner, node_id, state, expires_at) VALUES (p_id, p_owner, p_node, 'held', p_expires_at);
-    INSERT INTO quotas.hold_line (hold_id, resource_class, pool_id, amount) VALUES (p_id, p_class, p_pool, p_amount);
-    FOR r IN
-        SELECT l.id FROM quotas.node n CROSS JOIN LATERAL unnest(n.path) WITH ORDINALITY AS p (node_id, nth)
-        JOIN quotas.node_limit l ON l.node_id = p.node_id AND l.resource_class = p_class
-        WHERE n.id = p_node AND p.nth < cardinality(n.path) ORDER BY p.nth
-    LOOP
-        UPDATE quotas.node_limit SET used = used + p_amount WHERE id = r.id AND used + p_amount <= limit_amount;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'full';
-        END IF;
-    END LOOP;
-    SELECT shard INTO v_shard FROM bench.shard WHERE used + p_amount <= share
+    SELECT sum(amount)::bigint INTO v_asked
+    FROM unnest(p_class, p_amount) AS a (class, amount) JOIN quotas.resource_class c ON c.code = a.class
+    WHERE 'vcpu_x86_64' IN (c.code, c.counts_in);
+    IF v_answer ->> 'outcome' <> 'ok' OR v_asked IS NULL THEN
+        RETURN v_answer;
+    END IF;
+    SELECT shard INTO v_shard FROM bench.shard WHERE used + v_asked <= share
     ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED;
     IF v_shard IS NULL THEN
         PERFORM FROM bench.shard ORDER BY shard FOR UPDATE;
         SELECT sum(share - used)::bigint INTO v_free FROM bench.shard;
-        IF v_free < p_amount THEN
+        IF v_free < v_asked THEN
             RAISE EXCEPTION 'full';
         END IF;
         -- div() and the rest by hand: sum(bigint) is numeric, and a division of it rounds.
         UPDATE bench.shard SET share = used + div(v_free, 16)::bigint + CASE WHEN shard < v_free % 16 THEN 1 ELSE 0 END;
-        SELECT shard INTO v_shard FROM bench.shard WHERE used + p_amount <= share ORDER BY shard LIMIT 1;
+        SELECT shard INTO v_shard FROM bench.shard WHERE used + v_asked <= share ORDER BY shard LIMIT 1;
         IF v_shard IS NULL THEN
             UPDATE bench.shard SET share = used + CASE shard WHEN 0 THEN v_free ELSE 0 END;
             v_shard := 0;
         END IF;
     END IF;
-    UPDATE bench.shard SET used = used + p_amount WHERE shard = v_shard;
-    RETURN true;
+    UPDATE bench.shard SET used = used + v_asked WHERE shard = v_shard;
+    RETURN v_answer;
 END $$;
 
 -- Design: one writer that has collected many callers.

@@ -39,7 +39,8 @@ from broker.settings import Settings
 _COUNTED = {"shared_preload_libraries": "pg_stat_statements"}
 _AT_ONCE = """
 UPDATE broker.sub_cloud SET options = options || '{"latency_ms": 0, "build_ms": 0, "delete_ms": 0}';
-UPDATE quotas.node_limit SET limit_amount = limit_amount * 1000;
+UPDATE quotas.node_limit SET limit_amount = limit_amount * 1000, lending_limit = lending_limit * 1000,
+    guaranteed = guaranteed * 1000, ceiling = coalesce(limit_amount * 1000 + borrowing_limit, ceiling);
 UPDATE quotas.inventory SET total = total * 1000 WHERE total IS NOT NULL;
 CREATE EXTENSION pg_stat_statements;
 """

@@ -59,14 +59,8 @@ SET_INVENTORY = text(
     "SELECT quotas.set_inventory(:pool, :class, CAST(:total AS bigint), CAST(:reserved AS bigint),"
     " CAST(:ratio AS numeric), CAST(:step AS bigint))"
 )
-HOLD = text(
-    "SELECT quotas.hold(:id, :owner, :node, CAST(:classes AS text[]), CAST(:pools AS uuid[]),"
-    " CAST(:amounts AS bigint[]), :expires_at, CAST(:replaces AS uuid))"
-)
-HOLD_BELOW = text(
-    "SELECT quotas.hold(:id, :owner, quotas.lowest(ARRAY[CAST(:below AS uuid), :node]), CAST(:classes AS text[]),"
-    " CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]), :expires_at, CAST(:replaces AS uuid))"
-)
+HOLD = "SELECT quotas.hold(%s, %s, %s, %s, %s, %s, %s, %s)"
+HOLD_BELOW = "SELECT quotas.hold(%s, %s, quotas.lowest(ARRAY[%s::uuid, %s::uuid]), %s, %s, %s, %s, %s)"
 MOVE = text("SELECT quotas.move_holds(CAST(:holds AS uuid[]), :node)")
 PIN = text("SELECT quotas.pin(:hold, CAST(:now AS timestamptz))")
 POST = text(
@@ -107,6 +101,15 @@ def columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
         "pools": [pool for _, pool in sums],
         "amounts": [whole(amount) for amount in sums.values()],
     }
+
+
+def parameters(hold_id: UUID, owner: UUID, node: UUID, lines: Sequence[Line], expires_at: datetime) -> tuple[str, ...]:
+    """What a hold is asked with, written as PostgreSQL reads it: a driver takes a quarter of the CPU to write arrays.
+
+    Nothing needs quoting: class codes, ids and whole numbers. BadAmount: as ``columns``.
+    """
+    arrays = ("{" + ",".join(map(str, values or ())) + "}" for values in columns(lines).values())
+    return (str(hold_id), str(owner), str(node), *arrays, expires_at.isoformat())
 
 
 def add_node(session: Session, *, id: UUID, parent_id: UUID | None) -> None:  # noqa: A002 - what it is called everywhere
@@ -199,17 +202,11 @@ def hold(
     NotYours, HoldConflict, BadAmount.
     """
     made = hold_id or uuid7()
-    values: dict[str, Any] = {
-        "id": made,
-        "owner": owner,
-        "node": node,
-        "expires_at": expires_at,
-        "replaces": replaces,
-    }
+    values = (*parameters(made, owner, node, lines, expires_at), None if replaces is None else str(replaces))
     statement = HOLD
     if below is not None:
-        statement, values["below"] = HOLD_BELOW, below
-    granted(session.scalars(statement, values | columns(lines)).one(), made, node, replaces)
+        statement, values = HOLD_BELOW, (*values[:2], str(below), *values[2:])
+    granted(session.connection().exec_driver_sql(statement, values).scalar_one(), made, node, replaces)
     return made
 
 

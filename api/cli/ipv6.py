@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -345,7 +346,17 @@ def export(
 @group.command("verify")
 @database_verb
 def verify(call: DatabaseCall) -> None:
-    """由明细重新核对：互不重叠、不越界、约束完好；有差异时逐条列出，退出码为 1。"""
+    """由明细重新核对：互不重叠、不越界、约束完好；有差异时逐条列出，退出码为 1。
+
+    同时说明有多少网段是人工分配或人工扩大的：这些不计入任何单位的配额，不算差异。
+    """
     with call.core.sessions() as session:
         differences = service.verify(session)
-    tell(call, differences, "ipv6.differs", "地址规划没有重叠，也没有越界。")
+        beside = addresses.beside_quota(session)
+    good = ["地址规划没有重叠，也没有越界。"]
+    if beside.by_hand:
+        size = f"{beside.by_hand:,} 个网段（{beside.by_hand_64:,} 个 /64）"
+        good.append(f"另有 {size}由人工分配，不计入任何单位的配额。")
+    if beside.grown_64:
+        good.append(f"按申请交付的网段经人工扩大，比配额多 {beside.grown_64:,} 个 /64。")
+    tell(call, differences, "ipv6.differs", *good, more={"beside_quota": asdict(beside)})

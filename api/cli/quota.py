@@ -5,7 +5,7 @@ Called by: the command line. Must not: hold a rule; how a hold is made stands in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -304,11 +304,17 @@ def verify(call: DatabaseCall) -> None:
     tell(call, differences, "quota.differs", "配额与容量的计数与明细一致。")
 
 
-def tell(call: DatabaseCall, differences: Sequence[Difference], code: str, good: str) -> None:
-    """Say that all agrees, or name what differs. Raises Refusal with the code."""
+def tell(
+    call: DatabaseCall,
+    differences: Sequence[Difference],
+    code: str,
+    *good: str,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Say that all agrees, or name what differs; ``more`` goes into the JSON. Raises Refusal with the code."""
     found = [{"what": d.what, "id": d.id, "kept": d.kept, "recounted": d.recounted} for d in differences]
-    answer = {"agrees": not found, "differences": found}
-    call.answer(answer, lambda: call.terminal.say(*(_lines(differences) if found else [good])))
+    answer = {"agrees": not found, "differences": found, **(more or {})}
+    call.answer(answer, lambda: call.terminal.say(*(_lines(differences) if found else good)))
     if found:
         raise Refusal(code, f"有 {len(found)} 处不一致。", body={**answer, "code": code})
 

@@ -1,23 +1,59 @@
 """What an operator does to the address plan by hand, each with its audit event.
 
-Called by: ``guiyun ipv6`` (the operator's access to the database is his permission). Must not: count quota (who goes
-through a request does), commit.
+Called by: ``guiyun ipv6`` (the operator's access to the database is his permission). Must not: count quota, commit.
+
+A unit's quota is what its requests were granted: the request road holds and posts it with the resource. What an
+operator hands out or grows by hand (links between routers, a region's own services, a repair) is nobody's request and
+counts in no unit's quota; ``beside_quota`` says how much that is, so that it is seen and not discovered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Network
 from uuid import UUID, uuid5
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
+from broker.inventory.models import Resource
 from broker.tenancy.work import Work
 from quotas import models
 from quotas.errors import BadPrefix, QuotaError, UnknownPool
 from quotas.ipv6 import operating, service, transfer
-from quotas.ipv6.values import Allocation, SweptPrefix, Wish
+from quotas.ipv6.values import Allocation, PrefixState, SweptPrefix, Wish
+
+
+@dataclass(frozen=True, slots=True)
+class BesideQuota:
+    """Prefixes in use (held or active) against units' quota, in whole /64s.
+
+    ``by_hand``: of no resource with a hold. ``grown_64``: what prefixes of requested segments, each one /64 in the
+    quota, are by now beyond that.
+    """
+
+    by_hand: int
+    by_hand_64: int
+    grown_64: int
+
+
+def beside_quota(session: Session) -> BesideQuota:
+    """How much of the plan is in use without being counted in a unit's quota. One statement."""
+    a = models.prefix_allocation.c
+    counted = Resource.hold_id.is_not(None)
+    row = session.execute(
+        select(
+            func.count().filter(counted.is_not(True)),
+            func.coalesce(func.sum(a.count_64).filter(counted.is_not(True)), 0),
+            func.coalesce(func.sum(a.count_64 - 1).filter(counted), 0),
+        )
+        .select_from(models.prefix_allocation)
+        .outerjoin(Resource, Resource.id == a.owner)
+        .where(a.state.in_((PrefixState.HELD, PrefixState.ACTIVE)))
+    ).one()
+    return BesideQuota(*map(int, row))
 
 
 def owner_of(given: str) -> UUID:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from quotas import models
 from quotas.errors import BadPrefix, UnknownPool
-from quotas.ipv6.values import LIVE, Cell, PrefixState
+from quotas.ipv6.values import LIVE, Cell, PrefixState, slash64s
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Window:
 
 
 def window(session: Session, pool_id: UUID, within: IPv6Network, *, cells: int = 256, most: int = 256) -> Window:
-    """Look at a prefix of a pool that hands out: two statements over an index, whatever the pool holds.
+    """Look at a prefix of a pool that hands out: three statements over an index, whatever the pool holds.
 
     ``most``: how many prefixes are named one by one; ``more`` says that there are others. UnknownPool; BadPrefix
     ``outside``: not inside the pool.
@@ -56,42 +56,47 @@ def window(session: Session, pool_id: UUID, within: IPv6Network, *, cells: int =
     if not within.subnet_of(pool.prefix) or within.prefixlen > 64:
         raise BadPrefix("outside", str(within))
     bits = min(max(cells, 1).bit_length() - 1, 64 - within.prefixlen)
-    width = 1 << (64 - within.prefixlen - bits)
-    taken = _taken(session, pool, within, most + 1)
+    here = _live_in(session, pool, within)
+    taken = _taken(session, here, most + 1)
     return Window(
         within=within,
         cell_length=within.prefixlen + bits,
-        cells=tuple(_cells(session, pool, within, bits, width)),
+        cells=tuple(_cells(session, here, pool, within, bits)),
         taken=tuple(taken[:most]),
         more=len(taken) > most,
     )
 
 
-def _live_in(pool: Any, within: IPv6Network) -> Any:
-    """The condition that the exclusion's own index answers."""
+def _live_in(session: Session, pool: Any, within: IPv6Network) -> Any:
+    """The condition as a range of the index over places: what begins inside, and the one that reaches in."""
     a = models.prefix_allocation.c
-    there = func.quotas.space_of(pool.domain_id, literal(str(within), models.prefix_allocation.c.prefix.type))
-    inside = func.quotas.space_of(a.domain_id, a.prefix).bool_op("&&")(there)
-    return inside & (a.pool_id == pool.id) & a.state.in_(LIVE)
+    live = (a.pool_id == pool.id) & a.state.in_(LIVE)
+    start = _first_64(pool, within)
+    end = start + slash64s(within.prefixlen)
+    before = session.scalar(select(a.first_64).where(live, a.first_64 <= start).order_by(a.first_64.desc()).limit(1))
+    first = start if before is None else before
+    return live & (a.first_64 >= first) & (a.first_64 < end) & (a.first_64 + a.count_64 > start)
 
 
-def _taken(session: Session, pool: Any, within: IPv6Network, most: int) -> list[Taken]:
+def _first_64(pool: Any, within: IPv6Network) -> int:
+    return (int(within.network_address) - int(pool.prefix.network_address)) >> 64
+
+
+def _taken(session: Session, here: Any, most: int) -> list[Taken]:
     a = models.prefix_allocation.c
-    rows = session.execute(
-        select(a.prefix, a.owner, a.state, a.until).where(_live_in(pool, within)).order_by(a.first_64).limit(most)
-    )
+    rows = session.execute(select(a.prefix, a.owner, a.state, a.until).where(here).order_by(a.first_64).limit(most))
     return [Taken(row.prefix, row.owner, PrefixState(row.state), row.until) for row in rows]
 
 
-def _cells(session: Session, pool: Any, within: IPv6Network, bits: int, width: int) -> list[Cell]:
+def _cells(session: Session, live_here: Any, pool: Any, within: IPv6Network, bits: int) -> list[Cell]:
     """Sums by cell and state; what is larger than a cell stays alone and fills each cell that it covers."""
     a = models.prefix_allocation.c
-    start = (int(within.network_address) - int(pool.prefix.network_address)) >> 64
+    start, width = _first_64(pool, within), slash64s(within.prefixlen + bits)
     bucket = func.greatest(a.first_64 - start, 0).op("/")(literal(width)).label("bucket")
     large = cast(a.count_64 > width, Integer)
     rows = session.execute(
         select(a.state, bucket, func.count().label("live"), func.sum(a.count_64).label("live_64"))
-        .where(_live_in(pool, within))
+        .where(live_here)
         .group_by(a.state, bucket, large)
     )
     live: defaultdict[int, int] = defaultdict(int)

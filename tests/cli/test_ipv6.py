@@ -54,7 +54,9 @@ def test_a_prefix_is_handed_out_grown_given_back_and_audited(typist: Typist, poo
     back = typist.does("ipv6", "release", "--owner", "教育厅", "--quarantine-days", "0", "--json").json
     assert (back["state"], back["prefix"]) == ("quarantined", grown["prefix"])
     assert typist.does("ipv6", "sweep", "--json").json[0]["prefix"] == grown["prefix"]
-    assert "没有重叠" in typist.does("ipv6", "verify").out
+    said = typist.does("ipv6", "verify").out
+    assert "没有重叠" in said
+    assert "另有 1 个网段（1 个 /64）由人工分配，不计入任何单位的配额。" in said
     with engine.connect() as connection:
         actions = connection.scalars(text("SELECT action FROM broker.audit_event ORDER BY id")).all()
     assert [a for a in actions if a != "prefix.allocated"] == ["prefix.grown", "prefix.released"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -185,3 +186,51 @@ def test_the_fast_way_answers_as_the_plain_one_does(engine: Engine, committed: T
     with Session(engine) as session:
         assert counted(session) == 5
         assert service.verify(session) == []
+
+
+def advisory_waiters(session: Session) -> int:
+    """How many wait for a lock that holds take, at this moment."""
+    session.rollback()
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid = 1902458740")
+    return int(session.scalar(waiting) or 0)
+
+
+def test_who_waited_for_a_leader_that_never_served_holds_all_the_same(engine: Engine, committed: Tree) -> None:
+    """The first of a group is gone before he counts: each of the others gets his hold, counted once."""
+    with Session(engine) as session:
+        service.set_limit(session, committed.root, X86, None, 100)
+        session.commit()
+    leader = engine.connect()
+    seat = "SELECT pg_advisory_xact_lock(1902458740, quotas.group_that_gathers())"
+    leader.execute(text(seat))
+
+    def hold(unit: UUID) -> UUID:
+        return together.hold(engine, owner=unit, node=unit, lines=[Line(X86, 1, committed.pool)], expires_at=SOON)
+
+    with ThreadPoolExecutor(6) as pool, Session(engine) as session:
+        asked = [pool.submit(hold, unit) for unit in committed.units[:6]]
+        deadline = time.monotonic() + 30
+        while advisory_waiters(session) < 6 and time.monotonic() < deadline:
+            pass
+        assert not any(each.done() for each in asked)
+        leader.close()
+        assert len({each.result(30) for each in asked}) == 6
+        session.rollback()
+        assert counted(session) == 6
+        assert service.verify(session) == []
+
+
+def test_wishes_of_connections_that_are_gone_are_forgotten(engine: Engine, committed: Tree) -> None:
+    """A broker that comes and goes for years leaves no rows behind that every group would have to read."""
+    unit = committed.units[0]
+
+    def hold() -> None:
+        together.hold(engine, owner=unit, node=unit, lines=[Line(X86, 1, committed.pool)], expires_at=SOON)
+
+    hold()
+    with Session(engine) as session:
+        long_ago = "UPDATE quotas.wish SET backend = -backend, asked_at = asked_at - interval '2 hours'"
+        session.execute(text(long_ago))
+        session.commit()
+        hold()
+        assert session.scalar(text("SELECT count(*) FROM quotas.wish WHERE backend < 0")) == 0

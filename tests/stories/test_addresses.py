@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv6Network
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from broker.errors import Invalid, NotFound
+from broker.region import addresses as region
 from broker.scarcity import addresses
 from broker.scarcity.addresses import Block
-from quotas.ipv6.values import PrefixState, Zone
+from quotas.ipv6.values import PrefixState, Wish, Zone
 from tests.stories import road
 from tests.stories.world import World
 
@@ -46,6 +48,20 @@ def test_a_segment_is_found_by_zooming_from_the_zone_to_its_cell(world: World) -
         segment = near.segments[0]
         assert (segment.taken.state, segment.unit_name) == (PrefixState.HELD, "自治区教育厅")
         assert near.block.own
+
+
+def test_what_is_handed_out_or_grown_by_hand_is_shown_beside_the_quota(world: World) -> None:
+    """A request's segments are in its unit's quota; what an operator allocates or grows is not: it is said how much."""
+    request_id = road.submit(world, items=THREE)
+    road.approve(world, request_id)
+    road.assess(world, request_id)
+    with world.acting("admin") as work:
+        assert region.beside_quota(work.session) == region.BesideQuota(0, 0, 0)
+        (own,) = {row.pool_id for row in work.session.execute(text("SELECT pool_id FROM quotas.prefix_allocation"))}
+        region.allocate(work, [Wish(own, uuid4(), 60, active=True), Wish(own, uuid4(), active=True)])
+        mine = work.session.scalar(text("SELECT id FROM broker.resource WHERE kind = 'segment' LIMIT 1"))
+        region.grow(work, mine, 62)
+        assert region.beside_quota(work.session) == region.BesideQuota(2, 17, 3)
 
 
 def test_a_unit_sees_the_blocks_of_its_tree_and_nothing_else(town: World) -> None:
