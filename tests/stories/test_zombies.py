@@ -130,7 +130,7 @@ def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -
     assert cases
     found = world.rows("SELECT cause, system_id, reason FROM broker.reclaim_case WHERE id = ANY(:c)", c=cases)
     assert {(each.cause, each.system_id, each.reason) for each in found} == {("zombie", row.system_id, "业务已停办")}
-    taken = world.rows("SELECT resource_id FROM broker.case_resource WHERE case_id = ANY(:c)", c=cases)
+    taken = world.rows("SELECT resource_id FROM broker.reclaim_case_resource WHERE case_id = ANY(:c)", c=cases)
     live = world.rows(
         "SELECT id FROM broker.resource WHERE system_id = :s AND state IN ('active', 'stopped')", s=row.system_id
     )

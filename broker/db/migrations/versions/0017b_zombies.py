@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0017b_zombies"
-down_revision = "0017_register"
+down_revision = "0018_hold_groups"
 branch_labels = None
 depends_on = None
 
