@@ -5,6 +5,7 @@ Called by: the command line. Must not: hold a rule; how a hold is made stands in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -18,7 +19,7 @@ from api.texts import names
 from broker.catalog import repository as catalog
 from broker.inventory import repository as inventory
 from broker.inventory.repository import node_names
-from broker.scarcity import by_hand
+from broker.scarcity import by_hand, claims
 from quotas import availability, borrowing, service
 from quotas.errors import QuotaError
 from quotas.values import Difference
@@ -274,7 +275,10 @@ def loans(
     claim: Annotated[str, typer.Option(metavar="节点", help="假设该节点要收回 --amount，列出应通知谁归还多少")] = "",
     amount: Annotated[int, typer.Option(min=1, help="要收回的数量")] = 1,
 ) -> None:
-    """节点之下谁向谁借用了多少；或者，出借方要用时应通知谁归还多少。"""
+    """节点之下谁向谁借用了多少、已通知归还多少；或者，出借方要用时应通知谁归还多少。
+
+    按各方闲置的份额分摊；出借方另有通知而分摊中没有的，数量为 0。
+    """
     desk = holds.Desk(call)
     try:
         at, pool, found = desk.node(node), desk.pool(cloud) if cloud else None, holds.class_of(kind)
@@ -284,15 +288,28 @@ def loans(
     with call.core.works.begin() as work:
         cohort = availability.cohort(work.session, at, found, pool)
         called = {} if cohort is None else node_names(work.session, (m.node for m in cohort.members), work.now)
+        told = claims.open_claims(work, [] if cohort is None else [at, *(m.node for m in cohort.members)])
     called[at] = node
+    claimed: Counter[tuple[UUID, UUID | None]] = Counter()
+    for one in told:
+        if (one.claim.resource_class, one.claim.pool_id) == (kind, pool):
+            claimed[one.claim.borrower_id, one.claim.lender_id] += one.claim.amount
     listed: list[tuple[UUID, UUID | None, int]] = []
     if cohort is not None and lender is not None:
         listed = [(borrower, lender, due) for borrower, due in borrowing.claims(cohort, lender, amount).items()]
     elif cohort is not None:
         listed = [(loan.borrower, loan.lender, loan.amount) for loan in borrowing.loans(cohort)]
-    answer = [{"borrower_id": str(b), "lender_id": str(of) if of else None, "amount": n} for b, of, n in listed]
-    rows = ((called.get(b, str(b)), called.get(of, str(of)) if of else "上级", f"{n:,}") for b, of, n in listed)
-    call.listed(answer, ("借用方", "出借方", "数量"), rows, nothing="没有借用。", right=("数量",))
+        listed += [(b, of, 0) for b, of in claimed if (b, of) not in {(x, y) for x, y, _ in listed}]
+    answer = [
+        {"borrower_id": str(b), "lender_id": str(of) if of else None, "amount": n, "claimed": claimed[b, of]}
+        for b, of, n in listed
+    ]
+    rows = (
+        (called.get(b, str(b)), called.get(of, str(of)) if of else "上级", f"{n:,}", f"{claimed[b, of]:,}")
+        for b, of, n in listed
+    )
+    headers = ("借用方", "出借方", "数量", "已通知归还")
+    call.listed(answer, headers, rows, nothing="没有借用。", right=headers[2:])
 
 
 @group.command("verify")

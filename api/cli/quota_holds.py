@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
+from time import monotonic
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -31,13 +32,14 @@ from api.cli.client import Refusal
 from api.cli.verb import DatabaseCall, of_broker
 from broker.catalog import repository as catalog
 from broker.errors import BrokerError
-from broker.scarcity import by_hand
+from broker.scarcity import by_hand, claims
 from broker.scarcity.by_hand import Hand
 from quotas.errors import BadAmount, NotThatMuch, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
 from quotas.values import Line, ResourceClass
 
 DEFAULT_DAYS = 30
 REASON_LENGTH = 500
+CLAIM_AGAIN_S = 60.0
 
 Fields = Mapping[str, Any]
 """What one hold, post, void or release is given: by options, or as one line of a file."""
@@ -133,6 +135,7 @@ class Desk:
 
     call: DatabaseCall
     _known: dict[tuple[str, str], UUID] = field(default_factory=dict)
+    _claimed: dict[object, float] = field(default_factory=dict)
 
     @cached_property
     def _now(self) -> Callable[[], datetime]:
@@ -215,8 +218,20 @@ class Desk:
             with self.call.core.works.begin() as work:
                 by_hand.resize(work, hand, replaces=_uuid(given["replaces"]), **asked)
         else:
-            by_hand.hold(self.call.core.engine, self._now, hand, **asked)
+            try:
+                by_hand.hold(self.call.core.engine, self._now, hand, **asked)
+            except QuotaExceeded:
+                self._claim_back(node, owner, lines)
+                raise
         return {"id": str(made), "outcome": "ok", "expires_at": until.isoformat()}
+
+    def _claim_back(self, node: UUID, owner: UUID, lines: Sequence[Line]) -> None:
+        """What of the node's own share is lent out is claimed by notice; for refusals in a row once a minute."""
+        what = (node, frozenset((line.resource_class, line.pool) for line in lines))
+        if monotonic() - self._claimed.get(what, -CLAIM_AGAIN_S) >= CLAIM_AGAIN_S:
+            self._claimed[what] = monotonic()
+            with self.call.core.works.begin() as work:
+                claims.for_refused(work, owner=owner, node=node, lines=lines)
 
     def post(self, given: Fields) -> dict[str, Any]:
         """Held becomes used: all, or the amounts."""

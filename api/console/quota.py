@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from api.console.page import Context, console_router, page
 from api.permissions import Permission, needs
 from api.uow import Uow
-from broker.scarcity import tree
+from broker.scarcity import claims, tree
 from broker.scarcity.tree import Bar, Branch
 from broker.tenancy.work import Work
 from quotas.values import ResourceClass
@@ -49,6 +49,7 @@ def quota(uow: Uow, unit: Annotated[str, Query(max_length=40)] = "") -> Response
             "percent": uow.core.settings.quota_notice_percent,
             "below": [_line(branch) for branch in found.below if branch.bars],
             "systems": [_line(branch) for branch in found.systems],
+            "claims": claims.open_claims(work, [found.unit.id, *(branch.unit.id for branch in found.systems)]),
             "plain": [branch.unit for branch in found.below if not branch.bars],
         }
 

@@ -31,6 +31,25 @@ NOTICES: Mapping[str, str] = {
     "quota.full": "{unit}的{class}配额已满：已用 {used}，限额 {limit}（自定规则）。",
     "quota_in_cloud.near": "{unit}在{cloud}的{class}配额已用 {used}（限额 {limit}），达到 {percent}%（自定规则）。",
     "quota_in_cloud.full": "{unit}在{cloud}的{class}配额已满：已用 {used}，限额 {limit}（自定规则）。",
+    "quota.near_booked": "{unit}的{class}配额已用 {used}、为下级保留 {booked}（限额 {limit}），"
+    "达到 {percent}%（自定规则）。",
+    "quota.full_booked": "{unit}的{class}配额已满：已用 {used}，为下级保留 {booked}，限额 {limit}（自定规则）。",
+    "quota_in_cloud.near_booked": "{unit}在{cloud}的{class}配额已用 {used}、为下级保留 {booked}（限额 {limit}），"
+    "达到 {percent}%（自定规则）。",
+    "quota_in_cloud.full_booked": "{unit}在{cloud}的{class}配额已满：已用 {used}，为下级保留 {booked}，"
+    "限额 {limit}（自定规则）。",
+    "quota.borrowing": "{unit}的{class}份额 {limit} 已用完（已用 {used}，其中借用 {borrowed}）；今后再用即为借用，"
+    "出借方需要时应当归还（自定规则）。",
+    "quota.borrowing_booked": "{unit}的{class}份额 {limit} 已用完（已用 {used}，为下级保留 {booked}，"
+    "其中借用 {borrowed}）；今后再用即为借用，出借方需要时应当归还（自定规则）。",
+    "quota_in_cloud.borrowing": "{unit}在{cloud}的{class}份额 {limit} 已用完（已用 {used}，其中借用 {borrowed}）；"
+    "今后再用即为借用，出借方需要时应当归还（自定规则）。",
+    "quota_in_cloud.borrowing_booked": "{unit}在{cloud}的{class}份额 {limit} 已用完（已用 {used}，为下级保留 {booked}，"
+    "其中借用 {borrowed}）；今后再用即为借用，出借方需要时应当归还（自定规则）。",
+    "quota.claimed": "{lender}需要使用自己的{class}份额 {wanted}，请{unit}归还借用的 {amount}"
+    "（已用 {used}，份额 {limit}）；系统不会自行收回（自定规则）。",
+    "quota_in_cloud.claimed": "{lender}需要使用自己在{cloud}的{class}份额 {wanted}，请{unit}归还借用的 {amount}"
+    "（已用 {used}，份额 {limit}）；系统不会自行收回（自定规则）。",
     "capacity.near": "{cloud}的{class}已分配 {used}（可分配 {limit}），达到 {percent}%（自定规则）。",
     "capacity.full": "{cloud}的{class}已分配完：已分配 {used}，可分配 {limit}（自定规则）。",
     "capacity.differs": "{cloud}报告的{class}总量为 {reported}，与台账的 {ours} 不一致，请核实。",

@@ -1,4 +1,4 @@
-"""Tells people when a quota or a cloud is 80 % and 100 % full, once for each time it gets there (ours: no article).
+"""Tells people when a quota or a cloud is 80 % used, borrows or is full, once for each time (ours: no article).
 
 Called by: dispatch, with the other dates that have come. Must not: send anything (notices go to the outbox and inbox),
 or touch what is counted.
@@ -10,6 +10,11 @@ compares all counters with their rows in one statement, in whole numbers, and co
 from one mark to another: usually none. Rising to a mark tells people, falling below it only moves the row, so that the
 next rise is told again. Whatever happens between two looks is one move: a counter that jumps from 70 % to 100 % is
 told of once, as full.
+
+**A limit that may borrow** has three marks. 80 % and 100 % are of its nominal share, as everywhere: what comes after
+100 % is somebody else's, to be given back when that one asks (``quota.borrowing``). Full is when it may not borrow any
+more either; one that may borrow without end is never full by itself, but the limit above is. What is booked for
+guarantees below counts as used, since nobody else gets it.
 """
 
 from __future__ import annotations
@@ -40,23 +45,29 @@ _COORDINATED = frozenset({"region", "city"})
 _AT_A_TIME = 1000
 """Counters that one look moves; the next look goes on."""
 
+# Full is where nothing more is to be had: for a limit its ceiling, with what is booked for guarantees below.
 _MOVED = text("""
 WITH counter AS (
-    SELECT node_id, pool_id, resource_class, used, limit_amount AS most FROM quotas.node_limit
+    SELECT node_id, pool_id, resource_class, used, used + booked AS load, limit_amount AS most, ceiling
+    FROM quotas.node_limit
     UNION ALL
-    SELECT NULL, pool_id, resource_class, used, capacity FROM quotas.inventory WHERE capacity IS NOT NULL
+    SELECT NULL, pool_id, resource_class, used, used, capacity, capacity
+    FROM quotas.inventory WHERE capacity IS NOT NULL
 ), now AS (
-    SELECT *, CASE WHEN used = 0 THEN 0 WHEN used >= most THEN 100
-                   WHEN used * 100 >= most * :percent THEN :percent ELSE 0 END AS percent
+    SELECT *, CASE WHEN load = 0 THEN 0 WHEN load >= most THEN 100
+                   WHEN load * 100 >= most * :percent THEN :percent ELSE 0 END AS percent,
+           load > 0 AND load >= ceiling AS "full"
     FROM counter
 )
 SELECT coalesce(n.node_id, k.node_id) AS node_id, coalesce(n.pool_id, k.pool_id) AS pool_id,
-       coalesce(n.resource_class, k.resource_class) AS resource_class, n.used, n.most,
-       coalesce(n.percent, 0) AS percent, coalesce(k.percent, 0) AS before, k.id, coalesce(k.crossings, 0) AS crossings
+       coalesce(n.resource_class, k.resource_class) AS resource_class, n.used, n.load, n.most, n.ceiling,
+       coalesce(n.percent, 0) AS percent, coalesce(n."full", false) AS "full",
+       coalesce(k.percent, 0) AS before, coalesce(k."full", false) AS full_before,
+       k.id, coalesce(k.crossings, 0) AS crossings
 FROM now n FULL JOIN broker.quota_mark k
   ON coalesce(n.node_id, :nobody) = coalesce(k.node_id, :nobody)
  AND coalesce(n.pool_id, :nobody) = coalesce(k.pool_id, :nobody) AND n.resource_class = k.resource_class
-WHERE coalesce(n.percent, 0) <> coalesce(k.percent, 0)
+WHERE coalesce(n.percent, 0) <> coalesce(k.percent, 0) OR coalesce(n."full", false) <> coalesce(k."full", false)
 ORDER BY 1, 2, 3 LIMIT :most
 """)
 _NOBODY = UUID(int=0)
@@ -83,7 +94,7 @@ def tell(work: Work, *, percent: int) -> int:
     rows = work.session.execute(_MOVED, {"percent": percent, "nobody": _NOBODY, "most": _AT_A_TIME}).all()
     if not rows:
         return 0
-    risen = [row for row in rows if row.percent > row.before]
+    risen = [row for row in rows if _risen(row)]
     marks = [
         {
             "id": row.id or new_id(),
@@ -91,7 +102,8 @@ def tell(work: Work, *, percent: int) -> int:
             "pool_id": row.pool_id,
             "resource_class": row.resource_class,
             "percent": row.percent,
-            "crossings": row.crossings + (row.percent > row.before),
+            "full": row.full,
+            "crossings": row.crossings + _risen(row),
             "changed_at": work.now,
         }
         for row in rows
@@ -100,7 +112,7 @@ def tell(work: Work, *, percent: int) -> int:
     work.session.execute(
         statement.on_conflict_do_update(
             index_elements=["node_id", "pool_id", "resource_class"],
-            set_={name: statement.excluded[name] for name in ("percent", "crossings", "changed_at")},
+            set_={name: statement.excluded[name] for name in ("percent", "full", "crossings", "changed_at")},
         )
     )
     around = _around(work, risen)
@@ -111,6 +123,10 @@ def tell(work: Work, *, percent: int) -> int:
         for notice in _notices(row, crossed[row.node_id, row.pool_id, row.resource_class], around)
     ]
     return notify.remind(work, notices)
+
+
+def _risen(row: AnyRow) -> bool:
+    return (row.percent, row.full) > (row.before, row.full_before)
 
 
 def _around(work: Work, rows: Sequence[AnyRow]) -> _Around:
@@ -141,7 +157,7 @@ def _around(work: Work, rows: Sequence[AnyRow]) -> _Around:
     )
 
 
-def _notices(row: AnyRow, mark: Mapping[str, Any], around: _Around) -> Iterator[dict[str, Any]]:
+def _notices(row: AnyRow, crossing: Mapping[str, Any], around: _Around) -> Iterator[dict[str, Any]]:
     """One for each role that is concerned. A node that is no unit of ours has nobody to tell."""
     of_unit = row.node_id is not None
     unit, cloud = around.units.get(row.node_id), around.clouds.get(row.pool_id)
@@ -152,14 +168,17 @@ def _notices(row: AnyRow, mark: Mapping[str, Any], around: _Around) -> Iterator[
         "used": row.used,
         "limit": row.most,
         "percent": row.percent,
+        "booked": row.load - row.used,
+        "borrowed": max(row.load - row.most, 0),
     }
     if unit is not None:
         params |= {"unit": unit.name, "unit_code": unit.code}
     if cloud is not None:
         params |= {"cloud": cloud.name, "sub_cloud": cloud.code}
     kind = "quota_in_cloud" if unit is not None and cloud is not None else "quota" if unit is not None else "capacity"
+    mark = "full" if row.full else "borrowing" if row.percent == FULL else "near"
     common = {
-        "code": f"{kind}.{'full' if row.percent == FULL else 'near'}",
+        "code": f"{kind}.{mark}{'_booked' * (row.load > row.used)}",
         "params": params,
         "subject_type": "unit" if of_unit else "sub_cloud",
         "subject_id": row.pool_id if unit is None else unit.id,
@@ -167,7 +186,7 @@ def _notices(row: AnyRow, mark: Mapping[str, Any], around: _Around) -> Iterator[
     }
     told = _unit_people(unit, around) if unit is not None else _cloud_people(row, around)
     for unit_id, role in dict.fromkeys(told):
-        dedupe = f"quota/{mark['id']}/{mark['crossings']}/{unit_id}/{role.value}"
+        dedupe = f"quota/{crossing['id']}/{crossing['crossings']}/{unit_id}/{role.value}"
         yield common | {"unit_id": unit_id, "role": role.value, "dedupe": dedupe}
 
 

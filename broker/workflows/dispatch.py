@@ -32,7 +32,7 @@ from broker.reclamation import dates as case_dates
 from broker.reclamation.models import ReclaimCase, Release
 from broker.reclamation.values import CaseJob
 from broker.request import clocks
-from broker.scarcity import notices
+from broker.scarcity import claims, notices
 from broker.tenancy import service as accounts
 from broker.utilisation import collectors
 from broker.utilisation.collectors import Errand
@@ -172,7 +172,7 @@ class Dispatch:
         return True
 
     def dates(self) -> None:
-        """Dates that have come: expired holds, clocks that run out or have run out, a new year's days, full quotas."""
+        """Dates that have come: expired holds, clocks that run out or have run out, a new year's days, quotas."""
         with self.app.works.begin() as work:
             if not work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}):
                 return
@@ -182,10 +182,11 @@ class Dispatch:
             cases = case_dates.come(work)
             collectors.make(work)
             full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
+            claimed = claims.look(work)
             accounts.forget_old_attempts(work.session, work.now)
             idempotency.forget(work.session, work.now)
             happened = {"expired_holds": expired, "recomputed_clocks": recomputed, "reminders": told, "quotas": full}
-            happened["reclaim_cases"] = cases
+            happened |= {"reclaim_cases": cases, "claims": claimed}
             if any(happened.values()):
                 log.info("dates", **happened)
 

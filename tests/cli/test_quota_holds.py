@@ -192,6 +192,22 @@ def test_limits_lend_and_borrow(stocked: Typist) -> None:
     stocked.does("quota", "limit", NODE, KIND, "unlimited")
 
 
+def test_a_refused_hold_claims_back_what_is_lent(stocked: Typist) -> None:
+    """The lender's hold is refused, its borrower is asked to give back so much, and the loans say so."""
+    of, region = ("--cloud", CLOUD, "--json"), "450000"
+    for node, amount, borrow in ((region, "20", "0"), (NODE, "10", "0"), ("rst", "10", "unlimited")):
+        stocked.does("quota", "limit", node, KIND, amount, "--borrow", borrow)
+    held = stocked.does("quota", "hold", "rst", f"{KIND}=20", *of).json["id"]
+    assert [one["claimed"] for one in stocked.does("quota", "loans", region, KIND, "--json").json] == [0]
+    assert code_of(stocked.refused("quota", "hold", NODE, f"{KIND}=4", *of)) == "quota.exceeded"
+    (loan,) = stocked.does("quota", "loans", region, KIND, "--json").json
+    assert (loan["amount"], loan["claimed"]) == (10, 4)
+    assert "已通知归还" in stocked.does("quota", "loans", region, KIND).out
+    stocked.does("quota", "void", held)
+    for node in (region, NODE, "rst"):
+        stocked.does("quota", "limit", node, KIND, "unlimited")
+
+
 def test_a_system_gets_a_node_then_a_limit(stocked: Typist) -> None:
     """Before that it has none to set; then its holds are counted at its unit too."""
     system = "zsksy-wsbm"

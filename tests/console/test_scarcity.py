@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import text
 
 from broker.inventory.repository import system_id_of
-from broker.scarcity import by_hand
+from broker.scarcity import by_hand, claims
 from quotas import service as quotas
-from quotas.values import ResourceClass
+from quotas.values import Line, ResourceClass
 from tests.console.people import Console
 
 
@@ -81,3 +83,26 @@ def test_a_system_with_a_node_of_its_own_is_shown_and_its_limit_decides(console:
         quotas.set_limit(work.session, system, ResourceClass.VCPU, None, None)
     assert "信息系统配额" in text_
     assert "的处理器（核）限额为 6" in text_
+
+
+def test_what_is_to_be_given_back_is_on_the_page_of_borrower_and_lender(console: Console) -> None:
+    """Who, to whom, of what and how much; nobody else sees it."""
+    world, kind = console.world, ResourceClass.GPU
+    with world.app.works.begin() as work:
+        unit = {row.code: row.id for row in work.session.execute(text("SELECT code, id FROM broker.unit"))}
+        cloud = work.session.scalars(text("SELECT id FROM broker.sub_cloud WHERE code = 'main'")).one()
+        quotas.set_inventory(work.session, cloud, kind, total=100)
+        for code, amount, borrowing in (("450000", 20, 0), ("jyt", 10, 0), ("rst", 10, None)):
+            quotas.set_limit(work.session, unit[code], kind, None, amount, borrowing=borrowing)
+        asked = {"owner": unit["rst"], "lines": [Line(kind, 20, cloud)], "expires_at": work.now + timedelta(days=1)}
+        held = quotas.hold(work.session, node=unit["rst"], **asked)
+        claims.for_refused(work, owner=unit["jyt"], node=unit["jyt"], lines=[Line(kind, 4, cloud)])
+    for who in ("apply.jyt", "apply.rst"):
+        assert "待归还的借用" in console.person(who).get("/quota").text
+    assert "待归还的借用" not in console.person("apply.liuzhou").get("/quota").text
+    with world.app.works.begin() as work:
+        quotas.void(work.session, held)
+        for code in ("450000", "jyt", "rst"):
+            quotas.set_limit(work.session, unit[code], kind, None, None)
+        claims.look(work)
+    assert "待归还的借用" not in console.person("apply.jyt").get("/quota").text
