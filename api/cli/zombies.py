@@ -47,7 +47,7 @@ def _say(call: Call, found: Mapping[str, Any]) -> None:
             z["name"],
             z["unit_name"],
             z["score"],
-            words.LEVELS[z["level"]],
+            words.level(z["level"], z["known"]),
             f"{z['known']}/5",
             *("不掌握" if z["signs"][sign] is None else z["signs"][sign] for sign in words.SIGNS),
             words.DECISIONS[z["decision"]] if z["decision"] else "待认定",
@@ -82,7 +82,7 @@ def show(call: Call, which: Which) -> None:
         head = (
             ("系统", f"{one['name']}（{one['code']}）"),
             ("单位", one["unit_name"]),
-            ("得分", f"{one['score']} / 100，{words.LEVELS[one['level']]}，五项中掌握 {one['known']} 项"),
+            ("得分", f"{one['score']} / 100，{words.level(one['level'], one['known'])}，五项中掌握 {one['known']} 项"),
             ("检测", f"{moment(one['scan']['at'])}，规则版本 {one['scan']['rules_version']}（自定规则）"),
             ("注意", "".join(one["cautions"])),
         )

@@ -58,6 +58,16 @@ CAUTIONS: Mapping[str, str] = {
 }
 
 
+TOO_LITTLE = "依据不足"
+ENOUGH = 3
+"""Of fewer signs known nobody can say that there are none."""
+
+
+def level(found: str, known: int) -> str:
+    """What the score says; a low one of which too little is known says that."""
+    return TOO_LITTLE if found == "none" and known < ENOUGH else LEVELS[found]
+
+
 def evidence(given: Mapping[str, Any]) -> str:
     """One piece of evidence in words."""
     code, params = str(given["code"]), dict(given["params"])
