@@ -67,12 +67,18 @@ class Client:
         try:
             answer = self._send(method, path, text_body, headers)
         except (ConnectionError, http.client.RemoteDisconnected):
-            self._connection = None  # the server had closed an idle one; the key makes sending again harmless
+            self.close()  # the server had closed an idle one; the key makes sending again harmless
             answer = self._send(method, path, text_body, headers)
         content = answer.read()
         if answer.status >= 400:
             raise RuntimeError(f"{method} {path}: {answer.status} {content.decode()[:500]}")
         return json.loads(content) if content else None
+
+    def close(self) -> None:
+        """Let the connection go; the next call makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _send(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         if self._connection is None:
@@ -89,6 +95,8 @@ class Stack:
     superuser: Engine
     processes: Mapping[str, int]
     postgres_pid: int
+    environment: Mapping[str, str]
+    """What another worker has to be started with."""
 
     def client(self, login: str) -> Client:
         """Somebody, by a bearer token made for him."""
@@ -135,8 +143,11 @@ def _cpu_of_children(parent: int) -> float:
 
 
 @contextmanager
-def running() -> Iterator[Stack]:
-    """Start the database, the engine, one API process and one worker; stop them all at the end."""
+def running(**more: Any) -> Iterator[Stack]:
+    """Start the database, the engine, one API process and one worker; stop them all at the end.
+
+    ``more``: settings beside those that a stack needs.
+    """
     with tempfile.TemporaryDirectory(prefix="guiyun-bench-") as folder:
         home = Path(folder)
         postgres = EmbeddedPostgres(home / "postgres", settings=_COUNTED)
@@ -146,11 +157,11 @@ def running() -> Iterator[Stack]:
         superuser = create_engine(postgres.superuser_url("guiyun"))
         try:
             _prepare(postgres, superuser)
-            settings = _settings(home, postgres, temporal)
+            settings = _settings(home, postgres, temporal, **more)
             with _processes(settings, home) as pids:
                 _wait_healthy(superuser, f"http://127.0.0.1:{settings.port}/readyz")
                 pids |= {"temporal": temporal.pid}
-                yield Stack(settings.port, superuser, pids, postgres.pid)
+                yield Stack(settings.port, superuser, pids, postgres.pid, child_environment(settings))
         finally:
             superuser.dispose()
             temporal.stop()
@@ -168,7 +179,7 @@ def _prepare(postgres: EmbeddedPostgres, superuser: Engine) -> None:
         connection.execute(text(_AT_ONCE))
 
 
-def _settings(home: Path, postgres: EmbeddedPostgres, temporal: EmbeddedTemporal) -> Settings:
+def _settings(home: Path, postgres: EmbeddedPostgres, temporal: EmbeddedTemporal, **more: Any) -> Settings:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -180,6 +191,7 @@ def _settings(home: Path, postgres: EmbeddedPostgres, temporal: EmbeddedTemporal
         demonstration=True,
         port=port,
         log_level="WARNING",
+        **more,
     )
     app = bootstrap.build(settings)  # makes the home's secret key
     app.close()

@@ -24,6 +24,7 @@ from broker.db.session import make_engine, make_sessions
 from broker.delivery.harden import Harden
 from broker.delivery.tools import Tools
 from broker.errors import Invalid, Problem
+from broker.extranet.networks import Networks
 from broker.settings import Settings
 from broker.tenancy.work import WorkFactory
 from broker.workdays import WorkCalendar, load_calendar
@@ -130,6 +131,7 @@ class App:
     sessions: sessionmaker[Session]
     calendar: WorkCalendar
     providers: Providers
+    networks: Networks
     clock: Clock
 
     @property
@@ -143,7 +145,9 @@ class App:
         harden = (
             Harden(settings.management_key_file, settings.management_user) if settings.management_key_file else None
         )
-        return Tools(works=self.works, providers=self.providers, settings=settings, harden=harden)
+        return Tools(
+            works=self.works, providers=self.providers, settings=settings, networks=self.networks, harden=harden
+        )
 
     def close(self) -> None:
         """Release connections."""
@@ -160,7 +164,8 @@ def build(settings: Settings, *, clock: Clock = utc_now, application_name: str =
     engine = make_engine(url, pool_size=settings.pool_size, application_name=application_name)
     sessions = make_sessions(engine)
     calendar = load_calendar(settings.holidays_file, open=settings.office_open, close=settings.office_close)
-    return App(settings, engine, sessions, calendar, Providers(sessions, settings), clock)
+    networks = Networks(sessions, settings.extranet_key_file)
+    return App(settings, engine, sessions, calendar, Providers(sessions, settings), networks, clock)
 
 
 def _own_secret_key(settings: Settings) -> SecretStr:

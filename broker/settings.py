@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     management_key_file: Path | None = None
     """Private SSH key whose public half the sub-clouds' images carry: lets playbooks configure delivered servers."""
     management_user: str = "root"
+    extranet_key_file: Path | None = None
+    """Private SSH key that the extranet's routers let in. With it, and a topology (``guiyun extranet load``), segments
+    of sub-clouds that are attached there are routed and looked at."""
 
     # What resources really use, and detection over it: ours as well.
     utilisation_url: str | None = None

@@ -70,7 +70,19 @@ _SEGMENT = {
     "type": "object",
     "title": "IPv6 网段",
     "required": ["kind", "name", "zone"],
-    "properties": {"kind": {"const": "segment"}, "name": _NAME, "zone": _ZONE, "count": _whole(16, default=1)},
+    "properties": {
+        "kind": {"const": "segment"},
+        "name": _NAME,
+        "zone": _ZONE,
+        "count": _whole(16, default=1),
+        "services": {
+            "type": "array",
+            "maxItems": 32,
+            "uniqueItems": True,
+            "items": {"type": "string", "pattern": "^(tcp|udp)/[1-9][0-9]{0,4}$"},
+            "description": "公用网络区、互联网接入区内其他单位可以访问的服务，如 tcp/443；未列出的一律不可访问。",
+        },
+    },
 }
 FORM: dict[str, Any] = {
     "type": "object",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import files, names, notices, reclaim, register, stages, utilisation, verdicts, zombies
+from api.texts import extranet, files, names, notices, reclaim, register, stages, utilisation, verdicts, zombies
 from api.texts.errors import SENTENCES as GENERAL
 
 SENTENCES: Mapping[str, str] = {
@@ -18,6 +18,7 @@ SENTENCES: Mapping[str, str] = {
     **register.SENTENCES,
     **reclaim.SENTENCES,
     **zombies.SENTENCES,
+    **extranet.SENTENCES,
 }
 """Code -> sentence with blanks (``{param}``)."""
 
@@ -75,7 +76,7 @@ def trouble(code: str) -> str:
 
     A last step that could not end well says what became of the delivery: a state.
     """
-    return verdicts.TROUBLES.get(code) or names.REQUEST_STATES.get(code, code)
+    return verdicts.TROUBLES.get(code) or extranet.TROUBLES.get(code) or names.REQUEST_STATES.get(code, code)
 
 
 def status_title(status: int) -> str:

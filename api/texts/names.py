@@ -203,6 +203,8 @@ STEPS: Mapping[str, str] = {
     "pin_hold": "锁定预留",
     "create_project": "建立项目",
     "create_segments": "建立网络与网段",
+    "route_segments": "开通网段路由",
+    "verify_segments": "核验可达与隔离",
     "create_volumes": "创建云硬盘",
     "create_servers": "创建云服务器",
     "attach_volumes": "挂载云硬盘",

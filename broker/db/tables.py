@@ -15,6 +15,7 @@ import broker.catalog.models
 import broker.chargeback.models
 import broker.db.idempotency
 import broker.delivery.models
+import broker.extranet.models
 import broker.inventory.models
 import broker.metering.models
 import broker.notify.models

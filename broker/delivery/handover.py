@@ -225,6 +225,8 @@ def _building(kind: str) -> Callable[[Resource], bool]:
 
 _UNFINISHED: Mapping[str, Callable[[Resource], bool]] = {
     "create_segments": _building("segment"),
+    "route_segments": lambda r: r.kind == "segment" and r.state == _RS.READY.value,
+    "verify_segments": lambda r: r.kind == "segment" and r.state == _RS.READY.value,
     "create_volumes": _building("volume"),
     "create_servers": _building("server"),
     "attach_volumes": lambda r: r.kind == "volume" and r.server_id is not None and r.state == _RS.READY.value,

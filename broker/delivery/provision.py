@@ -147,10 +147,10 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
         if kind == "server":
             resources, images, public_key = _begin_servers(work, job, step)
         else:
-            resources, images, public_key = _begin(work, job, step), {}, None
+            resources, images, public_key = begin_step(work, job, step), {}, None
         wanted = [r for r in resources if r.kind == kind and r.state == _RS.BUILDING.value]
         bases = {r.id: r.network_id for r in wanted}
-        result = _start(resources, _without_base(work, bases, resources))
+        result = start_result(resources, _without_base(work, bases, resources))
     provider = _provider(tools, job, result, wanted)
     if provider is not None:
         for resource in wanted:
@@ -160,16 +160,16 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
         if wanted:
             _await(provider, KIND[kind], wanted[0].project_id, result, pace)
         _raise_limits(tools, job, result, pace)
-    return _finish(tools, job, step, result, pace)
+    return finish_step(tools, job, step, result, pace)
 
 
 def attach_volumes(tools: Tools, job: Job, pace: Pace) -> bool:
     """Attach each data disk to its server; a disk whose server is not there has failed."""
     with tools.works.begin() as work:
-        resources = _begin(work, job, "attach_volumes")
+        resources = begin_step(work, job, "attach_volumes")
         disks = [r for r in resources if r.kind == "volume" and r.server_id and r.state == _RS.READY.value]
         bases = {d.id: d.server_id for d in disks}
-        result = _start(resources, _without_base(work, bases, resources))
+        result = start_result(resources, _without_base(work, bases, resources))
     provider = _provider(tools, job, result, disks)
     if provider is not None:
         for disk in disks:
@@ -180,13 +180,13 @@ def attach_volumes(tools: Tools, job: Job, pace: Pace) -> bool:
             _await(provider, Kind.ATTACHMENT, disks[0].project_id, result, pace)
     refs = {r.id: r.ref for r in disks}
     result.ready = {i: _as_volume(seen, refs[i]) for i, seen in result.ready.items()}
-    return _finish(tools, job, "attach_volumes", result, pace)
+    return finish_step(tools, job, "attach_volumes", result, pace)
 
 
 def configure(tools: Tools, job: Job, pace: Pace) -> bool:
     """Harden the servers that a playbook can reach; one that cannot be hardened has failed."""
     with tools.works.begin() as work:
-        resources = _begin(work, job, "configure_guests")
+        resources = begin_step(work, job, "configure_guests")
     ready = [r for r in resources if r.kind == "server" and r.state == _RS.READY.value]
     servers = {str(r.addresses[0]).split("/")[0]: r for r in ready if r.addresses}
     pace.beat()
@@ -194,11 +194,11 @@ def configure(tools: Tools, job: Job, pace: Pace) -> bool:
     failures = tools.harden({address: r.name for address, r in servers.items()}) if servers else {}
     if failures and not pace.last:
         raise TryAgainError("configure.failed", 5.0)
-    result = _start(resources, ())
+    result = start_result(resources, ())
     # One without an address cannot be reached, and is not handed over as it is.
     missed = [servers[address] for address in failures] + [r for r in ready if not r.addresses]
     result.failed = {r.id: "configure.failed" for r in missed}
-    return _finish(tools, job, "configure_guests", result, pace)
+    return finish_step(tools, job, "configure_guests", result, pace)
 
 
 def _project(work: Work, job: Job) -> tuple[ProjectSpec, bool]:
@@ -216,13 +216,16 @@ def _project(work: Work, job: Job) -> tuple[ProjectSpec, bool]:
     return ProjectSpec(row.id, f"guiyun-{row.code}", limits), row.failed > 0
 
 
-def _start(resources: Sequence[Resource], without_base: Iterable[UUID]) -> Result:
+def start_result(
+    resources: Sequence[Resource], without_base: Iterable[UUID] = (), *, failed: Mapping[UUID, str] | None = None
+) -> Result:
     """What is known before anything is tried."""
     failed_before = any(r.state == _RS.FAILED.value for r in resources)
-    return Result(failed=dict.fromkeys(without_base, cases.BASE_FAILED), failed_before=failed_before)
+    known = dict.fromkeys(without_base, cases.BASE_FAILED) | dict(failed or {})
+    return Result(failed=known, failed_before=failed_before)
 
 
-def _begin(work: Work, job: Job, step: str) -> Sequence[Resource]:
+def begin_step(work: Work, job: Job, step: str) -> Sequence[Resource]:
     """The step runs: one statement says so and reads the delivery's resources."""
     statement = select(Resource).where(Resource.delivery_id == job.id).order_by(Resource.id)
     return work.session.scalars(statement.add_cte(progress.begun(work, job, step))).all()
@@ -242,7 +245,7 @@ def _begin_servers(work: Work, job: Job, step: str) -> tuple[Sequence[Resource],
     return [row.Resource for row in rows], images, rows[0].public_key if rows else None
 
 
-def _finish(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bool:
+def finish_step(tools: Tools, job: Job, step: str, result: Result, pace: Pace) -> bool:
     """Write down what the step found, in one statement; ask for another attempt while something is unclear."""
     result.settle(last=pace.last)
     found: list[tuple[Any, ...]] = [(i, _RS.READY.value, seen.ref, _array(seen)) for i, seen in result.ready.items()]
@@ -357,7 +360,7 @@ def fail_all(tools: Tools, job: Job, code: str) -> None:
     """There is no project, so nothing can be made here: one case for the whole delivery."""
     step = "create_project"
     with tools.works.begin() as work:
-        building = [r.id for r in _begin(work, job, step) if r.state == _RS.BUILDING.value]
+        building = [r.id for r in begin_step(work, job, step) if r.state == _RS.BUILDING.value]
         cases.fail(work, job, step, dict.fromkeys(building, cases.BASE_FAILED))
         if building:
             cases.put(work, job, step, code, None)

@@ -1,6 +1,7 @@
 """Takes resources out of a sub-cloud: attachments, servers, volumes, segments, in that order. Accepts "nothing there".
 
-Called by: delivery's undo and reclamation's release. Must not: open a transaction or change a row.
+Called by: delivery's undo and reclamation's release. Must not: change a row of a resource's (its caller does). First
+segments go off the extranet's routers: from then on nobody reaches what is being taken apart.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from broker.delivery import routing
 from broker.delivery.provision import TryAgainError, again
 from broker.delivery.specs import attachment_key, key_of_resource
 from broker.delivery.tools import Pace, Tools
@@ -23,14 +25,16 @@ def remove(tools: Tools, sub_cloud: str, resources: Sequence[Resource], pace: Pa
     """
     if not resources:
         return {}
+    stuck = routing.withdraw(tools, resources, pace)
+    resources = [r for r in resources if r.id not in stuck]
     try:
         provider = tools.providers(sub_cloud)
     except ActionRequired as error:
-        return {r.id: error.code for r in resources}
+        return stuck | {r.id: error.code for r in resources}
     volumes = [r for r in resources if r.kind == "volume"]
     # A disk that is not let go may still go with its server: its own turn decides.
     _wave(provider, [attachment_key(v) for v in volumes if v.server_id], pace)
-    stuck = _wave(provider, [key_of_resource(r) for r in resources if r.kind == "server"], pace)
+    stuck |= _wave(provider, [key_of_resource(r) for r in resources if r.kind == "server"], pace)
     stuck |= _wave(provider, [key_of_resource(v) for v in volumes], pace)
     return stuck | _wave(provider, [key_of_resource(r) for r in resources if r.kind == "segment"], pace)
 

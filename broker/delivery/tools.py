@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from broker.extranet.networks import Networks
 from broker.settings import Settings
 from broker.tenancy.work import WorkFactory
 from providers.contract import Provider
@@ -24,11 +25,12 @@ class Playbooks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Passed to every step. ``providers`` looks an adapter up by the sub-cloud's code."""
+    """Passed to every step. ``providers`` finds an adapter by its sub-cloud's code, ``networks`` the extranet."""
 
     works: WorkFactory
     providers: Callable[[str], Provider]
     settings: Settings
+    networks: Networks
     harden: Playbooks | None = None
 
 

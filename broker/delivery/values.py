@@ -30,3 +30,5 @@ class Plan:
     servers: bool = False
     disks: bool = False
     configure: bool = False
+    routes: bool = False
+    """Segments are to be routed in the extranet, and looked at."""

@@ -26,6 +26,7 @@ MAX_ITEMS = 50
 MAX_SERVERS = 200
 MAX_DISKS = 8
 MAX_ATTACHMENTS = 20
+MAX_SERVICES, MAX_PORT = 32, 65_535
 LAST_YEAR = 2200
 """No date of a request lies beyond it: far enough for any, and near enough to count from."""
 BLOCK_CLASSES = ("ssd", "hdd")
@@ -39,6 +40,7 @@ _JSON_NAMES: Mapping[type, str] = {
     list: "json.list",
 }
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_SERVICE = re.compile(r"(tcp|udp)/[1-9][0-9]{0,4}")
 _PHONE = re.compile(r"\+?[0-9][0-9 \-]{5,19}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 _SSH_KINDS = r"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com"
@@ -195,7 +197,20 @@ def _segment(r: Reader) -> SegmentItem:
         name=r.text("name", most=31, like=_NAME),
         zone=Zone(r.one_of("zone", tuple(Zone))),
         count=r.whole("count", least=1, most=16, default=1),
+        services=_services(r),
     )
+
+
+def _services(r: Reader) -> tuple[str, ...]:
+    """Services of a segment that others may reach: ``tcp/443``, each once."""
+    given = r.take("services", list, [])
+    if not given:
+        return ()
+    good = [s for s in given if isinstance(s, str) and _SERVICE.fullmatch(s) and 0 < int(s.split("/")[1]) <= MAX_PORT]
+    if len(good) < len(given) or len(set(good)) < len(good) or len(good) > MAX_SERVICES:
+        r.problems.append(Problem("services.malformed", f"{r.path}services", params={"most": MAX_SERVICES}))
+        return ()
+    return tuple(good)
 
 
 _ITEMS: Mapping[str, Callable[[Reader], Item]] = {"server": _server, "volume": _volume, "segment": _segment}

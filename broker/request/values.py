@@ -68,11 +68,16 @@ class VolumeItem:
 
 @dataclass(frozen=True, slots=True)
 class SegmentItem:
-    """``count`` IPv6 segments (/64) in a zone."""
+    """``count`` IPv6 segments (/64) in a zone.
+
+    ``services`` (``tcp/443``) may be reached from the rest of the zone, and nothing else of the segment. In the private
+    zone a department's segments reach each other without.
+    """
 
     name: str
     zone: Zone
     count: int = 1
+    services: tuple[str, ...] = ()
     kind: ItemKind = field(default=ItemKind.SEGMENT, init=False)
 
 
@@ -127,7 +132,8 @@ def item_spec(item: Item) -> dict[str, Any]:
         }
     if isinstance(item, VolumeItem):
         return {"name": item.name, "size_gib": item.size_gib, "block_class": item.block_class}
-    return {"name": item.name, "zone": item.zone.value}
+    declared = {"services": list(item.services)} if item.services else {}
+    return {"name": item.name, "zone": item.zone.value, **declared}
 
 
 def item_from(kind: str, count: int, spec: Mapping[str, Any]) -> Item:
@@ -148,7 +154,7 @@ def item_from(kind: str, count: int, spec: Mapping[str, Any]) -> Item:
         )
     if kind == ItemKind.VOLUME:
         return VolumeItem(spec["name"], count, spec["size_gib"], spec["block_class"])
-    return SegmentItem(spec["name"], Zone(spec["zone"]), count)
+    return SegmentItem(spec["name"], Zone(spec["zone"]), count, tuple(spec.get("services", ())))
 
 
 def to_json(form: RequestForm) -> dict[str, Any]:

@@ -29,6 +29,9 @@ class Fulfil:
         good = await tried(Steps.create_project, order)
         if plan.segments:
             good &= await tried(Steps.create_segments, order)
+        if plan.routes:
+            good &= await tried(Steps.route_segments, order, quick=False)
+            good &= await tried(Steps.verify_segments, order, quick=False)
         if plan.volumes:
             good &= await tried(Steps.create_volumes, order)
         if plan.servers:

@@ -17,7 +17,7 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from broker.delivery import begin, handover, provision
+from broker.delivery import begin, handover, provision, routing
 from broker.delivery.provision import TryAgainError
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Plan
@@ -48,6 +48,16 @@ class Steps:
     def create_segments(self, order: Order) -> bool:
         with attempt(order) as pace:
             return provision.create(self.tools, order.job, "segment", pace)
+
+    @activity.defn
+    def route_segments(self, order: Order) -> bool:
+        with attempt(order) as pace:
+            return routing.route(self.tools, order.job, pace)
+
+    @activity.defn
+    def verify_segments(self, order: Order) -> bool:
+        with attempt(order) as pace:
+            return routing.verify(self.tools, order.job, pace)
 
     @activity.defn
     def create_volumes(self, order: Order) -> bool:

@@ -13,7 +13,7 @@ from uuid import UUID
 from broker.approval import service as approval
 from broker.approval.service import Decision
 from broker.assessment import service as assessment
-from broker.delivery import begin, handover, provision
+from broker.delivery import begin, handover, provision, routing
 from broker.delivery import service as delivery
 from broker.delivery.provision import TryAgainError
 from broker.delivery.service import Action
@@ -121,6 +121,9 @@ def fulfil(world: World, job: Job) -> str:
     good = patiently(provision.create_project, tools, job)
     for kind in ("segment", "volume", "server"):
         good &= patiently(lambda t, d, p, kind=kind: provision.create(t, d, kind, p), tools, job)
+        if kind == "segment" and plan.routes:
+            good &= patiently(routing.route, tools, job)
+            good &= patiently(routing.verify, tools, job)
     good &= patiently(provision.attach_volumes, tools, job)
     if not good:
         patiently(handover.undo_failed, tools, job)

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0017b_zombies"
-down_revision = "0012b_quota_claims"
+down_revision = "0016_extranet"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,66 @@
+"""What is wrong with a topology of the extranet, and what routers and probes say.
+
+Called by: ``api.texts``. Must not: hold anything but text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SENTENCES: Mapping[str, str] = {
+    "extranet.malformed": "外网拓扑文件此处有误：{detail}。",
+    "extranet.missing": "外网拓扑文件缺少此项。",
+    "extranet.unknown_field": "外网拓扑文件中有不认识的字段。",
+    "extranet.unknown_value": "此处的取值不在允许的范围内：{detail}。",
+    "extranet.twice": "“{code}”重复出现。",
+    "extranet.router_unknown": "没有这台路由器：{code}。",
+    "extranet.vrf_unknown": "没有这个路由表：{code}。",
+    "extranet.private_needs_unit": "专用网络区的路由表“{code}”应写明所属单位，其他区的不应写。",
+    "extranet.zone_twice": "“{code}”与“{by}”属于同一网络区和单位，应合为一个。",
+    "extranet.overlap": "网段 {code} 与 {by} 重叠。",
+    "extranet.outside": "网段 {code} 超出了 {by} 的范围。",
+    "extranet.no_room": "网段 {code} 不够划分。",
+    "extranet.no_access": "路由器“{code}”没有接入任何云平台。",
+    "extranet.no_session": "过滤规则没有对应的邻居：{code}。",
+    "extranet.session_with_itself": "路由器“{code}”不能与自己建立邻居。",
+    "extranet.two_uppers": "路由器“{code}”只能有一个上级。",
+    "extranet.one_top": "应当恰有一台没有上级的路由器：{code}。",
+    "extranet.not_connected": "路由器“{code}”没有通往自治区核心的路径。",
+    "extranet.link_too_small": "互联网段 {code} 不应小于 /64。",
+    "extranet.range": "VNI 的起止次序有误：{code}。",
+    "extranet.vnis_overlap": "VNI 范围与“{code}”的重叠。",
+    "extranet.held_back": "网段 {code} 被 {by} 的过滤规则挡住，到不了自治区核心。",
+    "extranet.no_topology": "还没有载入外网拓扑（guiyun extranet load）。",
+    "extranet.differs": "外网有 {count} 处差异。",
+    "services.malformed": "服务应写成 tcp/443 的形式，不重复，最多 {most} 项。",
+}
+
+TROUBLES: Mapping[str, str] = {
+    "extranet.unit_not_attached": "外网拓扑中没有该单位在此云平台的网段",
+    "extranet.vnis_used_up": "接入路由器的 VNI 已用完",
+    "extranet.router_unknown": "外网拓扑中没有这台路由器",
+    "extranet.zone_unknown": "路由器上没有这个网络区",
+    "extranet.prefix_malformed": "网段格式不正确",
+    "extranet.prefix_not_ipv6": "不是 IPv6 网段",
+    "extranet.prefix_length": "网段长度不是 /64",
+    "extranet.prefix_host_bits": "网段含有主机位",
+    "extranet.prefix_not_canonical": "网段写法不规范",
+    "extranet.prefix_reserved": "网段已保留给路由器",
+    "extranet.prefix_of_another_unit": "网段属于其他单位",
+    "extranet.prefix_outside_plan": "网段不在规划之内",
+    "extranet.vni_out_of_range": "VNI 不在接入范围内",
+    "extranet.vni_in_use": "VNI 已被占用",
+    "extranet.overlap_announced": "网段与已发布的其他路由重叠",
+    "extranet.not_ours": "路由器上的配置不是本系统所建",
+    "extranet.router_unreachable": "无法连接路由器",
+    "extranet.router_timeout": "路由器没有按时完成",
+    "extranet.router_busy": "路由器正在执行其他变更",
+    "extranet.router_refused": "路由器拒绝了配置",
+    "extranet.router_refuses_us": "路由器拒绝登录，或其主机密钥不符",
+    "extranet.playbook_failed": "剧本执行失败",
+    "extranet.unreachable": "网段在本区内不可达",
+    "extranet.leak": "网段在其他网络区可达，隔离失效",
+    "extranet.still_there": "网段撤除后仍可达",
+    "extranet.probe_blind": "探测点看不到网络，无法核验",
+    "extranet.no_probe": "没有可用的探测点",
+}

@@ -1,0 +1,93 @@
+"""The machine steps that route segments: onto their routers, looked at from every zone, and off again.
+
+Called by: ``workflows.steps``, ``delivery.remove``. Must not: decide the order, or keep a transaction open across a
+call to a router. Where a segment goes is written down and committed before a router hears of it
+(``segment_attachment``): a worker that is lost between router and row does the same again, and the undo knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from broker.delivery import provision
+from broker.delivery.provision import Result, again
+from broker.delivery.tools import Pace, Tools
+from broker.delivery.values import Job
+from broker.extranet import service
+from broker.extranet.networks import Network
+from broker.inventory.models import Resource
+from broker.lifecycle import ResourceState
+from providers.errors import ActionRequired, Permanent, ProviderError
+from providers.networking import SegmentSpec
+
+_READY = ResourceState.READY.value
+
+
+def route(tools: Tools, job: Job, pace: Pace) -> bool:
+    """Bring a delivery's segments onto their routers. One that is refused has failed alone."""
+    step = "route_segments"
+    network = tools.networks.serving(job.sub_cloud)
+    with tools.works.begin() as work:
+        resources = provision.begin_step(work, job, step)
+        segments = [r for r in resources if r.kind == "segment" and r.state == _READY]
+        refused = service.attach(work, network.loaded, job.sub_cloud, segments) if network else {}
+        specs = _specs(work.session, segments)
+    result = provision.start_result(resources, failed=refused)
+    if network is not None and specs:
+        _sort(result, network.provider.create(specs))
+    return provision.finish_step(tools, job, step, result, pace)
+
+
+def verify(tools: Tools, job: Job, pace: Pace) -> bool:
+    """Look whether the segments answer in their zone and nowhere else; one that does not has failed."""
+    step = "verify_segments"
+    network = tools.networks.serving(job.sub_cloud)
+    with tools.works.begin() as work:
+        resources = provision.begin_step(work, job, step)
+        specs = _specs(work.session, [r for r in resources if r.kind == "segment" and r.state == _READY])
+    result = provision.start_result(resources)
+    if network is not None and specs:
+        verdicts = network.provider.verify(specs).verdicts
+        _sort(result, verdicts)
+        with tools.works.begin() as work:
+            service.verified(work, [i for i, wrong in verdicts.items() if wrong is None])
+    return provision.finish_step(tools, job, step, result, pace)
+
+
+def withdraw(tools: Tools, resources: Sequence[Resource], pace: Pace) -> dict[UUID, str]:
+    """Take segments off their routers, if they are on any; returns what could not be, with a code.
+
+    Raises TryAgainError while a router gives no clear answer and attempts are left.
+    """
+    segments = [r for r in resources if r.kind == "segment"]
+    network: Network | None = tools.networks() if segments else None
+    if network is None:
+        return {}
+    with tools.works.begin() as work:
+        specs = _specs(work.session, segments)
+    if not specs:
+        return {}
+    outcomes = network.provider.delete(specs)
+    with tools.works.begin() as work:
+        service.withdrawn(work, [i for i, error in outcomes.items() if error is None])
+    stuck = {i: error for i, error in outcomes.items() if error is not None}
+    if not pace.last:
+        for error in stuck.values():
+            if not isinstance(error, Permanent | ActionRequired):
+                raise again(error)
+    return {i: error.code for i, error in stuck.items()}
+
+
+def _specs(session: Session, segments: Sequence[Resource]) -> list[SegmentSpec]:
+    return service.specs(session, service.attachments(session, [s.id for s in segments]))
+
+
+def _sort(result: Result, outcomes: Mapping[UUID, ProviderError | None]) -> None:
+    for resource_id, error in outcomes.items():
+        if isinstance(error, Permanent | ActionRequired):
+            result.failed[resource_id] = error.code
+        elif error is not None:
+            result.unclear[resource_id] = error

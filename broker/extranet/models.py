@@ -1,0 +1,58 @@
+"""Tables of the extranet: its topology as often as it was loaded, and where each segment is attached.
+
+Used by: ``extranet.service``. A topology is never changed: the one that was loaded last holds. An attachment is written
+before anything is done to a router, so that its undo is known; the database keeps VNIs and prefixes from being used
+twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, column
+from sqlalchemy.dialects.postgresql import CIDR, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker.db.base import Base, Id, Moment
+from broker.inventory.models import Resource
+
+_THERE = column("withdrawn_at").is_(None)
+
+
+class ExtranetTopology(Base):
+    """One topology file that was loaded, as plain data."""
+
+    __tablename__ = "extranet_topology"
+
+    id: Mapped[Id]
+    document: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    digest: Mapped[str]
+    loaded_at: Mapped[Moment]
+
+
+class SegmentAttachment(Base):
+    """Where a segment is routed: in which table (``vrf``), on which router, by which VXLAN; whose block it is of.
+
+    ``verified_at``: when the probes last saw it at home and nowhere else. ``withdrawn_at``: it is on no router now.
+    """
+
+    __tablename__ = "segment_attachment"
+
+    id: Mapped[Id]
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
+    unit: Mapped[str]
+    vrf: Mapped[str]
+    router: Mapped[str]
+    vni: Mapped[int]
+    prefix: Mapped[str] = mapped_column(CIDR)
+    attached_at: Mapped[Moment]
+    verified_at: Mapped[Moment | None]
+    withdrawn_at: Mapped[Moment | None]
+
+    __table_args__ = (
+        CheckConstraint("vni BETWEEN 1 AND 16777215", name="vni"),
+        Index("ux_segment_attachment_resource", "resource_id", unique=True, postgresql_where=_THERE),
+        Index("ux_segment_attachment_vni", "vni", unique=True, postgresql_where=_THERE),
+        Index("ux_segment_attachment_prefix", "vrf", "prefix", unique=True, postgresql_where=_THERE),
+    )

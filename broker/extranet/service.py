@@ -1,0 +1,214 @@
+"""The extranet's use-cases: load a topology, find the one that holds, attach segments, let go of them.
+
+Called by: the command line (load), ``delivery.routing`` (attach, verified, withdrawn), reconcile. Must not: call a
+router.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from broker.db.base import new_id
+from broker.extranet.fabric import plan_of
+from broker.extranet.models import ExtranetTopology, SegmentAttachment
+from broker.extranet.reading import topology_of
+from broker.extranet.schema import Access, Block, Topology
+from broker.inventory.models import Resource
+from broker.tenancy.work import Work
+from playbooks.filter_plugins.extranet import refusal
+from providers.networking import SegmentSpec, Service
+
+_ATTACHING = 0x6774_6761
+"""One at a time gives out VNIs: the lock is held until the transaction's end, which calls nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The topology that holds, and which loading it is."""
+
+    id: UUID
+    topology: Topology
+
+    def access(self, sub_cloud: str) -> Access | None:
+        """Where a sub-cloud is attached, if it is."""
+        return next((a for a in self.topology.access if a.sub_cloud == sub_cloud), None)
+
+
+def load(work: Work, document: Mapping[str, Any]) -> bool:
+    """Make a topology the one that holds. False: it is already. Raises TopologyError with every problem."""
+    topology_of(dict(document))
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    last = _last(work.session)
+    if last is not None and last.digest == digest:
+        return False
+    row = ExtranetTopology(id=new_id(), document=dict(document), digest=digest, loaded_at=work.now)
+    work.session.add(row)
+    work.record("extranet.loaded", "extranet", row.id, article="Art. 2(3)", data={"digest": digest})
+    return True
+
+
+def current(session: Session, known: Loaded | None = None) -> Loaded | None:
+    """The topology that holds; ``known`` is given back when it still does."""
+    newest = session.scalar(select(ExtranetTopology.id).order_by(ExtranetTopology.id.desc()).limit(1))
+    if newest is None:
+        return None
+    if known is not None and known.id == newest:
+        return known
+    return Loaded(newest, topology_of(session.get_one(ExtranetTopology, newest).document))
+
+
+def _last(session: Session) -> ExtranetTopology | None:
+    return session.scalars(select(ExtranetTopology).order_by(ExtranetTopology.id.desc()).limit(1)).first()
+
+
+def attach(work: Work, loaded: Loaded, sub_cloud: str, segments: Sequence[Resource]) -> dict[UUID, str]:
+    """Write down where segments are to be routed; returns what the plan refuses, with a code each.
+
+    A segment that is attached already keeps its place, also when this runs again after a lost worker.
+    """
+    access = loaded.access(sub_cloud)
+    if access is None or not segments:
+        return {}
+    work.session.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _ATTACHING})
+    there = {a.resource_id for a in attachments(work.session, [s.id for s in segments])}
+    refused: dict[UUID, str] = {}
+    for segment in segments:
+        if segment.id not in there:
+            code = _attach_one(work, loaded, access, segment)
+            if code:
+                refused[segment.id] = code
+    return refused
+
+
+_LINEAGE = text("""
+SELECT a.code FROM broker.unit_period p JOIN broker.unit a ON a.id = ANY(p.ancestors || p.unit_id)
+WHERE p.unit_id = :unit AND p.during @> CAST(:now AS timestamptz)
+""")
+
+_FREE_VNI = text("""
+SELECT min(v) FROM (
+  SELECT CAST(:first AS integer) AS v
+  UNION ALL SELECT vni + 1 FROM broker.segment_attachment
+  WHERE withdrawn_at IS NULL AND vni BETWEEN :first AND :last - 1
+) candidate
+WHERE NOT EXISTS (SELECT FROM broker.segment_attachment a WHERE a.vni = candidate.v AND a.withdrawn_at IS NULL)
+""")
+
+
+def _attach_one(work: Work, loaded: Loaded, access: Access, segment: Resource) -> str:
+    lineage = set(work.session.scalars(_LINEAGE, {"unit": segment.unit_id, "now": work.now}))
+    prefix, zone = IPv6Network(str(segment.prefix)), segment.spec["zone"]
+    block = block_for(loaded.topology, access.router, lineage, zone, prefix)
+    if block is None:
+        return "extranet.unit_not_attached"
+    vni = work.session.scalar(_FREE_VNI, {"first": access.vnis.first, "last": access.vnis.last})
+    if vni is None:
+        return "extranet.vnis_used_up"
+    asked = {"router": access.router, "unit": block.unit, "vrf": block.vrf, "prefix": str(prefix), "vni": vni}
+    refused = refusal(asked, plan_of(loaded.topology), access.router)
+    if refused is not None:
+        return refused[0]
+    taken = select(SegmentAttachment.id).where(
+        SegmentAttachment.vrf == block.vrf,
+        SegmentAttachment.prefix.op("&&")(str(prefix)),
+        SegmentAttachment.withdrawn_at.is_(None),
+    )
+    if work.session.scalar(taken) is not None:
+        return "extranet.overlap_announced"
+    work.session.add(SegmentAttachment(id=new_id(), resource_id=segment.id, attached_at=work.now, **asked))
+    work.session.flush()
+    return ""
+
+
+def block_for(topology: Topology, router: str, lineage: set[str], zone: str, prefix: IPv6Network) -> Block | None:
+    """The block that a unit's prefix is of: its own or that of a unit above it, in a table of the zone. Pure.
+
+    Where several match, the longest: a unit's own before that of the one above. In the private zone the table has to be
+    the unit's, or that of one above it. Without one that holds the prefix, any of the unit's: the plan says why not.
+    """
+    vrfs = {v.name: v for v in topology.vrfs}
+    blocks = [
+        b
+        for b in topology.blocks
+        if router in b.routers
+        and b.unit in lineage
+        and vrfs[b.vrf].zone == zone
+        and (vrfs[b.vrf].unit is None or vrfs[b.vrf].unit in lineage)
+    ]
+    holding = [b for b in blocks if prefix.subnet_of(b.prefix)]
+    return max(holding or blocks, key=lambda b: b.prefix.prefixlen, default=None)
+
+
+def attachments(session: Session, resource_ids: Sequence[UUID]) -> list[SegmentAttachment]:
+    """Where resources are attached now."""
+    statement = select(SegmentAttachment).where(
+        SegmentAttachment.resource_id.in_(resource_ids), SegmentAttachment.withdrawn_at.is_(None)
+    )
+    return list(session.scalars(statement.order_by(SegmentAttachment.id)))
+
+
+def specs(session: Session, found: Sequence[SegmentAttachment]) -> list[SegmentSpec]:
+    """Attachments as the network provider takes them."""
+    if not found:
+        return []
+    resources = {
+        row.id: row.spec
+        for row in session.execute(
+            select(Resource.id, Resource.spec).where(Resource.id.in_([a.resource_id for a in found]))
+        )
+    }
+    prefixes = [str(a.prefix) for a in found]
+    same = session.execute(
+        select(SegmentAttachment.prefix, SegmentAttachment.vrf).where(
+            SegmentAttachment.withdrawn_at.is_(None), SegmentAttachment.prefix.in_(prefixes)
+        )
+    ).all()
+    return [
+        SegmentSpec(
+            id=a.resource_id,
+            unit=a.unit,
+            vrf=a.vrf,
+            prefix=IPv6Network(str(a.prefix)),
+            router=a.router,
+            vni=a.vni,
+            services=services_of(resources[a.resource_id]),
+            elsewhere=tuple(sorted(row.vrf for row in same if str(row.prefix) == str(a.prefix) and row.vrf != a.vrf)),
+        )
+        for a in found
+    ]
+
+
+def services_of(spec: Mapping[str, Any]) -> tuple[Service, ...] | None:
+    """What may be reached: in the private zone everything by its own department, else what was declared, no more."""
+    if spec["zone"] == "private":
+        return None
+    pairs = [str(given).split("/") for given in spec.get("services", ())]
+    return tuple(Service(protocol, int(port)) for protocol, port in pairs)
+
+
+def verified(work: Work, resource_ids: Sequence[UUID]) -> None:
+    """The probes saw these segments at home, and nowhere else."""
+    _mark(work, resource_ids, "verified_at")
+
+
+def withdrawn(work: Work, resource_ids: Sequence[UUID]) -> None:
+    """These segments are on no router any more; their VNIs are free again."""
+    _mark(work, resource_ids, "withdrawn_at")
+
+
+def _mark(work: Work, resource_ids: Sequence[UUID], name: str) -> None:
+    if resource_ids:
+        work.session.execute(
+            update(SegmentAttachment)
+            .where(SegmentAttachment.resource_id.in_(resource_ids), SegmentAttachment.withdrawn_at.is_(None))
+            .values({name: work.now})
+        )

@@ -1,0 +1,145 @@
+"""The whole road on real routers, through the public API: a segment that was approved is reachable, and only at home.
+
+Called by: ``make test-extranet``. The worker is a process of its own, which tests kill.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.extranet.conftest import within
+from tests.extranet.product import Product, product
+
+pytestmark = pytest.mark.extranet
+
+SEGMENT = {"kind": "segment", "name": "net", "zone": "shared"}
+SERVER = {
+    "kind": "server",
+    "name": "web",
+    "vcpu": 2,
+    "memory_gib": 4,
+    "image": "openeuler-22.03-x86_64",
+    "zone": "shared",
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Product]:
+    with product() as made:
+        yield made
+
+
+def host_on(running: Product, cloud: str, name: str, vni: int) -> str:
+    return running.lab.host(name, cloud, vni)
+
+
+def test_an_approved_segment_is_reachable_in_its_zone_and_nowhere_else(running: Product) -> None:
+    """Request to release (Art. 17, 2(3)): ping from a host of the zone; silence for other zones, units, management."""
+    mine = running.deliver("main", [SEGMENT, SERVER, {**SEGMENT, "name": "pub", "zone": "internet"}])
+    theirs = running.deliver("city", [SEGMENT, {**SEGMENT, "name": "own", "zone": "private"}])
+    shared, internet = running.attached(mine)
+    other, private = running.attached(theirs)
+    assert [a.vrf for a in (shared, internet, other, private)] == ["shared", "internet", "shared", "prv-lz"]
+    assert all(a.verified_at for a in (shared, internet, other, private))
+    lab = running.lab
+    names = {
+        "mine": host_on(running, "main", "r1", shared.vni),
+        "internet": host_on(running, "main", "r2", internet.vni),
+        "peer": host_on(running, "city-450200", "r3", other.vni),
+        "unit": host_on(running, "city-450200", "r4", private.vni),
+    }
+    try:
+        addresses = {role: lab.wait_address(name) for role, name in names.items()}
+        assert within(10, lambda: lab.ping(names["peer"], addresses["mine"]))
+        for role in ("internet", "unit"):
+            assert not lab.ping(names[role], addresses["mine"])
+            assert not lab.ping(names["peer"], addresses[role])
+        assert not lab.ping("mgmt", addresses["mine"])
+        handed = running.of("apply.chongzuo").call("GET", f"/api/v1/requests/{mine}/deliveries")
+        assert str(shared.prefix) in str(handed)
+        running.release("main", mine)
+        assert within(5, lambda: not lab.ping(names["peer"], addresses["mine"]))
+        assert within(5, lambda: lab.address(names["mine"]) is None)
+    finally:
+        for name in names.values():
+            lab.remove_host(name)
+    resting = "SELECT state FROM quotas.prefix_allocation WHERE prefix = CAST(:p AS cidr)"
+    assert running.stack.scalar(resting, p=shared.prefix) == "quarantined"
+    running.release("city", theirs)
+    assert f"seg{shared.vni}" not in lab.vtysh("dc", "show running-config")
+
+
+def test_twenty_requests_at_once(running: Product) -> None:
+    """All of them are delivered and seen by the probes; each has a VNI and a prefix of its own."""
+    requests = [running.submit("main", [SEGMENT]) for _ in range(20)]
+    began = time.monotonic()
+    for request in requests:
+        running.order("main", request)
+    assert {running.settle(request) for request in requests} == {"delivered"}
+    took = time.monotonic() - began
+    attached = [running.attached(request)[0] for request in requests]
+    assert len({a.vni for a in attached}) == len({a.prefix for a in attached}) == 20
+    assert took < 60
+    running.release("main", *requests)
+
+
+def test_a_router_that_is_down_during_delivery(running: Product) -> None:
+    """The delivery waits, and is finished once the router is back."""
+    request = running.submit("city", [SEGMENT])
+    running.lab.stop_router("yufeng")
+    running.order("city", request)
+    assert within(20, lambda: any(s[0] == "route_segments" and s[2] > 1 for s in running.steps(request)))
+    assert running.state(request) == "delivering"
+    running.lab.start_router("yufeng")
+    assert running.settle(request, seconds=90) == "delivered", running.steps(request)
+    (attached,) = running.attached(request)
+    assert attached.verified_at
+    running.release("city", request)
+
+
+def test_a_segment_that_leaks_is_undone(running: Product) -> None:
+    """It answers in another zone: nothing is handed over, the routers are as they were, an operator is told why."""
+    request = running.submit("main", [SEGMENT])
+    prefix = str(running.stack.scalar("SELECT prefix FROM broker.resource WHERE request_id = :r", r=request))
+    gateway = prefix.replace("::/64", "::1/128")
+    before = running.lab.vtysh("dc", "show running-config")
+    running.lab.run("core", "ip", "addr", "add", gateway, "dev", "lo", vrf="internet")
+    try:
+        running.order("main", request)
+        assert running.settle(request) == "needs_operator"
+    finally:
+        running.lab.run("core", "ip", "addr", "del", gateway, "dev", "lo", vrf="internet")
+    codes = running.stack.scalar("SELECT string_agg(code, ',') FROM broker.desk_case WHERE request_id = :r", r=request)
+    assert codes == "extranet.leak"
+    assert running.lab.vtysh("dc", "show running-config") == before
+    case = running.stack.scalar("SELECT id FROM broker.desk_case WHERE request_id = :r", r=request)
+    running.of("deliver.1").call("POST", f"/api/v1/desk-cases/{case}", {"action": "retry", "reason": "已排除"})
+    assert running.settle(request, {"delivered"}) == "delivered", running.steps(request)
+    running.release("main", request)
+
+
+def test_a_worker_killed_between_router_and_row(running: Product) -> None:
+    """Kill -9 as soon as the router has the segment: the next worker finds it, and there is one of it."""
+    request = running.submit("main", [SEGMENT])
+    running.order("main", request)
+    assert within(20, lambda: bool(running.attached(request)))
+    (attached,) = running.attached(request)
+    on_router = f"seg{attached.vni}"
+    assert within(20, lambda: on_router in running.lab.run("dc", "ip", "-n", "shared", "-br", "link").stdout)
+    os.kill(running.stack.processes["worker"], signal.SIGKILL)
+    assert running.state(request) == "delivering"
+    worker = running.another_worker()
+    try:
+        assert running.settle(request, seconds=90) == "delivered", running.steps(request)
+        (same,) = running.attached(request)
+        assert (same.vni, same.verified_at is not None) == (attached.vni, True)
+        assert running.lab.vtysh("dc", "show running-config").count(f"interface {on_router} ") == 1
+        running.release("main", request)
+    finally:
+        worker.terminate()
+        worker.wait(30)

@@ -1,0 +1,165 @@
+"""Segments on the road: routed, looked at, posted; refused or leaking ones undone alone; given back with their VNIs.
+
+The network here is a dictionary; real routers are in ``tests/extranet``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from broker.delivery import service as delivery
+from broker.delivery.service import Action
+from broker.extranet import service
+from broker.extranet.networks import Network
+from broker.extranet.overview import overview
+from broker.yaml_file import read_yaml
+from providers.errors import Permanent, ProviderError, Temporary
+from providers.networking import SegmentSpec, Sight
+from tests.extranet import TOPOLOGY
+from tests.stories import road
+from tests.stories.world import World
+
+SEGMENT = {"kind": "segment", "name": "net", "zone": "shared"}
+SERVER = {"kind": "server", "name": "web", "vcpu": 2, "memory_gib": 4, "image": "openeuler-22.03-x86_64"}
+ITEMS: list[dict[str, Any]] = [SEGMENT, {**SERVER, "zone": "shared"}]
+WHO = {"who": "apply.chongzuo", "unit": "451400", "system": "cz-kajy"}
+
+
+@dataclass(slots=True)
+class Routers:
+    """What routers would have; refuses and leaks what it was told to."""
+
+    there: dict[UUID, SegmentSpec] = field(default_factory=dict)
+    says: list[ProviderError] = field(default_factory=list)
+    """What ``create`` says, one call after the other, before it does anything."""
+    leaks: bool = False
+    holds: list[ProviderError] = field(default_factory=list)
+    """What ``delete`` says, one call after the other."""
+
+    def create(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
+        if self.says:
+            return dict.fromkeys((s.id for s in specs), self.says.pop(0))
+        self.there |= {s.id: s for s in specs}
+        return dict.fromkeys((s.id for s in specs), None)
+
+    def verify(self, specs: Sequence[SegmentSpec]) -> Sight:
+        wrong = Permanent("extranet.leak", "internet") if self.leaks else None
+        return Sight(dict.fromkeys((s.id for s in specs), wrong))
+
+    def delete(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
+        if self.holds:
+            return dict.fromkeys((s.id for s in specs), self.holds.pop(0))
+        for spec in specs:
+            self.there.pop(spec.id, None)
+        return dict.fromkeys((s.id for s in specs), None)
+
+
+@pytest.fixture
+def routers(world: World, monkeypatch: pytest.MonkeyPatch) -> Routers:
+    """The laboratory's topology, with a dictionary for routers."""
+    with world.app.works.begin() as work:
+        service.load(work, read_yaml(TOPOLOGY))
+    with world.app.sessions() as session:
+        loaded = service.current(session)
+    assert loaded is not None
+    made = Routers()
+    networks: Any = world.app.networks
+    networks._built = Network(loaded, made)  # type: ignore[arg-type]
+    networks.key_file = TOPOLOGY  # no router is called: any file will do
+    return made
+
+
+def ordered(world: World, items: Sequence[dict[str, Any]] = ITEMS, **changes: Any) -> UUID:
+    request_id = road.submit(world, items=list(items), **WHO | changes)
+    road.approve(world, request_id, "approve.1")
+    road.assess(world, request_id, "assess.1")
+    road.order(world, request_id, "deliver.1")
+    return request_id
+
+
+def attached(world: World, request_id: UUID) -> list[Any]:
+    of_request = "SELECT id FROM broker.resource WHERE request_id = :r"
+    sql = f"SELECT * FROM broker.segment_attachment WHERE resource_id IN ({of_request}) ORDER BY id"
+    return world.rows(sql, r=request_id)
+
+
+def test_a_segment_is_routed_and_looked_at_before_it_is_posted(world: World, routers: Routers) -> None:
+    """Where it goes is a row; in the shared zone only declared services are open."""
+    request_id = ordered(world, [{**SEGMENT, "services": ["tcp/443"]}, {**SEGMENT, "name": "two", "zone": "internet"}])
+    road.walk(world)
+    assert world.request(request_id).state == "delivered"
+    rows = attached(world, request_id)
+    assert [(a.vrf, a.router, a.vni, a.verified_at is not None) for a in rows] == [
+        ("shared", "dc", 10000, True),
+        ("internet", "dc", 10001, True),
+    ]
+    opened = {spec.vrf: spec.services for spec in routers.there.values()}
+    assert [(s.protocol, s.port) for s in opened["shared"] or ()] == [("tcp", 443)]
+    assert opened["internet"] == ()
+    with world.acting("apply.chongzuo") as work:
+        seen = overview(work)
+    assert seen is not None
+    assert [r.state for r in seen.segments] == ["routed", "routed"]
+    road.release(world, request_id, "apply.chongzuo", "deliver.1")
+    road.walk(world)
+    assert routers.there == {}
+    assert all(a.withdrawn_at for a in attached(world, request_id))
+
+
+def test_a_refused_segment_is_undone_with_what_stands_on_it(world: World, routers: Routers) -> None:
+    """Nothing is left on a router or in the cloud; the desk names the router's code; a retry delivers it all."""
+    request_id = ordered(world)
+    routers.says = [Permanent("extranet.overlap_announced", "3fff::/48")]
+    road.walk(world)
+    assert world.request(request_id).state == "needs_operator"
+    assert routers.there == {}
+    assert all(a.withdrawn_at for a in attached(world, request_id))
+    (case,) = world.rows("SELECT id, code, step FROM broker.desk_case WHERE request_id = :r", r=request_id)
+    assert (case.step, case.code) == ("route_segments", "extranet.overlap_announced")
+    with world.acting("deliver.1") as work:
+        delivery.decide_case(work, case.id, Action.RETRY)
+    road.walk(world)
+    assert world.request(request_id).state == "delivered"
+    assert len(routers.there) == 1
+    road.release(world, request_id, "apply.chongzuo", "deliver.1")
+    road.walk(world)
+
+
+def test_a_leak_is_never_handed_over(world: World, routers: Routers) -> None:
+    """Routed, but seen in another zone: taken off the routers again."""
+    request_id = ordered(world)
+    routers.leaks = True
+    road.walk(world)
+    assert world.request(request_id).state == "needs_operator"
+    assert routers.there == {}
+    assert world.scalar("SELECT count(*) FROM broker.handover WHERE request_id = :r", r=request_id) == 0
+
+
+def test_a_router_that_is_busy_is_asked_again(world: World, routers: Routers) -> None:
+    """Both ways: onto the router, and off it; one that never lets go is on the operator's desk."""
+    request_id = ordered(world)
+    routers.says = [Temporary("extranet.router_busy"), Temporary("extranet.router_unreachable")]
+    road.walk(world)
+    assert world.request(request_id).state == "delivered"
+    routers.holds = [Temporary("extranet.router_unreachable")] * 20
+    road.release(world, request_id, "apply.chongzuo", "deliver.1")
+    road.walk(world)
+    assert world.request(request_id).state == "releasing"
+    (case,) = world.rows("SELECT code FROM broker.desk_case WHERE request_id = :r", r=request_id)
+    assert case.code == "extranet.router_unreachable"
+    assert len(routers.there) == 1
+
+
+def test_a_unit_without_a_block_is_told(world: World, routers: Routers) -> None:
+    """The topology has no space for this unit where its cloud is attached."""
+    request_id = ordered(world, [{**SEGMENT, "zone": "private"}])
+    road.walk(world)
+    assert world.request(request_id).state == "needs_operator"
+    assert world.scalar("SELECT code FROM broker.desk_case WHERE request_id = :r", r=request_id) == (
+        "extranet.unit_not_attached"
+    )
