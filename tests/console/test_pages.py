@@ -23,7 +23,7 @@ LOGINS = [
     "admin",
     "apply.chongzuo",
 ]
-NOT_FOLLOWED = ("/attachments/", "/file/")
+NOT_FOLLOWED = ("/attachments/", "/file/", "/systems/export/", "/systems/template/")
 """Files, not pages; they have tests of their own."""
 MANY = ("/quota?", "/ipv6?")
 """Pages of which there are hundreds, one for each unit or block: a few of them stand for all."""
