@@ -43,6 +43,8 @@ class Permission(StrEnum):
     RECLAIM_OPERATE = "reclaim.operate"
     RECLAIM_END = "reclaim.end"
     """Ending a case, starting its servers again, confirming a release: the offices that carry it out or decide."""
+    RECLAIM_POLICY_READ = "reclaim_policy.read"
+    RECLAIM_POLICY = "reclaim_policy.switch"
     RESOURCE_READ = "resource.read"
     CATALOG_READ = "catalog.read"
     QUOTA_READ = "quota.read"
@@ -61,6 +63,7 @@ class Permission(StrEnum):
     DISPUTE_RAISE = "dispute.raise"
     DISPUTE_ANSWER = "dispute.answer"
     MONTH_CLOSE = "month.close"
+    BUDGET_SET = "budget.set"
     AUDIT_READ = "audit.read"
     PERSON_BLANK = "person.blank"
 
@@ -94,6 +97,8 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.RECLAIM_ANSWER: frozenset({_R.APPROVER}),
     Permission.RECLAIM_OPERATE: frozenset({_R.OPERATOR}),
     Permission.RECLAIM_END: frozenset({_R.OPERATOR, _R.APPROVER}),
+    Permission.RECLAIM_POLICY_READ: _OFFICES | _READERS,
+    Permission.RECLAIM_POLICY: frozenset({_R.OPERATOR, _R.APPROVER}),
     Permission.RESOURCE_READ: _ROAD | {_R.FINANCE, _R.CLOUD_OPERATOR},
     Permission.CATALOG_READ: _EVERYBODY,
     Permission.QUOTA_READ: _ROAD,
@@ -112,6 +117,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),
     Permission.DISPUTE_ANSWER: frozenset({_R.FINANCE}),
     Permission.MONTH_CLOSE: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
+    Permission.BUDGET_SET: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
     Permission.PERSON_BLANK: frozenset({_R.ADMINISTRATOR}),
 }

@@ -280,6 +280,16 @@ class ServerCounters:
     net_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LooseAddress:
+    """An address of a network of ours that no server has: a port bound to nothing. ``ref`` is the port's own id."""
+
+    network_id: UUID
+    project_id: UUID
+    ref: str
+    address: IPv6Address
+
+
 @runtime_checkable
 class Provider(Protocol):
     """One sub-cloud. Every method may raise any of ``providers.errors``."""
@@ -337,6 +347,10 @@ class Provider(Protocol):
         Hours in [start, end), aware datetimes of whole hours, or counters as of now. Server by server, so that it may
         take longer than one call; the cloud is asked nothing that changes it.
         """
+        ...
+
+    def loose_addresses(self) -> Sequence[LooseAddress]:
+        """Addresses of our networks that are taken and that no server has."""
         ...
 
     def close(self) -> None:

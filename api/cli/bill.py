@@ -1,17 +1,18 @@
-"""``guiyun bill preview | issue | close | reopen | export | verify | budget | step-down``: months, books and budgets.
+"""``guiyun bill``: months, books and budgets; disputes are in ``api.cli.disputes``.
 
 Called by: the command line. Must not: compute an amount.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from api.cli import disputes
+from api.cli.amounts import parse_yuan
 from api.cli.client import Refusal
 from api.cli.display import moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
@@ -20,7 +21,6 @@ from broker.chargeback import budgets, closing, focus_file, service, statements
 from broker.chargeback.export import export as write_files
 from broker.chargeback.verify import verify as recount
 from broker.pricing.months import Month
-from broker.pricing.rules import LIMIT_FEN
 from broker.tenancy import repository as tenancy
 
 app = typer.Typer()
@@ -180,17 +180,6 @@ def verify(call: DatabaseCall, month: WhichMonth) -> None:
         raise Refusal("bill.differs", f"{month} 有 {len(found)} 处差异。", body={"code": "bill.differs"} | answer)
 
 
-def parse_yuan(words: str) -> int:
-    """An amount in yuan, as fen: never through a float."""
-    try:
-        fen = Decimal(words.replace(",", "")) * 100
-    except InvalidOperation as error:
-        raise typer.BadParameter("应为金额（元）") from error
-    if not fen.is_finite() or fen != int(fen) or abs(fen) > LIMIT_FEN:
-        raise typer.BadParameter("应为精确到分的金额（元）")
-    return int(fen)
-
-
 Yuan = Annotated[int | None, typer.Option("--yuan", parser=parse_yuan, help="金额（元）", metavar="金额")]
 Year = Annotated[int, typer.Argument(metavar="年度", min=2000, max=2999)]
 
@@ -284,3 +273,6 @@ def issue(call: DatabaseCall, month: WhichMonth) -> None:
     rows = ((f["name"], str(f["version"]), str(f["lines"]), yuan(f["total_fen"])) for f in found)
     headers = ("付费单位", "版本", "行数", "金额")
     call.listed(found, headers, rows, nothing=f"{month} 没有费用。", right=headers[1:])
+
+
+group.add_typer(disputes.group)

@@ -5,7 +5,7 @@ Called by: the command line. Must not: call a cloud; what people decide are rows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from api import texts
 from api.cli.client import Refusal
-from api.cli.display import Terminal, fields, moment, state, table
+from api.cli.display import Terminal, fields, moment, state, table, yuan
 from api.cli.verb import Call, client_verb
 from api.texts import names
 from api.texts import reclaim as words
@@ -134,6 +134,19 @@ def object_to(call: Call, number: Number, *, reason: Reason = "") -> None:
     _act(call, number, "objection", {"reason": reason}, "已提出异议，待答复")
 
 
+@group.command("renew")
+@client_verb
+def renew(
+    call: Call,
+    number: Number,
+    *,
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="希望使用至哪一天（含）")],
+    reason: Reason = "",
+) -> None:
+    """期限届满的资源申请续期（使用单位），须写明理由。"""
+    _act(call, number, "renewal", {"until": until.date().isoformat(), "reason": reason}, "已申请续期，待答复")
+
+
 @group.command("answer")
 @client_verb
 def answer(
@@ -205,6 +218,94 @@ def retry(call: Call, number: Number) -> None:
 def vouch(call: Call, number: Number, *, reason: Reason = "") -> None:
     """没有监测数据的资源：核实确未使用，须写明理由。"""
     _act(call, number, "waiver", {"reason": reason}, "已核实，将继续停用")
+
+
+@group.command("report")
+@client_verb
+def report(
+    call: Call,
+    *,
+    first: Annotated[str, typer.Option("--from", help="自哪个月（2026-03）")] = "",
+    last: Annotated[str, typer.Option("--to", help="至哪个月")] = "",
+) -> None:
+    """按月、单位、云平台统计收回的资源与每月费用。"""
+    found = call.api.get("/reclaim-report", first=first or None, last=last or None)
+    headers = ("月份", "单位", "云平台", "事项", "资源", "vCPU", "内存 GiB", "存储 GiB", "每月")
+    numbers = ("cases", "resources", "vcpu", "memory_gib", "block_gib")
+    rows = (
+        (r["month"], r["unit_name"], r["sub_cloud_name"], *(str(r[n]) for n in numbers), yuan(r["monthly_fen"]))
+        for r in found
+    )
+    call.listed(found, headers, rows, nothing="还没有收回的资源。", right=headers[3:])
+
+
+Name = Annotated[str, typer.Argument(metavar="规则", help="检测规则的名称")]
+
+
+@group.command("policies")
+@client_verb
+def policies(call: Call) -> None:
+    """检测规则，以及它们是否自动发起回收。"""
+    found = call.api.get("/reclaim-policies")
+    call.listed(
+        found, ("规则", "名称", "依据", "天数", "状态", "最近试运行"), _policies(found), nothing="没有检测规则。"
+    )
+
+
+def _policies(found: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for each in found:
+        standing = "启用" if each["on"] else "内容已变化，未启用" if each["changed"] else "未启用"
+        run = each["dry_run"]
+        tried = f"{moment(run['run_at'])}，{run['result']['cases']} 项" if run else "—"
+        basis = names.article(each["basis"]) if each["basis"] != "ours" else "自定规则"
+        yield each["name"], each["title"], basis, str(each["days"]), standing, tried
+
+
+@group.command("dry-run")
+@client_verb
+def dry_run(call: Call, name: Name) -> None:
+    """试运行：该规则现在会发起哪些回收，哪些不会及其原因；不发起任何回收。"""
+    made = call.api.post(f"/reclaim-policies/{name}/dry-run")
+    call.answer(made, lambda: _dry(call.terminal, name, made["result"]))
+
+
+def _dry(terminal: Terminal, name: str, result: Mapping[str, Any]) -> None:
+    terminal.say(f"{name} 现在会发起 {result['cases']} 项回收，每月约 {yuan(result['monthly_fen'])}；未发起任何回收。")
+    if result["takes"]:
+        rows = ((t["number"], t["unit"], str(t["days"]), yuan(t["monthly_fen"] or 0)) for t in result["takes"])
+        terminal.section("会发起", table(("资源", "单位", "天数", "每月"), rows, right=("天数", "每月")))
+    if result["refused"]:
+        terminal.section("不会发起", table(("原因", "项数"), ((texts.sentence(c), str(n)) for c, n in
+                                                       result["refused"].items()), right=("项数",)))  # fmt: skip
+    if result["shares"]:
+        shares = [
+            (
+                s["unit"],
+                "单位" if s["scope"] == "unit" else "云平台",
+                *(str(s[name]) for name in ("live", "held", "allowed", "would")),
+            )
+            for s in result["shares"]
+        ]
+        title = "同时停用的上限"
+        terminal.section(title, table(("单位", "范围", "在用", "已停用", "上限", "会发起"), shares))
+
+
+@group.command("on")
+@client_verb
+def switch_on(call: Call, name: Name) -> None:
+    """启用规则：须已对现有内容试运行。"""
+    seen = next((p for p in call.api.get("/reclaim-policies") if p["name"] == name), None)
+    if seen is None or seen["dry_run"] is None:
+        raise Refusal("reclaim.dry_run_stale", f"请先试运行：guiyun reclaim dry-run {name}")
+    made = call.api.post(f"/reclaim-policies/{name}/on", {"dry_run": seen["dry_run"]["id"]})
+    call.done(made, f"{name} 已启用；检测到的资源将自动发起回收")
+
+
+@group.command("off")
+@client_verb
+def switch_off(call: Call, name: Name) -> None:
+    """停用规则：不再发起新的回收。"""
+    call.done(call.api.post(f"/reclaim-policies/{name}/off"), f"{name} 已停用；已发起的回收继续办理")
 
 
 def _act(call: Call, number: str, what: str, body: Any, sentence: str) -> None:

@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 from api.console import show
 from api.console.page import Context, Form, act, console_router, fragment, go, id_of, page, text_of
 from api.permissions import Permission, needs
+from api.texts import utilisation as words
 from api.uow import UnitOfWork, Uow
 from broker.assessment import service as assessment
 from broker.assessment.service import NOTHING, Changes, Proposal
@@ -25,6 +26,7 @@ from broker.request.models import RequestItem, ServiceRequest
 from broker.request.values import Item, item_spec
 from broker.scarcity import asked, waiting
 from broker.tenancy.work import Work
+from broker.utilisation import sizing
 
 router = console_router("评估")
 
@@ -38,7 +40,19 @@ SIZES = {
 @router.get("/requests/{request_id}/assessment", openapi_extra=needs(Permission.ASSESSMENT_DECIDE))
 def assessment_page(request_id: UUID, uow: Uow) -> Response:
     """评估页：系统建议、候选平台与理由、费用。"""
-    return page(uow, "assessment/assess.html", lambda work: _context(work, request_id, FormData()))
+    servers, now = uow.look(lambda work: (_running(work, request_id), work.now))
+    proposals = sizing.proposals(uow.core.settings, servers, now)
+
+    def collect(work: Work) -> Context:
+        return _context(work, request_id, FormData()) | {"smaller": proposals, "running": len(servers), "texts": words}
+
+    return page(uow, "assessment/assess.html", collect)
+
+
+def _running(work: Work, request_id: UUID) -> list[sizing.Server]:
+    """The servers in use of the information system that the request is for."""
+    request = repository.load(work.session, work.actor, request_id)
+    return sizing.servers_of(work, system_id=request.system_id) if request.system_id else []
 
 
 @router.post("/requests/{request_id}/assessment/trial", openapi_extra=needs(Permission.ASSESSMENT_DECIDE))

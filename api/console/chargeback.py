@@ -34,6 +34,7 @@ TAB_URLS = {
     "statements": "/statements",
     "payers": "/payers",
     "industry": "/industry-clouds",
+    "budgets": "/budgets",
     "settlements": "/settlements",
     "disputes": "/disputes",
 }
@@ -90,7 +91,14 @@ def tabs(work: Work) -> list[tuple[str, str, str]]:
     """The pages about money that somebody may open: name, address, title."""
     bureau = overviews.may_see_bureau(work)
     region = overviews.sees_region(work)
-    shown = {"statements": True, "payers": True, "industry": bureau, "settlements": region, "disputes": True}
+    shown = {
+        "statements": True,
+        "payers": True,
+        "industry": bureau,
+        "budgets": True,
+        "settlements": region,
+        "disputes": True,
+    }
     return [(name, TAB_URLS[name], money.TABS[name]) for name, see in shown.items() if see]
 
 

@@ -63,7 +63,7 @@ def answer(dispute_id: UUID, form: Form, uow: Uow) -> Response:
 
     def decide(work: Work) -> None:
         if decision == disputes.ACCEPTED:
-            disputes.accept(work, dispute_id, reason, _fen(amount))
+            disputes.accept(work, dispute_id, reason, fen_of(amount))
         else:
             disputes.reject(work, dispute_id, reason)
 
@@ -82,7 +82,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _fen(text: str) -> int | None:
+def fen_of(text: str) -> int | None:
     """``-12.5`` yuan as fen, without a float. Raises Invalid ``dispute.amount_format``."""
     if not text:
         return None

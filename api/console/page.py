@@ -40,7 +40,9 @@ _MENU = (
     ("quota", "/quota", Permission.QUOTA_READ, "scale"),
     ("ipv6", "/ipv6", Permission.PREFIX_READ, "network"),
     ("region", "/region", Permission.CATALOG_READ, "cloud"),
+    ("idle", "/idle", Permission.DESK_READ, "hourglass"),
     ("systems", "/systems", Permission.SYSTEM_READ, "database"),
+    ("reclaim", "/reclaim", Permission.RECLAIM_READ, "recycle"),
     ("statements", "/statements", Permission.STATEMENT_READ, "file-invoice"),
     ("audit", "/audit", Permission.AUDIT_READ, "shield-check"),
 )
@@ -52,6 +54,7 @@ _SECTIONS = (
     {url.strip("/"): name for name, url, _, _ in _MENU}
     | dict.fromkeys(("payers", "industry-clouds", "settlements", "disputes"), "statements")
     | {"zombies": "systems"}
+    | {"resources": "idle"}
 )
 
 

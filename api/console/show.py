@@ -14,7 +14,7 @@ from uuid import UUID
 
 from api import texts
 from api.formats import LOCAL, aware, percent, price, when, yuan
-from api.texts import console, names
+from api.texts import console, names, reclaim
 from broker.inventory import rules as scarce
 from quotas.values import Refusal
 
@@ -48,13 +48,46 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "mark": console.MARKS,
     "prefix_state": names.PREFIX_STATES,
     "level": names.LEVELS,
+    "case_state": reclaim.STATES,
+    "case_cause": reclaim.CAUSES,
+    "case_event": reclaim.EVENTS,
+    "case_wait": reclaim.WAITS,
+    "case_step": reclaim.STEPS,
 }
 
 _COLOURS = {
     "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted"),
-    "yellow": ("returned", "return", "partly_delivered", "stopped", "give_up", "interim", "reopened", "raised"),
+    "yellow": (
+        "returned",
+        "return",
+        "partly_delivered",
+        "stopped",
+        "give_up",
+        "interim",
+        "reopened",
+        "raised",
+        "objected",
+        "contested",
+        "suspended",
+        "proposed",
+    ),
     "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone", "rejected"),
-    "azure": ("submitted", "approved", "assessed", "delivering", "releasing", "running", "building", "ready", "held"),
+    "azure": (
+        "submitted",
+        "approved",
+        "assessed",
+        "delivering",
+        "releasing",
+        "running",
+        "building",
+        "ready",
+        "held",
+        "found",
+        "noticed",
+        "measuring",
+        "suspending",
+        "resuming",
+    ),
 }
 _COLOUR = {word: colour for colour, words in _COLOURS.items() for word in words}
 

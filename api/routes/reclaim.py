@@ -5,20 +5,31 @@ Called by: the units and the authorities. Must not: call a cloud: people write r
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from api.paging import Paged
 from api.permissions import Permission, needs
-from api.schemas.reclaim import Case, CasePage, CaseReason, NewAnswer, NewCase
+from api.schemas.reclaim import (
+    Case,
+    CasePage,
+    CaseReason,
+    DryRun,
+    NewAnswer,
+    NewCase,
+    NewRenewal,
+    Policy,
+    SwitchOn,
+    TakenBack,
+)
 from api.uow import Uow
 from api.views import reclaim as views
 from broker.lifecycle import CaseState
-from broker.reclamation import board, cases, opening
+from broker.reclamation import board, cases, opening, policies, report, terms
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Answer, Cause, Opening
 from broker.tenancy.work import Work
@@ -76,6 +87,16 @@ def object_to(case_id: UUID, form: CaseReason, uow: Uow) -> Response:
 
 
 @router.post(
+    "/{case_id}/renewal", response_model=Case, summary="申请续期", openapi_extra=needs(Permission.RECLAIM_OBJECT)
+)
+def renew(case_id: UUID, form: NewRenewal, uow: Uow) -> Response:
+    """期限届满的事项；须写明理由，由审批单位像答复异议一样答复。"""
+    return _acted(
+        uow, lambda work: terms.ask_to_renew(work, case_id, until=_end_of(work, form.until), reason=form.reason)
+    )
+
+
+@router.post(
     "/{case_id}/answer", response_model=Case, summary="答复异议", openapi_extra=needs(Permission.RECLAIM_ANSWER)
 )
 def answer(case_id: UUID, form: NewAnswer, uow: Uow) -> Response:
@@ -84,7 +105,7 @@ def answer(case_id: UUID, form: NewAnswer, uow: Uow) -> Response:
     def use_case(work: Work) -> ReclaimCase:
         until = None
         if form.until is not None:
-            until = datetime.combine(form.until + timedelta(days=1), time.min, work.calendar.zone)
+            until = _end_of(work, form.until)
         return cases.answer(work, case_id, Answer(form.decision, form.reason, until, form.workdays))
 
     return _acted(uow, use_case)
@@ -145,6 +166,87 @@ def retry(case_id: UUID, uow: Uow) -> Response:
 def waive(case_id: UUID, form: CaseReason, uow: Uow) -> Response:
     """没有监测数据的资源不会自动停用；交付人核实确未使用的，写明理由后继续。"""
     return _acted(uow, lambda work: cases.waive(work, case_id, reason=form.reason))
+
+
+def _end_of(work: Work, day: date) -> datetime:
+    """The instant after a day's last, as the region counts days."""
+    return datetime.combine(day + timedelta(days=1), time.min, work.calendar.zone)
+
+
+report_router = APIRouter(prefix="/api/v1", tags=["闲置回收"])
+Month = Annotated[str, Query(pattern="^([0-9]{4}-(0[1-9]|1[0-2]))?$", description="月份，如 2026-03")]
+
+
+@report_router.get(
+    "/reclaim-report", response_model=list[TakenBack], summary="收回情况", openapi_extra=needs(Permission.RECLAIM_READ)
+)
+def taken_back(uow: Uow, *, first: Month = "", last: Month = "") -> Response:
+    """按月、单位、云平台统计收回的资源，金额为按现行价格每月的费用（分）；首尾月份均含在内。"""
+    return uow.read(
+        lambda work: report.taken_back(work, first=first, last=last),
+        render=lambda rows: [TakenBack.model_validate(row) for row in rows],
+    )
+
+
+@report_router.get(
+    "/reclaim-report.csv", summary="收回情况（CSV）", response_class=Response,
+    openapi_extra=needs(Permission.RECLAIM_READ),
+)  # fmt: skip
+def taken_back_csv(uow: Uow, *, first: Month = "", last: Month = "") -> Response:
+    """与上相同的内容，供表格软件使用。"""
+    rows = uow.look(lambda work: report.taken_back(work, first=first, last=last))
+    return Response(
+        views.report_csv(rows),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="reclaim-report.csv"'},
+    )
+
+
+policies_router = APIRouter(prefix="/api/v1/reclaim-policies", tags=["闲置回收"])
+
+
+@policies_router.get(
+    "", response_model=list[Policy], summary="回收规则", openapi_extra=needs(Permission.RECLAIM_POLICY_READ)
+)
+def policies_now(uow: Uow) -> Response:
+    """检测规则，是否自动发起回收，以及现有内容的最近一次试运行。"""
+    return uow.read(
+        lambda work: policies.standings(work, uow.core.settings), render=lambda rows: [views.policy(r) for r in rows]
+    )
+
+
+@policies_router.post(
+    "/{name}/dry-run", response_model=DryRun, summary="试运行", openapi_extra=needs(Permission.RECLAIM_POLICY)
+)
+def dry_run(name: Annotated[str, Path(max_length=80)], uow: Uow) -> Response:
+    """列出该规则现在会发起哪些回收、哪些不会及其原因；不发起任何回收。"""
+    return uow.run(lambda work: policies.dry_run(work, uow.core.settings, name), render=DryRun.model_validate)
+
+
+@policies_router.post(
+    "/{name}/on", response_model=list[Policy], summary="启用规则", openapi_extra=needs(Permission.RECLAIM_POLICY)
+)
+def switch_on(name: Annotated[str, Path(max_length=80)], form: SwitchOn, uow: Uow) -> Response:
+    """须注明所看的试运行；规则内容改动后须重新试运行。"""
+
+    def use_case(work: Work) -> Any:
+        policies.switch_on(work, uow.core.settings, name, form.dry_run)
+        return policies.standings(work, uow.core.settings)
+
+    return uow.run(use_case, render=lambda rows: [views.policy(r) for r in rows])
+
+
+@policies_router.post(
+    "/{name}/off", response_model=list[Policy], summary="停用规则", openapi_extra=needs(Permission.RECLAIM_POLICY)
+)
+def switch_off(name: Annotated[str, Path(max_length=80)], uow: Uow) -> Response:
+    """不再发起新的回收；已发起的继续办理。"""
+
+    def use_case(work: Work) -> Any:
+        policies.switch_off(work, name)
+        return policies.standings(work, uow.core.settings)
+
+    return uow.run(use_case, render=lambda rows: [views.policy(r) for r in rows])
 
 
 def _acted(uow: Uow, use_case: Any, *, status: int = 200) -> Response:

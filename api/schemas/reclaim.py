@@ -129,3 +129,59 @@ class CasePage(View):
 
     data: list[CaseLine]
     next: str | None
+
+
+class NewRenewal(Schema):
+    """Until which day (inclusive) the unit wants to go on, and why."""
+
+    until: date
+    reason: Reason = ""
+
+
+class DryRun(View):
+    """What a policy's content would have done when it was run."""
+
+    id: UUID
+    policy_id: UUID
+    result: dict[str, Any]
+    run_by: UUID
+    run_at: datetime
+
+
+class Policy(View):
+    """A policy as the file has it now. ``on``: this content opens cases. ``changed``: another one was switched on."""
+
+    name: str
+    title: str
+    version: str
+    digest: str
+    basis: str
+    days: int
+    grace: dict[int, int]
+    on: bool
+    on_since: datetime | None
+    changed: bool
+    dry_run: DryRun | None
+
+
+class SwitchOn(Schema):
+    """Which dry run was seen."""
+
+    dry_run: UUID
+
+
+class TakenBack(View):
+    """What reclaiming took back in a month from a unit in a cloud. ``monthly_fen``: for a month, by today's tariff."""
+
+    month: str
+    unit_id: UUID
+    unit_name: str
+    sub_cloud: str
+    sub_cloud_name: str
+    cases: int
+    resources: int
+    vcpu: int
+    memory_gib: int
+    block_gib: int
+    segments: int
+    monthly_fen: int

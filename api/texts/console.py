@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 DONE: Mapping[str, str] = {
+    "reclaim": "已办理。",
     "saved": "草稿已保存。",
     "submitted": "申请已提交，审批时限为 1 个工作日。",
     "withdrawn": "申请已撤回。",
@@ -25,6 +26,8 @@ DONE: Mapping[str, str] = {
     "capacity_accept": "已采用云平台报告的总量，并记入审计。",
     "capacity_leave": "已记录：保留台账的总量。",
     "issued": "账单已生成。",
+    "budget_set": "预算已设定。",
+    "step_set": "行业云上限已设定。",
     "disputed": "异议已提交，自治区财政将予以答复。",
     "dispute_accepted": "已接受异议，差额将计入下一个关账月份的账单。",
     "dispute_rejected": "已答复：不接受该异议。",
@@ -82,7 +85,9 @@ MENU: Mapping[str, str] = {
     "quota": "配额",
     "ipv6": "IPv6 规划",
     "region": "云平台",
+    "idle": "闲置",
     "systems": "信息系统",
+    "reclaim": "资源回收",
     "statements": "账单",
     "audit": "审计",
 }

@@ -39,6 +39,9 @@ UNIFIED = "纳入统一管理的行业云"
 OUTSIDE = "未纳入统一管理的行业云"
 MAIN = "主云"
 SETTLED = "应结算"
+BUDGET = "预算"
+SPENT = "已用"
+FORECAST = "全年预计"
 
 PAYER_KINDS: Mapping[str, str] = {
     "city": "各市",
@@ -52,6 +55,7 @@ TABS: Mapping[str, str] = {
     "statements": "账单",
     "payers": "应付总览",
     "industry": "行业云",
+    "budgets": "预算",
     "settlements": "运营方结算",
     "disputes": "异议",
 }

@@ -304,6 +304,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "case.retry": "人工处理：重试",
     "case.adopt": "人工处理：认领",
     "case.give_up": "人工处理：放弃",
+    "idle.scanned": "闲置检测",
     "release.confirmed": "确认释放",
     "release.done": "资源释放完成",
     "attachment.stored": "上传附件",

@@ -56,6 +56,7 @@ EVENTS: Mapping[str, str] = {
     "retry": "重试",
     "waive": "核实未使用",
     "stall": "转人工处理",
+    "renewal": "申请续期",
 }
 
 WAITS: Mapping[str, str] = {
@@ -93,6 +94,11 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.on_its_way": "系统正在停用，完成后即可恢复。",
     "reclaim.kept": "停用的资源保留至 {until}，期满后才能提请释放。",
     "reclaim.no_trouble": "该事项没有需要重试的步骤。",
+    "reclaim.no_term": "该事项不是期限届满，不能续期。",
+    "reclaim.dry_run_stale": "规则内容已有变化，请重新试运行后再启用。",
+    "reclaim.already_on": "该规则已启用。",
+    "reclaim.not_on": "该规则没有启用。",
+    "policy.not_found": "检测规则中没有这一项。",
     "reclaim.measured": "该事项没有在等待监测数据。",
 }
 
@@ -101,6 +107,8 @@ NOTICES: Mapping[str, str] = {
     "reclaim.noticed_zombie": "回收事项 {number}：你单位有信息系统拟清理，如有异议请于 {due_at} 前提出，逾期停用。",
     "reclaim.noticed_term": "回收事项 {number}：你单位有资源期限届满，请于 {due_at} 前申请续期，逾期将停用。",
     "reclaim.noticed_person": "回收事项 {number}：你单位有资源拟收回，如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.term_ends": "回收事项 {number}：资源的使用期限还有 {days} 天届满，需要继续使用请申请续期。",
+    "reclaim.renewal_asked": "回收事项 {number} 申请续期，请答复。",
     "reclaim.objected": "回收事项 {number} 有新的异议，请答复。",
     "reclaim.answered_accept": "回收事项 {number} 的异议已获接受。",
     "reclaim.answered_refuse": "回收事项 {number} 的异议未获接受，期限至 {due_at}，请查看答复。",

@@ -134,7 +134,9 @@ SENTENCES: Mapping[str, str] = {
     "reopening.not_asked": "还没有人申请重新打开 {month}。",
     "reopening.same_person": "申请和同意重新打开的应当是两个人。",
     "reopening.person_needed": "重新打开账期应由具体人员办理，不能由系统办理。",
-    "budget.amount": "预算应大于零。",
+    "budget.amount": "预算应大于零，且不超过上限。",
+    "budget.payer": "该单位不承担任何费用，不能设定预算。",
+    "year.invalid": "年度应为四位数字，例如 2026。",
     "funding_step.cloud": "只对未纳入统一管理的行业云设定逐年递减的额度。",
     "funding_step.amount": "额度不能小于零。",
     # Inventory and prices.

@@ -6,9 +6,13 @@ Called by: ``api.texts``, the command line. Must not: hold anything but text and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
 
+from broker.utilisation.board import Warmth
 from broker.utilisation.findings import Evidence
+from broker.utilisation.pictures import DayFigures
+from broker.utilisation.sizing import Proposal
 from broker.utilisation.values import METRICS, Condition, Daily, Figures
 
 SENTENCES: Mapping[str, str] = {
@@ -52,6 +56,7 @@ SENTENCES: Mapping[str, str] = {
     "policy.unknown_kind": "“{value}”类资源没有监测数据；可用：{choices}。",
     "policy.contradiction": "条件自相矛盾，永远不会成立：{metric}（{daily}）。",
     "policy.basis": "依据应为 ours（自定规则）或条款，如 Art. 28：{value}。",
+    "policy.seen_and_measured": "写了 seen（逐日查看）的检测规则不看监测数据，不能再写 {key}。",
     "policy.choice": "不认识的取值“{value}”；可用：{choices}。",
     "policy.range": "应为 {least} 至 {most} 的整数。",
     "policy.name": "名称应由字母、数字、点、横线组成。",
@@ -106,12 +111,22 @@ _DAILY: Mapping[Daily, str] = {
 
 
 _SEEN: Mapping[str, str] = {
-    "seen.off": "云平台报告主机已关机，仍在计费",
+    "seen.stopped": "主机已关机，仍在计费",
     "seen.unattached": "硬盘未挂载到任何主机",
     "seen.empty": "网段中没有任何主机",
     "seen.unbound": "地址 {address} 没有被任何主机使用",
     "seen.unused": "快照 {name} 没有被使用过",
 }
+
+FINDINGS: Mapping[str, str] = {
+    "idle": "长期闲置",
+    "off": "关机仍计费",
+    "unattached_volume": "云硬盘未挂载",
+    "empty_segment": "网段无主机",
+    "unbound_address": "地址无主机",
+    "unused_snapshot": "快照未使用",
+}
+"""In what way something is idle."""
 
 CLEARED: Mapping[str, str] = {
     "in_use": "已恢复使用",
@@ -165,3 +180,55 @@ def _limits(leaf: Condition, unit: str) -> str:
 def _number(value: float) -> str:
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return text if value == 0 or text.strip("0.") else "不足 0.01"
+
+
+NOT_MEASURED = "—"
+RISKS: Mapping[str, str] = {
+    "low": "低：测得的最高负荷在新规格下也够用",
+    "peaks": "中：最忙时曾用到 {peak_vcpu} 核，超过新规格，届时会变慢",
+    "memory_unknown": "内存没有监测数据，未建议缩减",
+}
+
+
+def day_title(day: date, found: DayFigures | None) -> str:
+    """A day under the pointer."""
+    if found is None:
+        return f"{day}：没有监测数据"
+    if found.off:
+        return f"{day}：关机"
+    parts = [
+        f"CPU 平均 {_pct(found.cpu_avg_pct)}、最高 {_pct(found.cpu_max_pct)}",
+        f"内存 {_pct(found.memory_pct)}",
+        f"网络 {'—' if found.net_kbps is None else _number(found.net_kbps) + ' KB/s'}",
+    ]
+    return f"{day}：{'；'.join(parts)}"
+
+
+def heat_title(found: Warmth, cloud: str) -> str:
+    """A cell of the heat map under the pointer."""
+    sizes = f"{found.servers} 台云主机，{found.vcpu:.0f} 核"
+    return f"{found.unit_name} · {cloud}：CPU {_pct(found.cpu_pct)}，内存 {_pct(found.memory_pct)}（{sizes}）"
+
+
+def _pct(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{_number(value)}%"
+
+
+def risk_words(made: Proposal) -> str:
+    """What may go wrong at a smaller size."""
+    peak = made.vcpu * (made.needs.cpu_peak or 0) / 100
+    return "；".join(RISKS[risk.value].format(peak_vcpu=_number(peak)) for risk in made.risks)
+
+
+def size_words(made: Proposal) -> str:
+    """From what size to what size."""
+    return f"{made.vcpu} 核 {made.memory_gib} GiB → {made.to_vcpu} 核 {made.to_memory_gib} GiB"
+
+
+def needs_words(made: Proposal) -> str:
+    """What the smaller size rests on."""
+    n = made.needs
+    memory = "" if n.memory_p95_gib is None else f"，内存 {_number(n.memory_p95_gib)} GiB"
+    return (
+        f"95% 的小时内 CPU 平均不超过 {_pct(n.cpu_avg_p95)}、最高不超过 {_pct(n.cpu_max_p95)}{memory}（{n.hours} 小时）"
+    )

@@ -5,6 +5,9 @@ Called by: the routes, the console's pages. Must not: write, or decide.
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +15,8 @@ from api.schemas import reclaim as schemas
 from broker.db.base import AnyRow
 from broker.reclamation import board
 from broker.reclamation.models import ReclaimCase
+from broker.reclamation.policies import Standing
+from broker.reclamation.report import TakenBack
 from broker.tenancy.work import Work
 
 _OF_ROW = ("unit_name", "sub_cloud", "sub_cloud_name", "system_name", "resources")
@@ -56,3 +61,45 @@ def _part(row: AnyRow) -> schemas.CaseResource:
 def _columns(found: ReclaimCase, schema: type[schemas.CaseLine], around: dict[str, Any]) -> dict[str, Any]:
     names = schema.model_fields.keys() - around.keys()
     return {name: getattr(found, name) for name in names} | around
+
+
+def policy(found: Standing) -> schemas.Policy:
+    """A policy, and whether it acts."""
+    return schemas.Policy(
+        name=found.name,
+        title=found.title,
+        version=found.version,
+        digest=found.digest,
+        basis=found.basis,
+        days=found.days,
+        grace=dict(found.grace),
+        on=found.on is not None,
+        on_since=found.on.switched_on_at if found.on else None,
+        changed=found.was_on is not None,
+        dry_run=schemas.DryRun.model_validate(found.dry_run) if found.dry_run else None,
+    )
+
+
+_CSV = (
+    ("月份", "month"),
+    ("单位", "unit_name"),
+    ("云平台", "sub_cloud_name"),
+    ("事项", "cases"),
+    ("资源", "resources"),
+    ("vCPU", "vcpu"),
+    ("内存（GiB）", "memory_gib"),
+    ("存储（GiB）", "block_gib"),
+    ("网段", "segments"),
+    ("每月费用（分）", "monthly_fen"),
+)
+
+
+def report_csv(rows: Sequence[TakenBack]) -> str:
+    """What was taken back, as spreadsheets read it: a byte-order mark, and nothing that they take for a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([title for title, _ in _CSV])
+    for row in rows:
+        values = [str(getattr(row, name)) for _, name in _CSV]
+        writer.writerow([f"'{v}" if v[:1] in "=+-@\t" else v for v in values])
+    return "\ufeff" + out.getvalue()

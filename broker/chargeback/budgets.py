@@ -1,12 +1,14 @@
 """Budgets of a payer and year: what is spent, what the year will end with, and who is told at 80 % and 100 %.
 
 And the step-down: what an industry cloud outside unified management may still cost, year by year (Art. 16(3)).
-Called by: ``chargeback.closing`` (after each close), ``guiyun bill``. Must not: stop a bill: a budget only tells.
+Called by: ``chargeback.closing`` (after each close), the API, the console, ``guiyun bill``. Must not: stop
+a bill: a budget only tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +16,15 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloud
-from broker.chargeback import access
+from broker.chargeback import access, overviews
 from broker.chargeback.models import Budget, FundingStep
-from broker.chargeback.values import BudgetState
+from broker.chargeback.values import BudgetState, NamedBudget
 from broker.db.base import new_id
 from broker.errors import Forbidden, Invalid, NotFound, Problem
 from broker.lifecycle import Role
 from broker.notify import service as notify
+from broker.pricing.rules import LIMIT_FEN
+from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
 
 STEPS = (80, 100)
@@ -38,7 +42,10 @@ LEFT JOIN (
 ) AS s ON s.payer_unit_id = b.payer_unit_id
 WHERE b.year = :year AND b.version = (SELECT max(version) FROM broker.budget o
                                       WHERE o.payer_unit_id = b.payer_unit_id AND o.year = b.year)
-ORDER BY b.payer_unit_id
+  AND (:everything OR EXISTS (SELECT FROM broker.unit_period p
+                              WHERE p.unit_id = b.payer_unit_id AND p.during @> CAST(:now AS timestamptz)
+                                AND p.ancestors @> ARRAY[CAST(:root_unit_id AS uuid)]))
+ORDER BY b.amount_fen DESC, b.payer_unit_id
 """)
 
 _NOTE = text("""
@@ -50,6 +57,13 @@ _NEXT_VERSION = text("""
 SELECT coalesce(max(version), 0) + 1 FROM broker.budget WHERE payer_unit_id = :payer_unit_id AND year = :year
 """)
 
+
+_PAYS = text("SELECT EXISTS (SELECT FROM broker.payer WHERE payer_unit_id = :unit_id)")
+
+_OUTSIDE = text("""
+SELECT code, name FROM broker.sub_cloud
+WHERE tier = 'industry' AND NOT unified_management AND (retired_at IS NULL OR retired_at > :now) ORDER BY position
+""")
 
 _NEXT_STEP = text("""
 SELECT coalesce(max(version), 0) + 1 FROM broker.funding_step WHERE sub_cloud_id = :sub_cloud_id AND year = :year
@@ -66,11 +80,16 @@ def set_budget(work: Work, payer_unit_id: UUID, year: int, amount_fen: int) -> B
     """Set what a payer may spend in a year; an earlier figure stays on record, and notices count for the new one.
 
     The region's finance, the administrator and the system may. Raises Forbidden ``duty.missing``, Invalid
-    ``budget.amount``.
+    ``budget.amount`` and ``budget.payer`` (a unit that pays for nothing).
     """
     _check_may(work)
-    if amount_fen <= 0:
-        raise Invalid([Problem("budget.amount", "amount_fen")])
+    problems = []
+    if not 0 < amount_fen <= LIMIT_FEN:
+        problems.append(Problem("budget.amount", "amount_fen"))
+    if not work.session.execute(_PAYS, {"unit_id": payer_unit_id}).scalar_one():
+        problems.append(Problem("budget.payer", "payer_unit_id"))
+    if problems:
+        raise Invalid(problems)
     version = work.session.execute(_NEXT_VERSION, {"payer_unit_id": payer_unit_id, "year": year}).scalar_one()
     made = Budget(
         id=new_id(),
@@ -100,7 +119,7 @@ def set_step(work: Work, cloud_code: str, year: int, amount_fen: int) -> Funding
     problems = []
     if cloud.tier != "industry" or cloud.unified_management:
         problems.append(Problem("funding_step.cloud", "cloud", article="Art. 16(3)"))
-    if amount_fen < 0:
+    if not 0 <= amount_fen <= LIMIT_FEN:
         problems.append(Problem("funding_step.amount", "amount_fen"))
     if problems:
         raise Invalid(problems)
@@ -127,7 +146,36 @@ def steps(session: Session) -> Sequence[Row[Any]]:
 
 def states(session: Session, year: int) -> tuple[BudgetState, ...]:
     """Each budget of a year with what closed months have used of it and what the year would end with at that pace."""
-    return tuple(_state(row) for row in session.execute(_STATES, {"year": year}))
+    wanted = {"year": year, "everything": True, "root_unit_id": None, "now": None}
+    return tuple(_state(row) for row in session.execute(_STATES, wanted))
+
+
+def seen(work: Work, year: int) -> tuple[NamedBudget, ...]:
+    """The budgets of a year that the actor may see: all, or those in the tree of the payer whose finance it is."""
+    scope = access.scope(work.session, work.actor, work.now)
+    wanted = {"everything": scope.sees_region, "root_unit_id": scope.root_unit_id, "now": work.now}
+    found = [_state(row) for row in work.session.execute(_STATES, wanted | {"year": year})]
+    called = tenancy.unit_names(work.session, [one.payer_unit_id for one in found], work.now)
+    return tuple(NamedBudget(**asdict(one), name=called.get(one.payer_unit_id, "")) for one in found)
+
+
+def steps_seen(work: Work) -> Sequence[Row[Any]]:
+    """``steps``, for who arranges and watches what industry clouds cost. Raises Forbidden ``duty.missing``."""
+    if not overviews.may_see_bureau(work):
+        raise Forbidden("duty.missing", role=Role.FINANCE.value)
+    return steps(work.session)
+
+
+def clouds_outside(work: Work) -> Sequence[Row[Any]]:
+    """The industry clouds outside unified management (``code, name``)."""
+    return work.session.execute(_OUTSIDE, {"now": work.now}).all()
+
+
+def may_set(work: Work) -> bool:
+    """Whether the actor may set budgets and ceilings."""
+    if work.actor.roles & {Role.ADMINISTRATOR, Role.SYSTEM}:
+        return True
+    return access.scope(work.session, work.actor, work.now).whole_region
 
 
 def notice(work: Work, year: int) -> None:
@@ -143,9 +191,7 @@ def notice(work: Work, year: int) -> None:
 
 
 def _check_may(work: Work) -> None:
-    if not work.actor.roles & {Role.ADMINISTRATOR, Role.SYSTEM} and not (
-        access.scope(work.session, work.actor, work.now).whole_region
-    ):
+    if not may_set(work):
         raise Forbidden("duty.missing", role=Role.FINANCE.value)
 
 

@@ -14,15 +14,13 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import budgets, closing_sql, repository
+from broker.chargeback import bill, budgets, closing_sql, repository
 from broker.chargeback.models import MonthClose, MonthReopening
-from broker.chargeback.rating_sql import fill_bill, make_bill
 from broker.chargeback.values import ClosedMonth, IssuedStatement
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem
 from broker.lifecycle import Role
 from broker.pricing.months import Month
-from broker.pricing.rules import LIMIT_FEN
 from broker.tenancy.work import Work
 
 _ALWAYS = frozenset({Role.ADMINISTRATOR, Role.SYSTEM})
@@ -33,7 +31,7 @@ _REFUSED = {
     "settlement": "settlement.price_missing",
 }
 # A year of a region is a long statement; it may take more than a page of the console may.
-_PATIENCE = "SET LOCAL statement_timeout = '30min'; SET LOCAL work_mem = '96MB'; SET LOCAL hash_mem_multiplier = 2"
+_PATIENCE = "SET LOCAL statement_timeout = '30min'; SET LOCAL work_mem = '256MB'; SET LOCAL hash_mem_multiplier = 2"
 
 
 def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
@@ -52,9 +50,10 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
     _lock(work.session, closing_sql.LOCK_STATEMENTS, month_number=month.year * 12 + month.number)
     if _books(work.session, month).closed:
         raise Conflict("month.closed", month=str(month))
-    _fill(work.session, "bill", (month,), covers_until)
-    _run(work.session, "DELETE FROM pg_temp.bill WHERE kind IN ('owed', 'settlement')")
+    bill.fill(work.session, "bill", (month,), covers_until)
+    _run(work.session, closing_sql.ONLY_CHARGES)
     _refuse(work.session)
+    _run(work.session, closing_sql.SUM_UP, month=month.first_day)
     issued = _write_statements(work, month, covers_until, close_id=None)
     for one in issued:
         data = {"month": str(month), "version": one.version, "lines": one.lines, "total_fen": one.total_fen}
@@ -83,14 +82,16 @@ def close(work: Work, month: Month) -> ClosedMonth:
         raise Conflict("month.closed", month=str(month))
     if books.last_closed is not None and _month(books.last_closed).next != month:
         raise Conflict("month.out_of_order", month=str(month), expected=str(_month(books.last_closed).next))
-    _fill(session, "bill", (month,), month.end)
+    snapshot = bill.fill(session, "bill", (month,), month.end)
     taken = _add_adjustments(session)
     _refuse(session)
+    _run(session, closing_sql.SUM_UP, month=month.first_day)
     close_id = new_id()
     _run(
         session,
         closing_sql.CLOSE,
         close_id=close_id,
+        snapshot=snapshot,
         month=month.first_day,
         version=books.version + 1,
         until_at=month.end,
@@ -199,7 +200,7 @@ def _add_adjustments(session: Session) -> list[int]:
     closed = [_month(row.month) for row in _run(session, closing_sql.CLOSED_MONTHS)]
     late = tuple(one for one in closed if any(_touches(hint, one) for hint in hints))
     if late:
-        _fill(session, "late", late, late[-1].end)
+        bill.fill(session, "late", late, late[-1].end)
         months = {"late_months": [one.first_day for one in late]}
         _run(session, closing_sql.ADD_LATE, **months)
         _run(session, closing_sql.ADD_LATE_OWED, **months)
@@ -212,15 +213,8 @@ def _touches(hint: Row[Any], month: Month) -> bool:
     return (hint.start_at is None or hint.start_at < month.end) and (hint.end_at is None or hint.end_at >= month.start)
 
 
-def _fill(session: Session, table: str, months: Sequence[Month], until: datetime) -> None:
-    _run(session, make_bill(table))
-    with repository.joined_by_hash(session):
-        _run(session, fill_bill(table), **repository.usage_of(session, months, until))
-    _run(session, f"ANALYZE pg_temp.{table}")
-
-
 def _refuse(session: Session) -> None:
-    refused = _run(session, closing_sql.REFUSED, limit_fen=LIMIT_FEN).all()
+    refused = _run(session, closing_sql.REFUSED).all()
     if refused:
         raise Invalid([Problem(_REFUSED[row.reason], str(row.id), params={"meter": row.meter}) for row in refused])
 

@@ -14,8 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import closing_sql, repository
-from broker.chargeback.rating_sql import fill_bill, make_bill
+from broker.chargeback import bill, closing_sql, repository
 from broker.errors import Conflict
 from broker.pricing.months import Month
 
@@ -82,9 +81,8 @@ def check(session: Session, month: Month, close_id: UUID) -> None:
     Raises Conflict ``month.facts_changed``: a price, a payer, or where a resource belongs was changed for closed time,
     of which no hint is left; the closed statements stand, but can no longer be recomputed.
     """
-    session.execute(text(make_bill("late")))
+    bill.fill(session, "late", (month,), month.end, read=as_known)
     with repository.joined_by_hash(session):
-        session.execute(text(as_known(fill_bill("late"))), repository.usage_of(session, (month,), month.end))
         values = {"late_months": [month.first_day], "close_id": close_id}
         differs = session.execute(text(closing_sql.DIFFERENCES_OF_CLOSE + "LIMIT 1"), values).first()
     if differs is not None:

@@ -96,9 +96,17 @@ def _totals(lines: Iterable[Line]) -> list[tuple[str, str, int]]:
 def _write_all(folder: Path, lines: Sequence[Line], totals: Sequence[tuple[str, str, int]]) -> None:
     _write(
         folder.joinpath(LINES),
-        ("payer_id", "resource_id", "meter", "valid_from", "quantity_seconds", "amount_fen"),
+        ("payer_id", "resource_id", "meter", "valid_from", "quantity_seconds", "amount_fen", "price"),
         (
-            (x.payer_id, x.resource_id, x.meter, x.price.valid_from, plain(x.quantity_seconds), x.amount_fen)
+            (
+                x.payer_id,
+                x.resource_id,
+                x.meter,
+                x.price.valid_from,
+                plain(x.quantity_seconds),
+                x.amount_fen,
+                x.price_number,
+            )
             for x in lines
         ),
     )

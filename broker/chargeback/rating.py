@@ -90,13 +90,17 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a payer owes for one meter of one resource under one price version in the month."""
+    """What a payer owes for one meter of one resource under one price version in the month.
+
+    ``price_number`` is the version's place in the tariff, from 1: two may begin at one time.
+    """
 
     payer_id: str
     city_code: str
     resource_id: str
     meter: str
     price: Price
+    price_number: int
     quantity_seconds: Decimal
     amount_fen: int
 
@@ -176,7 +180,7 @@ class Rating:
             fen = amount_fen(cny, price.per, paid, self._month_seconds)
             if fen > LIMIT_FEN:
                 self._problems.add("line.limit", price.place, resource=resource_id, meter=meter, limit_fen=LIMIT_FEN)
-            out.append(Line(payer_id, self._cities[key], resource_id, meter, price, seconds, fen))
+            out.append(Line(payer_id, self._cities[key], resource_id, meter, price, number + 1, seconds, fen))
         return out
 
     def _freed(self) -> dict[tuple[str, str, int], Decimal]:

@@ -24,6 +24,7 @@ from broker.pricing.values import Per
 from broker.tenancy.values import Actor
 
 _RATE = text(RATE)
+_BY_HASH = "SET LOCAL enable_nestloop = {0}; SET LOCAL enable_mergejoin = {0}; SET LOCAL enable_sort = {0}"
 _TOTALS = text(TOTALS)
 _RESOURCES = text("SELECT id FROM broker.resource WHERE request_id = :request_id")
 # What no tariff charges a stopped server for; and what payers share a free quantity of.
@@ -109,10 +110,10 @@ def rate(
 
 @contextmanager
 def joined_by_hash(session: Session) -> Iterator[None]:
-    """For a whole month: PostgreSQL takes the parts of the statement for a few rows each and would loop over them."""
-    session.execute(text("SET LOCAL enable_nestloop = off"))
+    """For a whole month: PostgreSQL takes the parts of the statement for a few rows each, and would loop or sort."""
+    session.execute(text(_BY_HASH.format("off")))
     yield
-    session.execute(text("SET LOCAL enable_nestloop = on"))
+    session.execute(text(_BY_HASH.format("on")))
 
 
 def totals(session: Session, month: Month, until: datetime, *, most_gaps: int) -> Sequence[Row[Any]]:

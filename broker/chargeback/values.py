@@ -116,6 +116,13 @@ class BudgetState:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedBudget(BudgetState):
+    """The same with the payer's name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class CostToDate:
     """What a request's resources have cost until ``until``, over all months.
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import closing_sql, repository
-from broker.chargeback.rating_sql import fill_bill, make_bill
+from broker.chargeback import bill, closing_sql, repository
 from broker.errors import Conflict
 from broker.pricing.months import Month
 
@@ -67,9 +66,8 @@ def verify(session: Session, month: Month) -> tuple[Difference, ...]:
     if not session.execute(text(closing_sql.BOOKS), {"month": month.first_day}).one().closed:
         raise Conflict("month.not_closed", month=str(month))
     found = [Difference(*row) for row in session.execute(_CHECKS, {"month": month.first_day, "most": MOST})]
-    session.execute(text(make_bill("late")))
+    bill.fill(session, "late", (month,), month.end)
     with repository.joined_by_hash(session):
-        session.execute(text(fill_bill("late")), repository.usage_of(session, (month,), month.end))
         rows = session.execute(text(closing_sql.DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})
         found += [Difference("usage.changed", f"{row.resource_id} {row.meter}") for row in rows]
     return tuple(found)

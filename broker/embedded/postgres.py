@@ -40,6 +40,7 @@ SERVER_SETTINGS = {
     "max_connections": "200",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "max_wal_size": "4GB",  # a whole region's month is more than the usual 1 GB: no checkpoint in its midst
     "jit": "off",  # our queries are short; compiling them costs more than it saves
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloud, SubCloudAuthority
@@ -37,7 +37,8 @@ def _visible(actor: Actor, now: datetime) -> ColumnElement[bool]:
     return or_(mine, Resource.sub_cloud_id.in_(clouds))
 
 
-def _resources(actor: Actor, now: datetime) -> AnySelect:
+def visible(actor: Actor, now: datetime) -> AnySelect:
+    """The resources an actor may see, with names: rows as those of ``resources``, for other rooms to join with."""
     return (
         select(
             Resource,
@@ -69,7 +70,7 @@ def resources(
 
     Rows of ``(Resource, unit_name, sub_cloud, sub_cloud_name, system_name)``.
     """
-    statement = _resources(actor, now).order_by(Resource.id.desc()).limit(limit)
+    statement = visible(actor, now).order_by(Resource.id.desc()).limit(limit)
     if states:
         statement = statement.where(Resource.state.in_(states))
     if kind:
@@ -85,7 +86,7 @@ def resources(
 
 def resource(session: Session, actor: Actor, resource_id: UUID, *, now: datetime) -> AnyRow:
     """One resource. Raises NotFound ``resource.not_found``, also when the actor may not see it."""
-    found = session.execute(_resources(actor, now).where(Resource.id == resource_id)).first()
+    found = session.execute(visible(actor, now).where(Resource.id == resource_id)).first()
     if found is None:
         raise NotFound("resource.not_found")
     return found
@@ -121,6 +122,42 @@ def in_use(session: Session, *, now: datetime, sub_cloud: str = "") -> list[AnyR
     if sub_cloud:
         statement = statement.where(SubCloud.code == sub_cloud)
     return list(session.execute(statement).all())
+
+
+_USED_BY = text("""
+WITH pair AS (
+    SELECT id, server_id AS user_id FROM broker.resource WHERE kind = 'volume' AND state IN ('active', 'stopped')
+    UNION ALL
+    SELECT network_id, id FROM broker.resource WHERE network_id IS NOT NULL
+)
+SELECT pair.id, bool_or(u.state IN ('planned', 'building', 'ready', 'active', 'stopped', 'releasing')) AS used,
+       max(upper(p.during)) AS left_at
+FROM pair LEFT JOIN broker.resource u ON u.id = pair.user_id
+LEFT JOIN broker.resource_period p ON p.resource_id = u.id
+GROUP BY pair.id
+""")
+
+_METERED = text("""
+SELECT p.resource_id, p.state, m.meter, m.quantity FROM broker.resource_period p
+CROSS JOIN LATERAL broker.meters_of(p) AS m
+WHERE upper_inf(p.during) AND p.resource_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+def used_by(session: Session) -> dict[UUID, tuple[bool, datetime | None]]:
+    """Whether servers use a volume or a segment, and when the last of them was given back. One statement.
+
+    A segment that no server ever stood on is not among them.
+    """
+    return {row.id: (bool(row.used), row.left_at) for row in session.execute(_USED_BY)}
+
+
+def metered_now(session: Session, resource_ids: Iterable[UUID]) -> dict[UUID, tuple[str, dict[str, int]]]:
+    """What resources are charged for just now: the period's state, and quantities by meter. One statement."""
+    found: dict[UUID, tuple[str, dict[str, int]]] = {}
+    for row in session.execute(_METERED, {"ids": list(resource_ids)}):
+        found.setdefault(row.resource_id, (row.state, {}))[1][row.meter] = row.quantity
+    return found
 
 
 def node_names(session: Session, node_ids: Iterable[UUID | None], now: datetime) -> dict[UUID, str]:

@@ -15,11 +15,13 @@ from broker.catalog.models import SubCloud
 from broker.db.base import AnyRow, AnySelect
 from broker.errors import NotFound
 from broker.inventory.models import InformationSystem, Resource, ServerSnapshot
-from broker.lifecycle import CASE_OPEN, CaseEvent, CaseState, Role, case_possible
+from broker.lifecycle import CASE_HOLDS, CASE_OPEN, CaseEvent, CaseState, Role, case_possible
+from broker.reclamation import share
 from broker.reclamation.models import CaseAct, CaseObjection, CaseResource, ReclaimCase
+from broker.reclamation.values import Cause, Room
+from broker.settings import Settings
 from broker.tenancy.models import Unit, UnitPeriod
 from broker.tenancy.repository import holds, visible_units
-from broker.tenancy.values import Actor
 from broker.tenancy.work import Work
 
 _OFFICES = {Role.APPROVER: ReclaimCase.deciding_unit_id, Role.OPERATOR: ReclaimCase.delivering_unit_id}
@@ -41,8 +43,9 @@ class CaseFile:
     snapshots: Sequence[ServerSnapshot]
 
 
-def _seen(actor: Actor, work: Work) -> ColumnElement[bool]:
+def seen(work: Work) -> ColumnElement[bool]:
     """Cases of the actor's unit tree, and those that its unit (or one it is a deputy of) answers or carries out."""
+    actor = work.actor
     parts = [visible_units(actor, ReclaimCase.unit_id, work.now)]
     for role, column in _OFFICES.items():
         units = {p.unit_id for p in actor.deputy_for.get(role, ())}
@@ -61,7 +64,7 @@ def in_tree(work: Work, unit_id: UUID) -> bool:
 
 def visible(work: Work, case_id: UUID) -> None:
     """Raises NotFound ``reclaim.not_found`` for a case that the actor may not see."""
-    mine = select(ReclaimCase.id).where(ReclaimCase.id == case_id, _seen(work.actor, work))
+    mine = select(ReclaimCase.id).where(ReclaimCase.id == case_id, seen(work))
     if work.session.scalar(mine) is None:
         raise NotFound("reclaim.not_found")
 
@@ -85,7 +88,7 @@ def _rows(work: Work) -> AnySelect:
         .join(SubCloud, SubCloud.id == ReclaimCase.sub_cloud_id)
         .outerjoin(UnitPeriod, (UnitPeriod.unit_id == ReclaimCase.unit_id) & holds(UnitPeriod.during, work.now))
         .outerjoin(InformationSystem, InformationSystem.id == ReclaimCase.system_id)
-        .where(_seen(work.actor, work))
+        .where(seen(work))
     )
 
 
@@ -160,6 +163,8 @@ def offers(work: Work, case: ReclaimCase) -> list[str]:
     events = {e.value for e in case_possible(CaseState(case.state), frozenset(roles))} - _NOT_OFFERED
     if case.proposed_by == actor.account_id:
         events.discard(CaseEvent.CONFIRM.value)
+    if CaseEvent.OBJECT.value in events and case.cause == Cause.TERM.value:
+        events.add("renewal")
     if case.keep_until is not None and work.now < case.keep_until:
         events.discard(CaseEvent.PROPOSE.value)
     if case.state == CaseState.SUSPENDING.value and case.trouble is None:
@@ -172,3 +177,17 @@ def offers(work: Work, case: ReclaimCase) -> list[str]:
 
 _NOT_OFFERED = {CaseEvent.GIVE_BACK.value, CaseEvent.RENEW.value}
 """What other pages do: giving back is a request's, renewing is an answer."""
+
+
+def shares(work: Work, settings: Settings) -> list[tuple[str, list[Room]]]:
+    """How much of each unit's and cloud's share is taken, for those of which something is: by unit's name."""
+    held = (
+        select(ReclaimCase.unit_id, ReclaimCase.sub_cloud_id, UnitPeriod.name)
+        .outerjoin(UnitPeriod, (UnitPeriod.unit_id == ReclaimCase.unit_id) & holds(UnitPeriod.during, work.now))
+        .where(ReclaimCase.state.in_(sorted(CASE_HOLDS)), seen(work))
+        .distinct()
+    )
+    return [
+        (name or "", share.rooms(work, settings, unit_id, cloud_id))
+        for unit_id, cloud_id, name in work.session.execute(held).all()
+    ]

@@ -8,6 +8,7 @@ who objects does not answer, and the database says so too (``two_people``).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -24,6 +25,8 @@ from broker.tenancy.work import Work
 
 _UNIT = frozenset({Role.APPLICANT, Role.UNIT_LEADER})
 _EVENT = {Decision.ACCEPT: CaseEvent.ACCEPT, Decision.REFUSE: CaseEvent.REFUSE, Decision.EXTEND: CaseEvent.EXTEND}
+
+_ENDING = {CaseEvent.ACCEPT: CaseState.EXEMPTED.value, CaseEvent.RENEW: CaseState.RENEWED.value}
 
 
 def object_to(work: Work, case_id: UUID, *, reason: str) -> ReclaimCase:
@@ -59,17 +62,21 @@ def answer(work: Work, case_id: UUID, given: Answer) -> ReclaimCase:
     if objection is None:
         raise Conflict("reclaim.not_objected")
     by = mandate(work.actor, Role.APPROVER, case.deciding_unit_id, except_for=_not(objection.raised_by))
+    if given.decision is Decision.ACCEPT and given.until is None:
+        given = replace(given, until=objection.renew_until)  # a renewal is accepted as it was asked for
     if problems := rules.answer_problems(given, work.now):
         raise Invalid(problems)
     objection.decision, objection.answer = given.decision.value, given.reason.strip()
     objection.answered_by, objection.answered_at = by.account_id, work.now
     if given.decision is Decision.EXTEND:
         objection.workdays = given.workdays
+    event = _EVENT[given.decision]
     if given.decision is Decision.ACCEPT:
         objection.until = case.exempt_until = given.until
-        case.ending = CaseState.EXEMPTED.value
+        event = CaseEvent.ACCEPT if objection.renew_until is None else CaseEvent.RENEW
+        case.ending = _ENDING[event]
     work.session.flush()
-    history.go(work, case, _EVENT[given.decision], frozenset({Role.APPROVER}), note=given.reason.strip(), by=by)
+    history.go(work, case, event, frozenset({Role.APPROVER}), note=given.reason.strip(), by=by)
     if case.state == CaseState.NOTICED.value:
         dates.set_window(work, case)
     elif given.decision is Decision.EXTEND and case.keep_until is not None:

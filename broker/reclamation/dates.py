@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import func, or_, select
 
 from broker.lifecycle import CaseEvent, CaseState
-from broker.reclamation import history
+from broker.reclamation import history, terms
 from broker.reclamation.models import CaseObjection, ReclaimCase
 from broker.tenancy.work import Work
 
@@ -45,9 +45,10 @@ def _tell_found(work: Work) -> int:
 def set_window(work: Work, case: ReclaimCase) -> None:
     """The end of the objection window: working days from the notice, and as many more as answers gave.
 
-    While an objection waits for its answer the clock stands.
+    While an objection waits for its answer the clock stands. A term's window begins with its end.
     """
     assert case.noticed_at is not None
+    begins = max(case.noticed_at, terms.ends_at(case) or case.noticed_at)
     objections = work.session.execute(
         select(CaseObjection.raised_at, CaseObjection.answered_at)
         .where(CaseObjection.case_id == case.id)
@@ -55,7 +56,7 @@ def set_window(work: Work, case: ReclaimCase) -> None:
     ).all()
     more = work.session.scalar(select(func.sum(CaseObjection.workdays)).where(CaseObjection.case_id == case.id)) or 0
     stops = [(row.raised_at, row.answered_at) for row in objections]
-    due = work.calendar.deadline_with_stops(case.noticed_at, case.grace_workdays + more, stops)
+    due = work.calendar.deadline_with_stops(begins, case.grace_workdays + more, stops)
     if due is not None:
         case.due_at, case.due_provisional = due.at, due.provisional
     case.calendar_version = work.calendar.version

@@ -1,4 +1,4 @@
-"""Tables of releases, of reclaim cases with their resources, objections and history.
+"""Tables of releases, of reclaim cases with their resources, objections and history, and of reclaim policies.
 
 Used by: the services and steps of this room. A case waits as a row with dates; each act of it is a short workflow.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, column, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -194,3 +194,56 @@ class CaseAct(Base):
     note: Mapped[str] = mapped_column(server_default="")
     actor_id: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
     at: Mapped[Moment]
+
+
+class ReclaimPolicy(Base):
+    """One version of a policy by which resources are taken up. ``digest``: SHA-256 of its content.
+
+    Switched on only by a person, and only with a dry run of this very version: the composite foreign key says so.
+    """
+
+    __tablename__ = "reclaim_policy"
+
+    id: Mapped[Id]
+    name: Mapped[str]
+    version: Mapped[str]
+    digest: Mapped[str]
+    content: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    created_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    created_at: Mapped[Moment]
+    dry_run_id: Mapped[UUID | None]
+    switched_on_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    switched_on_at: Mapped[Moment | None]
+    switched_off_at: Mapped[Moment | None]
+
+    __table_args__ = (
+        UniqueConstraint("name", "digest"),
+        CheckConstraint("num_nonnulls(dry_run_id, switched_on_by, switched_on_at) IN (0, 3)", name="switched_on"),
+        CheckConstraint("switched_off_at IS NULL OR switched_on_at IS NOT NULL", name="switched_off"),
+        ForeignKeyConstraint(
+            ["dry_run_id", "id"],
+            ["broker.reclaim_dry_run.id", "broker.reclaim_dry_run.policy_id"],
+            name="fk_reclaim_policy_dry_run",
+            use_alter=True,
+        ),
+        Index(
+            "ux_reclaim_policy_on",
+            "name",
+            unique=True,
+            postgresql_where=text("switched_on_at IS NOT NULL AND switched_off_at IS NULL"),
+        ),
+    )
+
+
+class ReclaimDryRun(Base):
+    """What a policy's version would have done at an instant. Rows are only added."""
+
+    __tablename__ = "reclaim_dry_run"
+
+    id: Mapped[Id]
+    policy_id: Mapped[UUID] = mapped_column(ForeignKey(ReclaimPolicy.id))
+    result: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    run_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    run_at: Mapped[Moment]
+
+    __table_args__ = (UniqueConstraint("id", "policy_id"),)

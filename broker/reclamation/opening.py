@@ -70,6 +70,13 @@ def open_case(work: Work, opening: Opening) -> ReclaimCase:
     return case
 
 
+def check(work: Work, opening: Opening) -> None:
+    """Whether a case could be opened. Raises what ``open_case`` raises for the resources."""
+    resources = _lock(work, opening.resource_ids)
+    _authorities(work, resources[0].sub_cloud_id)
+    _check(work, opening, resources)
+
+
 def of_finding(found: Finding, reason: str, grace: Mapping[int, int] = MappingProxyType({})) -> Opening:
     """A case over what detection found, with its evidence as it stands today.
 
@@ -147,7 +154,7 @@ def _check(work: Work, opening: Opening, resources: Sequence[Resource]) -> None:
     if _released(work, ids):
         raise Conflict("reclaim.release_open")
     until = exempt_until(work, ids)
-    if until is not None:
+    if until is not None and opening.cause is not Cause.TERM:  # a renewed term is told of before it ends
         raise Conflict("reclaim.exempt", until=until.astimezone(work.calendar.zone).date().isoformat())
     problems = []
     if not opening.reason.strip():

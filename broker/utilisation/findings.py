@@ -6,7 +6,7 @@ and looks again before it acts (``current``). Must not: decide what is idle, or 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -16,7 +16,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from broker.db.base import new_id
 from broker.errors import NotFound
+from broker.tenancy.work import Work
 from broker.utilisation.models import IdleFinding
 
 
@@ -98,6 +100,82 @@ def finding(session: Session, finding_id: UUID) -> Finding:
     if row is None or row.found_at is None:
         raise NotFound("finding.not_found")
     return value_of(row)
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What a scan changed: new findings, those that go on, those that ended, and what is only watched yet."""
+
+    found: int = 0
+    going_on: int = 0
+    cleared: int = 0
+    watched: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One thing that is idle on a scan's day, as it goes into the table. ``ripe``: the policy's days are full."""
+
+    resource_id: UUID
+    kind: FindingKind
+    policy: str
+    object_ref: str
+    first_day: date
+    last_day: date
+    days: int
+    evidence: tuple[Evidence, ...]
+    monthly_fen: int | None
+    ripe: bool
+
+    @property
+    def key(self) -> Key:
+        return self.resource_id, self.policy, self.object_ref
+
+
+Key = tuple[UUID, str, str]
+"""Resource, policy, and the cloud's own id of what is idle where it is not the resource itself."""
+
+
+def still_open(session: Session) -> dict[Key, IdleFinding]:
+    """Every row that has not ended, found or only watched."""
+    rows = session.scalars(select(IdleFinding).where(IdleFinding.cleared_at.is_(None)))
+    return {(row.resource_id, row.policy, row.object_ref): row for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The day of a scan and the version of the policies it went by."""
+
+    day: date
+    policy_version: str
+
+
+def record(
+    work: Work, on: Day, seen: Iterable[Seen], ended: Mapping[Key, str], rows: Mapping[Key, IdleFinding]
+) -> Recorded:
+    """Write down what a day's scan saw, and what has ended and why. The same scan again changes nothing more."""
+    done = Recorded()
+    for each in seen:
+        row = rows.get(each.key)
+        if row is None:
+            row = IdleFinding(id=new_id(), resource_id=each.resource_id, policy=each.policy, object_ref=each.object_ref)
+            work.session.add(row)
+        known = row.found_at is not None
+        row.kind, row.policy_version, row.scanned_on = each.kind.value, on.policy_version, on.day
+        row.first_day, row.last_day, row.days = each.first_day, each.last_day, each.days
+        row.evidence = [{"code": e.code, "params": dict(e.params)} for e in each.evidence]
+        row.monthly_fen = each.monthly_fen
+        if each.ripe and not known:
+            row.found_at = work.now
+        done.found += each.ripe and not known
+        done.going_on += known
+        done.watched += not known and not each.ripe
+    for key, why in ended.items():
+        row = rows[key]
+        row.cleared_at, row.cleared_because = work.now, why
+        done.cleared += row.found_at is not None
+    work.session.flush()
+    return done
 
 
 def value_of(row: IdleFinding) -> Finding:

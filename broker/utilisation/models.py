@@ -87,3 +87,25 @@ class Collector(Base):
     failures: Mapped[int] = mapped_column(server_default="0")
 
     __table_args__ = (CheckConstraint("failures >= 0", name="failures"), Index("ix_collector_due_at", "due_at"))
+
+
+class IdleScan(Base):
+    """The detection of one day: made when its hour has come, carried by a short workflow, ended once.
+
+    ``run`` counts the attempts; ``outcome``: how much was found, goes on, ended and is watched, and which clouds did
+    not answer. ``heat``: how busy units are on clouds (``utilisation.pictures.Heat`` as lists).
+    """
+
+    __tablename__ = "idle_scan"
+
+    id: Mapped[Id]
+    day: Mapped[date] = mapped_column(unique=True)
+    run: Mapped[int] = mapped_column(server_default="1")
+    due_at: Mapped[Moment]
+    finished_at: Mapped[Moment | None]
+    policy_version: Mapped[str | None]
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    heat: Mapped[list[list[Any]] | None] = mapped_column(JSONB)
+    error_code: Mapped[str | None]
+
+    __table_args__ = (Index("ix_idle_scan_due_at", "due_at", postgresql_where=text("finished_at IS NULL")),)

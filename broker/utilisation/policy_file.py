@@ -18,6 +18,7 @@ from broker.utilisation.rules import contradiction
 from broker.utilisation.values import (
     METRICS,
     OURS,
+    SEEN,
     AllOf,
     AnyOf,
     Condition,
@@ -33,7 +34,7 @@ from broker.yaml_file import YamlError, read_yaml
 
 DEFAULTS = Path(__file__).parent / "data" / "policies.yaml"
 KINDS = frozenset({"server"})
-"""What has samples. Volumes and segments have none yet."""
+"""What has samples; the other kinds are only seen (``SEEN``)."""
 MOST_DAYS = 450
 MOST_DEPTH = 8
 
@@ -42,7 +43,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.IGNORECASE)
 _BASIS = re.compile(r"ours|Art\. [0-9]{1,3}(\([0-9]{1,2}\))?")
 _LEAF = frozenset({"metric", "daily", "below", "above"})
 _POLICY = frozenset(
-    {"name", "title", "kind", "when", "days", "min_samples_per_day", "missing_day"}
+    {"name", "title", "kind", "when", "seen", "days", "min_samples_per_day", "missing_day"}
     | {"basis", "exempt", "grace_working_days"}
 )
 _EXEMPTION = frozenset(
@@ -96,14 +97,16 @@ class _Reader:
         data = self.mapping(raw, place, _POLICY)
         if "days" not in data:
             self.wrong("policy.no_days", f"{place}.days")
-        when = self.when(data.get("when"), f"{place}.when", 0)
+        seen = self.seen(data, place)
+        when = None if seen else self.when(data.get("when"), f"{place}.when", 0)
         if when is not None and not self._trouble_below(f"{place}.when"):
             impossible = contradiction(when)
             if impossible is not None:
                 self.wrong("policy.contradiction", f"{place}.when", metric=impossible.metric, daily=impossible.daily)
-        kind = self.text(data, "kind", place, "server")
-        if kind not in KINDS:
-            self.wrong("policy.unknown_kind", f"{place}.kind", value=kind, choices=", ".join(sorted(KINDS)))
+        kind = self.text(data, "kind", place, SEEN.get(seen, "server"))
+        kinds = {SEEN[seen]} if seen in SEEN else KINDS
+        if kind not in kinds:
+            self.wrong("policy.unknown_kind", f"{place}.kind", value=kind, choices=", ".join(sorted(kinds)))
         basis = self.text(data, "basis", place, OURS)
         if not _BASIS.fullmatch(basis):
             self.wrong("policy.basis", f"{place}.basis", value=basis)
@@ -119,7 +122,20 @@ class _Reader:
             basis=basis,
             exempt=self.names(data, "exempt", place),
             grace_working_days=self.grace(data.get("grace_working_days", {}), f"{place}.grace_working_days"),
+            seen=seen,
         )
+
+    def seen(self, data: Mapping[str, Any], place: str) -> str:
+        """What has to be seen, in place of a condition over samples."""
+        if "seen" not in data:
+            return ""
+        seen = str(data["seen"])
+        if seen not in SEEN:
+            self.wrong("policy.choice", f"{place}.seen", value=seen[:40], choices=", ".join(SEEN))
+        for key in ("when", "min_samples_per_day", "missing_day"):
+            if key in data:
+                self.wrong("policy.seen_and_measured", f"{place}.{key}", key=key)
+        return seen
 
     def exemption(self, raw: Any, place: str) -> Exemption:
         data = self.mapping(raw, place, _EXEMPTION)

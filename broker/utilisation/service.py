@@ -6,14 +6,16 @@ hold a transaction while files are read: facts are read first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from broker.db.base import AnyRow
 from broker.errors import Forbidden
 from broker.inventory import repository as inventory
+from broker.inventory.models import Resource
 from broker.lifecycle import Role
 from broker.settings import Settings
 from broker.tenancy.work import Work
@@ -25,8 +27,13 @@ from broker.utilisation.samples import Report, files_of
 from broker.utilisation.scan import Question, scan
 from broker.utilisation.store import Imported
 from broker.utilisation.values import Exemption, Facts, PolicySet, Run
+from providers.contract import Provider
 
 _MAY = frozenset({Role.SYSTEM, Role.ADMINISTRATOR, Role.AUDIT, Role.ASSESSOR, Role.OPERATOR})
+
+
+Providers = Callable[[str], Provider]
+"""Looks an adapter up by its sub-cloud's code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +63,30 @@ def facts_of(work: Work, sub_cloud: str = "") -> Mapping[str, Facts]:
     rows = inventory.in_use(work.session, now=work.now, sub_cloud=sub_cloud)
     refs: dict[str, Facts | None] = {}
     found: dict[str, Facts] = {}
-    for resource, unit, cloud, system, level, since in rows:
-        facts = Facts(
-            number=resource.number,
-            name=resource.name,
-            kind=resource.kind,
-            system=system or "",
-            unit=unit,
-            sub_cloud=cloud,
-            mlps_level=level or 0,
-            since=since.date(),
-            resource_id=resource.id,
-            vcpu=resource.spec.get("vcpu", 0),
-            memory_gib=resource.spec.get("memory_gib", 0),
-        )
-        found[str(resource.id)] = found[resource.number] = facts
+    for row in rows:
+        resource, each = row[0], facts(row)
+        found[str(resource.id)] = found[resource.number] = each
         if resource.ref:
-            refs[resource.ref] = None if resource.ref in refs else facts
-    return {ref: facts for ref, facts in refs.items() if facts is not None} | found
+            refs[resource.ref] = None if resource.ref in refs else each
+    return {ref: each for ref, each in refs.items() if each is not None} | found
+
+
+def facts(row: AnyRow) -> Facts:
+    """A row of ``inventory.in_use`` as a value."""
+    resource: Resource = row[0]
+    return Facts(
+        number=resource.number,
+        name=resource.name,
+        kind=resource.kind,
+        system=row.system_code or "",
+        unit=row.unit_code,
+        sub_cloud=row.sub_cloud,
+        mlps_level=row.mlps_level or 0,
+        since=row.since.date(),
+        resource_id=resource.id,
+        vcpu=resource.spec.get("vcpu", 0),
+        memory_gib=resource.spec.get("memory_gib", 0),
+    )
 
 
 def scan_files(
@@ -84,8 +97,10 @@ def scan_files(
     Raises Invalid for files that cannot be read at all.
     """
     zone, now = when
+    if not policies.measured:
+        return
     with engine(settings.utilisation_memory_mib) as db:
-        runs = scan(db, files_of(path), Question(policies.policies, zone, now), report)
+        runs = scan(db, files_of(path), Question(policies.measured, zone, now), report)
         yield from (_join(run, None, policies) for run in runs)
 
 
@@ -97,7 +112,9 @@ def scan_store(
     files = store.hourly_files(store.folder_of(settings.utilisation_url, settings.home))
     kinds = {policy.name: policy.kind for policy in policies.policies}
     with engine(settings.utilisation_memory_mib) as db:
-        for run in scan(db, files, Question(policies.policies, zone, now), report) if files else ():
+        for run in (
+            scan(db, files, Question(policies.measured, zone, now), report) if files and policies.measured else ()
+        ):
             known = facts.get(run.resource_id)
             if known is not None and known.kind == kinds[run.policy]:
                 yield _join(run, known, policies)

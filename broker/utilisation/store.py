@@ -70,7 +70,7 @@ def folder_of(url: str | None, home: Path) -> Path:
 def hourly_files(folder: Path, since: date | None = None) -> list[Path]:
     """The files of the hourly samples, oldest first; those from the UTC day ``since`` on."""
     found = sorted((folder / _HOURLY).glob(f"day=*/{_FILE}"))
-    return [path for path in found if since is None or _day_of(path) >= since]
+    return [path for path in found if since is None or day_of_file(path) >= since]
 
 
 def keep_from(newest: date, months: int) -> date:
@@ -129,7 +129,7 @@ def _stage(engine: Engine, path: Path, now: datetime, report: Report) -> None:
 
 def _drop_too_old(engine: Engine, folder: Path, months: int, report: Report) -> date:
     """Leave out what would be thinned at once, and would spoil a day that is; returns the first day that is kept."""
-    newest = [_day_of(path) for path in hourly_files(folder)[-1:]]
+    newest = [day_of_file(path) for path in hourly_files(folder)[-1:]]
     arrived = engine.one(f"SELECT CAST(max({HOUR}) AS DATE) FROM staged")[0]
     days = newest + ([arrived] if arrived is not None else [])
     oldest = keep_from(max(days), months) if days else date.min
@@ -201,12 +201,12 @@ def _merge_day(engine: Engine, folder: Path, day: date) -> dict[str, int]:
 
 def thin(engine: Engine, folder: Path, oldest: date) -> int:
     """Turn the hourly samples of days before ``oldest`` into one row per resource and day; returns how many days."""
-    days = [path for path in hourly_files(folder) if _day_of(path) < oldest]
+    days = [path for path in hourly_files(folder) if day_of_file(path) < oldest]
     how = {"cpu_avg_pct": "avg", "mem_used_gib": "avg", "disk_kbps": "avg", "net_kbps": "avg"}
     how |= {"n_samples": "sum", "n_off": "sum"}
     figures = ", ".join(f"CAST({how.get(name, 'max')}({name}) AS DOUBLE) AS {name}" for name in METRICS)
     for path in days:
-        day = _day_of(path)
+        day = day_of_file(path)
         rows = f"SELECT {ID}, TIMESTAMP '{day}' AS {HOUR}, {figures} FROM {parquet([path])} GROUP BY {ID} ORDER BY {ID}"
         _write(engine, rows, _path(folder, _DAILY, day))
         path.unlink()
@@ -218,7 +218,8 @@ def _path(folder: Path, kind: str, day: date) -> Path:
     return folder / kind / f"day={day}" / _FILE
 
 
-def _day_of(path: Path) -> date:
+def day_of_file(path: Path) -> date:
+    """The UTC day that a file of the store holds."""
     return date.fromisoformat(path.parent.name.removeprefix("day="))
 
 

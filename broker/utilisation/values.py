@@ -131,9 +131,22 @@ class Exemption:
     includes: tuple[str, ...] = ()
 
 
+SEEN: Mapping[str, str] = {
+    "stopped": "server",
+    "unattached": "volume",
+    "empty": "segment",
+    "unbound": "address",
+    "unused": "snapshot",
+}
+"""What is seen and not measured, and of which kind: by the inventory and by what a cloud shows of itself each day."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One rule for detection. ``grace_working_days``: by MLPS level, how long an owner may object (for reclaiming)."""
+    """One rule for detection: a condition over samples (``when``), or what has to be seen day after day (``seen``).
+
+    ``grace_working_days``: by MLPS level, how long an owner may object (for reclaiming).
+    """
 
     name: str
     title: str
@@ -145,6 +158,7 @@ class Policy:
     basis: str = OURS
     exempt: tuple[str, ...] = ()
     grace_working_days: Mapping[int, int] = field(default_factory=dict)
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +168,11 @@ class PolicySet:
     version: str
     policies: tuple[Policy, ...]
     exemptions: Mapping[str, Exemption] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> tuple[Policy, ...]:
+        """Those that look at samples."""
+        return tuple(policy for policy in self.policies if not policy.seen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,16 +29,18 @@ from broker.delivery.models import Delivery
 from broker.delivery.values import Job
 from broker.lifecycle import CASE_MACHINE, CaseState
 from broker.reclamation import dates as case_dates
+from broker.reclamation import policies, terms
 from broker.reclamation.models import ReclaimCase, Release
 from broker.reclamation.values import CaseJob
 from broker.request import clocks
 from broker.scarcity import claims, notices
 from broker.tenancy import service as accounts
-from broker.utilisation import collectors
+from broker.tenancy.work import Work
+from broker.utilisation import collectors, detection
 from broker.utilisation.collectors import Errand
 from broker.workflows import reminders
 from broker.workflows.fulfil import Fulfil
-from broker.workflows.measure import Collect
+from broker.workflows.measure import Collect, Detect
 from broker.workflows.orders import MEASURING, CaseOrder, MeasureOrder, Order, queue_of
 from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
@@ -51,6 +53,7 @@ LOOK_AGAIN_S = 15.0
 _DATES_LOCK = 0x6461_7465
 _DATES_EVERY_S = 20.0
 _SEAL_EVERY_S = 1.0
+_CASES_EVERY_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class Dispatch:
     _started: dict[str, float] = field(default_factory=dict)
     _dates_at: float = 0.0
     _sealed_at: float = 0.0
+    _cases_at: float = -_CASES_EVERY_S
 
     async def round(self) -> int:
         """Start what wants acting on; look at the dates now and then. Returns how many workflows were started."""
@@ -179,8 +183,9 @@ class Dispatch:
             expired = letting_go.expire_holds(work)
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
-            cases = case_dates.come(work)
+            cases = case_dates.come(work) + self._new_cases(work)
             collectors.make(work)
+            detection.make(work)
             full = notices.tell(work, percent=self.app.settings.quota_notice_percent)
             claimed = claims.look(work)
             accounts.forget_old_attempts(work.session, work.now)
@@ -189,6 +194,13 @@ class Dispatch:
             happened |= {"reclaim_cases": cases, "claims": claimed}
             if any(happened.values()):
                 log.info("dates", **happened)
+
+    def _new_cases(self, work: Work) -> int:
+        """Now and then: what policies that are on found, and terms that come to their end."""
+        if monotonic() - self._cases_at < _CASES_EVERY_S:
+            return 0
+        self._cases_at = monotonic()
+        return policies.take_up(work, self.app.settings) + terms.come(work)
 
     def seal(self) -> None:
         """Chain the audit events that were committed since."""
@@ -204,6 +216,7 @@ WORKFLOWS: dict[str, Any] = {
     "resume": Resume.run,
     "take_back": TakeBack.run,
     "collect": Collect.run,
+    "detect": Detect.run,
 }
 _ACT = {CaseState.RESUMING.value: "resume", CaseState.RELEASING.value: "take_back"}
 """Which workflow a case's state asks for; the others are on the way to a suspension."""
@@ -222,8 +235,9 @@ def cases_wanting(session: Session) -> list[CaseWanting]:
 
 
 def measuring(session: Session, now: datetime) -> list[Due]:
-    """Collectors whose date has come."""
-    return [Due("collect", errand) for errand in collectors.due(session, now)]
+    """Collectors whose date has come, and the day's detection."""
+    found = [Due("collect", errand) for errand in collectors.due(session, now)]
+    return found + [Due("detect", errand) for errand in detection.due(session, now)]
 
 
 def wanting(session: Session) -> list[Wanting]:

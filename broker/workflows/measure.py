@@ -1,6 +1,6 @@
-"""Measuring: one reading of one sub-cloud's samples. One step; waiting for the next is the row's date.
+"""Measuring: one reading of one sub-cloud's samples; one day's detection. One step each; waiting is the row's date.
 
-Called by: dispatch, once for each collector and run. Must not: decide anything that a row does not say.
+Called by: dispatch, once for each row and run. Must not: decide anything that a row does not say.
 """
 
 from __future__ import annotations
@@ -22,6 +22,21 @@ class Collect:
     async def run(self, order: MeasureOrder) -> bool:
         return await workflow.execute_activity_method(
             MeasureSteps.collect,
+            order,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=timedelta(seconds=order.heartbeat_s),
+            retry_policy=MEASURE_RETRY,
+        )
+
+
+@workflow.defn
+class Detect:
+    """Find what is idle on one day."""
+
+    @workflow.run
+    async def run(self, order: MeasureOrder) -> bool:
+        return await workflow.execute_activity_method(
+            MeasureSteps.detect,
             order,
             start_to_close_timeout=STEP_TIMEOUT,
             heartbeat_timeout=timedelta(seconds=order.heartbeat_s),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from temporalio import activity
 
 from broker.delivery.tools import Tools
-from broker.utilisation import collectors
+from broker.utilisation import collectors, detection
 from broker.utilisation.collectors import Bench
 from broker.workflows.orders import MeasureOrder
 from broker.workflows.steps import attempt
@@ -24,3 +24,8 @@ class MeasureSteps:
     def collect(self, order: MeasureOrder) -> bool:
         with attempt(order):
             return collectors.collect(self.bench, order.job)
+
+    @activity.defn
+    def detect(self, order: MeasureOrder) -> bool:
+        with attempt(order):
+            return detection.detect(self.bench, order.job)

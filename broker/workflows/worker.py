@@ -34,7 +34,7 @@ from broker.workflows.dispatch import Dispatch
 from broker.workflows.drift import DriftCheck
 from broker.workflows.fulfil import Fulfil
 from broker.workflows.health import HealthCheck
-from broker.workflows.measure import Collect
+from broker.workflows.measure import Collect, Detect
 from broker.workflows.measure_steps import MeasureSteps
 from broker.workflows.measured import Measured
 from broker.workflows.orders import MEASURING, queue_of
@@ -160,8 +160,8 @@ def measuring_worker(client: Client, steps: MeasureSteps, dials: Dials) -> Worke
     return Worker(
         client,
         task_queue=MEASURING,
-        workflows=[Collect],
-        activities=[steps.collect],
+        workflows=[Collect, Detect],
+        activities=[steps.collect, steps.detect],
         interceptors=[Measured()],
         activity_executor=ThreadPoolExecutor(MEASURES_AT_ONCE, thread_name_prefix="measuring"),
         max_concurrent_activities=MEASURES_AT_ONCE,

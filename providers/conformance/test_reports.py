@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from providers.conformance.workshop import Workshop
-from providers.contract import Capabilities, Kind, ProjectSpec, Provider, ServerHour, ServerSpec, Telemetry
+from providers.contract import Capabilities, Kind, ProjectSpec, Provider, ServerHour, ServerSpec, Telemetry, key_of
 
 
 def test_the_adapter_is_a_provider(provider: Provider, capabilities: Capabilities) -> None:
@@ -69,3 +69,12 @@ def test_a_cloud_that_measures_shows_its_servers(
     if capabilities.telemetry is Telemetry.COUNTERS:
         (only,) = mine
         assert (only.vcpu, only.memory_gib) == (server.vcpu, server.memory_gib)
+
+
+@pytest.mark.needs(Kind.SERVER)
+def test_an_address_that_a_server_has_is_not_loose(workshop: Workshop, server: ServerSpec) -> None:
+    """What nobody has may be taken back; what a server has may not."""
+    seen = workshop.find(key_of(server))
+    assert seen is not None
+    loose = {each.address for each in workshop.patiently(workshop.provider.loose_addresses)}
+    assert not loose & set(seen.addresses)

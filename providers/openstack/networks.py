@@ -10,11 +10,11 @@ shown to nobody, removed with its id.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 from uuid import UUID
 
-from providers.contract import Key, Kind, NetworkSpec, Observed, Status
+from providers.contract import Key, Kind, LooseAddress, NetworkSpec, Observed, Status
 from providers.errors import ActionRequired, Permanent, ProviderError
 from providers.openstack.client import Client, Json
 from providers.openstack.naming import check_name, id_in_name, tagged_name
@@ -70,6 +70,18 @@ class Networks:
         networks = self._client.pages("network", "/networks", "networks", params)
         subnets = self._client.pages("network", "/subnets", "subnets", params)
         return list(_observed(networks, subnets, of))
+
+    def loose_addresses(self) -> Sequence[LooseAddress]:
+        """IPv6 addresses of ports on our networks that belong to no device."""
+        keys = {seen.ref: seen.key for seen in self.list(None)}
+        ports = self._client.pages("network", "/ports", "ports")
+        found = [
+            (keys[port["network_id"]], port["id"], ip_address(fixed["ip_address"]))
+            for port in ports
+            if port["network_id"] in keys and not port["device_id"]
+            for fixed in port["fixed_ips"]
+        ]
+        return [LooseAddress(key.id, key.project_id, ref, at) for key, ref, at in found if isinstance(at, IPv6Address)]
 
     def delete(self, key: Key) -> bool:
         """Remove the network, its strays, its group and what was reserved for it. Permanent while servers are on it."""

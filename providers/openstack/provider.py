@@ -19,6 +19,7 @@ from providers.contract import (
     Health,
     Key,
     Kind,
+    LooseAddress,
     NetworkSpec,
     Observed,
     ProjectSpec,
@@ -161,6 +162,10 @@ class OpenStackProvider:
 
     def utilisation(self, start: datetime, end: datetime) -> Sequence[ServerCounters]:  # noqa: ARG002 - as of now
         return self._telemetry.counters()
+
+    def loose_addresses(self) -> Sequence[LooseAddress]:
+        with self._client.call():
+            return self._networks.loose_addresses()
 
     def close(self) -> None:
         self._client.close()

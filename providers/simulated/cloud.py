@@ -87,6 +87,10 @@ class Cloud:
         arguments = {"project": str(project), "start": start.isoformat(), "end": end.isoformat()}
         return [(UUID(tag), float(v), float(m)) for tag, v, m in self._call("usage", "server", arguments)]
 
+    def ports(self) -> Sequence[tuple[str, UUID, UUID, IPv6Address]]:
+        """(ref, tag of its network, project, address) of each port that is bound to nothing."""
+        return [(str(r), UUID(n), UUID(p), IPv6Address(a)) for r, n, p, a in self._call("ports", "network", {})]
+
     def lives(self, start: datetime, end: datetime) -> Sequence[Life]:
         """How large each server was, and when it was off, in [start, end)."""
         arguments = {"start": start.isoformat(), "end": end.isoformat()}

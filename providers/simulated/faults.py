@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from ipaddress import IPv6Address
 from uuid import UUID
 
 from providers.contract import Kind
@@ -162,6 +163,14 @@ def vanish(database_url: str, cloud: str, kind: Kind, object_id: UUID) -> None:
             "update simulated.object o set gone_at = clock_timestamp() + c.clock_ahead from simulated.cloud c "
             "where c.code = o.cloud and o.cloud = %s and o.kind = %s and o.tag = %s",
             *(cloud, kind, object_id),
+        )
+
+
+def leave_port(database_url: str, cloud: str, network_id: UUID, address: IPv6Address) -> None:
+    """Let somebody make a port by hand on a network, and bind it to nothing."""
+    with _database(database_url) as database:
+        database.rows(
+            "insert into simulated.port (cloud, network, address) values (%s, %s, %s)", cloud, network_id, str(address)
         )
 
 

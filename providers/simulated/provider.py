@@ -27,6 +27,7 @@ from providers.contract import (
     Health,
     Key,
     Kind,
+    LooseAddress,
     NetworkSpec,
     Observed,
     ProjectSpec,
@@ -158,6 +159,9 @@ class SimulatedProvider:
             raise Permanent("usage.naive_time", "start and end need a time zone")
         readings = _look(lambda: self._cloud.usage(project_id, start, end))
         return [UsageReading(server, vcpu, memory) for server, vcpu, memory in readings]
+
+    def loose_addresses(self) -> Sequence[LooseAddress]:
+        return [LooseAddress(network, project, ref, at) for ref, network, project, at in _look(self._cloud.ports)]
 
     def utilisation(self, start: datetime, end: datetime) -> Sequence[ServerHour]:
         return [hour for life in _look(lambda: self._cloud.lives(start, end)) for hour in hours(life, start, end)]

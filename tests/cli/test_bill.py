@@ -102,6 +102,25 @@ def test_budgets_and_the_step_down_are_set_and_seen(typist: Typist, server: Serv
     assert [c["ceilings"] for c in clouds if c["ceilings"]] == [{year: 30000050}]
 
 
+def test_a_payer_objects_and_another_person_answers(typist: Typist, server: Server, month: Month) -> None:
+    """Raised, listed and shown at a terminal; nobody answers his own."""
+    rows = """
+    SELECT s.id, min(c.id) AS line FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id
+    JOIN broker.month_close m ON m.id = s.close_id JOIN broker.unit u ON u.id = s.payer_unit_id
+    WHERE m.month = :month AND m.reopened_at IS NULL AND u.kind = 'region' GROUP BY s.id
+    """
+    with server.engine.connect() as connection:
+        statement, line = connection.execute(text(rows), {"month": month.first_day}).one()
+    objects = ("bill", "dispute", str(statement), "--line", str(line), "--reason", "停机仍计费", "--json")
+    assert typist.types(*objects[:5], as_="finance").status == 2
+    assert "role.missing" in typist.refused(*objects, as_="admin")
+    made = typist.does(*objects, as_="finance").json["id"]
+    assert "停机仍计费" in typist.does("bill", "dispute", made, as_="finance").out
+    assert "待答复" in typist.does("bill", "disputes", "--open", as_="finance").out
+    answers = ("bill", "answer", made, "accepted", "--reason", "属实", "--yuan", "-0.01")
+    assert "duty.separated" in typist.refused(*answers, as_="finance")
+
+
 def test_a_closed_month_is_exported_and_rated_to_its_total(
     typist: Typist, server: Server, month: Month, tmp_path: Path
 ) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.broker.utilisation.files import NOW, hours, row, write_csv
@@ -57,3 +59,29 @@ def test_a_cloud_is_read_at_once_and_its_standing_told(typist: Typist, world: Wo
     refused = typist.types("utilisation", "collect", "nowhere")
     assert refused.status == 1
     assert "sub_cloud.unknown" in refused.err
+
+
+def test_what_is_idle_is_detected_listed_and_could_be_smaller(
+    typist: Typist, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a terminal: today's detection at once, what it found with reason and cost, and which servers are too large."""
+    typist.delivered(world)
+    server = next(r for r in typist.does("resources", "--json", as_="audit").json if r["kind"] == "server")
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    rows = [row(server["number"], at, vcpu="4", mem_gib="8") for at in hours(end - timedelta(days=35), 24 * 35)]
+    typist.does("utilisation", "import", str(write_csv(tmp_path / "m.csv", rows)), "--json")
+    policy = tmp_path / "p.yaml"
+    policy.write_text(yaml.safe_dump({"version": "cli", "policies": [{**POLICY, "exempt": []}]}))
+    monkeypatch.setenv("GUIYUN_IDLE_POLICY_FILE", str(policy))
+    done = typist.does("idle", "detect", "--json").json
+    assert (done["found"], done["policy_version"]) == (1, "cli")
+    assert typist.does("idle", "detect", "--json").json["found"] == 0
+    (found,) = typist.does("idle", "list", "--kind", "idle", "--json", as_="audit").json
+    assert (found["number"], found["kind"], found["policy"]) == (server["number"], "idle", "idle")
+    assert found["monthly_fen"] > 0
+    assert "CPU" in typist.does("idle", "list", as_="audit").out
+    assert typist.does("idle", "list", "--ended", "--json", as_="audit").json == []
+    (smaller,) = [s for s in typist.does("idle", "sizes", "--json").json if s["number"] == server["number"]]
+    assert (smaller["to_vcpu"], smaller["to_memory_gib"], smaller["risks"]) == (1, 1, ["low"])
+    assert smaller["saved_fen"] > 0
+    assert "合计每月节省" in typist.does("idle", "sizes").out

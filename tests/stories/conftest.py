@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import NullPool, create_engine, text
 
 from broker.embedded.postgres import EmbeddedPostgres, libpq_url
+from broker.utilisation import collectors
 from providers.contract import Key, Kind
 from providers.simulated import faults
 from tests.conftest import Database, DatabaseFactory, drop
-from tests.stories import slate
+from tests.stories import road, slate
 from tests.stories.world import World, load_region, make_world
 
 Databases = Callable[[], AbstractContextManager[tuple[Database, Database]]]
@@ -97,3 +100,27 @@ def town(towns: Callable[[], World]) -> World:
 def remove_projects(world: World) -> None:
     for row in world.rows("SELECT p.id, c.code FROM broker.project p JOIN broker.sub_cloud c ON c.id = p.sub_cloud_id"):
         world.app.providers(row.code).delete(Key(Kind.PROJECT, row.id, row.id))
+
+
+@pytest.fixture(scope="session")
+def measured(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world with two servers that have run for three days by their cloud's clock and ours, and their other things.
+
+    For the tests of collecting and of detection, which share it and clean up after themselves.
+    """
+    home = tmp_path_factory.mktemp("measured")
+    with databases() as (region, simulated):
+        world = make_world(region, simulated, home, idle_policy_file=home / "policies.yaml")
+        road.up_to_order(world)
+        road.walk(world)
+        cloud = create_engine(world.clouds_url, poolclass=NullPool)
+        with cloud.begin() as connection:
+            past = {"past": world.clock() - timedelta(days=3), "now": world.clock()}
+            connection.execute(text("UPDATE simulated.metered SET start_at = :past"), past)
+            connection.execute(text("UPDATE simulated.object SET ready_at = :past"), past)
+            ahead = "UPDATE simulated.cloud SET clock_ahead = :now - clock_timestamp() + interval '3 days'"
+            connection.execute(text(ahead), past)
+        with world.app.works.begin() as work:
+            collectors.make(work)
+        yield world
+        world.app.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from broker.utilisation import collectors, service
 from broker.utilisation.collectors import Bench, Errand
@@ -17,33 +17,9 @@ from broker.utilisation.models import Collector
 from broker.utilisation.store import folder_of
 from providers.contract import Provider
 from providers.errors import Temporary
-from tests.stories import road
-from tests.stories.conftest import Databases
-from tests.stories.world import World, make_world
+from tests.stories.world import World
 
 CLOUD = "jyt"
-
-
-@pytest.fixture(scope="module")
-def measured(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A world with two servers that have been running for three days by the cloud's clock and ours."""
-    with databases() as (region, simulated):
-        world = make_world(region, simulated, tmp_path_factory.mktemp("measured"))
-        road.up_to_order(world)
-        road.walk(world)
-        engine = create_engine(world.clouds_url)
-        with engine.begin() as cloud:
-            cloud.execute(
-                text("UPDATE simulated.metered SET start_at = :at"), {"at": world.clock() - timedelta(days=3)}
-            )
-            ahead = text("UPDATE simulated.cloud SET clock_ahead = :now - clock_timestamp() + interval '3 days'")
-            cloud.execute(ahead, {"now": world.clock()})
-        engine.dispose()
-        with world.app.works.begin() as work:
-            assert collectors.make(work) == 17
-            assert collectors.make(work) == 0
-        yield world
-        world.app.close()
 
 
 @pytest.fixture
@@ -81,6 +57,13 @@ def errand(world: World) -> Errand:
 def state(world: World) -> Collector:
     with world.app.sessions() as session:
         return session.get_one(Collector, errand(world).id)
+
+
+def test_every_sub_cloud_has_a_collector_once(measured: World) -> None:
+    """Made when it appears, first due after the hour."""
+    with measured.app.works.begin() as work:
+        assert collectors.make(work) == 0
+        assert len(collectors.standing(work.session)) == 17
 
 
 def test_hours_that_have_passed_are_read_under_the_inventorys_numbers(measured: World, store: Path) -> None:

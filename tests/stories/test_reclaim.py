@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from broker.delivery.reconcile import reconcile
 from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
 from broker.metering import service as metering
-from broker.reclamation import cases
+from broker.reclamation import cases, report
 from broker.reclamation.values import Answer, Cause, Decision
 from providers.contract import Key, Kind, Status
 from providers.simulated import faults
@@ -92,6 +92,13 @@ def test_the_whole_road(world: World, tmp_path: Path) -> None:
     assert [d.state for d in disks] == ["released"]
     assert world.request(request_id).state == "delivered", "the other server is still the unit's"
     slate.check(world)
+
+    with world.acting("chief.jyt") as work:
+        [line] = [r for r in report.taken_back(work) if r.month == f"{world.clock():%Y-%m}"]
+    sizes = (line.sub_cloud, line.cases, line.resources, line.vcpu, line.memory_gib, line.segments)
+    assert sizes == ("jyt", 1, 2, 2, 4, 0)
+    assert line.monthly_fen > 0
+    assert line.block_gib > 10, "the system disk and the data disk"
 
     acts = [
         r.event for r in world.rows("SELECT event FROM broker.reclaim_act WHERE case_id = :c ORDER BY id", c=case_id)

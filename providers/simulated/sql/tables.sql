@@ -96,6 +96,14 @@ create table if not exists simulated.off (
 create unique index if not exists off_open on simulated.off (ref) where end_at is null;
 create index if not exists off_ref on simulated.off (cloud, ref);
 
+-- Ports that somebody made by hand and bound to nothing.
+create table if not exists simulated.port (
+  ref uuid primary key default gen_random_uuid(),
+  cloud text not null references simulated.cloud,
+  network uuid not null,
+  address inet not null
+);
+
 -- Faults that are switched on, and orders that were accepted and have not acted yet.
 create table if not exists simulated.fault (
   id bigint generated always as identity primary key,

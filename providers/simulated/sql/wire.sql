@@ -59,6 +59,11 @@ begin
       where m.cloud = c and m.project = (a ->> 'project')::uuid and m.tag is not null and h.hours > 0
       group by m.tag
     ) u;
+  elsif v = 'ports' then
+    select jsonb_agg(jsonb_build_array(p.ref, o.tag, o.project, host(p.address)) order by p.ref) into body
+    from simulated.port p join simulated.object o
+      on o.cloud = p.cloud and o.kind = 'network' and o.tag = p.network and not o.deleting
+    where p.cloud = c;
   elsif v = 'lives' then
     -- Of each server with a tag: its sizes over time, and when it was off.
     select jsonb_agg(jsonb_build_array(l.tag, l.sizes, l.offs) order by l.tag) into body

@@ -54,11 +54,11 @@ def test_a_price_change_makes_two_lines_and_totals_are_their_sums(tmp_path: Path
     )
     assert (done.exit_code, done.stderr) == (0, "")
     assert (tmp_path / "out" / "lines.csv").read_text().splitlines() == [
-        "payer_id,resource_id,meter,valid_from,quantity_seconds,amount_fen",
-        "p1,vm1,vcpu,2026-01-01T00:00:00+08:00,14404,38",  # 38.410...
-        "p1,vm1,vcpu,2026-10-15 12:00:01+08:00,14396,40",  # 39.98...
-        "p1,vm2,vcpu,2026-01-01T00:00:00+08:00,1.5,0",
-        "p2,vm1,vcpu,2026-10-15 12:00:01+08:00,3600,10",
+        "payer_id,resource_id,meter,valid_from,quantity_seconds,amount_fen,price",
+        "p1,vm1,vcpu,2026-01-01T00:00:00+08:00,14404,38,1",  # 38.410...
+        "p1,vm1,vcpu,2026-10-15 12:00:01+08:00,14396,40,2",  # 39.98...
+        "p1,vm2,vcpu,2026-01-01T00:00:00+08:00,1.5,0,1",
+        "p2,vm1,vcpu,2026-10-15 12:00:01+08:00,3600,10,2",
     ]
     assert (tmp_path / "out" / "totals.csv").read_text().splitlines() == [
         "payer_id,city_code,amount_fen",
@@ -87,6 +87,20 @@ def test_a_price_is_read_as_written_never_as_a_float(tmp_path: Path) -> None:
     done = run(tmp_path, "r,p,c,s,m,10000,2026-10-05T00:00:00Z,2026-10-05T01:00:00Z", tariff=tariff)
     assert done.exit_code == 0
     assert read(tmp_path, "lines.csv")[0]["amount_fen"] == "9007199254741"
+
+
+def test_two_prices_that_begin_at_one_time_are_told_apart(tmp_path: Path) -> None:
+    """``price`` is the version's place in the tariff; times in either spelling."""
+    tariff = """
+prices:
+  - {meter: m, price_cny: 1, per: hour, valid_from: 2026-01-01T00:00:00Z}
+  - {meter: m, sub_cloud: gat, price_cny: 5, per: hour, valid_from: 2026-01-01T00:00:00Z}
+"""
+    rows = [f"{cloud},p,c,{cloud},m,1,2026-10-04T23:00:00Z,2026-10-05T00:00:00Z" for cloud in ("gat", "main")]
+    for spelled in ("Z", "+00:00"):
+        assert run(tmp_path, *(row.replace("Z", spelled) for row in rows), tariff=tariff).exit_code == 0
+        found = [(x["resource_id"], x["amount_fen"], x["price"]) for x in read(tmp_path, "lines.csv")]
+        assert found == [("gat", "500", "2"), ("main", "100", "1")]
 
 
 def test_a_sub_clouds_own_price_wins(tmp_path: Path) -> None:

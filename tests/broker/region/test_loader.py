@@ -235,7 +235,7 @@ def test_history_is_not_rewritten(world: Session, edited: Edited) -> None:
     found = refusals(world, path)
     assert found == {
         ("region.history", "prices[0]"),
-        ("region.history", "prices[12]"),
+        ("region.history", "prices[18]"),
         ("region.history", "payers[3]"),
         ("region.history", "home_clouds[1]"),
         ("region.history", "units.gat-kjxx"),

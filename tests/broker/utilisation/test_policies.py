@@ -40,6 +40,21 @@ def test_the_shipped_policies_can_be_read_and_are_labelled_ours() -> None:
     assert all(set(policy.grace_working_days) == {1, 2, 3, 4, 5} for policy in shipped.policies)
 
 
+def test_a_policy_may_look_without_samples() -> None:
+    """What has to be seen says of which kind it is; a condition over samples beside it is a mistake."""
+    (policy,) = parse_policies({"policies": [{"name": "loose", "seen": "unattached", "days": 30}]}).policies
+    assert (policy.seen, policy.kind) == ("unattached", "volume")
+    with pytest.raises(Invalid) as caught:
+        parse_policies({"policies": [{**GOOD, "name": "x", "seen": "gone", "kind": "server"}]})
+    assert [(problem.code, problem.field) for problem in caught.value.problems] == [
+        ("policy.choice", "policies[0].seen"),
+        ("policy.seen_and_measured", "policies[0].when"),
+    ]
+    with pytest.raises(Invalid) as caught:
+        parse_policies({"policies": [{"name": "x", "seen": "empty", "kind": "volume", "days": 1}]})
+    assert [problem.code for problem in caught.value.problems] == ["policy.unknown_kind"]
+
+
 @pytest.mark.parametrize(
     ("policy", "found"),
     [

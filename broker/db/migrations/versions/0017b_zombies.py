@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0017b_zombies"
-down_revision = "0016_extranet"
+down_revision = "0015b_reclaim_policies"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,160 @@
+"""A server's days as a line picture, and how busy units are on clouds as a coloured grid: positions for SVG. Pure.
+
+Called by: the pages of idleness. Must not: read the database or samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from api.texts import utilisation as words
+from broker.utilisation.board import Warmth
+from broker.utilisation.pictures import DayFigures
+
+WIDTH, HEIGHT, LEFT, TOP = 860, 220, 44, 10
+FOOT = 26
+MOST_PCT = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Days that a finding covers."""
+
+    x: float
+    width: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A day to point at: where, and what was measured."""
+
+    x: float
+    width: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Percentages over days. ``lines``: class and path of each series; a day without a figure breaks a path."""
+
+    lines: Sequence[tuple[str, str]]
+    rulers: Sequence[tuple[float, str]]
+    dates: Sequence[tuple[float, str]]
+    bands: Sequence[Band]
+    spots: Sequence[Spot]
+    width: int = WIDTH
+    height: int = TOP + HEIGHT + FOOT
+    left: int = LEFT
+    top: int = TOP
+    floor: int = TOP + HEIGHT
+
+
+def line_chart(
+    figures: Mapping[date, DayFigures], first: date, last: date, runs: Iterable[tuple[date, date, str]]
+) -> LineChart:
+    """CPU (mean and greatest) and memory of each day from ``first`` to ``last``; ``runs`` are marked."""
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    step = (WIDTH - LEFT) / len(days)
+    most = max([MOST_PCT, *(each.cpu_max_pct or 0 for each in figures.values())])
+
+    def x(day: date) -> float:
+        return round(LEFT + (day - first).days * step, 1)
+
+    def path(of: Callable[[DayFigures], float | None]) -> str:
+        parts, drawing = [], False
+        for day in days:
+            value = of(figures[day]) if day in figures else None
+            if value is None:
+                drawing = False
+                continue
+            y = round(TOP + HEIGHT * (1 - value / most), 1)
+            parts.append(f"{'L' if drawing else 'M'}{round(x(day) + step / 2, 1)} {y}" + ("" if drawing else "h0.1"))
+            drawing = True
+        return " ".join(parts)
+
+    series = (
+        ("line-max", path(lambda each: each.cpu_max_pct)),
+        ("line-memory", path(lambda each: each.memory_pct)),
+        ("line-cpu", path(lambda each: each.cpu_avg_pct)),
+    )
+    bands = [
+        Band(x(max(a, first)), round((min(b, last) - max(a, first)).days * step + step, 1), title)
+        for a, b, title in runs
+        if b >= first and a <= last
+    ]
+    ticks = range(0, len(days), max(1, len(days) // 6))
+    return LineChart(
+        lines=[each for each in series if each[1]],
+        rulers=[(round(TOP + HEIGHT * (1 - share / 4), 1), f"{most * share / 4:.0f}%") for share in range(5)],
+        dates=[(round(x(days[n]) + step / 2, 1), f"{days[n]:%m-%d}") for n in ticks],
+        bands=bands,
+        spots=[Spot(x(day), round(step, 1), words.day_title(day, figures.get(day))) for day in days],
+    )
+
+
+CELL_WIDTH, CELL_HEIGHT, NAME_WIDTH, HEAD = 76, 30, 220, 86
+_STEPS = ((5.0, "cold"), (15.0, "cool"), (40.0, "mild"), (70.0, "warm"))
+
+
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """One unit on one cloud."""
+
+    x: int
+    y: int
+    kind: str
+    label: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Rows are units, the largest first; columns are clouds in the region's order."""
+
+    rows: Sequence[tuple[int, str]]
+    columns: Sequence[tuple[int, str]]
+    cells: Sequence[HeatCell]
+    width: int
+    height: int
+    cell_width: int = CELL_WIDTH
+    cell_height: int = CELL_HEIGHT
+    name_width: int = NAME_WIDTH
+    head: int = HEAD
+
+
+def heat_map(found: Sequence[Warmth], clouds: Mapping[str, str], *, memory: bool) -> HeatMap:
+    """``clouds``: code to name, in the order they are to stand in. Colour and number are CPU, or memory."""
+    cores: dict[str, float] = {}
+    for each in found:
+        cores[each.unit_name] = cores.get(each.unit_name, 0) + each.vcpu
+    units = sorted(cores, key=lambda name: (-cores[name], name))
+    used = [code for code in clouds if any(each.sub_cloud == code for each in found)]
+    cells = []
+    for each in found:
+        if each.sub_cloud in used:
+            pct = each.memory_pct if memory else each.cpu_pct
+            cells.append(
+                HeatCell(
+                    NAME_WIDTH + used.index(each.sub_cloud) * CELL_WIDTH,
+                    HEAD + units.index(each.unit_name) * CELL_HEIGHT,
+                    _warm(pct),
+                    words.NOT_MEASURED if pct is None else f"{pct:.0f}%",
+                    words.heat_title(each, clouds[each.sub_cloud]),
+                )
+            )
+    return HeatMap(
+        rows=[(HEAD + n * CELL_HEIGHT, name) for n, name in enumerate(units)],
+        columns=[(NAME_WIDTH + n * CELL_WIDTH, clouds[code]) for n, code in enumerate(used)],
+        cells=cells,
+        width=NAME_WIDTH + len(used) * CELL_WIDTH,
+        height=HEAD + len(units) * CELL_HEIGHT,
+    )
+
+
+def _warm(pct: float | None) -> str:
+    if pct is None:
+        return "none"
+    return next((kind for most, kind in _STEPS if pct < most), "hot")

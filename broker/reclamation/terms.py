@@ -1,0 +1,137 @@
+"""Terms that come to their end, on the rails of a case: told ahead, renewed by request, suspended after the grace.
+
+Called by: dispatch (``come``), the API (``ask_to_renew``). Must not: act on a cloud.
+
+The term is the request's last day of use; an accepted renewal moves it (``exempt_until`` of the case that was renewed).
+A case is opened ``AHEAD`` of the end, so that its notice is the first reminder; its window begins with the end.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from broker.errors import BrokerError, Conflict, Forbidden, Invalid, Problem
+from broker.lifecycle import CaseEvent, CaseState, Role
+from broker.notify import service as notify
+from broker.reclamation import board, history, opening
+from broker.reclamation.models import CaseObjection, ReclaimCase
+from broker.reclamation.values import Cause, Opening
+from broker.tenancy.work import Work
+
+AHEAD = timedelta(days=30)
+"""How long before its end a term is told of for the first time (ours)."""
+REMIND_DAYS = (7, 1)
+"""And again (ours)."""
+MOST_YEARS = 3
+_AT_ONCE = 100
+
+_ENDING = text("""
+SELECT q.number, r.sub_cloud_id, greatest(q.ends_at, max(renewed.until)) AS ends_at,
+       array_agg(r.id ORDER BY r.id) AS resources,
+       array_agg(r.id ORDER BY r.id) FILTER (WHERE r.kind <> 'segment') AS without_segments
+FROM (
+  SELECT s.id, s.number,
+    CAST(CAST(v.form->>'end_date' AS date) + 1 AS timestamp) AT TIME ZONE CAST(:zone AS text) AS ends_at
+  FROM broker.service_request s JOIN broker.request_revision v ON v.id = s.revision_id
+  WHERE s.state IN ('delivered', 'partly_delivered')
+) q
+JOIN broker.resource r ON r.request_id = q.id AND r.state IN ('active', 'stopped')
+LEFT JOIN LATERAL (
+  SELECT max(c.exempt_until) AS until
+  FROM broker.reclaim_case_resource cr JOIN broker.reclaim_case c ON c.id = cr.case_id
+  WHERE cr.resource_id = r.id AND c.state = 'renewed'
+) AS renewed ON true
+WHERE q.ends_at <= :ahead
+  AND NOT EXISTS (SELECT FROM broker.reclaim_case_resource cr JOIN broker.reclaim_case c ON c.id = cr.case_id
+    WHERE cr.resource_id = r.id AND (cr.closed_at IS NULL OR c.exempt_until > :ahead))
+GROUP BY q.id, q.number, q.ends_at, r.sub_cloud_id ORDER BY q.ends_at, q.id LIMIT :most
+""")
+
+
+def come(work: Work) -> int:
+    """Open cases for terms that end soon or have ended, and remind again; returns how many cases and reminders."""
+    values = {"zone": str(work.calendar.zone), "ahead": work.now + AHEAD, "most": _AT_ONCE}
+    opened = sum(_open(work, row) for row in work.session.execute(_ENDING, values).all())
+    return opened + _remind(work)
+
+
+def _open(work: Work, row: Any) -> int:
+    """One case for what a request brought in one cloud; its segments stay while somebody else stands on them."""
+    evidence = {"ends_at": row.ends_at.isoformat(), "request": row.number}
+    for ids in (row.resources, row.without_segments):
+        if not ids:
+            continue
+        try:
+            with work.session.begin_nested():
+                opening.open_case(
+                    work, Opening(Cause.TERM, tuple(ids), f"{row.number} 的使用期限届满", evidence=evidence)
+                )
+        except BrokerError:
+            continue
+        return 1
+    return 0
+
+
+def ends_at(case: ReclaimCase) -> datetime | None:
+    """When the term ends that a case is about."""
+    found = case.evidence.get("ends_at") if case.cause == Cause.TERM.value else None
+    return None if found is None else datetime.fromisoformat(found)
+
+
+def _remind(work: Work) -> int:
+    open_ones = select(ReclaimCase).where(
+        ReclaimCase.cause == Cause.TERM.value, ReclaimCase.state == CaseState.NOTICED.value
+    )
+    rows = []
+    for case in work.session.scalars(open_ones):
+        end = ends_at(case)
+        days = [d for d in REMIND_DAYS if end is not None and end - timedelta(days=d) <= work.now < end]
+        if days and case.noticed_at is not None and case.noticed_at < work.now - timedelta(days=1):
+            rows += [_reminder(case, role, min(days)) for role in history.OWNERS]
+    return notify.remind(work, rows)
+
+
+def _reminder(case: ReclaimCase, role: Role, days: int) -> dict[str, Any]:
+    return {
+        "code": "reclaim.term_ends",
+        "params": {"number": case.number, "ends_at": case.evidence["ends_at"], "days": days},
+        "subject_type": "reclaim_case",
+        "subject_id": case.id,
+        "account_id": None,
+        "unit_id": case.unit_id,
+        "role": role.value,
+        "dedupe": f"term/{case.id}/{days}/{role.value}",
+    }
+
+
+def ask_to_renew(work: Work, case_id: UUID, *, until: datetime, reason: str) -> ReclaimCase:
+    """The owner asks for a longer term, with a reason; the authority answers as it answers an objection.
+
+    Raises NotFound, Forbidden ``duty.missing``, Conflict ``reclaim.no_term``, ``reclaim.state``, Invalid.
+    """
+    board.visible(work, case_id)
+    case = history.lock(work, case_id)
+    roles = work.actor.roles & {Role.APPLICANT, Role.UNIT_LEADER}
+    if not roles or not board.in_tree(work, case.unit_id):
+        raise Forbidden("duty.missing", role=Role.APPLICANT.value)
+    end = ends_at(case)
+    if end is None:
+        raise Conflict("reclaim.no_term")
+    problems = [] if reason.strip() else [Problem("reason.missing", "reason")]
+    if not max(end, work.now) < until <= work.now + timedelta(days=366 * MOST_YEARS):
+        problems.append(Problem("date.too_far" if until > end else "date.order", "until", params={"years": MOST_YEARS}))
+    if problems:
+        raise Invalid(problems)
+    assert work.actor.account_id is not None
+    history.go(work, case, CaseEvent.OBJECT, roles, note=reason.strip())
+    case.proposed_by = case.proposed_at = None
+    objection = CaseObjection(
+        case_id=case.id, renew_until=until, reason=reason.strip(), raised_by=work.actor.account_id, raised_at=work.now
+    )
+    work.session.add(objection)
+    history.tell(work, case, "reclaim.renewal_asked", [(case.deciding_unit_id, Role.APPROVER)])
+    return case

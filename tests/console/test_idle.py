@@ -1,0 +1,154 @@
+"""The pages of what is idle: findings with their reasons and money, a resource with its days, units on clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Browser
+from sqlalchemy import text
+
+from broker.utilisation import detection, service
+from broker.utilisation.collectors import Bench
+from tests.broker.utilisation.files import hours, row, write_csv
+from tests.console.people import Console
+from tests.stories import road
+
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+@pytest.fixture(scope="module")
+def idle(console: Console, delivered: UUID, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Two servers delivered long ago: one busy for a month and then idle for forty days, one far too large.
+
+    By name: resource ids.
+    """
+    world = console.world
+    now = datetime.now(UTC)
+    with world.app.sessions.begin() as session:
+        past = text(
+            "UPDATE broker.resource_period p SET during = tstzrange(:past, upper(during)) FROM broker.resource r"
+            " WHERE r.id = p.resource_id AND r.request_id = :r"
+        )
+        session.execute(past, {"past": now - timedelta(days=100), "r": delivered})
+    servers = world.rows(
+        "SELECT id, number FROM broker.resource WHERE request_id = :r AND kind = 'server' ORDER BY id", r=delivered
+    )
+    first, second = servers[0], servers[1]
+    midnight = now.astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+    size = {"vcpu": "4", "mem_gib": "8"}
+    worked, lately = hours(midnight - timedelta(days=75), 24 * 35), hours(midnight - timedelta(days=40), 24 * 40)
+    busy = {"mem_used_gib": "3", "net_kbps": "300", **size}
+    rows = [
+        row(first.number, at, cpu_avg_pct=f"{25 + at.hour}", cpu_max_pct=f"{50 + at.hour}", **busy) for at in worked
+    ]
+    rows += [row(first.number, at, mem_used_gib="1.2", **size) for at in lately]
+    little = {"cpu_avg_pct": "18", "cpu_max_pct": "22", "net_kbps": "90", "mem_used_gib": "1.5", **size}
+    rows += [row(second.number, at, **little) for at in lately]
+    folder = tmp_path_factory.mktemp("samples")
+    service.import_file(world.app.settings, write_csv(folder / "m.csv", rows), now)
+    world.clock.now = now
+    with world.app.works.begin() as work:
+        errand = detection.today(work)
+    assert detection.detect(Bench(world.app.works, world.app.settings, world.app.providers), errand)
+    yield {"idle": str(first.id), "large": str(second.id), "number": first.number}
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.idle_finding SET cleared_at = now(), cleared_because = 'gone'"))
+
+
+def test_findings_are_listed_with_reason_days_and_money(console: Console, idle: dict[str, str]) -> None:
+    """For the operator: what, whose, since when, by which rule, and what it costs; the filter keeps what it says."""
+    operator = console.person("deliver.jyt")
+    page = operator.get("/idle")
+    assert idle["number"] in page.text
+    assert "CPU 平均利用率日均低于 5 %" in page.text
+    assert "长期闲置的云主机" in page.text
+    assert "自定规则" in page.text
+    assert "云硬盘未挂载" in page.text
+    assert f"/resources/{idle['idle']}" in page.links
+    assert idle["number"] not in operator.get("/idle?kind=unattached_volume").text
+    assert "没有闲置的资源" in operator.get("/idle?cloud=gat").text
+    assert page.scripts == []
+
+
+def test_who_may_not_see_a_resource_does_not_see_its_findings(console: Console, idle: dict[str, str]) -> None:
+    """Another unit's people get an empty list and no page; the menu does not offer what is not theirs."""
+    stranger = console.person("apply.gat") if _known(console, "apply.gat") else console.person("deliver.rst")
+    assert idle["number"] not in stranger.get("/idle").text
+    stranger.get(f"/resources/{idle['idle']}", status=404)
+    assert idle["number"] in console.person("apply.jyt").get("/idle").text
+    console.person("apply.jyt").get("/idle/heat", status=403)
+
+
+def _known(console: Console, login: str) -> bool:
+    return bool(console.world.scalar("SELECT count(*) FROM broker.account WHERE login = :l", l=login))
+
+
+def test_a_resource_shows_its_days_with_the_run_marked(console: Console, idle: dict[str, str]) -> None:
+    """The picture is drawn on the server; its numbers stand in a table as well."""
+    page = console.person("deliver.jyt").get(f"/resources/{idle['idle']}")
+    assert [attrs["class"] for attrs in page.all("rect")].count("run") == 1
+    assert len(page.all("path")) == 3
+    assert any("闲置" in attrs.get("class", "") or "run" in attrs.get("class", "") for attrs in page.all("rect"))
+    assert "40 天" in page.text
+    assert "没有更小的规格" not in console.person("deliver.jyt").get(f"/resources/{idle['large']}").text
+    assert page.scripts == []
+
+
+def test_a_server_that_is_too_large_gets_a_smaller_size_proposed(console: Console, idle: dict[str, str]) -> None:
+    """From what to what, what it saves, what may go wrong, and by which figures."""
+    page = console.person("deliver.jyt").get(f"/resources/{idle['large']}")
+    assert "4 核 8 GiB → 2 核 2 GiB" in page.text
+    answer = console.person("deliver.jyt").client.get(f"/api/v1/resources/{idle['large']}/sizing").json()
+    assert (answer["to_vcpu"], answer["risks"]) == (2, ["low"])
+    assert "每月节省" in page.text
+    assert "低：测得的最高负荷在新规格下也够用" in page.text
+
+
+def test_an_assessment_of_the_same_system_shows_what_is_too_large(
+    console: Console, idle: dict[str, str], submitted: UUID
+) -> None:
+    """Before more is given, what there is and hardly used is in view."""
+    road.approve(console.world, submitted)
+    page = console.person("assess.jyt").get(f"/requests/{submitted}/assessment")
+    assert "同一信息系统在用的主机" in page.text
+    assert "4 核 8 GiB → 2 核 2 GiB" in page.text
+    answer = console.person("assess.jyt").client.get(f"/api/v1/requests/{submitted}/sizing").json()
+    assert idle["large"] in {each["resource_id"] for each in answer}
+
+
+def test_the_heat_map_shows_units_on_clouds(console: Console, idle: dict[str, str]) -> None:
+    """A cell for the education department's cloud, with its number, its words and a table."""
+    page = console.person("deliver.jyt").get("/idle/heat")
+    assert any("自治区教育厅" in attrs.get("aria-label", "") for attrs in page.all("g"))
+    assert "没有监测" not in page.text
+    assert "内存利用率" in console.person("audit").get("/idle/heat?of=memory").text
+
+
+@pytest.mark.browser
+def test_the_pages_stand_in_a_browser(
+    console: Console, idle: dict[str, str], chromium: Browser, screenshots: Path
+) -> None:
+    """Nothing is refused by the content policy; nothing is wider than the screen."""
+    cookies = console.person("deliver.jyt").client.cookies
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
+    context.add_cookies([{"name": c.name, "value": c.value or "", "url": console.server.url} for c in cookies.jar])
+    seen = context.new_page()
+    complaints: list[str] = []
+    seen.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    for name, url in (("idle", "/idle"), ("resource", f"/resources/{idle['idle']}"), ("heat", "/idle/heat"),
+                      ("sizing", f"/resources/{idle['large']}")):  # fmt: skip
+        seen.goto(console.server.url + url)
+        seen.screenshot(path=screenshots / f"{name}.png", full_page=True)
+        assert seen.evaluate("document.documentElement.scrollWidth") <= 1280, url
+    seen.set_viewport_size({"width": 390, "height": 844})
+    for name, url in (("idle-narrow", "/idle"), ("resource-narrow", f"/resources/{idle['idle']}")):
+        seen.goto(console.server.url + url)
+        seen.screenshot(path=screenshots / f"{name}.png", full_page=True)
+        assert seen.evaluate("document.documentElement.scrollWidth") <= 390, url
+    context.close()
+    assert complaints == []

@@ -1,0 +1,181 @@
+"""Policies act only after a dry run of the very content they have; terms end on the same rails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg.errors import ForeignKeyViolation
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from broker.db.base import new_id
+from broker.errors import BrokerError, Conflict, Invalid
+from broker.reclamation import cases, policies, terms
+from broker.reclamation.values import Answer, Decision
+from broker.utilisation.models import IdleFinding
+from tests.stories import reclaim, road, slate
+from tests.stories.conftest import Databases
+from tests.stories.world import World, make_world
+
+CENTER = "deliver.1"
+
+
+@pytest.fixture
+def world(databases: Databases, tmp_path: Path) -> Any:
+    (tmp_path / "policies.yaml").write_text(reclaim.POLICY)
+    with databases() as (region, simulated):
+        made = make_world(region, simulated, tmp_path, idle_policy_file=tmp_path / "policies.yaml")
+        yield made
+        made.app.close()
+
+
+def find(world: World, resource_id: UUID, days: int = 40) -> UUID:
+    """What the daily scan writes of a resource that it found idle."""
+    today = world.clock().astimezone(world.app.calendar.zone).date()
+    row = IdleFinding(
+        id=new_id(), resource_id=resource_id, kind="idle", policy="idle-server", policy_version="t",
+        first_day=today - timedelta(days=days - 1), last_day=today, days=days, evidence=[], monthly_fen=12345,
+        scanned_on=today, found_at=world.clock(),
+    )  # fmt: skip
+    with world.app.sessions.begin() as session:
+        session.add(row)
+    return row.id
+
+
+def take_up(world: World) -> int:
+    with world.app.works.begin() as work:
+        return policies.take_up(work, world.app.settings)
+
+
+def dry_run(world: World, who: str = CENTER) -> Any:
+    with world.acting(who) as work:
+        return policies.dry_run(work, world.app.settings, "idle-server")
+
+
+def switch_on(world: World, run_id: UUID, who: str = CENTER) -> None:
+    with world.acting(who) as work:
+        policies.switch_on(work, world.app.settings, "idle-server", run_id)
+
+
+def code_of(act: Callable[[], object]) -> str:
+    with pytest.raises(BrokerError) as refused:
+        act()
+    return refused.value.code
+
+
+def test_a_policy_acts_only_after_a_dry_run_of_its_very_content(world: World, tmp_path: Path) -> None:
+    """A dry run opens nothing and says what it would; on, the policy opens just that; changed, it is off."""
+    request_id = reclaim.delivered(world)
+    first, second = reclaim.servers(world, request_id)
+    find(world, first.id)
+    assert take_up(world) == 0
+    run = dry_run(world)
+    assert (run.result["cases"], run.result["monthly_fen"], run.result["refused"]) == (1, 12345, {})
+    assert [t["number"] for t in run.result["takes"]] == [first.number]
+    assert {s["scope"] for s in run.result["shares"]} == {"unit", "cloud"}
+    assert world.scalar("SELECT count(*) FROM broker.reclaim_case") == 0
+    assert code_of(lambda: switch_on(world, run.id, who="deliver.jyt")) == "duty.missing"
+    assert code_of(lambda: switch_on(world, UUID(int=3))) == "reclaim.dry_run_stale"
+
+    (tmp_path / "policies.yaml").write_text(reclaim.POLICY.replace("below: 5", "below: 50"))
+    assert code_of(lambda: switch_on(world, run.id)) == "reclaim.dry_run_stale"
+    (tmp_path / "policies.yaml").write_text(reclaim.POLICY)
+    switch_on(world, run.id)
+    assert code_of(lambda: switch_on(world, run.id)) == "reclaim.already_on"
+    assert take_up(world) == 1
+    assert take_up(world) == 0, "once"
+    again = dry_run(world)
+    assert (again.result["cases"], again.result["refused"]) == (0, {"reclaim.case_open": 1})
+
+    find(world, second.id)
+    (tmp_path / "policies.yaml").write_text(reclaim.POLICY.replace("below: 5", "below: 50"))
+    assert take_up(world) == 0, "its content has changed: off until somebody has looked again"
+    with world.acting(CENTER) as work:
+        standing = policies.standings(work, world.app.settings)[0]
+    assert (standing.on, standing.was_on is not None, standing.dry_run) == (None, True, None)
+    (tmp_path / "policies.yaml").write_text(reclaim.POLICY)
+    with world.acting(CENTER) as work:
+        policies.switch_off(work, "idle-server")
+    assert take_up(world) == 0
+    slate.chain_is_whole(world)
+
+
+def test_the_database_ties_a_version_to_its_own_dry_run(world: World) -> None:
+    """Whatever the code says: the dry run of another version does not do."""
+    run = dry_run(world)
+    with pytest.raises(IntegrityError) as refused, world.app.sessions.begin() as session:
+        session.execute(
+            text(
+                "INSERT INTO broker.reclaim_policy (id, name, version, digest, content, created_by, created_at,"
+                " dry_run_id, switched_on_by, switched_on_at) SELECT gen_random_uuid(), 'other', '1', 'd', '{}',"
+                " created_by, now(), :run, created_by, now() FROM broker.reclaim_policy"
+            ),
+            {"run": run.id},
+        )
+    assert isinstance(refused.value.orig, ForeignKeyViolation)
+
+
+def expire(world: World) -> int:
+    with world.app.works.begin() as work:
+        return terms.come(work)
+
+
+def test_a_term_ends_on_the_same_rails(world: World) -> None:
+    """Told thirty days ahead, reminded at seven and one, suspended after the grace in working days, released by two."""
+    request_id = reclaim.delivered(world, end_date=str((world.clock() + timedelta(days=60)).date()))
+    assert expire(world) == 0
+    last_day = (world.clock() + timedelta(days=60)).date()
+    end = datetime.combine(last_day + timedelta(days=1), time.min, world.app.calendar.zone)
+    world.clock.now = end - timedelta(days=30)
+    assert expire(world) == 1
+    assert expire(world) == 0
+    reclaim.days_come(world)
+    case = world.rows("SELECT * FROM broker.reclaim_case")[0]
+    assert (case.cause, case.state) == ("term", "noticed")
+    assert case.due_at == world.app.calendar.deadline(end, case.grace_workdays).at
+    assert world.scalar("SELECT count(*) FROM broker.reclaim_case_resource") == 5, "all that the request brought"
+    for days in (7, 1):
+        world.clock.now = end - timedelta(days=days) + timedelta(hours=1)
+        assert expire(world) == 2
+        assert expire(world) == 0
+    assert reclaim.told(world, "reclaim.term_ends") == {"applicant", "cloud_chief"}
+    reclaim.pass_the_window(world, case.id)
+    road.walk(world)
+    assert reclaim.state(world, case.id) == "suspended"
+    world.clock.now = reclaim.case(world, case.id).keep_until + timedelta(seconds=1)
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case.id, reason="期限届满")
+    reclaim.confirm(world, case.id)
+    road.walk(world)
+    assert world.request(request_id).state == "released"
+    slate.check(world)
+
+
+def test_a_term_is_renewed_by_request(world: World) -> None:
+    """The unit asks, the authority answers; the term then ends later, and nothing is taken up before that."""
+    reclaim.delivered(world, end_date=str((world.clock() + timedelta(days=20)).date()))
+    assert expire(world) == 1
+    reclaim.days_come(world)
+    case_id = world.scalar("SELECT id FROM broker.reclaim_case")
+    until = world.clock() + timedelta(days=200)
+    with pytest.raises(Invalid), world.acting("apply.jyt") as work:
+        terms.ask_to_renew(work, case_id, until=world.clock() + timedelta(days=3), reason="继续")
+    with world.acting("apply.jyt") as work:
+        terms.ask_to_renew(work, case_id, until=until, reason="业务继续")
+    with world.acting("approve.jyt") as work:
+        cases.answer(work, case_id, Answer(Decision.ACCEPT, "同意续期"))
+    assert reclaim.state(world, case_id) == "renewed"
+    world.clock.now = until - timedelta(days=31)
+    assert expire(world) == 0
+    world.clock.now = until - timedelta(days=29)
+    assert expire(world) == 1
+    latest = world.rows("SELECT evidence FROM broker.reclaim_case ORDER BY id DESC LIMIT 1")[0].evidence
+    assert datetime.fromisoformat(latest["ends_at"]) == until
+    other = reclaim.open_case
+    with pytest.raises(Conflict):
+        other(world, world.scalar("SELECT id FROM broker.resource LIMIT 1"))
