@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from quotas import errors
@@ -137,3 +138,36 @@ def test_two_batches_and_a_block_want_the_same_end_of_a_pool(engine: Engine) -> 
         one.commit()
         other.commit()
     assert len({answer.prefix for answer in (*first, *second) if isinstance(answer, Allocation)}) == 16
+
+
+def test_two_whose_places_were_taken_do_not_wait_for_each_others_cursors(engine: Engine) -> None:
+    """Each has a cursor and waits for a place that an import takes; then each would want the other's cursor."""
+    with Session(engine) as session:
+        of = pool(session, "3fff:0:1:f0::/62")
+        session.commit()
+    with Session(engine) as session:
+        taken = [take(session, of).prefix, take(session, of).prefix]
+        session.commit()
+
+    def ask(_: int) -> str:
+        with Session(engine) as session:
+            try:
+                return str(take(session, of).prefix)
+            except errors.PoolFull:
+                return "full"
+
+    left = set(IPv6Network("3fff:0:1:f0::/62").subnets(new_prefix=64)) - set(taken)
+    lines = [{"prefix": str(prefix), "owner": str(prefix)} for prefix in left]
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'transactionid'"
+    )
+    with Session(engine) as one, ThreadPoolExecutor(2) as threads, Session(engine) as watch:
+        assert transfer.take_over(one, lines, partial=False, dry_run=False).written
+        answers = threads.map(ask, range(2))
+        with within(10):
+            while watch.scalar(waiting) != 2:
+                watch.rollback()
+        one.commit()
+        assert list(answers) == ["full", "full"]
+    with Session(engine) as session:
+        assert ipv6.verify(session) == []
