@@ -117,7 +117,7 @@
     }
     return {
       animation: false,
-      color: rows ? ["#3b7dd8", "#d5dde8"] : ["#3b7dd8", "#7fb069", "#e0a458", "#8a6fb0", "#9aa5b5"],
+      color: rows ? ["#3b7dd8", "#d5dde8", "#e0a458"] : ["#3b7dd8", "#7fb069", "#e0a458", "#8a6fb0", "#9aa5b5"],
       textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
       tooltip: { trigger: "axis", renderMode: "richText", axisPointer: { type: "shadow" }, valueFormatter: yuan },
       legend: { top: 0 },
