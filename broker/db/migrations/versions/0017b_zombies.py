@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0017b_zombies"
-down_revision = "0015b_reclaim_policies"
+down_revision = "0019_prefix_empty_hands"
 branch_labels = None
 depends_on = None
 
