@@ -55,6 +55,9 @@ class Permission(StrEnum):
     SYSTEM_READ = "system.read"
     SYSTEM_WRITE = "system.write"
     SYSTEM_APPROVE = "system.approve"
+    ZOMBIE_READ = "zombie.read"
+    ZOMBIE_SCAN = "zombie.scan"
+    ZOMBIE_DECIDE = "zombie.decide"
     STATEMENT_READ = "statement.read"
     STATEMENT_DRAW = "statement.draw"
     DISPUTE_RAISE = "dispute.raise"
@@ -106,6 +109,9 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.SYSTEM_READ: _ROAD | {_R.FINANCE},
     Permission.SYSTEM_WRITE: _UNIT | {_R.ADMINISTRATOR},
     Permission.SYSTEM_APPROVE: frozenset({_R.APPROVER}),
+    Permission.ZOMBIE_READ: _ROAD,
+    Permission.ZOMBIE_SCAN: frozenset({_R.ASSESSOR, _R.OPERATOR, _R.ADMINISTRATOR}),
+    Permission.ZOMBIE_DECIDE: frozenset({_R.APPROVER}),
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),

@@ -22,6 +22,12 @@ from broker.region.reading import read_region
 from broker.region.schema import Region
 from broker.settings import Settings
 from broker.tenancy.passwords import hash_password
+from broker.tenancy.values import SYSTEM
+from broker.tenancy.work import Work
+from broker.workdays import load_calendar
+from broker.zombies import facts
+from broker.zombies import service as zombies
+from broker.zombies.rules_file import read_rules
 
 AsJson = Annotated[bool, typer.Option("--json", help="以 JSON 输出")]
 
@@ -75,7 +81,14 @@ def load_region(url: str, region: Region, *, demonstration: bool) -> LoadReport:
     engine = make_engine(url, pool_size=1, application_name="guiyun-load")
     try:
         with make_sessions(engine).begin() as session:
-            return load(session, region, now=datetime.now(UTC), demonstration=demonstration, hasher=hash_password)
+            now = datetime.now(UTC)
+            report = load(session, region, now=now, demonstration=demonstration, hasher=hash_password)
+            if demonstration and report.counts.get("information_system.added"):
+                # So that a newcomer finds the page of zombie systems alive; nothing has been measured yet.
+                session.flush()
+                work = Work(session, SYSTEM, now, load_calendar(None))
+                zombies.record(work, facts.gather(work), facts.Measured({}, {}), read_rules())
+            return report
     finally:
         engine.dispose()
 

@@ -35,6 +35,7 @@ VERBS = {
     "reclaim": "api.cli.reclaim",
     "extranet": "api.cli.extranet",
     "systems": "api.cli.systems",
+    "zombies": "api.cli.zombies",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),
     "show": "api.cli.show",

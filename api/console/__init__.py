@@ -32,6 +32,7 @@ from api.console import (
     request,
     request_form,
     sessions,
+    zombies,
 )
 from api.console.errors import ErrorPages
 
@@ -52,6 +53,7 @@ ROUTERS = (
     catalog.router,
     register_import.router,
     inventory.router,
+    zombies.router,
     idle.router,
     chargeback.router,
     overviews.router,

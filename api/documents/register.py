@@ -31,13 +31,15 @@ _WIDE = {"function": 36, "name": 24, "growth_reason": 36, "ended_reason": 24, "s
 
 def template(folder: Path, form: str) -> Path:
     """A file with the headings; as Excel with a second sheet that explains them. Raises Invalid ``file.form``."""
-    return _write(folder / f"{words.TEMPLATE_NAME}.{form}", list(words.HEADINGS), [], explain=True)
+    return _write(folder.joinpath(f"{words.TEMPLATE_NAME}.{form}"), list(words.HEADINGS), [], explain=True)
 
 
 def export(folder: Path, form: str, rows: Iterable[AnyRow]) -> Path:
     """The register. ``rows``: of ``systems.everything``. Raises Invalid ``file.form``."""
     names = [*words.HEADINGS, *words.SHOWN_ONLY]
-    return _write(folder / f"{words.EXPORT_NAME}.{form}", names, [_cells(row, names) for row in rows], explain=False)
+    return _write(
+        folder.joinpath(f"{words.EXPORT_NAME}.{form}"), names, [_cells(row, names) for row in rows], explain=False
+    )
 
 
 def _cells(row: AnyRow, names: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from api.routes import (
     scarcity,
     sessions,
     systems,
+    zombies,
 )
 
 ROUTERS = (
@@ -32,6 +33,7 @@ ROUTERS = (
     reclaim.report_router,
     registers.router,
     systems.router,
+    zombies.router,
     scarcity.router,
     accounts.router,
     chargeback.router,

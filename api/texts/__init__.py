@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import extranet, files, names, notices, reclaim, register, stages, utilisation, verdicts
+from api.texts import extranet, files, names, notices, reclaim, register, stages, utilisation, verdicts, zombies
 from api.texts.errors import SENTENCES as GENERAL
 
 SENTENCES: Mapping[str, str] = {
@@ -17,6 +17,7 @@ SENTENCES: Mapping[str, str] = {
     **utilisation.SENTENCES,
     **register.SENTENCES,
     **reclaim.SENTENCES,
+    **zombies.SENTENCES,
     **extranet.SENTENCES,
 }
 """Code -> sentence with blanks (``{param}``)."""

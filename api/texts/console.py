@@ -38,6 +38,9 @@ DONE: Mapping[str, str] = {
     "proposal_approved": "已同意新增，信息系统已登记。",
     "proposal_refused": "已作出不同意新增的决定。",
     "imported": "文件已导入台账。",
+    "zombies_scanned": "检测完成，结果如下。",
+    "zombie_confirmed": "已认定为僵尸系统，所占用的资源转入回收。",
+    "zombie_not": "已认定不是僵尸系统，到期后再看。",
     "read": "已全部标为已读。",
     "signed_out": "您已安全退出。",
 }

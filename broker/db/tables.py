@@ -24,7 +24,8 @@ import broker.reclamation.models
 import broker.request.models
 import broker.scarcity.models
 import broker.tenancy.models
-import broker.utilisation.models  # noqa: F401 - imported for their tables
+import broker.utilisation.models
+import broker.zombies.models  # noqa: F401 - imported for their tables
 from broker.db.base import Base
 
 METADATA = Base.metadata

@@ -255,7 +255,7 @@ def test_a_block_once_given_stays(world: Session, edited: Edited) -> None:
 
 def test_what_the_file_no_longer_names_stays(world: Session, edited: Edited) -> None:
     """Nothing is deleted: units, people and clouds end by a date, not by a missing line."""
-    report = loaded(world, edited(drop("people", 33), drop("information_systems", 0)))
+    report = loaded(world, edited(drop("people", 33), drop("information_systems", 1)))
     assert report.nothing_changed
     assert world.scalars(select(Account.login).where(Account.login == "admin")).one() == "admin"
 

@@ -1,0 +1,39 @@
+"""The pages of zombie systems: the Center looks, the Bureau decides; in a browser as well."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.console.people import Console
+from tests.console.test_browser import DESK, open_window
+
+__all__ = ["open_window"]
+
+
+@pytest.mark.browser
+def test_the_center_scans_and_the_bureau_decides(console: Console, open_window: object) -> None:
+    """The demonstration's zombie stands first; its five signs say why; not a zombie until a day, and it is gone."""
+    opener: Any = open_window
+    page = opener("assess.1", DESK).go("/zombies")
+    page.get_by_role("button", name="重新检测").click()
+    expect(page.locator("tbody tr").first).to_contain_text("教育系统疫情日报系统")
+    shots = os.environ.get("SHOTS")
+    if shots:
+        page.screenshot(path=f"{shots}/zombies.png", full_page=True)
+    page = opener("approve.1", DESK).go("/zombies")
+    page.get_by_role("link", name="教育系统疫情日报系统").click()
+    expect(page.get_by_text("所支撑的业务已于 2023-01-08 停办")).to_be_visible()
+    expect(page.get_by_text("不掌握：没有服务器，或没有监测数据")).to_be_visible()
+    if shots:
+        page.screenshot(path=f"{shots}/zombie.png", full_page=True)
+    page.get_by_label("理由").fill("防疫预案要求保留")
+    later = datetime.now(UTC) + timedelta(days=60)
+    page.get_by_label("不是的，何时再看").fill(later.date().isoformat())
+    page.get_by_role("button", name="不是僵尸系统").click()
+    expect(page.get_by_text("防疫预案要求保留")).to_be_visible()
+    assert "教育系统疫情日报系统" not in console.person("approve.1").get("/zombies").text

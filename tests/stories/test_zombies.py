@@ -1,0 +1,140 @@
+"""Zombie systems on real things: a delivered request, measured servers, the Bureau's decision, a reclaim case."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from broker.errors import BrokerError, Invalid
+from broker.tenancy.work import Work
+from broker.zombies import board, facts, service
+from broker.zombies.facts import LOCAL
+from broker.zombies.models import ZombieFinding
+from broker.zombies.rules_file import read_rules
+from broker.zombies.service import Given
+from tests.stories import reclaim
+from tests.stories.world import World, make_world
+
+
+@pytest.fixture(scope="module")
+def world(databases: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One world for the module, with an idle policy of three days."""
+    home = tmp_path_factory.mktemp("zombies")
+    (home / "policies.yaml").write_text(reclaim.POLICY)
+    with databases() as (region, simulated):
+        made = make_world(region, simulated, home, idle_policy_file=home / "policies.yaml")
+        yield made
+        made.app.close()
+
+
+def scan(world: World, who: str = "assess.1") -> UUID:
+    with world.acting(who) as work:
+        known = facts.gather(work)
+    measured = facts.measure(world.app.settings, known)
+    with world.acting(who) as work:
+        return service.record(work, known, measured, read_rules()).id
+
+
+def finding(world: World, code: str) -> ZombieFinding:
+    with world.acting("audit") as work:
+        return board.one(work, code)[1]
+
+
+def idle_sign(found: ZombieFinding) -> dict[str, Any]:
+    return next(each for each in found.signs if each["sign"] == "idle")
+
+
+def system(world: World, code: str) -> UUID:
+    found = world.rows("SELECT id FROM broker.information_system WHERE code = :c", c=code)[0].id
+    assert isinstance(found, UUID)
+    return found
+
+
+def refusal(world: World, who: str, *given: Any) -> str:
+    with pytest.raises(BrokerError) as refused, world.acting(who) as work:
+        service.decide(work, *given)
+    return refused.value.problems[0].code if isinstance(refused.value, Invalid) else refused.value.code
+
+
+def listed(work: Work, *, decided: bool = False) -> list[str]:
+    return [each.system.code for each in board.listing(work, decided=decided)]
+
+
+def test_unmeasured_is_not_idle_and_measured_idleness_is_found(world: World, tmp_path: Path) -> None:
+    """No samples: nobody knows, nothing is added. Idle for long: the sign with its servers and days."""
+    request_id = reclaim.delivered(world)
+    code = world.rows(
+        "SELECT s.code FROM broker.service_request r JOIN broker.information_system s ON s.id = r.system_id"
+        " WHERE r.id = :r",
+        r=request_id,
+    )[0].code
+    scan(world)
+    before = finding(world, code)
+    assert not idle_sign(before)["known"]
+    assert "unmeasured" in before.cautions
+    first = world.clock.now
+    idle, busy = reclaim.servers(world, request_id)
+    world.clock.now = first + timedelta(days=101)
+    reclaim.measure(world, idle, reclaim.days_from(first, world.clock.now - timedelta(days=1), 1.0), tmp_path)
+    reclaim.measure(world, busy, reclaim.days_from(first, world.clock.now - timedelta(days=1), 60.0), tmp_path)
+    scan(world)
+    (seen,) = idle_sign(finding(world, code))["evidence"]
+    assert (seen["params"]["servers"], seen["params"]["idle"], seen["params"]["unmeasured"]) == (2, 1, 0)
+    assert seen["params"]["days"] >= 95
+    assert seen["points"] == 40  # 80 of one of two servers
+
+
+def test_the_demonstration_shows_one_zombie_first_and_a_person_decides(world: World) -> None:
+    """Art. 28: the Bureau decides on what it saw, with a reason; no zombie until a day, then it is looked at again."""
+    scan(world)
+    zombie = system(world, "jyt-yqrb")
+    seen = finding(world, "jyt-yqrb")
+    with world.acting("approve.1") as work:
+        assert listed(work)[0] == "jyt-yqrb"
+    assert (seen.level, seen.known) == ("likely", 4)
+    today = world.clock.now.astimezone(LOCAL).date()
+    later = today + timedelta(days=30)
+    keep = Given(service.NOT_ZOMBIE, "防疫预案要求保留", later)
+    assert refusal(world, "apply.jyt", zombie, seen.id, keep) == "duty.missing"
+    assert refusal(world, "approve.jyt", zombie, seen.id, keep) == "duty.missing"
+    assert refusal(world, "approve.1", zombie, seen.id, Given(service.NOT_ZOMBIE, " ", later)) == "reason.missing"
+    assert refusal(world, "approve.1", zombie, seen.id, Given(service.NOT_ZOMBIE, "保留", today)) == "zombie.look_again"
+    assert refusal(world, "approve.1", zombie, zombie, keep) == "zombie.seen_older"
+    with world.acting("approve.1") as work:
+        service.decide(work, zombie, seen.id, keep)
+    with world.acting("approve.1") as work:
+        assert "jyt-yqrb" not in listed(work)
+        assert "jyt-yqrb" in listed(work, decided=True)
+    world.clock.now += timedelta(days=31)
+    with world.acting("approve.1") as work:
+        assert listed(work)[0] == "jyt-yqrb"
+    with world.acting("apply.rst") as work:
+        assert "jyt-yqrb" not in listed(work)
+
+
+def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -> None:
+    """Confirmed, a reclaim case is opened over what it holds, with disks; once; and nothing of it can be changed."""
+    request_id = reclaim.delivered(world)
+    row = world.rows("SELECT system_id FROM broker.service_request WHERE id = :r", r=request_id)[0]
+    code = world.rows("SELECT code FROM broker.information_system WHERE id = :s", s=row.system_id)[0].code
+    scan(world)
+    seen = finding(world, code)
+    with world.acting("approve.1") as work:
+        made = service.decide(work, row.system_id, seen.id, Given(service.CONFIRMED, "业务已停办"))
+        cases = list(made.case_ids)
+    assert cases
+    found = world.rows("SELECT cause, system_id, reason FROM broker.reclaim_case WHERE id = ANY(:c)", c=cases)
+    assert {(each.cause, each.system_id, each.reason) for each in found} == {("zombie", row.system_id, "业务已停办")}
+    taken = world.rows("SELECT resource_id FROM broker.reclaim_case_resource WHERE case_id = ANY(:c)", c=cases)
+    live = world.rows(
+        "SELECT id FROM broker.resource WHERE system_id = :s AND state IN ('active', 'stopped')", s=row.system_id
+    )
+    assert {each.resource_id for each in taken} == {each.id for each in live}
+    assert refusal(world, "approve.1", row.system_id, seen.id, Given(service.CONFIRMED, "再")) == "zombie.confirmed"
+    with pytest.raises(DBAPIError, match="permission denied"), world.app.sessions.begin() as session:
+        session.connection().exec_driver_sql("UPDATE broker.zombie_decision SET reason = 'x'")
