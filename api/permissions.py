@@ -63,6 +63,7 @@ class Permission(StrEnum):
     BUDGET_SET = "budget.set"
     AUDIT_READ = "audit.read"
     PERSON_BLANK = "person.blank"
+    SENDING_DECIDE = "sending.decide"
 
 
 _R = Role
@@ -114,6 +115,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.BUDGET_SET: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
     Permission.PERSON_BLANK: frozenset({_R.ADMINISTRATOR}),
+    Permission.SENDING_DECIDE: frozenset({_R.ADMINISTRATOR}),
 }
 
 

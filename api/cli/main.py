@@ -33,6 +33,7 @@ VERBS = {
     "utilisation": "api.cli.utilisation",
     "idle": "api.cli.idle",
     "reclaim": "api.cli.reclaim",
+    "sendings": "api.cli.sendings",
     "extranet": "api.cli.extranet",
     "systems": "api.cli.systems",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
