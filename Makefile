@@ -67,7 +67,7 @@ endif
 
 ifneq ($(wildcard benchmarks/__main__.py),)
 .PHONY: bench
-bench: setup $(VENV)/.stamp-bench ## 运行基准（BENCH=road,quotas,…，SCALE=small,full），打印表格与一行 JSON
+bench: setup $(VENV)/.stamp-bench ## 运行基准（BENCH=road,quotas,…,extranet，SCALE=small,full），打印表格与一行 JSON
 	@exec $(BIN)/python -m benchmarks
 endif
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import close, idle, prefixes, quotas, rate, road
+from benchmarks import close, extranet, idle, prefixes, quotas, rate, road
 
 Benchmark = Callable[[str], Mapping[str, float | int]]
 
@@ -25,6 +25,7 @@ ALL: Mapping[str, Benchmark] = {
     "close": close.run,
     "rate": rate.run,
     "idle": idle.run,
+    "extranet": extranet.run,
 }
 console = Console(stderr=True)
 

@@ -1,6 +1,7 @@
 """``guiyun reconcile [CLOUD] [--sweep]``: what clouds have and the rows have not, the reverse, and totals that differ.
 
-Called by: the command line. Must not: correct anything; ``--sweep`` is an operator's word.
+Called by: the command line. Must not: correct anything in a cloud; ``--sweep`` is an operator's word. On the extranet's
+routers what is ours is repaired at once (``broker.extranet.drift``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from broker.delivery import capacity
 from broker.delivery import reconcile as service
 from broker.delivery.capacity import Compared, Gap
 from broker.delivery.reconcile import Drift
+from broker.extranet import drift
 from broker.workflows import health
 from providers.errors import ProviderError
 
@@ -33,10 +35,21 @@ KINDS = {
     "less": "云上用量少于台账",
     "more": "云上用量多于台账",
 }
-AMOUNTS = {"total": "总量", "used": "已用", "held": "预留"}
+GAPS = {
+    "missing": "路由器上缺少网段",
+    "changed": "路由器上配置被改动",
+    "extra": "路由器上有台账之外的网段",
+    "foreign": "路由器上有规划之外的内容",
+    "rogue": "邻居发布了不应发布的网段",
+    "session": "邻居会话未建立",
+    "silent": "路由器没有答复",
+}
+EXTRANET = "extranet"
+AMOUNTS = {"detail": "", "total": "总量", "used": "已用", "held": "预留"}
 OBJECTS = {
     **names.CLASSES,
     **names.KINDS,
+    "router": "路由器",
     "project": "项目",
     "network": "网段",
     "attachment": "挂载",
@@ -49,13 +62,14 @@ OBJECTS = {
 def reconcile(
     call: DatabaseCall,
     *,
-    cloud: Annotated[str, typer.Argument(metavar="云平台", help="云平台代码；不写则逐个核对全部")] = "",
+    cloud: Annotated[str, typer.Argument(metavar="云平台", help="云平台代码，或 extranet；不写则核对全部")] = "",
     sweep: Annotated[bool, typer.Option("--sweep", help="删除云上有而台账没有的、重复创建的")] = False,
 ) -> None:
-    """核对云平台与台账；有差异或有平台没有答复时退出码为 1。"""
+    """核对云平台、外网路由器与台账；有差异或有平台没有答复时退出码为 1。路由器上属于本系统的差异自动修复。"""
     with call.core.sessions() as session:
         codes = [c.code for c in catalog.in_service(session) if cloud in ("", c.code)]
-    if not codes:
+    routers = _routers(call) if cloud in ("", EXTRANET) and not sweep else []
+    if not codes and cloud != EXTRANET:
         raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
     drifts: list[Drift] = []
     gaps: list[dict[str, Any]] = []
@@ -69,11 +83,13 @@ def reconcile(
             wanting += sum(line.wanting for line in lines)
         except ProviderError as error:
             silent.append(Mistake(error.code, code, f"没有答复：{texts.trouble(error.code)}"))
-    _tell(call, codes, drifts, gaps, sweep=sweep)
+    _tell(call, codes, drifts, [*gaps, *routers], sweep=sweep)
     if silent:
         raise Refusal("cloud.silent", f"有 {len(silent)} 个云平台没有答复。", silent)
     if drifts and not sweep:
         raise Refusal("cloud.differs", f"有 {len(drifts) + wanting} 处差异；核实后可加 --sweep 清除云上多出的。")
+    if open_ones := [r for r in routers if r["row_state"] != "repaired"]:
+        raise Refusal("extranet.differs", texts.sentence("extranet.differs", {"count": len(open_ones)}))
     if wanting:
         raise Refusal("cloud.differs", f"有 {wanting} 处容量差异，请在云平台页面核实后处理。")
 
@@ -85,6 +101,23 @@ def _totals(call: DatabaseCall, code: str) -> list[Compared]:
     health.ask(call.core, cloud)
     with call.core.works.begin() as work:
         return capacity.compare(work, code)
+
+
+def _routers(call: DatabaseCall) -> list[dict[str, Any]]:
+    """What routers do and the plan does not contain, or the reverse; what was ours has been repaired."""
+    return [
+        {
+            "kind": d.gap.value,
+            "sub_cloud": EXTRANET,
+            "object": "router",
+            "id": f"{d.router} {d.vrf} {d.subject}".strip(),
+            "refs": [d.router, d.vrf, d.subject],
+            "row_state": "repaired" if d.repaired else "",
+            "expected": {},
+            "found": {"detail": d.detail} if d.detail else {},
+        }
+        for d in drift.reconcile(call.core.networks, call.core.works) or ()
+    ]
 
 
 def _gaps(line: Compared) -> Iterator[dict[str, Any]]:
@@ -122,7 +155,7 @@ def _tell(
     rows = (
         (
             f["sub_cloud"],
-            KINDS[f["kind"]],
+            _kind(f),
             OBJECTS.get(f["object"], f["object"]),
             f["id"],
             _sizes(f["expected"]),
@@ -133,6 +166,12 @@ def _tell(
     nothing = f"{len(codes)} 个云平台：{'没有可清除的。' if sweep else '与台账一致。'}"
     headers = ("云平台", "已清除" if sweep else "差异", "对象", "标识", "台账", "云上")
     call.listed(found, headers, rows, nothing=nothing)
+
+
+def _kind(found: dict[str, Any]) -> str:
+    if found["sub_cloud"] != EXTRANET:
+        return KINDS[found["kind"]]
+    return GAPS[found["kind"]] + ("（已修复）" if found["row_state"] else "")
 
 
 def _sizes(sizes: dict[str, object]) -> str:

@@ -1,6 +1,7 @@
 """Compares every sub-cloud with the rows, now and then, objects and totals; what differs is told to its operators.
 
-Called by: the worker, every hour. Must not: correct anything, or let one dead cloud hold up the others.
+Called by: the worker, every hour. Must not: correct anything in a cloud, or let one dead cloud hold up the others. What
+of ours is missing on the extranet's routers is brought back (a router that was rebooted).
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.delivery import capacity
 from broker.delivery.reconcile import reconcile
+from broker.extranet import drift
 from providers.errors import ProviderError
 
 log = structlog.get_logger(__name__)
+
+_ROUTERS = "/routers"
+"""Beside the sub-clouds' codes, none of which has a slash."""
 
 
 @dataclass(slots=True)
@@ -35,6 +40,9 @@ class DriftCheck:
             before = self._comparing.get(code)
             if before is None or before.done():
                 self._comparing[code] = self.pool.submit(compare, self.app, code)
+        before = self._comparing.get(_ROUTERS)
+        if before is None or before.done():
+            self._comparing[_ROUTERS] = self.pool.submit(compare_routers, self.app)
 
 
 def compare(app: App, sub_cloud: str) -> None:
@@ -50,3 +58,10 @@ def compare(app: App, sub_cloud: str) -> None:
         differing = capacity.tell(work, sub_cloud)
     if differing:
         log.warning("capacity differs", sub_cloud=sub_cloud, classes=[line.resource_class.value for line in differing])
+
+
+def compare_routers(app: App) -> None:
+    """Compare the extranet's routers with the plan and the rows, and repair what is ours."""
+    found = drift.reconcile(app.networks, app.works) or []
+    for gap in sorted({d.gap.value for d in found}):
+        log.warning("routers differ", gap=gap, count=sum(d.gap.value == gap for d in found))

@@ -56,15 +56,17 @@ def sessions(module, vrf, summary):
             "name": about.get("desc", ""),
             "state": about.get("state", ""),
             "received": about.get("pfxRcd", 0),
-            "refused": sorted(
-                {
-                    route.get("network", prefix) if isinstance(route, dict) else prefix
-                    for prefix, route in filtered.get(peer, {}).get("receivedRoutes", {}).items()
-                }
-            ),
+            "refused": refused(filtered.get(peer, {})),
         }
         for peer, about in peers.items()
     }
+
+
+def refused(said):
+    """Prefixes that no filter let in. What was our own and comes back (our AS is in its path) nobody else announced."""
+    own = str(said.get("localAS", ""))
+    routes = said.get("receivedRoutes", {})
+    return sorted(prefix for prefix, route in routes.items() if own not in route.get("path", "").split())
 
 
 def shown(module, commands):

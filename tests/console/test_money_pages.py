@@ -146,6 +146,22 @@ def test_each_overview_is_for_whom_it_concerns(
         assert "健康" in page.text or "行业云" in page.text
 
 
+def test_budgets_are_set_and_drawn(console: Console, months: list[Month]) -> None:
+    """A wrong amount stays in the form; a right one is in the table and in the picture, whole fen."""
+    region, city, year = console.person("finance"), console.person("finance.nanning"), months[0].year
+    page = region.get(f"/budgets?year={year}")
+    payer = next(option["value"] for option in page.all("option") if len(option["value"]) == 36)
+    given = {"year": str(year), "payer": payer, "amount": "1.234"}
+    assert region.post("/budgets", given, status=422).value("amount") == "1.234"
+    done = region.post("/budgets", given | {"amount": "9,876,543.21"})
+    assert "预算已设定" in done.text
+    assert "9,876,543.21" in done.text
+    data = region.client.get(f"/budgets/chart?year={year}").json()
+    assert (data["series"][0]["name"], data["series"][0]["data"]) == ("预算", [987_654_321])
+    assert "设定预算</button>" not in city.get(f"/budgets?year={year}").text
+    assert region.get("/budgets?year=26", status=422)
+
+
 @dataclass(frozen=True)
 class Shown:
     """The statements that are looked at."""
@@ -170,6 +186,7 @@ def test_how_the_pages_about_money_look(
         "payers": f"/payers?month={months[-1]}",
         "payer": "",
         "industry": f"/industry-clouds?month={months[-1]}",
+        "budgets": f"/budgets?year={months[0].year}",
         "settlements": "/settlements",
         "settlement": "",
         "statement": f"/statements/{shown.open}",
@@ -203,19 +220,3 @@ def test_how_the_pages_about_money_look(
         page = phone.go(pages[name])
         expect(page.locator("[data-chart]:not([data-ready])")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
-
-
-def test_budgets_are_set_and_drawn(console: Console, months: list[Month]) -> None:
-    """A wrong amount stays in the form; a right one is in the table and in the picture, whole fen."""
-    region, city, year = console.person("finance"), console.person("finance.nanning"), months[0].year
-    page = region.get(f"/budgets?year={year}")
-    payer = next(option["value"] for option in page.all("option") if len(option["value"]) == 36)
-    given = {"year": str(year), "payer": payer, "amount": "1.234"}
-    assert region.post("/budgets", given, status=422).value("amount") == "1.234"
-    done = region.post("/budgets", given | {"amount": "9,876,543.21"})
-    assert "预算已设定" in done.text
-    assert "9,876,543.21" in done.text
-    data = region.client.get(f"/budgets/chart?year={year}").json()
-    assert (data["series"][0]["name"], data["series"][0]["data"]) == ("预算", [987_654_321])
-    assert "设定预算</button>" not in city.get(f"/budgets?year={year}").text
-    assert region.get("/budgets?year=26", status=422)

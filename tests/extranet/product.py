@@ -100,6 +100,12 @@ class Product:
         with self.stack.superuser.connect() as connection:
             return [tuple(row) for row in connection.execute(text(sql), {"r": request})]
 
+    def guiyun(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of an operator's on the broker's machine."""
+        program = str(Path(sys.executable).parent / "guiyun")
+        command = [program, *words]
+        return subprocess.run(command, env=dict(self.stack.environment), check=False, capture_output=True, text=True)
+
     def another_worker(self) -> subprocess.Popen[bytes]:
         """One in the place of one that was killed."""
         program = str(Path(sys.executable).parent / "guiyun")

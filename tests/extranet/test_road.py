@@ -5,14 +5,22 @@ Called by: ``make test-extranet``. The worker is a process of its own, which tes
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from ipaddress import IPv6Network
+from uuid import uuid4
 
 import pytest
 
+from broker.extranet.fabric import fabric_of
+from broker.extranet.playing import Player
+from providers.extranet import build
+from providers.networking import SegmentSpec
 from tests.extranet.conftest import within
+from tests.extranet.nodes import HOME
 from tests.extranet.product import Product, product
 
 pytestmark = pytest.mark.extranet
@@ -120,6 +128,40 @@ def test_a_segment_that_leaks_is_undone(running: Product) -> None:
     case = running.stack.scalar("SELECT id FROM broker.desk_case WHERE request_id = :r", r=request)
     running.of("deliver.1").call("POST", f"/api/v1/desk-cases/{case}", {"action": "retry", "reason": "已排除"})
     assert running.settle(request, {"delivered"}) == "delivered", running.steps(request)
+    running.release("main", request)
+
+
+def test_reconcile_repairs_what_is_ours_and_reports_the_rest(running: Product) -> None:
+    """What is ours is put right; a foreign announcement and the rogue one it is elsewhere are named (exit status 1)."""
+    request = running.deliver("main", [SEGMENT, {**SEGMENT, "name": "two"}])
+    missing, changed = running.attached(request)
+    lab = running.lab
+    lab.run("dc", "ip", "-n", "shared", "link", "del", f"seg{missing.vni}")
+    lab.vtysh("dc", "configure terminal", f"interface seg{changed.vni} vrf shared", "ipv6 nd suppress-ra")
+    extra = SegmentSpec(uuid4(), "jyt", "shared", IPv6Network("3fff:122:0:7::/64"), "dc", 14999)
+    provider = build(fabric_of(lab.topology), Player(HOME / "id"))
+    assert provider.create([extra])[extra.id] is None
+    rogue = "3fff:102:0:bad::/64"
+    lab.vtysh("dc", "configure terminal", "router bgp 64701 vrf shared", "no bgp network import-check",
+              "address-family ipv6 unicast", f"network {rogue}")  # fmt: skip
+    try:
+        heard = "show bgp vrf shared ipv6 neighbors 3fff:f01:0:3::1 filtered-routes"
+        assert within(8, lambda: rogue in lab.vtysh("nanning", heard))
+        told = running.guiyun("reconcile", "extranet", "--json")
+    finally:
+        lab.vtysh("dc", "configure terminal", "router bgp 64701 vrf shared", "bgp network import-check",
+                  "address-family ipv6 unicast", f"no network {rogue}")  # fmt: skip
+    assert told.returncode == 1
+    found = {(d["kind"], d["refs"][0], d["row_state"]) for d in json.loads(told.stdout)}
+    # A link that is gone leaves its configuration: it is there, and changed.
+    assert found == {
+        ("changed", "dc", "repaired"),
+        ("extra", "dc", "repaired"),
+        ("foreign", "dc", ""),
+        ("rogue", "nanning", ""),
+    }
+    again = running.guiyun("reconcile", "extranet", "--json")
+    assert (again.returncode, json.loads(again.stdout)) == (0, [])
     running.release("main", request)
 
 

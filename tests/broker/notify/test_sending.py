@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -78,9 +79,11 @@ def world(shared: World) -> World:
 @pytest.fixture
 def mailbox() -> Iterator[tuple[Mailbox, Smtp]]:
     box = Mailbox()
-    controller = Controller(box, hostname="127.0.0.1", port=0)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port)
     controller.start()
-    port = controller.server.sockets[0].getsockname()[1]
     yield box, Smtp("127.0.0.1", port, "none", "", SecretStr(""), "guiyun@example.gov.cn")
     controller.stop()
 
@@ -100,7 +103,7 @@ def sender(world: World, *, smtp: Smtp | None = None, webhooks: tuple[Webhook, .
 
 
 def states(world: World) -> list[tuple[str, str]]:
-    rows = world.rows("SELECT state, code FROM broker.notice_sending ORDER BY id DESC LIMIT 1")
+    rows = world.rows("SELECT state, code FROM broker.notice_sending ORDER BY notice_id DESC LIMIT 1")
     return [(row.state, row.code) for row in rows]
 
 
