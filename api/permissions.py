@@ -66,6 +66,7 @@ class Permission(StrEnum):
     BUDGET_SET = "budget.set"
     AUDIT_READ = "audit.read"
     PERSON_BLANK = "person.blank"
+    SENDING_DECIDE = "sending.decide"
 
 
 _R = Role
@@ -120,6 +121,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.BUDGET_SET: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
     Permission.PERSON_BLANK: frozenset({_R.ADMINISTRATOR}),
+    Permission.SENDING_DECIDE: frozenset({_R.ADMINISTRATOR}),
 }
 
 

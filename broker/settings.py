@@ -65,6 +65,17 @@ class Settings(BaseSettings):
     reclaim_keep_days: int = Field(default=30, ge=1, le=3660)
     """How long suspended servers and their snapshots are kept before a release may be proposed, in calendar days."""
 
+    # Notices by e-mail and to groups; without them notices stay in the inbox.
+    smtp_host: str = ""
+    smtp_port: int = Field(default=587, ge=1, le=65_535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_username: str = ""
+    smtp_password: SecretStr | None = None
+    smtp_sender: str = "guiyun@localhost"
+    """The address that messages come from; its domain is that of their Message-ID."""
+    webhooks_file: Path | None = None
+    """Groups' robots (YAML): name, format (wecom, dingtalk), url, secret, unit, roles; ``env:NAME`` for secrets."""
+
     # Secrets and files.
     secret_key: SecretStr | None = None
     """Base64 of 32 bytes: encrypts the one-time secrets of a handover. Generated into ``home`` when absent."""

@@ -32,6 +32,8 @@ from api.cli.verb import DatabaseCall, database_verb
 from broker.audit import seal
 from broker.catalog import repository as catalog
 from broker.db import migrate
+from broker.errors import BrokerError
+from broker.notify.settings import channels
 
 app = Typer()
 
@@ -157,7 +159,32 @@ def _runs(call: DatabaseCall) -> Iterator[Part]:
     yield _attempt("数据库结构", lambda: _migrations(call))
     yield _engine(call)
     yield _attempt("审计封存", lambda: _sealing(call))
+    yield _attempt("通知发送", lambda: _sending(call))
     yield from _clouds(call)
+
+
+def _sending(call: DatabaseCall) -> Part:
+    """By which channels notices leave the inbox, and what of them waits on the desk."""
+    try:
+        configured = channels(call.settings)
+    except BrokerError as error:
+        detail = "；".join(f"{p.field} {texts.sentence(p.code, p.params)}" for p in error.problems)
+        return Part("通知发送", Verdict.BROKEN, detail, "GUIYUN_WEBHOOKS_FILE")
+    if not configured.names:
+        return Part(
+            "通知发送", Verdict.IDLE, "没有配置邮件或群机器人，通知只在站内", "GUIYUN_SMTP_HOST、GUIYUN_WEBHOOKS_FILE"
+        )
+    with call.core.sessions() as session:
+        waiting = session.scalar(
+            text(
+                "SELECT count(*) FROM broker.notice_sending WHERE state IN ('unknown', 'failed') AND decided_by IS NULL"
+            )
+        )
+    smtp = configured.smtp
+    words = [f"邮件 {smtp.host}:{smtp.port}"] if smtp else []
+    words += [f"群机器人 {len(configured.webhooks)} 个"] if configured.webhooks else []
+    detail = f"{'，'.join(words)}；待人工处理 {waiting} 条"
+    return Part("通知发送", Verdict.BROKEN if waiting else Verdict.GOOD, detail, "guiyun sendings" if waiting else "")
 
 
 def _attempt(name: str, look: Callable[[], Part]) -> Part:

@@ -33,6 +33,7 @@ VERBS = {
     "utilisation": "api.cli.utilisation",
     "idle": "api.cli.idle",
     "reclaim": "api.cli.reclaim",
+    "sendings": "api.cli.sendings",
     "extranet": "api.cli.extranet",
     "systems": "api.cli.systems",
     "zombies": "api.cli.zombies",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typer
 
+from api.console import show
 from broker.settings import Settings
 from broker.telemetry import configure_logging
 from broker.workflows.worker import main
@@ -19,4 +20,4 @@ def work() -> None:
     """启动一个工作进程，执行交付、回收等步骤；可在多台机器上启动多个。"""
     settings = Settings()
     configure_logging(settings)
-    main(settings)
+    main(settings, words=show.notice)

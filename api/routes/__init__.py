@@ -16,6 +16,7 @@ from api.routes import (
     registers,
     requests,
     scarcity,
+    sendings,
     sessions,
     systems,
     zombies,
@@ -39,6 +40,7 @@ ROUTERS = (
     chargeback.router,
     budgets.router,
     people.router,
+    sendings.router,
     operations.router,
 )
 """All of them, in the order in which the interface's description shows them."""

@@ -62,6 +62,12 @@ SENTENCES: Mapping[str, str] = {
     "idempotency.reused": "同一 Idempotency-Key 已用于另一项内容不同的提交。",
     "cursor.invalid": "翻页位置无效，请从第一页重新开始。",
     "events.too_many": "同时打开的实时进度过多，请关闭部分页面后重试。",
+    # Sending notices.
+    "sending.not_found": "没有这条发送记录。",
+    "sending.decided": "该通知不需要处理，或已处理。",
+    "webhooks.unreadable": "群机器人配置文件无法读取。",
+    "webhooks.name_twice": "群机器人名称重复。",
+    "webhooks.environment_missing": "所引用的环境变量没有设置。",
     # The system itself.
     "database.busy": "系统繁忙，请稍后重试。",
     "database.unavailable": "数据库暂不可用，请稍后重试。",

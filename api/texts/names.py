@@ -347,6 +347,14 @@ JSON_TYPES: Mapping[str, str] = {
 
 BLOCK_CLASSES: Mapping[str, str] = {"ssd": "高性能（SSD）", "hdd": "容量型（HDD）"}
 
+SENDINGS: Mapping[str, str] = {
+    "email": "邮件",
+    "webhook": "群机器人",
+    "unknown": "结果不明",
+    "failed": "未能发出",
+}
+"""Channels and states of a notice's sending."""
+
 BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "role": ROLES,
     "state": {**RESOURCE_STATES, **ITEM_STATES, **DELIVERY_STATES, **REQUEST_STATES},

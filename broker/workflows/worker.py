@@ -27,6 +27,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from broker import bootstrap
 from broker.bootstrap import App
 from broker.catalog import repository as catalog
+from broker.notify.sender import Sender, Words
+from broker.notify.settings import channels
 from broker.settings import Settings
 from broker.telemetry import METRICS
 from broker.workflows.case_steps import CaseSteps
@@ -51,6 +53,7 @@ COMPARE_EVERY_S = 3600.0
 CLOUDS_EVERY_S = 5.0
 """A sub-cloud that is loaded while we work is served after this at the latest."""
 LOOK_EVERY_S = 1.0
+SEND_EVERY_S = 5.0
 GATHER_S = 0.03
 """Nudges that come together make one look."""
 
@@ -63,12 +66,12 @@ class Dials:
     sticky_s: float = 5.0
 
 
-def main(settings: Settings, dials: Dials = Dials()) -> None:
-    """Run until SIGTERM or SIGINT."""
+def main(settings: Settings, dials: Dials = Dials(), words: Words | None = None) -> None:
+    """Run until SIGTERM or SIGINT. ``words``: the sentences of notices; without them none is sent."""
     app = bootstrap.build(settings, application_name="guiyun-worker")
     show_metrics(settings)
     try:
-        asyncio.run(_run(app, dials))
+        asyncio.run(_run(app, dials, words))
     finally:
         app.close()
 
@@ -86,7 +89,7 @@ def show_metrics(settings: Settings) -> None:
         log.info("metrics", **where)
 
 
-async def _run(app: App, dials: Dials) -> None:
+async def _run(app: App, dials: Dials, words: Words | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -95,7 +98,7 @@ async def _run(app: App, dials: Dials) -> None:
         floor = Floor(app, client, dials, stack)
         await floor.look()
         log.info("worker ready", pid=os.getpid(), sub_clouds=len(floor.served))
-        await _serve(floor, stop)
+        await _serve(floor, stop, words)
     log.info("worker stopped")
 
 
@@ -191,7 +194,7 @@ async def _connect(settings: Settings) -> Client:
     raise failure
 
 
-async def _serve(floor: Floor, stop: asyncio.Event) -> None:
+async def _serve(floor: Floor, stop: asyncio.Event, words: Words | None) -> None:
     """Dispatch on every nudge and at least every second; ask the clouds now and then, and a new one at once."""
     app = floor.app
     dispatch = Dispatch(app, floor.client, floor.dials.heartbeat_s)
@@ -203,6 +206,7 @@ async def _serve(floor: Floor, stop: asyncio.Event) -> None:
         checker = asyncio.create_task(_every(HEALTH_EVERY_S, ask_all))
         compare = DriftCheck(app, slow).compare_all
         comparer = asyncio.create_task(_every(COMPARE_EVERY_S, compare, first_s=COMPARE_EVERY_S))
+        mailer = asyncio.create_task(_send_notices(app, words))
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
             try:
@@ -217,7 +221,7 @@ async def _serve(floor: Floor, stop: asyncio.Event) -> None:
             waiting.cancel()
             nudged.clear()
             await asyncio.sleep(GATHER_S)
-        tasks = (listener, checker, comparer, stopping)
+        tasks = (listener, checker, comparer, mailer, stopping)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -225,7 +229,14 @@ async def _serve(floor: Floor, stop: asyncio.Event) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def _every(seconds: float, look: Callable[[], None], *, first_s: float = 0) -> None:
+async def _send_notices(app: App, words: Words | None) -> None:
+    """Send what the outbox holds, for as long as the worker runs."""
+    if words is not None:
+        sender = Sender(app.works, channels(app.settings), words)
+        await _every(SEND_EVERY_S, sender.round)
+
+
+async def _every(seconds: float, look: Callable[[], object], *, first_s: float = 0) -> None:
     """Call ``look`` in a thread, at first after ``first_s``; one that fails is called again the next time."""
     await asyncio.sleep(first_s)
     while True:

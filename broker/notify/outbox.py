@@ -1,0 +1,152 @@
+"""The outbox: which notices go to which addresses, claimed with a lease, each handed over at most once.
+
+Called by: ``notify.sender``; the desk (``decide``). Must not: send, or keep an address or a secret.
+
+What is guaranteed: a message is handed to a server at most once unless an operator says otherwise. Just before the
+content is handed over the row says ``handing``, committed; whoever is lost after that leaves an unknown outcome, which
+waits on the desk. Whoever is lost before it leaves a lease that runs out, and the message is claimed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select, text, update
+
+from broker.errors import Conflict, Forbidden, NotFound
+from broker.lifecycle import Role
+from broker.notify.models import Notice, NoticeSending
+from broker.tenancy.work import Work
+
+LEASE = timedelta(minutes=3)
+"""Longer than a whole conversation with a server may take."""
+MOST_ATTEMPTS = 12
+FRESH = timedelta(days=1)
+"""A notice older than this is not sent any more: nobody wants yesterday's flood when a server is configured."""
+_AT_ONCE = 500
+
+_EXPAND_EMAIL = text("""
+INSERT INTO broker.notice_sending (id, notice_id, channel, account_id, next_at)
+SELECT gen_random_uuid(), n.id, 'email', a.id, :now
+FROM broker.notice n
+JOIN broker.account a ON a.disabled_at IS NULL AND (a.id = n.account_id OR (a.unit_id = n.unit_id AND EXISTS (
+  SELECT FROM broker.role_grant g WHERE g.account_id = a.id AND g.role = n.role
+    AND g.during @> CAST(:now AS timestamptz))))
+JOIN broker.person p ON p.id = a.person_id AND p.email <> '' AND p.blanked_at IS NULL
+WHERE n.id = ANY(CAST(:ids AS uuid[])) AND n.created_at > :fresh
+ON CONFLICT DO NOTHING
+""")
+
+_EXPAND_WEBHOOK = text("""
+INSERT INTO broker.notice_sending (id, notice_id, channel, webhook, next_at)
+SELECT gen_random_uuid(), n.id, 'webhook', :name, :now
+FROM broker.notice n JOIN broker.unit u ON u.id = n.unit_id
+WHERE n.id = ANY(CAST(:ids AS uuid[])) AND n.created_at > :fresh AND u.code = :unit
+  AND n.role = ANY(CAST(:roles AS text[]))
+ON CONFLICT DO NOTHING
+""")
+
+_CLAIM = text("""
+UPDATE broker.notice_sending SET state = 'sending', leased_until = :until, attempts = attempts + 1
+WHERE id = (
+  SELECT id FROM broker.notice_sending
+  WHERE channel = ANY(CAST(:channels AS text[]))
+    AND ((state = 'waiting' AND next_at <= :now) OR (state = 'sending' AND leased_until < :now))
+  ORDER BY next_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id
+""")
+
+_LOST = text("""
+UPDATE broker.notice_sending SET state = 'unknown', leased_until = NULL, code = 'sending.lost'
+WHERE state = 'handing' AND leased_until < :now RETURNING id
+""")
+
+
+def expand(work: Work, *, email: bool, webhooks: Sequence[tuple[str, str, Sequence[str]]]) -> int:
+    """A row for each address of each new notice; ``webhooks``: (name, unit code, roles). Returns how many notices."""
+    new = select(Notice.id).where(Notice.expanded_at.is_(None)).order_by(Notice.id).limit(_AT_ONCE)
+    ids = list(work.session.scalars(new.with_for_update(skip_locked=True)))
+    if not ids:
+        return 0
+    values = {"ids": ids, "now": work.now, "fresh": work.now - FRESH}
+    if email:
+        work.session.execute(_EXPAND_EMAIL, values)
+    for name, unit, roles in webhooks:
+        work.session.execute(_EXPAND_WEBHOOK, values | {"name": name, "unit": unit, "roles": list(roles)})
+    work.session.execute(update(Notice).where(Notice.id.in_(ids)).values(expanded_at=work.now))
+    return len(ids)
+
+
+def lost(work: Work) -> int:
+    """What was being handed over when its worker was lost: nobody knows; it goes to the desk. Returns how many."""
+    return len(work.session.execute(_LOST, {"now": work.now}).all())
+
+
+def claim(work: Work, channels: Sequence[str]) -> UUID | None:
+    """The next message that may be sent, leased to the caller; None when there is none."""
+    values = {"now": work.now, "until": work.now + LEASE, "channels": list(channels)}
+    found: UUID | None = work.session.scalar(_CLAIM, values)
+    return found
+
+
+def hand_over(work: Work, sending_id: UUID) -> bool:
+    """Just before the content goes out. False: the lease has run out, and the message is somebody else's by now."""
+    mine = (
+        update(NoticeSending)
+        .where(NoticeSending.id == sending_id, NoticeSending.state == "sending", NoticeSending.leased_until > work.now)
+        .values(state="handing")
+        .returning(NoticeSending.id)
+    )
+    return work.session.scalar(mine) is not None
+
+
+def sent(work: Work, sending_id: UUID) -> None:
+    _end(work, sending_id, state="sent", sent_at=work.now, code="")
+
+
+def unknown(work: Work, sending_id: UUID, code: str) -> None:
+    """It may have arrived: the desk decides."""
+    _end(work, sending_id, state="unknown", code=code)
+
+
+def refused(work: Work, sending_id: UUID, code: str, *, for_good: bool) -> None:
+    """It has certainly not been taken: later again, more and more rarely, or never."""
+    row = work.session.get_one(NoticeSending, sending_id, with_for_update=True)
+    over = for_good or row.attempts >= MOST_ATTEMPTS
+    pause = timedelta(seconds=min(30 * 2 ** max(row.attempts - 1, 0), 6 * 3600))
+    _end(work, sending_id, state="failed" if over else "waiting", code=code, next_at=work.now + pause)
+
+
+def _end(work: Work, sending_id: UUID, **values: object) -> None:
+    mine = update(NoticeSending).where(NoticeSending.id == sending_id, NoticeSending.state.in_(("sending", "handing")))
+    work.session.execute(mine.values(leased_until=None, **values))
+
+
+def desk(work: Work, *, limit: int = 100) -> Sequence[NoticeSending]:
+    """What has an unknown outcome or failed for good, oldest first; for the administrator."""
+    open_ones = (
+        select(NoticeSending)
+        .where(NoticeSending.state.in_(("unknown", "failed")), NoticeSending.decided_by.is_(None))
+        .order_by(NoticeSending.id)
+        .limit(limit)
+    )
+    return work.session.scalars(open_ones).all()
+
+
+def decide(work: Work, sending_id: UUID, *, again: bool) -> NoticeSending:
+    """The administrator has it sent again, or lets it be. Raises Forbidden, NotFound, Conflict ``sending.decided``."""
+    if Role.ADMINISTRATOR not in work.actor.roles:
+        raise Forbidden("duty.missing", role=Role.ADMINISTRATOR.value)
+    row = work.session.get(NoticeSending, sending_id, with_for_update=True)
+    if row is None:
+        raise NotFound("sending.not_found")
+    if row.state not in {"unknown", "failed"} or row.decided_by is not None:
+        raise Conflict("sending.decided")
+    if again:
+        row.state, row.attempts, row.next_at = "waiting", 0, work.now
+    else:
+        row.decided_by = work.actor.account_id
+    work.record("notice.sent_again" if again else "notice.let_be", "notice_sending", row.id, data={"code": row.code})
+    return row

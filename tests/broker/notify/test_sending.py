@@ -1,0 +1,276 @@
+"""Notices leave the inbox by e-mail and webhook: once, whatever dies or does not answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from api import texts
+from broker.errors import BrokerError, Forbidden
+from broker.lifecycle import Role
+from broker.notify import outbox
+from broker.notify import service as notify
+from broker.notify.channels import signature
+from broker.notify.sender import Sender
+from broker.notify.settings import Channels, Smtp, Webhook, channels
+from tests.stories.conftest import Databases, databases, region_template
+from tests.stories.world import World, make_world
+
+__all__ = ["databases", "region_template"]
+
+
+@dataclass
+class Mailbox:
+    """What a real SMTP server has taken; it may refuse recipients, or fall silent after the content."""
+
+    taken: list[bytes] = field(default_factory=list)
+    answer: str = "250 OK"
+    recipient: str = "250 OK"
+
+    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
+        if self.recipient.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return self.recipient
+
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - theirs
+        self.taken.append(envelope.content)
+        if self.answer == "silence":
+            server.transport.close()
+        return self.answer
+
+
+@pytest.fixture(scope="module")
+def shared(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with databases() as (region, simulated):
+        made = make_world(region, simulated, tmp_path_factory.mktemp("mail"))
+        yield made
+        made.app.close()
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    """Nothing waits; one person of the education department has an address."""
+    with shared.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.notice SET expanded_at = now() WHERE expanded_at IS NULL"))
+        session.execute(
+            text("UPDATE broker.notice_sending SET state = 'failed', leased_until = NULL WHERE state <> 'sent'")
+        )
+        session.execute(text("UPDATE broker.person SET email = ''"))
+        session.execute(
+            text(
+                "UPDATE broker.person SET email = 'wei@example.gov.cn' WHERE id ="
+                " (SELECT person_id FROM broker.account WHERE login = 'apply.jyt')"
+            )
+        )
+    return shared
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[Mailbox, Smtp]]:
+    box = Mailbox()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    yield box, Smtp("127.0.0.1", port, "none", "", SecretStr(""), "guiyun@example.gov.cn")
+    controller.stop()
+
+
+def tell(world: World) -> None:
+    """A notice to the applicants of the education department, now."""
+    with world.app.works.begin() as work:
+        unit = work.session.scalar(text("SELECT id FROM broker.unit WHERE code = 'jyt'"))
+        notify.tell_role(work, (unit, Role.APPLICANT), "reclaim.dropped", ("unit", unit), number="HS-000001")
+        work.session.flush()
+        on_our_clock = text("UPDATE broker.notice SET created_at = :now WHERE expanded_at IS NULL")
+        work.session.execute(on_our_clock, {"now": work.now})
+
+
+def sender(world: World, *, smtp: Smtp | None = None, webhooks: tuple[Webhook, ...] = ()) -> Sender:
+    return Sender(world.app.works, Channels(smtp, webhooks), texts.notice)
+
+
+def states(world: World) -> list[tuple[str, str]]:
+    rows = world.rows("SELECT state, code FROM broker.notice_sending ORDER BY notice_id DESC LIMIT 1")
+    return [(row.state, row.code) for row in rows]
+
+
+def test_a_notice_arrives_once_with_its_sentence(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
+    """To whoever holds the role and has an address; a second round sends nothing."""
+    box, smtp = mailbox
+    tell(world)
+    mine = sender(world, smtp=smtp)
+    assert [mine.round(), mine.round()] == [1, 0]
+    [content] = box.taken
+    assert b"To: wei@example.gov.cn" in content
+    row = world.rows("SELECT id, state FROM broker.notice_sending WHERE state = 'sent' ORDER BY sent_at DESC")[0]
+    assert f"<{row.id}@example.gov.cn>".encode() in content
+
+
+def test_an_unknown_outcome_is_decided_by_a_person(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
+    """The server takes the content and falls silent: not sent again by itself; the administrator may."""
+    box, smtp = mailbox
+    box.answer = "silence"
+    tell(world)
+    mine = sender(world, smtp=smtp)
+    mine.round()
+    assert states(world) == [("unknown", "smtp.no_answer")]
+    world.clock.forward(days=2)
+    assert mine.round() == 0
+    assert len(box.taken) == 1
+    with world.acting("admin") as work:
+        waiting = [row.id for row in outbox.desk(work) if row.code == "smtp.no_answer"]
+    with pytest.raises(Forbidden), world.acting("deliver.1") as work:
+        outbox.decide(work, waiting[-1], again=True)
+    box.answer = "250 OK"
+    with world.acting("admin") as work:
+        outbox.decide(work, waiting[-1], again=True)
+    assert mine.round() == 1
+    assert states(world)[0][0] == "sent"
+    with pytest.raises(BrokerError, match=r"sending\.decided"), world.acting("admin") as work:
+        outbox.decide(work, waiting[-1], again=True)
+
+
+def test_what_was_certainly_not_taken_is_tried_again_later(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
+    """A recipient that is refused for now, then taken; one refused for good is not tried again."""
+    box, smtp = mailbox
+    box.recipient = "451 later"
+    tell(world)
+    mine = sender(world, smtp=smtp)
+    mine.round()
+    assert states(world) == [("waiting", "smtp.451")]
+    assert mine.round() == 0, "not at once"
+    world.clock.forward(seconds=31)
+    box.recipient = "550 no such person"
+    mine.round()
+    assert states(world) == [("failed", "smtp.550")]
+    assert box.taken == []
+
+
+@pytest.mark.parametrize(("dies", "state", "arrives"), [("before", "sent", 1), ("after", "unknown", 1)])
+def test_a_worker_that_dies_sends_nothing_twice(
+    dies: str, state: str, arrives: int, world: World, mailbox: tuple[Mailbox, Smtp]
+) -> None:
+    """Killed before the content went out, another sends it; killed after it did, nobody knows and a person decides."""
+    box, smtp = mailbox
+    tell(world)
+    mine = sender(world, smtp=smtp)
+
+    class KilledError(BaseException):
+        pass
+
+    def die(*_arguments: Any, **_named: Any) -> bool:
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sender, "_hand_over" if dies == "before" else "_write", die)
+        with pytest.raises(KilledError):
+            mine.round()
+    assert len(box.taken) == (dies == "after")
+    assert mine.round() == 0, "the lease holds"
+    world.clock.forward(minutes=4)
+    mine.round()
+    assert (states(world)[0][0], len(box.taken)) == (state, arrives)
+
+
+def test_several_workers_send_each_message_once(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
+    """Four at once over ten notices: ten messages."""
+    box, smtp = mailbox
+    for _ in range(10):
+        tell(world)
+    mine = sender(world, smtp=smtp)
+    threads = [threading.Thread(target=mine.round) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    mine.round()
+    assert len(box.taken) == len(set(box.taken)) == 10
+
+
+@pytest.fixture
+def robot() -> Iterator[tuple[str, list[tuple[str, Any]], list[tuple[int, str]]]]:
+    """A group's robot: its URL, what it was sent, and what it answers next."""
+    got: list[tuple[str, Any]] = []
+    answers: list[tuple[int, str]] = []
+
+    class Robot(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.path, json.loads(body)))
+            status, said = answers.pop(0) if answers else (200, '{"errcode": 0}')
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(said.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Robot)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/robot/send?access_token=KEY", got, answers
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_group_is_told_and_dingtalk_is_signed(world: World, robot: Any) -> None:
+    """A text in the format both take; too many calls: later; a server's error: nobody knows."""
+    url, got, answers = robot
+    hooks = (Webhook("jyt", "dingtalk", SecretStr(url), SecretStr("SEC1"), "jyt", ("applicant",)),)
+    mine = sender(world, webhooks=hooks)
+    answers.append((200, '{"errcode": 130101, "errmsg": "too fast"}'))
+    tell(world)
+    mine.round()
+    assert states(world) == [("waiting", "webhook.130101")]
+    world.clock.forward(seconds=31)
+    mine.round()
+    assert states(world)[0][0] == "sent"
+    path, body = got[-1]
+    assert "&timestamp=" in path
+    assert "&sign=" in path
+    assert (body["msgtype"], "HS-000001" in body["text"]["content"]) == ("text", True)
+    answers.append((502, "bad gateway"))
+    tell(world)
+    mine.round()
+    assert states(world) == [("unknown", "webhook.502")]
+    assert "KEY" not in repr(hooks)
+    assert "SEC1" not in repr(hooks)
+
+
+def test_the_signature_is_dingtalks() -> None:
+    """HMAC-SHA256 over timestamp, newline and secret, keyed by the secret, base64, quoted: checked with openssl."""
+    assert signature("this is secret", 1700000000000) == "sSFWELbV2YwjdDQhWZwTcWlX5BWUx5J6TPpsZmuPii0%3D"
+
+
+def test_a_webhooks_file_tells_every_mistake_and_no_secret(world: World, tmp_path: Path) -> None:
+    """What is missing or unknown, by its place."""
+    file = tmp_path / "webhooks.yaml"
+    file.write_text("webhooks: [{name: a, format: fax, url: 'env:NOT_SET', unit: jyt, roles: [boss]}]")
+    settings = world.app.settings.model_copy(update={"webhooks_file": file})
+    with pytest.raises(BrokerError) as refused:
+        channels(settings)
+    assert {p.field for p in refused.value.problems} == {
+        "webhooks[0].format", "webhooks[0].roles", "webhooks[0].url",
+    }  # fmt: skip
+
+
+def test_without_a_server_notices_stay_in_the_inbox(world: World) -> None:
+    """And when one comes, yesterday's are not sent."""
+    tell(world)
+    nothing = sender(world)
+    assert nothing.round() == 0
+    assert world.scalar("SELECT count(*) FROM broker.notice_sending WHERE state = 'waiting'") == 0
