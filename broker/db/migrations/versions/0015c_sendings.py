@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0015c_sendings"
-down_revision = "0015b_reclaim_policies"
+down_revision = "0017b_zombies"
 branch_labels = None
 depends_on = None
 
