@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 
 from broker.catalog.models import SubCloud, SubCloudAuthority
@@ -35,6 +36,8 @@ from broker.tenancy.work import Work
 from broker.utilisation import findings, service
 from broker.utilisation.findings import Finding
 from broker.utilisation.values import Policy, PolicySet
+
+log = structlog.get_logger(__name__)
 
 _AT_ONCE = 200
 _LISTED = 500
@@ -214,17 +217,24 @@ def _acting() -> Any:
 
 
 def take_up(work: Work, settings: Settings) -> int:
-    """Open a case for what detection found lately by a policy that is on; returns how many. One refusal stops none."""
+    """Open a case for what detection found lately by a policy that is on; returns how many. One refusal stops none.
+
+    While the operator's file cannot be read no policy acts; other dates come all the same.
+    """
     acting = {row.name: row.digest for row in work.session.scalars(_acting())}
     if not acting:
         return 0
-    whole = service.policies_of(settings)
+    try:
+        whole = service.policies_of(settings)
+    except BrokerError as error:
+        log.warning("policies not read", code=error.code)
+        return 0
     policies = {p.name: p for p in whole.policies if acting.get(p.name) == digest_of(p, whole)}
     today = work.now.astimezone(work.calendar.zone).date()
     in_cases = set(work.session.scalars(select(CaseResource.resource_id).where(CaseResource.closed_at.is_(None))))
     opened = 0
     for found in findings.current(work.session):
-        fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS)
+        fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS) and found.policy_version == whole.version
         if found.policy not in policies or not fresh or found.resource_id in in_cases or not found.whole_resource:
             continue
         try:

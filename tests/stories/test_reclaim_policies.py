@@ -87,6 +87,9 @@ def test_a_policy_acts_only_after_a_dry_run_of_its_very_content(world: World, tm
     (tmp_path / "policies.yaml").write_text(reclaim.POLICY)
     switch_on(world, run.id)
     assert code_of(lambda: switch_on(world, run.id)) == "reclaim.already_on"
+    (tmp_path / "policies.yaml").write_text("policies: [")
+    assert take_up(world) == 0, "what cannot be read acts on nothing, and stops no other date"
+    (tmp_path / "policies.yaml").write_text(reclaim.POLICY)
     assert take_up(world) == 1
     assert take_up(world) == 0, "once"
     again = dry_run(world)
