@@ -19,6 +19,7 @@ from api.app import create_app
 from api.server import Server as RunningServer
 from broker.db.session import make_engine, make_sessions
 from broker.embedded.postgres import EmbeddedPostgres
+from broker.pricing.months import Month
 from broker.region.loader import load
 from broker.region.reading import read_region
 from broker.settings import Settings
@@ -26,6 +27,7 @@ from broker.telemetry import configure_logging
 from broker.tenancy.passwords import hash_password
 from tests.api.server import DEADLINE_S, Server, wait_until
 from tests.conftest import Database, DatabaseFactory
+from tests.console.billing import bill_months, finance_of_nanning
 from tests.stories.world import AT_ONCE
 
 
@@ -106,3 +108,11 @@ def statements(server: Server) -> Iterator[list[str]]:
     event.listen(server.engine, "before_cursor_execute", note)
     yield sent
     event.remove(server.engine, "before_cursor_execute", note)
+
+
+@pytest.fixture(scope="session")
+def months(server: Server) -> list[Month]:
+    """Two billed months, the older one closed; the tests about money share them."""
+    with make_sessions(server.engine).begin() as session:
+        finance_of_nanning(session)
+        return bill_months(session, datetime.now(UTC), 2)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from sqlalchemy import text
 
-from broker.db.session import make_sessions
+from broker.pricing.months import Month
 from tests.api.server import Server
-from tests.console.billing import bill_months
 
 
-@pytest.fixture(scope="module")
-def year(server: Server) -> int:
+@pytest.fixture
+def year(months: list[Month]) -> int:
     """The year of a month that is closed."""
-    with make_sessions(server.engine).begin() as session:
-        return bill_months(session, datetime.now(UTC), 2)[0].year
+    return months[0].year
 
 
 def test_the_regions_finance_sets_a_budget_and_sees_the_forecast(server: Server, year: int) -> None:

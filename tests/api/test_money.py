@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime
 
-import pytest
-
-from broker.db.session import make_sessions
 from broker.pricing.months import Month
 from tests.api.server import Server
-from tests.console.billing import bill_months, finance_of_nanning
 
 API = "/api/v1"
-
-
-@pytest.fixture(scope="module")
-def months(server: Server) -> list[Month]:
-    """Two billed months, the older one closed."""
-    with make_sessions(server.engine).begin() as session:
-        finance_of_nanning(session)
-        return bill_months(session, datetime.now(UTC), 2)
 
 
 def test_a_statement_is_summed_up_and_explained(server: Server, months: list[Month]) -> None:

@@ -24,6 +24,10 @@ from tests.stories.world import World, load_region, make_world
 Databases = Callable[[], AbstractContextManager[tuple[Database, Database]]]
 
 
+_NUMBERS = itertools.count(1)
+"""Of a process: folders that use these fixtures have one of their own each, on the same server."""
+
+
 @pytest.fixture(scope="session")
 def region_template(clone: DatabaseFactory) -> Database:
     """A database with the demonstration region, to be cloned."""
@@ -35,11 +39,10 @@ def region_template(clone: DatabaseFactory) -> Database:
 @pytest.fixture(scope="session")
 def databases(postgres: EmbeddedPostgres, region_template: Database) -> Databases:
     """Makes the two databases of a world: the region's, and the simulated clouds' own."""
-    numbers = itertools.count(1)
 
     @contextmanager
     def make() -> Iterator[tuple[Database, Database]]:
-        number = next(numbers)
+        number = next(_NUMBERS)
         region, simulated = f"region_{number}", f"simulated_{number}"
         with psycopg.connect(libpq_url(postgres.superuser_url()), autocommit=True) as connection:
             connection.execute(

@@ -236,7 +236,7 @@ begin
     if o.stopped then
       update simulated.off set end_at = greatest(now_, start_at) where ref = o.ref and end_at is null;
     else
-      insert into simulated.off values (c, o.ref, now_, null);
+      insert into simulated.off values (c, o.ref, now_, null) on conflict do nothing;  -- two switch it off at once
     end if;
   end if;
   update simulated.object set stopped = not (a ->> 'on')::boolean where ref = o.ref;
