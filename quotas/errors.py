@@ -171,7 +171,8 @@ class BadPrefix(QuotaError, ValueError):
     """A prefix or length that does not belong there. ``code`` is ``prefix.`` and the reason, each stable.
 
     not_ipv6; host_bits (unaligned); too_long (beyond /64, or for growth no growth); too_short (larger than its pool, or
-    than /8); outside_parent; outside (of every pool); wrong_zone; no_routing_domain; no_reason; different (a pool of
+    than /8); outside_parent; outside (of every pool); wrong_zone; no_routing_domain; unique_local (outside a
+    private zone); no_reason; different (a pool of
     this id is another); hands_out_nothing (the pool holds pools).
     """
 

@@ -311,9 +311,12 @@ def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
             )
 
 
-def moved(session: Session, key: UUID) -> bool:
-    """Whether a post or release with that key moved anything."""
-    return bool(session.scalar(select(models.movement.c.key).where(models.movement.c.key == key).limit(1)))
+def moved(session: Session, kind: str, hold_id: UUID, key: UUID) -> bool:
+    """Whether a ``post`` or ``release`` of that hold with that key moved anything."""
+    m = models.movement
+    return bool(
+        session.scalar(select(m.c.key).where(m.c.key == key, m.c.kind == kind, m.c.hold_id == hold_id).limit(1))
+    )
 
 
 def alone(session: Session) -> None:

@@ -72,6 +72,7 @@ SENTENCES: Mapping[str, str] = {
     "prefix.outside_parent": "不在上级地址块之内：{detail}。",
     "prefix.wrong_zone": "与路由域的区域不符：{detail}。",
     "prefix.no_routing_domain": "没有写明路由域。",
+    "prefix.unique_local": "唯一本地地址（fc00::/7）只能用于专用网络区：{detail}。",
     "prefix.no_reason": "请写明保留的原因（不超过 200 字）。",
     "prefix.different": "该编号的地址块已存在且不同：{detail}。",
     "prefix.hands_out_nothing": "该地址块只包含下级地址块，不直接分配网段：{detail}。",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import func, select, update
 
@@ -45,7 +45,10 @@ def _quota(work: Work, key: UUID, sub_cloud_id: UUID, resources: Sequence[Resour
         quotas.alone(work.session)
     for hold_id, part in sorted(by_hold.items()):
         amounts = scarce.total(scarce.amounts(r.kind, r.spec) for r in part)
-        quotas.release(work.session, key=key, hold_id=hold_id, lines=scarce.lines(amounts, sub_cloud_id))
+        # A key belongs to one hold: of several each has its own, and each its own again at a second try.
+        quotas.release(
+            work.session, key=uuid5(key, str(hold_id)), hold_id=hold_id, lines=scarce.lines(amounts, sub_cloud_id)
+        )
 
 
 def lock_requests(work: Work, ids: Iterable[UUID | None]) -> list[ServiceRequest]:

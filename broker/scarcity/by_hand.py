@@ -127,11 +127,11 @@ def post(
 ) -> None:
     """As ``quotas.service.post``. Raises NotYours (an owner is named, another's it is), NotThatMuch (nothing left)."""
     there = _of_owner(work, hold_id, owner)
-    again = service.moved(work.session, key)
+    again = service.moved(work.session, "post", hold_id, key)
     service.post(work.session, hold_id, lines, key=key)
     if not again:
         told = lines or [Line(line.resource_class, line.held, line.pool) for line in there if line.held]
-        _moved(work, hand, ("quota.posted", hold_id), key, told)
+        _moved(work, hand, ("post", "quota.posted", hold_id), key, told)
 
 
 def release(
@@ -139,11 +139,11 @@ def release(
 ) -> None:
     """As ``quotas.service.release``. Raises NotYours and NotThatMuch as ``post``."""
     there = _of_owner(work, hold_id, owner)
-    again = service.moved(work.session, key)
+    again = service.moved(work.session, "release", hold_id, key)
     service.release(work.session, hold_id=hold_id, lines=lines, key=key)
     if not again:
         told = lines or [Line(line.resource_class, line.used, line.pool) for line in there if line.used]
-        _moved(work, hand, ("quota.released", hold_id), key, told)
+        _moved(work, hand, ("release", "quota.released", hold_id), key, told)
 
 
 def void(work: Work, hand: Hand, hold_id: UUID, *, owner: UUID | None = None) -> None:
@@ -221,11 +221,12 @@ def _of_owner(work: Work, hold_id: UUID, owner: UUID | None) -> tuple[HeldLine, 
     return ()
 
 
-def _moved(work: Work, hand: Hand, what: tuple[str, UUID], key: UUID, lines: Iterable[Line]) -> None:
+def _moved(work: Work, hand: Hand, what: tuple[str, str, UUID], key: UUID, lines: Iterable[Line]) -> None:
     """The event of a post or release that moved something."""
-    if not service.moved(work.session, key):
+    kind, action, hold_id = what
+    if not service.moved(work.session, kind, hold_id, key):
         raise NotThatMuch([])  # all of nothing: it was done before, with another key
-    _record(work, hand, *what, {"key": str(key), "lines": _told(lines)})
+    _record(work, hand, action, hold_id, {"key": str(key), "lines": _told(lines)})
 
 
 def _record(work: Work, hand: Hand, action: str, hold_id: UUID, data: dict[str, Any]) -> None:

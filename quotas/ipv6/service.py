@@ -35,6 +35,9 @@ from quotas.errors import (
 from quotas.ipv6.values import LIVE, Allocation, Layout, Level, PlanNode, PrefixState, SweptPrefix, Wish, Zone
 from quotas.values import Difference
 
+UNIQUE_LOCAL = IPv6Network("fc00::/7")
+"""RFC 4193: departments may use the same, each in a private zone of its own; anywhere else two plans would overlap."""
+
 ENSURE_POOL = text(
     "SELECT quotas.ensure_pool(:id, CAST(:parent AS uuid), :level, :zone, :domain, CAST(:prefix AS cidr), :hands_out)"
 )
@@ -64,8 +67,8 @@ def ensure_pool(
 
     A pool either hands out prefixes (``hands_out``) or has child pools, never both. UnknownPool: no such parent;
     PrefixOverlap: with another pool of the routing domain, a reservation, or (unless both are unique local space of
-    private domains, RFC 4193) another plan's space; BadPrefix: IPv4, longer than /64, outside the parent, another zone
-    than the routing domain's, or a pool of this id that is different.
+    private domains, RFC 4193) another plan's space; BadPrefix: IPv4, unique local outside a private zone, longer than
+    /64, outside the parent, another zone than the routing domain's, or a pool of this id that is different.
     """
     network = network_of(prefix)
     values = {
@@ -79,6 +82,8 @@ def ensure_pool(
     }
     if not routing_domain:
         raise BadPrefix("no_routing_domain")
+    if zone != Zone.PRIVATE and network.overlaps(UNIQUE_LOCAL):
+        raise BadPrefix("unique_local", str(network))
     _made(str(session.scalar(ENSURE_POOL, values)), parent_id, str(network))
 
 

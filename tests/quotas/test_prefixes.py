@@ -130,6 +130,8 @@ def test_private_zones_reuse_space_and_the_shared_zone_never_overlaps(session: S
         pool(session, "3fff:0:9::/48", zone=Zone.SHARED, domain="private:edu")
     with pytest.raises(errors.BadPrefix, match="wrong_zone"):
         pool(session, "3fff:0:9::/48", zone=Zone.SHARED, domain="a second shared one")
+    with pytest.raises(errors.BadPrefix, match="unique_local"):
+        pool(session, "fd00:1::/48")
 
 
 def test_the_plan_goes_from_the_zone_down_to_units_by_level(session: Session) -> None:

@@ -106,10 +106,10 @@ def test_the_whole_road(world: World, tmp_path: Path) -> None:
     assert acts == ["open", "notify", "fall_due", "admit", "stop", "propose", "confirm", "release"]
 
 
-def test_a_request_of_which_nothing_is_left_is_closed(world: World) -> None:
-    """The last resources of a request go: it is released without having been asked, and its items too."""
-    request_id = reclaim.delivered(world)
-    resources = world.rows("SELECT id FROM broker.resource WHERE request_id = :r", r=request_id)
+def test_requests_of_which_nothing_is_left_are_closed(world: World) -> None:
+    """The last resources of two requests go in one case: both are released without having been asked."""
+    requests = [reclaim.delivered(world), reclaim.delivered(world)]
+    resources = world.rows("SELECT id FROM broker.resource WHERE request_id = ANY (:r)", r=requests)
     case_id = reclaim.open_case(world, *(r.id for r in resources), cause=Cause.PERSON, who="deliver.jyt")
     reclaim.days_come(world)
     reclaim.pass_the_window(world, case_id)
@@ -119,8 +119,8 @@ def test_a_request_of_which_nothing_is_left_is_closed(world: World) -> None:
         cases.propose(work, case_id, reason="期满无异议")
     reclaim.confirm(world, case_id)
     road.walk(world)
-    assert world.request(request_id).state == "released"
-    states = world.rows("SELECT DISTINCT state FROM broker.request_item WHERE request_id = :r", r=request_id)
+    assert [world.request(request_id).state for request_id in requests] == ["released", "released"]
+    states = world.rows("SELECT DISTINCT state FROM broker.request_item WHERE request_id = ANY (:r)", r=requests)
     assert [row.state for row in states] == ["released"]
     slate.check(world)
 
