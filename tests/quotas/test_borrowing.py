@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from quotas import availability, borrowing, errors, rules, service
@@ -87,6 +89,35 @@ def test_what_is_not_lent_is_kept_for_its_owner_whoever_asks(session: Session, t
     (left,) = [one for one in availability.left(session, tree.city) if one.resource_class is X86]
     assert (left.used, left.left) == (100, 0)
     assert service.verify(session) == []
+
+
+def test_a_limit_is_lowered_and_a_guarantee_made_one_after_the_other(engine: Engine, committed: Tree) -> None:
+    """Neither could see the other's, and the guarantee passed the limit: now the second waits for the first."""
+    tree = committed
+    with Session(engine) as session:
+        share(session, tree.county, 100)
+        share(session, tree.units[0], 50)
+        session.commit()
+    with Session(engine) as lowers, Session(engine) as guarantees:
+        share(lowers, tree.county, 10)
+        guarantees.execute(text("SET LOCAL lock_timeout = '100ms'"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            share(guarantees, tree.units[0], 50, lending=0)
+        guarantees.rollback()
+        lowers.commit()
+        with pytest.raises(errors.NotCovered):
+            share(guarantees, tree.units[0], 50, lending=0)
+        guarantees.rollback()
+        share(guarantees, tree.units[0], 10, lending=0)
+        lowers.execute(text("SET LOCAL lock_timeout = '100ms'"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            share(lowers, tree.county, 5)
+        lowers.rollback()
+        guarantees.commit()
+        with pytest.raises(errors.NotCovered):
+            share(lowers, tree.county, 5)
+    with Session(engine) as session:
+        assert service.verify(session) == []
 
 
 def test_a_promise_that_cannot_be_kept_is_not_made(session: Session, tree: Tree) -> None:
