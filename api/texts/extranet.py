@@ -1,4 +1,4 @@
-"""What is wrong with a topology of the extranet, and what routers and probes say.
+"""What is wrong with a topology of the extranet, and what routers and probes say, words of its map.
 
 Called by: ``api.texts``. Must not: hold anything but text.
 """
@@ -64,3 +64,21 @@ TROUBLES: Mapping[str, str] = {
     "extranet.probe_blind": "探测点看不到网络，无法核验",
     "extranet.no_probe": "没有可用的探测点",
 }
+
+STANDINGS: Mapping[str, str] = {
+    "routed": "已开通",
+    "making": "开通中",
+    "desk": "待人工处理",
+    "leaving": "撤除中",
+    "unrouted": "已交付，未接入外网",
+    "withdrawn": "已撤除",
+}
+"""How it is with a segment, on the map."""
+
+ROUTER_LEVELS: Mapping[str, str] = {
+    "region": "自治区核心",
+    "city": "设区市",
+    "county": "县（市、区）",
+    "edge": "单位接入",
+}
+"""Where a router of the extranet stands."""
