@@ -40,7 +40,7 @@ def extranet(uow: Uow, router: Annotated[str, Query(max_length=40)] = "") -> Res
 def _context(found: ExtranetMap, router: str) -> Context:
     chosen = next((r for r in found.topology.routers if r.name == router), None)
     if router and chosen is None:
-        raise NotFound("extranet.router_unknown", code=router)
+        raise NotFound("extranet.no_router")
     here = [s for s in found.segments if chosen is None or s.router == chosen.name]
     shown = here if chosen is not None else here[:MOST_ROWS]
     seen = {v.name for v in found.vrfs}

@@ -17,7 +17,7 @@ from broker.extranet.checks import sessions_of, top_router
 from broker.extranet.fabric import vrfs_of
 from broker.extranet.schema import Access, Router
 
-WIDTH, HEAD, LANE, MARK, STEP, PAD = 236, 48, 20, 15, 18, 10
+WIDTH, HEAD, LANE, MARK, STEP, PAD = 272, 48, 20, 15, 18, 10
 """Of the picture, in its own units: a router's box and its head, a zone's line, a mark and the way to the next."""
 ACROSS, DOWN, EDGE = 72, 16, 8
 IN_A_ROW = (WIDTH - 2 * PAD) // STEP

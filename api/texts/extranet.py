@@ -31,6 +31,7 @@ SENTENCES: Mapping[str, str] = {
     "extranet.vnis_overlap": "VNI 范围与“{code}”的重叠。",
     "extranet.held_back": "网段 {code} 被 {by} 的过滤规则挡住，到不了自治区核心。",
     "extranet.no_topology": "还没有载入外网拓扑（guiyun extranet load）。",
+    "extranet.no_router": "外网拓扑中没有这台路由器。",
     "extranet.differs": "外网有 {count} 处差异。",
     "services.malformed": "服务应写成 tcp/443 的形式，不重复，最多 {most} 项。",
 }

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from broker.catalog.models import SubCloud
@@ -181,9 +181,9 @@ def _on_desk() -> ColumnElement[bool]:
 def _units(work: Work, topology: Topology) -> dict[str, str]:
     """The units with a table of their own that the actor may know of: its tree's, those above it, its office's."""
     above = (
-        select(Unit.id)
-        .join(UnitPeriod, UnitPeriod.ancestors.any(Unit.id))
+        select(func.unnest(UnitPeriod.ancestors))
         .where(UnitPeriod.unit_id == work.actor.unit_id, holds(UnitPeriod.during, work.now))
+        .scalar_subquery()
     )
     seen = true() if Role.CLOUD_OPERATOR in work.actor.roles else or_(may_see(work), UnitPeriod.unit_id.in_(above))
     codes = [v.unit for v in topology.vrfs if v.unit is not None]

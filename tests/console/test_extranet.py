@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +10,12 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import text
 
+from api.console.topology import draw
 from broker.delivery import cases
-from broker.delivery.segments import Standing, extranet_map, standing
+from broker.delivery.segments import ORDER, ExtranetMap, Segment, Standing, extranet_map, standing
 from broker.delivery.values import Job
 from broker.extranet import service
+from broker.extranet.reading import read_topology
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.yaml_file import read_yaml
@@ -24,13 +26,17 @@ from tests.extranet import TOPOLOGY
 
 __all__ = ["open_window"]
 
+CLOUD = "jyt"
+TOPOLOGY_READ = read_topology(TOPOLOGY)
 _CLOSE = "UPDATE broker.desk_case SET action = 'retry', closed_at = now() WHERE resource_id = :r"
 
 
 def loaded(console: Console) -> service.Loaded:
-    """The laboratory's topology, loaded if it is not yet."""
+    """The laboratory's topology with the education department's cloud at its data centre, loaded if it is not yet."""
+    document = dict(read_yaml(TOPOLOGY))
+    document["access"][0]["sub_cloud"] = CLOUD
     with console.world.app.works.begin() as work:
-        service.load(work, read_yaml(TOPOLOGY))
+        service.load(work, document)
         work.session.flush()
         found = service.current(work.session)
     assert found is not None
@@ -73,12 +79,12 @@ def test_a_segment_is_on_the_map_in_every_state_and_in_the_table(console: Consol
 
     see("unrouted")
     with works.begin() as work:
-        assert service.attach(work, holding, "main", [work.session.get_one(Resource, segment.id)]) == {}
+        assert service.attach(work, holding, CLOUD, [work.session.get_one(Resource, segment.id)]) == {}
     assert "3fff:122:" in see("making").text
     with works.begin() as work:
         service.verified(work, [segment.id])
     assert f"/extranet?router=dc#{segment.number}" in see("routed").links
-    job = Job(delivered, 1, delivered, "main")
+    job = Job(delivered, 1, delivered, CLOUD)
     with works.begin() as work:
         cases.put(work, job, "route_segments", "extranet.leak", segment.id)
     assert "待人工处理" in see("desk").text
@@ -102,7 +108,7 @@ def test_only_ones_own_segments_and_tables_are_shown(console: Console, delivered
     everything = console.person("admin").get("/extranet").text
     assert number in everything
     assert all(f"prv-{name}" in everything for name in ("jyt", "lz", "gat", "slt"))
-    assert "没有这台路由器：nowhere" in console.person("admin").get("/extranet?router=nowhere", status=404).text
+    assert "没有这台路由器" in console.person("admin").get("/extranet?router=nowhere", status=404).text
     console.person("finance").get("/extranet", status=403)
     with console.world.acting("admin") as work:
         found = extranet_map(work)
@@ -112,7 +118,8 @@ def test_only_ones_own_segments_and_tables_are_shown(console: Console, delivered
 
 def test_every_state_of_a_resource_has_a_standing() -> None:
     """Whatever the rows say: what lies on a desk is on the desk, and only what was verified is called routed."""
-    for state, on_desk, verified, attached, withdrawn in product(ResourceState, *[(False, True)] * 4):
+    either = (False, True)
+    for state, on_desk, verified, attached, withdrawn in product(ResourceState, either, either, either, either):
         how = standing(state, on_desk=on_desk, verified=verified, attached=attached, withdrawn=withdrawn)
         assert (how is Standing.DESK) == (on_desk or state is ResourceState.FAILED)
         if how is Standing.ROUTED:
@@ -122,6 +129,28 @@ def test_every_state_of_a_resource_has_a_standing() -> None:
             assert state in {ResourceState.ACTIVE, ResourceState.STOPPED}
         if how is Standing.WITHDRAWN:
             assert state in {ResourceState.UNDONE, ResourceState.RELEASED}
+
+
+def test_marks_lie_in_their_routers_box_and_what_is_not_drawn_is_counted() -> None:
+    """A router with more segments than fit: no two marks on one another, none outside, the rest as a number."""
+    found = ExtranetMap(TOPOLOGY_READ, TOPOLOGY_READ.vrfs, {}, {}, [_segment(n) for n in range(400)])
+    picture = draw(found)
+    box = next(box for box in picture.boxes if box.router.name == "dc")
+    marks = [mark for lane in box.lanes for mark in lane.marks]
+    assert len({(mark.x, mark.y) for mark in marks}) == len(marks)
+    assert all(box.x < mark.x and mark.x + picture.mark < box.x + picture.box_width for mark in marks)
+    assert all(box.y + picture.head < mark.y and mark.y + picture.mark < box.y + box.height for mark in marks)
+    assert len(marks) + sum(lane.more for lane in box.lanes) == 400
+    assert max(box.y + box.height for box in picture.boxes) < picture.height
+    boxes = sorted(picture.boxes, key=lambda box: (box.x, box.y))
+    assert all(b.y >= a.y + a.height for a, b in pairwise(boxes) if a.x == b.x)
+    assert len(picture.lines) == len(TOPOLOGY_READ.sessions)
+
+
+def _segment(number: int) -> Segment:
+    zone, state = ("shared", "private", "internet")[number % 3], ORDER[number % len(ORDER)]
+    prefix = f"3fff:122:0:{number:x}::/64"
+    return Segment(UUID(int=number), f"ZY-{number}", "net", "厅", zone, prefix, "dc", "shared", number + 1, state, None)
 
 
 @pytest.mark.browser
