@@ -12,6 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import aliased
 
 from broker.catalog.models import SubCloud
@@ -138,24 +139,21 @@ def _segment(row: AnyRow, topology: Topology) -> Segment | None:
 
 def _rows(work: Work) -> Sequence[AnyRow]:
     """Segments that are not over, and those whose last place was left not long ago. One statement."""
+    recent = or_(SegmentAttachment.withdrawn_at.is_(None), SegmentAttachment.withdrawn_at > work.now - REMEMBERED)
     last = (
         select(SegmentAttachment)
-        .where(SegmentAttachment.resource_id == Resource.id)
-        .order_by(SegmentAttachment.id.desc())
-        .limit(1)
-        .lateral()
+        .where(recent)
+        .ext(distinct_on(SegmentAttachment.resource_id))
+        .order_by(SegmentAttachment.resource_id, SegmentAttachment.id.desc())
+        .subquery()
     )
     place = aliased(SegmentAttachment, last, name="place")
     waits = and_(Resource.state == ResourceState.PLANNED.value, Resource.delivery_id.is_(None))
-    shown = or_(
-        and_(Resource.state.not_in(_GONE), ~waits),
-        and_(place.id.is_not(None), place.withdrawn_at.is_(None)),
-        place.withdrawn_at > work.now - REMEMBERED,
-    )
+    shown = or_(and_(Resource.state.not_in(_GONE), ~waits), place.id.is_not(None))
     statement = (
         inventory.visible(work.actor, work.now)
         .add_columns(place, _on_desk().label("on_desk"))
-        .outerjoin(place, true())
+        .outerjoin(place, place.resource_id == Resource.id)
         .where(Resource.kind == "segment", shown)
     )
     return work.session.execute(statement).all()
