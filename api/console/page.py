@@ -55,6 +55,7 @@ _SECTIONS = (
     | dict.fromkeys(("payers", "industry-clouds", "settlements", "disputes"), "statements")
     | {"zombies": "systems"}
     | {"resources": "idle"}
+    | {"extranet": "ipv6"}
 )
 
 

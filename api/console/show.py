@@ -14,7 +14,7 @@ from uuid import UUID
 
 from api import texts
 from api.formats import LOCAL, aware, percent, price, when, yuan
-from api.texts import console, names, reclaim
+from api.texts import console, extranet, names, reclaim
 from broker.inventory import rules as scarce
 from quotas.values import Refusal
 
@@ -48,6 +48,8 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "mark": console.MARKS,
     "prefix_state": names.PREFIX_STATES,
     "level": names.LEVELS,
+    "router_level": extranet.ROUTER_LEVELS,
+    "standing_segment": extranet.STANDINGS,
     "case_state": reclaim.STATES,
     "case_cause": reclaim.CAUSES,
     "case_event": reclaim.EVENTS,
@@ -56,7 +58,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 _COLOURS = {
-    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted"),
+    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted", "routed"),
     "yellow": (
         "returned",
         "return",
@@ -70,8 +72,10 @@ _COLOURS = {
         "contested",
         "suspended",
         "proposed",
+        "leaving",
+        "unrouted",
     ),
-    "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone", "rejected"),
+    "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone", "rejected", "desk"),
     "azure": (
         "submitted",
         "approved",
@@ -87,6 +91,7 @@ _COLOURS = {
         "measuring",
         "suspending",
         "resuming",
+        "making",
     ),
 }
 _COLOUR = {word: colour for colour, words in _COLOURS.items() for word in words}

@@ -1,4 +1,4 @@
-"""What is wrong with a topology of the extranet, and what routers and probes say.
+"""What is wrong with a topology of the extranet, and what routers and probes say, words of its map.
 
 Called by: ``api.texts``. Must not: hold anything but text.
 """
@@ -31,6 +31,7 @@ SENTENCES: Mapping[str, str] = {
     "extranet.vnis_overlap": "VNI 范围与“{code}”的重叠。",
     "extranet.held_back": "网段 {code} 被 {by} 的过滤规则挡住，到不了自治区核心。",
     "extranet.no_topology": "还没有载入外网拓扑（guiyun extranet load）。",
+    "extranet.no_router": "外网拓扑中没有这台路由器。",
     "extranet.differs": "外网有 {count} 处差异。",
     "services.malformed": "服务应写成 tcp/443 的形式，不重复，最多 {most} 项。",
 }
@@ -64,3 +65,21 @@ TROUBLES: Mapping[str, str] = {
     "extranet.probe_blind": "探测点看不到网络，无法核验",
     "extranet.no_probe": "没有可用的探测点",
 }
+
+STANDINGS: Mapping[str, str] = {
+    "routed": "已开通",
+    "making": "开通中",
+    "desk": "待人工处理",
+    "leaving": "撤除中",
+    "unrouted": "已交付，未接入外网",
+    "withdrawn": "已撤除",
+}
+"""How it is with a segment, on the map."""
+
+ROUTER_LEVELS: Mapping[str, str] = {
+    "region": "自治区核心",
+    "city": "设区市",
+    "county": "县（市、区）",
+    "edge": "单位接入",
+}
+"""Where a router of the extranet stands."""

@@ -1,6 +1,6 @@
 """The extranet for people: the topology that holds, and every segment that is attached, with its state.
 
-Called by: the command line, the console's map. Must not: call a router.
+Called by: the command line (the console's map is ``delivery.segments``). Must not: call a router.
 """
 
 from __future__ import annotations

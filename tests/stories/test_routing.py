@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from broker.delivery import service as delivery
+from broker.delivery.segments import extranet_map
 from broker.delivery.service import Action
 from broker.extranet import service
 from broker.extranet.networks import Network
@@ -88,6 +89,15 @@ def attached(world: World, request_id: UUID) -> list[Any]:
     return world.rows(sql, r=request_id)
 
 
+def standings(world: World, request_id: UUID) -> list[str]:
+    """How the map shows a request's segments."""
+    ids = {row.id for row in world.rows("SELECT id FROM broker.resource WHERE request_id = :r", r=request_id)}
+    with world.acting("apply.chongzuo") as work:
+        found = extranet_map(work)
+    assert found is not None
+    return [s.standing.value for s in found.segments if s.resource_id in ids]
+
+
 def test_a_segment_is_routed_and_looked_at_before_it_is_posted(world: World, routers: Routers) -> None:
     """Where it goes is a row; in the shared zone only declared services are open."""
     request_id = ordered(world, [{**SEGMENT, "services": ["tcp/443"]}, {**SEGMENT, "name": "two", "zone": "internet"}])
@@ -109,6 +119,9 @@ def test_a_segment_is_routed_and_looked_at_before_it_is_posted(world: World, rou
     road.walk(world)
     assert routers.there == {}
     assert all(a.withdrawn_at for a in attached(world, request_id))
+    assert standings(world, request_id) == ["withdrawn", "withdrawn"]
+    world.clock.forward(days=31)
+    assert standings(world, request_id) == []
 
 
 def test_a_refused_segment_is_undone_with_what_stands_on_it(world: World, routers: Routers) -> None:
@@ -121,6 +134,7 @@ def test_a_refused_segment_is_undone_with_what_stands_on_it(world: World, router
     assert all(a.withdrawn_at for a in attached(world, request_id))
     (case,) = world.rows("SELECT id, code, step FROM broker.desk_case WHERE request_id = :r", r=request_id)
     assert (case.step, case.code) == ("route_segments", "extranet.overlap_announced")
+    assert standings(world, request_id) == ["desk"]
     with world.acting("deliver.1") as work:
         delivery.decide_case(work, case.id, Action.RETRY)
     road.walk(world)

@@ -1,0 +1,174 @@
+"""The extranet's map: empty without a topology; routers, zones, a segment through its states; for whom it is."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from typing import Any
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import expect
+from sqlalchemy import text
+
+from api.console.topology import draw
+from broker.delivery import cases
+from broker.delivery.segments import ORDER, ExtranetMap, Segment, Standing, extranet_map, standing
+from broker.delivery.values import Job
+from broker.extranet import service
+from broker.extranet.reading import read_topology
+from broker.inventory.models import Resource
+from broker.lifecycle import ResourceState
+from broker.yaml_file import read_yaml
+from tests.console.people import Console, Page
+from tests.console.test_browser import DESK, PHONE, open_window
+from tests.console.test_pages import blemishes
+from tests.extranet import TOPOLOGY
+
+__all__ = ["open_window"]
+
+CLOUD = "jyt"
+TOPOLOGY_READ = read_topology(TOPOLOGY)
+_CLOSE = "UPDATE broker.desk_case SET action = 'retry', closed_at = now() WHERE resource_id = :r"
+
+
+def loaded(console: Console) -> service.Loaded:
+    """The laboratory's topology with the education department's cloud at its data centre, loaded if it is not yet."""
+    document = dict(read_yaml(TOPOLOGY))
+    document["access"][0]["sub_cloud"] = CLOUD
+    with console.world.app.works.begin() as work:
+        service.load(work, document)
+        work.session.flush()
+        found = service.current(work.session)
+    assert found is not None
+    return found
+
+
+def segment_of(console: Console, request_id: UUID) -> Any:
+    sql = "SELECT * FROM broker.resource WHERE request_id = :r AND kind = 'segment'"
+    return console.world.rows(sql, r=request_id)[0]
+
+
+def mark_of(page: Page, number: str) -> str:
+    """The state in which the picture shows a segment."""
+    links = [attrs.get("href", "") if tag == "a" else "" for tag, attrs in page.elements]
+    at = next(n for n, link in enumerate(links) if link.endswith(f"#{number}"))
+    return page.elements[at + 1][1]["class"].removeprefix("segment segment-")
+
+
+def test_without_a_topology_the_page_says_how_to_load_one(console: Console) -> None:
+    """Before anything is loaded: the command, no picture."""
+    if console.world.scalar("SELECT count(*) FROM broker.extranet_topology"):
+        pytest.fail("an earlier test of this session has loaded a topology: this one has to come first")
+    page = console.person("apply.jyt").get("/extranet")
+    assert "guiyun extranet load" in page.text
+    assert "data-map" not in page.text
+    assert "/extranet" in console.person("apply.jyt").get("/ipv6").links
+
+
+def test_a_segment_is_on_the_map_in_every_state_and_in_the_table(console: Console, delivered: UUID) -> None:
+    """Delivered before there was an extranet; being made; routed; on the desk; taken off its router."""
+    holding, segment = loaded(console), segment_of(console, delivered)
+    applicant, works = console.person("apply.jyt"), console.world.app.works
+
+    def see(state: str) -> Page:
+        page = applicant.get("/extranet?router=dc")
+        assert mark_of(page, segment.number) == state
+        assert segment.number in page.ids
+        assert blemishes(page) == []
+        return page
+
+    see("unrouted")
+    with works.begin() as work:
+        assert service.attach(work, holding, CLOUD, [work.session.get_one(Resource, segment.id)]) == {}
+    assert "3fff:122:" in see("making").text
+    with works.begin() as work:
+        service.verified(work, [segment.id])
+    assert f"/extranet?router=dc#{segment.number}" in see("routed").links
+    job = Job(delivered, 1, delivered, CLOUD)
+    with works.begin() as work:
+        cases.put(work, job, "route_segments", "extranet.leak", segment.id)
+    assert "待人工处理" in see("desk").text
+    with works.begin() as work:
+        work.session.execute(text(_CLOSE), {"r": segment.id})
+        service.withdrawn(work, [segment.id])
+    see("unrouted")
+
+
+def test_only_ones_own_segments_and_tables_are_shown(console: Console, delivered: UUID) -> None:
+    """A city's people see neither the department's segment nor its private table; the administrator sees all six."""
+    loaded(console)
+    number = segment_of(console, delivered).number
+    stranger = console.person("apply.chongzuo").get("/extranet")
+    assert number not in stranger.text
+    assert "prv-" not in stranger.text
+    assert "自治区核心" in stranger.text
+    own = console.person("apply.jyt").get("/extranet").text
+    assert "prv-jyt" in own
+    assert "prv-slt" not in own
+    everything = console.person("admin").get("/extranet").text
+    assert number in everything
+    assert all(f"prv-{name}" in everything for name in ("jyt", "lz", "gat", "slt"))
+    assert "没有这台路由器" in console.person("admin").get("/extranet?router=nowhere", status=404).text
+    console.person("finance").get("/extranet", status=403)
+    with console.world.acting("admin") as work:
+        found = extranet_map(work)
+    assert found is not None
+    assert len(found.vrfs) == 6
+
+
+def test_every_state_of_a_resource_has_a_standing() -> None:
+    """Whatever the rows say: what lies on a desk is on the desk, and only what was verified is called routed."""
+    either = (False, True)
+    for state, on_desk, verified, attached, withdrawn in product(ResourceState, either, either, either, either):
+        how = standing(state, on_desk=on_desk, verified=verified, attached=attached, withdrawn=withdrawn)
+        assert (how is Standing.DESK) == (on_desk or state is ResourceState.FAILED)
+        if how is Standing.ROUTED:
+            assert verified
+            assert attached
+            assert not withdrawn
+            assert state in {ResourceState.ACTIVE, ResourceState.STOPPED}
+        if how is Standing.WITHDRAWN:
+            assert state in {ResourceState.UNDONE, ResourceState.RELEASED}
+
+
+def test_marks_lie_in_their_routers_box_and_what_is_not_drawn_is_counted() -> None:
+    """A router with more segments than fit: no two marks on one another, none outside, the rest as a number."""
+    found = ExtranetMap(TOPOLOGY_READ, TOPOLOGY_READ.vrfs, {}, {}, [_segment(n) for n in range(400)])
+    picture = draw(found)
+    box = next(box for box in picture.boxes if box.router.name == "dc")
+    marks = [mark for lane in box.lanes for mark in lane.marks]
+    assert len({(mark.x, mark.y) for mark in marks}) == len(marks)
+    assert all(box.x < mark.x and mark.x + picture.mark < box.x + picture.box_width for mark in marks)
+    assert all(box.y + picture.head < mark.y and mark.y + picture.mark < box.y + box.height for mark in marks)
+    assert len(marks) + sum(lane.more for lane in box.lanes) == 400
+    assert max(box.y + box.height for box in picture.boxes) < picture.height
+    boxes = sorted(picture.boxes, key=lambda box: (box.x, box.y))
+    assert all(b.y >= a.y + a.height for a, b in pairwise(boxes) if a.x == b.x)
+    assert len(picture.lines) == len(TOPOLOGY_READ.sessions)
+
+
+def _segment(number: int) -> Segment:
+    zone, state = ("shared", "private", "internet")[number % 3], ORDER[number % len(ORDER)]
+    prefix = f"3fff:122:0:{number:x}::/64"
+    return Segment(UUID(int=number), f"ZY-{number}", "net", "厅", zone, prefix, "dc", "shared", number + 1, state, None)
+
+
+@pytest.mark.browser
+def test_the_map_is_walked_by_keyboard_and_fits_a_phone(
+    console: Console, delivered: UUID, open_window: object, screenshots: Any
+) -> None:
+    """From the core to the edge by arrow keys; Enter filters the table to the router."""
+    loaded(console)
+    opener: Any = open_window
+    page = opener("admin", DESK).go("/extranet")
+    page.screenshot(path=screenshots / "extranet.png", full_page=True)
+    page.focus(".topology a[tabindex='0']")
+    page.keyboard.press("ArrowRight")
+    assert "南宁市" in page.evaluate("document.activeElement.getAttribute('aria-label')")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#segments-title")).to_have_text("网段：政务云数据中心")
+    expect(page.locator(f"[id='{segment_of(console, delivered).number}']")).to_be_visible()
+    page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+    page.screenshot(path=screenshots / "extranet-phone.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
