@@ -14,7 +14,7 @@ from fastapi import Query
 from fastapi.responses import Response
 
 from api.console import charts
-from api.console.page import Context, console_router, page
+from api.console.page import Context, allowed, console_router, page
 from api.paging import Paged
 from api.permissions import Permission, needs
 from api.texts import utilisation as words
@@ -23,6 +23,9 @@ from broker.catalog import overview
 from broker.catalog import repository as catalog
 from broker.errors import Invalid
 from broker.inventory import repository as inventory
+from broker.reclamation import board as reclaim
+from broker.reclamation import opening
+from broker.reclamation.models import ReclaimCase
 from broker.tenancy.work import Work
 from broker.utilisation import board, detection, pictures, service, sizing
 from broker.utilisation.findings import FindingKind
@@ -46,6 +49,8 @@ def findings(
         shown = paged.render(rows, lambda row: row, lambda row: row.finding.id)
         return {
             "rows": shown["data"],
+            "held": _held(work, [row.finding.resource_id for row in rows]),
+            "openable": reclaim.clouds_to_open_in(work),
             "next": shown["next"],
             "paged": paged.after is not None,
             "sums": board.sums(work),
@@ -78,13 +83,15 @@ def heat(uow: Uow, of: Annotated[str, Query(pattern="^(cpu|memory)$")] = "cpu") 
 def resource(resource_id: UUID, uow: Uow) -> Response:
     """一个资源：规格、利用率与检测结果。"""
     titles = _titles(uow)
-    row, found, servers, now, images = uow.look(
+    row, found, servers, now, images, cases, openable = uow.look(
         lambda work: (
             inventory.resource(work.session, work.actor, resource_id, now=work.now),
             board.listed(work, resource_id=resource_id, limit=50),
             sizing.servers_of(work, resource_id=resource_id),
             work.now,
             overview.image_names(work.session),
+            _cases(work, resource_id),
+            reclaim.clouds_to_open_in(work),
         )
     )
     last = now.astimezone(detection.ZONE).date()
@@ -101,6 +108,9 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
     context: Context = {
         "row": row,
         "found": found,
+        "cases": cases,
+        "held": next((case for case in cases if case.closed_at is None), None),
+        "may_open": row.sub_cloud in openable and row[0].state in opening.LIVE,
         "picture": charts.line_chart(figures, first, last, runs) if figures else None,
         "figures": [figures[day] for day in sorted(figures, reverse=True)],
         "first": first,
@@ -111,6 +121,20 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
         "images": images,
     }
     return page(uow, "idle/resource.html", lambda _: context)
+
+
+def _held(work: Work, resource_ids: list[UUID]) -> Mapping[UUID, ReclaimCase]:
+    """Resource -> its open case, for whoever may look at cases at all."""
+    if not allowed(work.actor, Permission.RECLAIM_READ):
+        return {}
+    return reclaim.open_cases(work, resource_ids)
+
+
+def _cases(work: Work, resource_id: UUID) -> list[ReclaimCase]:
+    """A resource's cases, the newest first."""
+    if not allowed(work.actor, Permission.RECLAIM_READ):
+        return []
+    return [row[0] for row in reclaim.listing(work, resource_id=resource_id, limit=50)]
 
 
 def _titles(uow: UnitOfWork) -> Mapping[str, tuple[str, str]]:

@@ -14,16 +14,20 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.datastructures import FormData
 
 from api.console import show
-from api.console.page import Context, Form, act, allowed, console_router, go, page, text_of
+from api.console.page import Context, Form, act, allowed, console_router, go, id_of, page, text_of
 from api.paging import Paged
 from api.permissions import Permission, needs
+from api.texts import utilisation as words
 from api.uow import UnitOfWork, Uow
 from api.views import reclaim as views
-from broker.errors import BrokerError, Invalid, Problem
-from broker.reclamation import board, cases, policies, report, terms
-from broker.reclamation.values import Answer, Decision
+from broker.errors import BrokerError, Invalid, NotFound, Problem
+from broker.inventory import repository as inventory
+from broker.reclamation import board, cases, opening, policies, report, terms
+from broker.reclamation.values import Answer, Cause, Decision, Opening
 from broker.tenancy import people
 from broker.tenancy.work import Work
+from broker.utilisation import board as idle
+from broker.utilisation import findings
 
 router = console_router("回收")
 
@@ -53,6 +57,32 @@ def listing(uow: Uow, paged: Paged, *, closed: bool = False) -> Response:
 def taken_back(uow: Uow) -> Response:
     """收回的资源。"""
     return page(uow, "reclaim/report.html", lambda work: {"rows": report.taken_back(work)})
+
+
+@router.get("/reclaim/new", openapi_extra=needs(Permission.RECLAIM_OPERATE))
+def new(uow: Uow, finding: UUID | None = None, resource: UUID | None = None) -> Response:
+    """发起回收前的确认：按检测结果，或按一个资源。"""
+    return _new(uow, finding, resource)
+
+
+@router.post("/reclaim", openapi_extra=needs(Permission.RECLAIM_OPERATE))
+def open_case(form: Form, uow: Uow) -> Response:
+    """发起回收。"""
+    finding, resource, reason = id_of(form, "finding"), id_of(form, "resource"), text_of(form, "reason")
+
+    def use_case(work: Work) -> UUID:
+        if finding is not None:
+            found = findings.finding(work.session, finding)
+            return opening.open_case(work, opening.of_finding(found, reason)).id
+        named = () if resource is None else (resource,)
+        return opening.open_case(work, Opening(Cause.PERSON, named, reason)).id
+
+    return act(
+        uow,
+        use_case,
+        then=lambda case_id: go(f"/reclaim/{case_id}", done="reclaim_opened"),
+        instead=lambda error: _new(uow, finding, resource, error, reason),
+    )
 
 
 @router.get("/reclaim/{case_id}", openapi_extra=needs(Permission.RECLAIM_READ))
@@ -142,6 +172,33 @@ def _show(uow: UnitOfWork, case_id: UUID, error: BrokerError | None = None) -> H
         }
 
     return page(uow, "reclaim/case.html", collect, status=error.status if error else 200)
+
+
+def _new(
+    uow: UnitOfWork,
+    finding: UUID | None,
+    resource: UUID | None,
+    error: BrokerError | None = None,
+    reason: str | None = None,
+) -> HTMLResponse:
+    """The page on which opening a case is confirmed; the reason is proposed from what was found."""
+
+    def collect(work: Work) -> Context:
+        found = None if finding is None else idle.one(work, finding).finding
+        resource_id = resource if found is None else found.resource_id
+        if resource_id is None:
+            raise NotFound("resource.not_found")
+        proposed = "" if found is None else words.finding_words(found)
+        return {
+            "row": inventory.resource(work.session, work.actor, resource_id, now=work.now),
+            "parts": opening.together(work, [resource_id]),
+            "found": found,
+            "reason": proposed if reason is None else reason,
+            "texts": words,
+            "problems": show.problems(error.problems) if error else [],
+        }
+
+    return page(uow, "reclaim/new.html", collect, status=error.status if error else 200)
 
 
 def _end_of(work: Work, form: FormData, name: str) -> datetime | None:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+CASE_MARKS: Mapping[str, str] = {"suspended": "已停用", "open": "已列入回收", "see": "见回收事项"}
+"""What is said of a resource that an open reclaim case is about."""
+
 DONE: Mapping[str, str] = {
     "reclaim": "已办理。",
+    "reclaim_opened": "已发起回收，系统将告知使用单位。",
     "saved": "草稿已保存。",
     "submitted": "申请已提交，审批时限为 1 个工作日。",
     "withdrawn": "申请已撤回。",

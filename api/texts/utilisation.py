@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 
 from broker.utilisation.board import Warmth
-from broker.utilisation.findings import Evidence
+from broker.utilisation.findings import Evidence, Finding
 from broker.utilisation.pictures import DayFigures
 from broker.utilisation.sizing import Proposal
 from broker.utilisation.values import METRICS, Condition, Daily, Figures
@@ -136,6 +136,11 @@ CLEARED: Mapping[str, str] = {
     "policy_gone": "检测规则已停用或修改",
 }
 """Why a finding ended."""
+
+
+def finding_words(found: Finding) -> str:
+    """A finding in one line: in what way, since when, for how long."""
+    return f"{FINDINGS[found.kind.value]}：自 {found.first_day} 起 {found.days} 天"
 
 
 def evidence_words(found: Iterable[Evidence]) -> str:

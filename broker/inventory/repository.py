@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from broker.catalog.models import SubCloud, SubCloudAuthority
 from broker.db.base import AnyRow, AnySelect
 from broker.errors import NotFound
-from broker.inventory.models import InformationSystem, Resource, ResourcePeriod
+from broker.inventory.models import InformationSystem, Resource, ResourcePeriod, ServerSnapshot
 from broker.lifecycle import Role
 from broker.tenancy.models import Unit, UnitPeriod
 from broker.tenancy.repository import holds, unit_names, visible_units
@@ -150,6 +150,11 @@ def used_by(session: Session) -> dict[UUID, tuple[bool, datetime | None]]:
     A segment that no server ever stood on is not among them.
     """
     return {row.id: (bool(row.used), row.left_at) for row in session.execute(_USED_BY)}
+
+
+def kept_snapshots(session: Session) -> frozenset[UUID]:
+    """Our own images of servers, ordered and not removed: each is kept for something until a date."""
+    return frozenset(session.scalars(select(ServerSnapshot.id).where(ServerSnapshot.removed_at.is_(None))))
 
 
 def metered_now(session: Session, resource_ids: Iterable[UUID]) -> dict[UUID, tuple[str, dict[str, int]]]:

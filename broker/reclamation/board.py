@@ -5,13 +5,13 @@ Called by: the API, the console, the use-cases of this room. Must not: change an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select
 
-from broker.catalog.models import SubCloud
+from broker.catalog.models import SubCloud, SubCloudAuthority
 from broker.db.base import AnyRow, AnySelect
 from broker.errors import NotFound
 from broker.inventory.models import InformationSystem, Resource, ServerSnapshot
@@ -45,15 +45,17 @@ class CaseFile:
 
 def seen(work: Work) -> ColumnElement[bool]:
     """Cases of the actor's unit tree, and those that its unit (or one it is a deputy of) answers or carries out."""
-    actor = work.actor
-    parts = [visible_units(actor, ReclaimCase.unit_id, work.now)]
-    for role, column in _OFFICES.items():
-        units = {p.unit_id for p in actor.deputy_for.get(role, ())}
-        if role in actor.roles and actor.unit_id is not None:
-            units.add(actor.unit_id)
-        if units:
-            parts.append(column.in_(units))
+    parts = [visible_units(work.actor, ReclaimCase.unit_id, work.now)]
+    parts += [column.in_(units) for role, column in _OFFICES.items() if (units := _acts_for(work, role))]
     return or_(*parts)
+
+
+def _acts_for(work: Work, role: Role) -> set[UUID]:
+    """The units for which the actor acts in a role: its own, and those it is a deputy of."""
+    units = {p.unit_id for p in work.actor.deputy_for.get(role, ())}
+    if role in work.actor.roles and work.actor.unit_id is not None:
+        units.add(work.actor.unit_id)
+    return units
 
 
 def in_tree(work: Work, unit_id: UUID) -> bool:
@@ -148,6 +150,57 @@ def file(work: Work, case_id: UUID) -> CaseFile:
             select(ServerSnapshot).where(ServerSnapshot.subject_id == case_id).order_by(ServerSnapshot.id)
         ).all(),
     )
+
+
+def open_cases(work: Work, resource_ids: Collection[UUID]) -> dict[UUID, ReclaimCase]:
+    """Resource -> the open case that it is in (one at most), of the cases that the actor may see. One statement."""
+    statement = (
+        select(CaseResource.resource_id, ReclaimCase)
+        .join(ReclaimCase, ReclaimCase.id == CaseResource.case_id)
+        .where(CaseResource.resource_id.in_(resource_ids), CaseResource.closed_at.is_(None), seen(work))
+    )
+    return {row[0]: row[1] for row in work.session.execute(statement)}
+
+
+def in_trouble(work: Work, *, limit: int = 100) -> Sequence[AnyRow]:
+    """Cases that the machine could not carry on with and that the actor's authority carries out, oldest first.
+
+    Rows of ``(ReclaimCase, stalled_at)``: when it last gave up.
+    """
+    stalled_at = (
+        select(func.max(CaseAct.at))
+        .where(CaseAct.case_id == ReclaimCase.id, CaseAct.event == "stall")
+        .correlate(ReclaimCase)
+        .scalar_subquery()
+    )
+    statement = (
+        select(ReclaimCase, stalled_at.label("stalled_at"))
+        .where(
+            ReclaimCase.trouble.is_not(None),
+            ReclaimCase.closed_at.is_(None),
+            ReclaimCase.delivering_unit_id.in_(_acts_for(work, Role.OPERATOR)),
+        )
+        .order_by(ReclaimCase.id)
+        .limit(limit)
+    )
+    return work.session.execute(statement).all()
+
+
+def clouds_to_open_in(work: Work) -> frozenset[str]:
+    """Codes of the sub-clouds that the actor delivers for as an operator: where it may open a case by hand."""
+    units = _acts_for(work, Role.OPERATOR)
+    if not units:
+        return frozenset()
+    statement = (
+        select(SubCloud.code)
+        .join(SubCloudAuthority, SubCloudAuthority.sub_cloud_id == SubCloud.id)
+        .where(
+            SubCloudAuthority.unit_id.in_(units),
+            SubCloudAuthority.duty == "deliver",
+            holds(SubCloudAuthority.during, work.now),
+        )
+    )
+    return frozenset(work.session.scalars(statement))
 
 
 def offers(work: Work, case: ReclaimCase) -> list[str]:

@@ -1,6 +1,7 @@
 """Opens reclaim cases: for what a policy found, what a person names, what a term or a zombie system leaves behind.
 
-Called by: the API (a person), dispatch (policies, terms). Must not: tell anybody (dates do), or call a cloud.
+Called by: the API and the console (a person), dispatch (policies, terms). Must not: tell anybody (dates do), or call
+a cloud.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 
 from broker.catalog.models import SubCloudAuthority
 from broker.db.base import new_id
@@ -25,7 +26,8 @@ from broker.tenancy.rules import mandate
 from broker.tenancy.work import Work
 from broker.utilisation.findings import Finding
 
-_LIVE = (ResourceState.ACTIVE.value, ResourceState.STOPPED.value)
+LIVE = (ResourceState.ACTIVE.value, ResourceState.STOPPED.value)
+"""States in which a resource can be taken up."""
 _ON_ITS_WAY = ("asked", "queued", "running", "needs_operator")
 ARTICLE = {Cause.IDLE: "Art. 14", Cause.ZOMBIE: "Art. 28", Cause.TERM: "Art. 13", Cause.PERSON: "Art. 14"}
 
@@ -114,15 +116,22 @@ def ids_of(work: Work, numbers: Sequence[str]) -> tuple[UUID, ...]:
     return tuple(found[number] for number in sorted(wanted))
 
 
-def _lock(work: Work, ids: Sequence[UUID]) -> list[Resource]:
-    """The resources named and the disks attached to them, locked in one order."""
-    statement = (
+def together(work: Work, ids: Sequence[UUID]) -> list[Resource]:
+    """The resources named and the disks attached to them: what a case over these would be about."""
+    return list(work.session.scalars(_together(ids)))
+
+
+def _together(ids: Sequence[UUID]) -> Select[Resource]:
+    return (
         select(Resource)
-        .where(or_(Resource.id.in_(ids), Resource.server_id.in_(ids) & Resource.state.in_(_LIVE)))
+        .where(or_(Resource.id.in_(ids), Resource.server_id.in_(ids) & Resource.state.in_(LIVE)))
         .order_by(Resource.id)
-        .with_for_update()
     )
-    found = list(work.session.scalars(statement))
+
+
+def _lock(work: Work, ids: Sequence[UUID]) -> list[Resource]:
+    """These, locked in one order. Raises NotFound ``resource.not_found``."""
+    found = list(work.session.scalars(_together(ids).with_for_update()))
     if not ids or not set(ids) <= {r.id for r in found}:
         raise NotFound("resource.not_found")
     return found
@@ -161,7 +170,7 @@ def _check(work: Work, opening: Opening, resources: Sequence[Resource]) -> None:
         problems.append(Problem("reason.missing", "reason"))
     if len({(r.unit_id, r.sub_cloud_id) for r in resources}) > 1:
         problems.append(Problem("reclaim.mixed", "resources"))
-    if dead := [r.number for r in resources if r.state not in _LIVE]:
+    if dead := [r.number for r in resources if r.state not in LIVE]:
         problems.append(Problem("reclaim.not_live", "resources", params={"resources": "、".join(dead)}))
     if others := inventory.standing_on(work, ids):
         problems.append(Problem("release.in_use", "resources", params={"resources": "、".join(others)}))

@@ -53,13 +53,14 @@ _OFF_METRICS = frozenset({"vcpu", "n_off"})
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the rows say before a scan. ``open``: resources that have a finding or are watched."""
+    """What the rows say before a scan. ``open``: resources that have a finding or are watched. ``kept``: snapshots."""
 
     day: date
     facts: Mapping[str, Facts]
     things: Mapping[UUID, Thing]
     clouds: Collection[str]
     open: frozenset[UUID]
+    kept: frozenset[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ def detect(bench: Bench, errand: Errand) -> bool:
             things=things_of(work),
             clouds=[cloud.code for cloud in catalog.in_service(work.session)],
             open=frozenset(key[0] for key in findings.still_open(work.session)),
+            kept=inventory.kept_snapshots(work.session),
         )
     try:
         policies = service.policies_of(bench.settings)
@@ -177,7 +179,7 @@ def look(bench: Bench, known: Known, policies: PolicySet) -> Look:
         answers = {code: _ask(bench.providers, code) for code in known.clouds}
         shown = {code: answer for code, answer in answers.items() if answer is not None}
     off = {each.resource_id for each in idle if each.kind is FindingKind.OFF}
-    sky = Sky(known.things, shown, known.day, ZONE)
+    sky = Sky(known.things, shown, known.day, ZONE, known.kept)
     for each in (each for policy in policies.policies if policy.seen for each in sightings.seen(policy, sky)):
         if each.kind is FindingKind.OFF and each.resource_id in off:
             continue  # samples say so already, and since when

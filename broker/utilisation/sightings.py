@@ -62,12 +62,13 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Sky:
-    """All that can be seen on one day. ``shown``: by sub-cloud, those that answered."""
+    """All that can be seen on one day. ``shown``: by sub-cloud, those that answered. ``kept``: snapshots of our own."""
 
     things: Mapping[UUID, Thing]
     shown: Mapping[str, Shown]
     day: date
     zone: ZoneInfo
+    kept: frozenset[UUID] = frozenset()
 
 
 def seen(policy: Policy, sky: Sky) -> Iterator[Sighting]:
@@ -107,10 +108,13 @@ def _loose(policy: Policy, sky: Sky) -> Iterator[Sighting]:
 
 
 def _snapshots(policy: Policy, sky: Sky) -> Iterator[Sighting]:
-    """Snapshots of servers in use. No verb of ours makes anything of a snapshot: one that is there is unused."""
+    """Snapshots of servers in use, but for those that a reclaim case keeps, which go when it ends.
+
+    No verb of ours makes anything of the others: one that is there is unused.
+    """
     for cloud in sky.shown.values():
         for each in cloud.snapshots:
-            if each.server_id is not None and each.server_id in sky.things:
+            if each.server_id is not None and each.server_id in sky.things and each.key.id not in sky.kept:
                 evidence = Evidence("seen.unused", {"name": each.name})
                 kind = FindingKind.UNUSED_SNAPSHOT
                 yield Sighting(each.server_id, kind, policy, (evidence,), sky.day, object_ref=each.ref)

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
+from broker.inventory.models import ServerSnapshot
 from broker.utilisation import detection, findings, service
 from broker.utilisation.collectors import Bench
 from broker.utilisation.findings import Finding, FindingKind
@@ -237,18 +238,34 @@ def test_a_server_that_samples_show_off_is_one_finding_not_two(desk: Desk, tmp_p
 
 
 def test_an_address_without_a_host_and_a_snapshot_that_nobody_used(desk: Desk) -> None:
-    """Both by the cloud's own ids, under the segment and the server that they belong to."""
+    """Both by the cloud's own ids, under the segment and the server that they belong to.
+
+    A snapshot that a reclaim case keeps is not one of them.
+    """
     provider = desk.world.app.providers("jyt")
     faults.leave_port(desk.world.clouds_url, "jyt", desk.segment.id, IPv6Address("3fff::1"))
     snapshot = SnapshotSpec(uuid7(), desk.servers[1].project_id, desk.servers[1].id, "before-upgrade")
     provider.create(snapshot)
+    kept = SnapshotSpec(uuid7(), snapshot.project_id, snapshot.server_id, "kept")
+    provider.create(kept)
+    with desk.world.app.sessions.begin() as session:
+        row = ServerSnapshot(
+            id=kept.id, resource_id=kept.server_id, subject_id=uuid7(), ordered_at=desk.world.clock.now
+        )
+        session.add(row)
     assert desk.detect()["watched"] >= 2
     desk.detect(days=1)
     address, copy = desk.only(FindingKind.UNBOUND_ADDRESS), desk.only(FindingKind.UNUSED_SNAPSHOT)
     assert (address.resource_id, address.evidence[0].params["address"]) == (desk.segment.id, "3fff::1")
     assert (copy.resource_id, copy.evidence[0].params["name"]) == (desk.servers[1].id, "before-upgrade")
     assert (address.whole_resource, copy.whole_resource, address.monthly_fen) == (False, False, None)
-    provider.delete(Key(Kind.SNAPSHOT, snapshot.id, snapshot.project_id))
+    with desk.world.app.sessions.begin() as session:
+        session.get_one(ServerSnapshot, kept.id).removed_at = desk.world.clock.now
+    desk.detect(days=1)
+    assert desk.detect(days=1)["watched"] == 0
+    assert len(desk.open(FindingKind.UNUSED_SNAPSHOT)) == 2, "left behind once its case was over"
+    for each in (snapshot, kept):
+        provider.delete(Key(Kind.SNAPSHOT, each.id, each.project_id))
 
 
 def test_a_segment_without_hosts_is_found_since_the_last_one_went(desk: Desk) -> None:
