@@ -55,6 +55,6 @@ def _context(found: ExtranetMap, router: str) -> Context:
         "above": {s.lower: s.upper for s in found.topology.sessions},
         "tables": {r.name: [v for v in vrfs_of(found.topology, r.name) if v in seen] for r in found.topology.routers},
         "on_router": Counter(s.router for s in found.segments),
-        "in_vrf": Counter(s.vrf for s in found.segments),
+        "in_vrf": Counter(s.vrf for s in found.segments if s.vni is not None),
         "access": {a.router: found.clouds.get(a.sub_cloud, a.sub_cloud) for a in found.topology.access},
     }

@@ -55,7 +55,10 @@ ORDER = list(Standing)
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment. ``router``: where it is, or where its cloud is attached; ``vrf`` and ``vni`` once it has a place."""
+    """One segment. ``router``: where it is, or where its cloud is attached.
+
+    ``vrf`` once it had a place; ``vni`` while it has it: once given back it may be another's.
+    """
 
     resource_id: UUID
     number: str
@@ -125,7 +128,7 @@ def _segment(row: AnyRow, topology: Topology) -> Segment | None:
         prefix=str(place.prefix if place is not None else resource.prefix or ""),
         router=place.router if place is not None else access.router if access is not None else "",
         vrf=place.vrf if place is not None else "",
-        vni=place.vni if place is not None else None,
+        vni=place.vni if place is not None and place.withdrawn_at is None else None,
         standing=standing(
             ResourceState(resource.state),
             on_desk=row.on_desk,
