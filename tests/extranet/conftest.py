@@ -69,8 +69,9 @@ class Site:
         self.hosts, self.there = [], []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
+    """As it runs now: another module may have rebooted a router, which is another process then."""
     running = laboratory.current()
     assert running is not None
     yield running
