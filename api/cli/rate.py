@@ -41,7 +41,7 @@ TEXTS = {
     "spans.parquet": "不是可以读取的 Parquet 文件：{detail}",
     "tariff.broken": "YAML 格式有误：{detail}",
     "tariff.empty": "价目表为空",
-    "tariff.condition": "term_months 应为 0 至 1200 的整数，charged_when_stopped 应为真或假，sub_cloud 与 operator 只能写一个",
+    "tariff.condition": "term_months 应为 0 至 1200，charged_when_stopped 应为真或假，sub_cloud 与 operator 只能写一个",
     "tariff.discount": "discount 是价格的折扣系数，应大于 0 且不超过 1，最多 {decimals} 位小数：{value}",
     "tariff.free_quantity": "free_quantity 应为非负的十进制数：{value}",
     "tariff.ends_before_start": "价格的截止时间应晚于开始时间",

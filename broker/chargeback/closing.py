@@ -206,7 +206,7 @@ def _add_adjustments(session: Session, month: Month, hints: Sequence[Row[Any]]) 
         _run(session, closing_sql.ADD_LATE, **months)
         _run(session, closing_sql.ADD_LATE_OWED, **months)
         _run(session, closing_sql.ADD_LATE_GAPS)
-    _run(session, closing_sql.ADD_DECIDED)
+    _run(session, closing_sql.ADD_DECIDED, month=month.first_day)
 
 
 def _touches(hint: Row[Any], month: Month) -> bool:

@@ -313,7 +313,7 @@ def test_a_file_is_read_by_its_name_not_by_a_pattern(tmp_path: Path, kind: str) 
 def test_other_columns_of_parquet_change_nothing(tmp_path: Path) -> None:
     """Whatever they are called; and a name with blanks around it is that name, as in CSV."""
     run(tmp_path)
-    others = {name: "CAST(0 AS BIGINT)" for name in ("begun_s", "over_s", "start_s", "end_s", "ordinary")}
+    others = dict.fromkeys(("begun_s", "over_s", "start_s", "end_s", "ordinary"), "CAST(0 AS BIGINT)")
     parquet(tmp_path, "spans.parquet", **others, **{"quantity": "", " quantity": "'4'"})
     assert call(tmp_path, spans="spans.parquet").exit_code == 0
     assert [x["amount_fen"] for x in read(tmp_path, "lines.csv")] == ["922"]
@@ -371,5 +371,6 @@ def test_every_sentence_is_chinese() -> None:
 def test_every_code_has_its_sentence() -> None:
     """Each code that a reader or the rating can give is in the list of texts, and no other."""
     room = Path(broker.chargeback.__file__).parent
-    source = "".join((room / f"{name}.py").read_text() for name in ("columnar", "offline", "rating", "span_file", "tariff_file"))
+    rooms = ("columnar", "offline", "rating", "span_file", "tariff_file")
+    source = "".join((room / f"{name}.py").read_text() for name in rooms)
     assert set(re.findall(r'(?:Problem|add)\(\s*"([a-z0-9_.]+)"', source)) == set(TEXTS)
