@@ -6,11 +6,13 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from broker.audit.models import AuditEvent
-from broker.chargeback import closing, disputes, statements
+from broker.chargeback import access, closing, disputes, statements
+from broker.chargeback.access import Scope
 from broker.chargeback.focus import Writer, check
 from broker.chargeback.models import Adjustment, Dispute
 from broker.chargeback.views import ExplainedLine
@@ -18,12 +20,12 @@ from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
 from broker.lifecycle import Role
 from broker.notify.models import Notice
-from broker.pricing.models import TariffPrice
+from broker.pricing.models import Payer, TariffPrice
 from broker.tenancy.models import RoleGrant
 from broker.tenancy.values import SYSTEM, Actor
 from broker.tenancy.work import Work
-from tests.broker.chargeback.billed import ALWAYS, NOW, OCTOBER, Billed, bill, close, person, work
-from tests.broker.chargeback.money_worlds import CITY, COUNTY, OTHER_CITY, REGION, during
+from tests.broker.chargeback.billed import ALWAYS, NOW, OCTOBER, START, Billed, bill, close, person, work
+from tests.broker.chargeback.money_worlds import CITY, COUNTY, LONG_AGO, OTHER_CITY, REGION, during
 
 
 class Court:
@@ -239,3 +241,15 @@ def test_what_was_decided_before_a_reopening_is_not_put_right_twice(court: Court
     )
     assert adjustments(court, close(court.session)[CITY]) == []
     assert adjustments(court, close(court.session, OCTOBER.next)[CITY]) == []
+
+
+def test_finance_of_a_city_that_pays_no_more_does_not_become_the_regions(court: Court) -> None:
+    """It keeps its own bills; the region's stay the region's."""
+    ended = update(Payer).where(Payer.payer_unit_id == CITY).values(during=Range(LONG_AGO, START))
+    court.session.execute(ended)
+    city = court.as_(court.city)
+    assert (closing.may_close(city), closing.may_close(court.as_(court.region))) == (False, True)
+    scope = access.scope(court.session, court.city, NOW)
+    assert scope == Scope(everything=False, root_unit_id=CITY, payer_unit_id=CITY, whole_region=False)
+    seen = statements.visible(court.session, court.statements[CITY], court.city, scope)
+    assert seen.payer_unit_id == CITY
