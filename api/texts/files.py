@@ -63,6 +63,7 @@ SENTENCES: Mapping[str, str] = {
     "region.unknown_zone": "没有这个网络区域：{code}。",
     "region.unknown_meter": "没有这个计量项：{code}。",
     "region.unknown_system": "没有这个信息系统：{code}。",
+    "rate.files": "文件无法读写：{detail}。",
     "spans.empty": "用量文件是空的。",
     "spans.broken": "用量文件有误：{detail}。",
     "spans.column_missing": "用量文件缺少列“{column}”。",

@@ -107,6 +107,7 @@ SENTENCES: Mapping[str, str] = {
     "statement.month_not_begun": "{month} 尚未开始，不能出账。",
     "dispute.unknown": "没有这项异议，或者您无权查看。",
     "dispute.not_the_payer": "只有付费主体的财政人员可以对本单位的账单提出异议。",
+    "dispute.reopened": "该月账单已重开，原明细不再有效，不能再接受这项异议；请直接更正用量，并驳回本异议、说明情况。",
     "dispute.not_closed": "账单尚未关账或已重开，不需提出异议；请直接联系财政更正。",
     "dispute.open": "对这一行已有待答复的异议。",
     "dispute.answered": "该异议已答复。",

@@ -82,8 +82,10 @@ def close(work: Work, month: Month) -> ClosedMonth:
         raise Conflict("month.closed", month=str(month))
     if books.last_closed is not None and _month(books.last_closed).next != month:
         raise Conflict("month.out_of_order", month=str(month), expected=str(_month(books.last_closed).next))
+    # Before the usage is read: what is committed after this may be unseen, and its hint waits for the next close.
+    hints = _run(session, closing_sql.WAITING_CORRECTIONS).all()
     snapshot = bill.fill(session, "bill", (month,), month.end)
-    taken = _add_adjustments(session)
+    _add_adjustments(session, month, hints)
     _refuse(session)
     _run(session, closing_sql.SUM_UP, month=month.first_day)
     close_id = new_id()
@@ -98,8 +100,8 @@ def close(work: Work, month: Month) -> ClosedMonth:
         closed_by=work.actor.account_id,
         now=work.now,
     )
-    if taken:
-        _run(session, closing_sql.TAKE_CORRECTIONS, close_id=close_id, correction_ids=taken)
+    if hints:
+        _run(session, closing_sql.TAKE_CORRECTIONS, close_id=close_id, correction_ids=[hint.id for hint in hints])
     statements = _write_statements(work, month, month.end, close_id=close_id)
     _run(session, closing_sql.SETTLEMENTS, close_id=close_id)
     _run(session, closing_sql.POST, close_id=close_id, now=work.now)
@@ -194,9 +196,8 @@ def _asked(session: Session, close_id: UUID) -> MonthReopening | None:
     return session.query(MonthReopening).filter_by(close_id=close_id).one_or_none()
 
 
-def _add_adjustments(session: Session) -> list[int]:
-    """Lines for usage of closed months that changed since, and for decided adjustments; the hints looked at."""
-    hints = _run(session, closing_sql.WAITING_CORRECTIONS).all()
+def _add_adjustments(session: Session, month: Month, hints: Sequence[Row[Any]]) -> None:
+    """Lines for usage of closed months that changed since, as ``hints`` say, and for decided adjustments."""
     closed = [_month(row.month) for row in _run(session, closing_sql.CLOSED_MONTHS)]
     late = tuple(one for one in closed if any(_touches(hint, one) for hint in hints))
     if late:
@@ -205,8 +206,7 @@ def _add_adjustments(session: Session) -> list[int]:
         _run(session, closing_sql.ADD_LATE, **months)
         _run(session, closing_sql.ADD_LATE_OWED, **months)
         _run(session, closing_sql.ADD_LATE_GAPS)
-    _run(session, closing_sql.ADD_DECIDED)
-    return [hint.id for hint in hints]
+    _run(session, closing_sql.ADD_DECIDED, month=month.first_day)
 
 
 def _touches(hint: Row[Any], month: Month) -> bool:

@@ -110,10 +110,19 @@ SELECT c.usage_month, s.payer_unit_id, c.unit_id, c.resource_id, c.sub_cloud_id,
 FROM broker.adjustment a
 JOIN broker.charge c ON c.id = a.charge_id
 JOIN broker.statement s ON s.id = c.statement_id
-WHERE NOT EXISTS (SELECT FROM broker.charge b JOIN broker.statement t ON t.id = b.statement_id
+JOIN broker.month_close o ON o.id = s.close_id
+WHERE (o.reopened_at IS NULL OR (s.month = CAST(:month AS date) AND EXISTS (
+    SELECT FROM pg_temp.bill n
+    WHERE n.kind = 'line' AND n.adjustment_id IS NULL AND n.amount_fen = c.amount_fen
+      AND (n.usage_month, n.payer_unit_id, n.resource_id, n.meter, n.tariff_price_id)
+        = (c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id)
+  )))
+  AND NOT EXISTS (SELECT FROM broker.charge b JOIN broker.statement t ON t.id = b.statement_id
                   JOIN broker.month_close m ON m.id = t.close_id AND m.reopened_at IS NULL
                   WHERE b.adjustment_id = a.id)
 """
+"""What was decided of a standing line. Of a month that is closed anew, only if its line comes out as it was decided of:
+where it was put right meanwhile, the decision has nothing left to put right."""
 
 ONLY_CHARGES = f"DELETE FROM pg_temp.bill WHERE kind IN ('owed', 'settlement') AND {ODD}"
 """An interim statement owes nothing to an operator."""

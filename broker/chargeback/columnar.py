@@ -40,6 +40,9 @@ SMALL = 2**62
 
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)"
 _QUANTITY = r"[0-9]{1,15}(\.[0-9]{1,9})?"
+_TERM = r"[0-9]{0,4}"
+_PATTERN = frozenset("*?[")
+"""DuckDB takes a path with one of these for a pattern, and reads whatever matches."""
 
 
 class NotOrdinary(Exception):
@@ -92,7 +95,10 @@ class Columns:
         return Counts(spans, lines_, payers, int(fen))
 
     def _read(self, path: Path, *, parquet: bool) -> None:
-        source, types = _parquet(self._connection, path) if parquet else _csv(path)
+        with _named_plainly(path) as plain:
+            self._keep(*(_parquet(self._connection, path, plain) if parquet else _csv(path, plain)))
+
+    def _keep(self, source: str, types: dict[str, str]) -> None:
         text = {name: f"coalesce({_text_of(name, kind)}, '')" for name, kind in types.items()}
         quantity, start, end = text["quantity"], text["start_at"], text["end_at"]
         self._scale = self._one(
@@ -111,11 +117,12 @@ class Columns:
         asked = {name for price in self._prices for name in _CONDITIONS if getattr(price, name)}
         self._names = ", ".join(("meter", *(name for name in _CONDITIONS if name in asked)))
         term = f"TRY_CAST(coalesce(nullif({optional['term_months']}, ''), '0') AS INTEGER)"
+        ordinary_term = f"regexp_full_match({optional['term_months']}, '{_TERM}')"
         where = {"sub_cloud": text["sub_cloud"], **optional, "term_months": term}
         where |= {name: "0" if name == "term_months" else "''" for name in _CONDITIONS if name not in asked}
         # A DECIMAL cannot be spelled otherwise; it may only be negative.
         typed = types["quantity"].startswith("DECIMAL")
-        ordinary = "quantity >= 0" if typed else f"regexp_full_match({quantity}, '{_QUANTITY}')"
+        ordinary = f"{number} >= 0" if typed else f"regexp_full_match({quantity}, '{_QUANTITY}')"
         self._do(f"""
             CREATE TEMP TABLE span AS
             SELECT {text["resource_id"]} AS resource_id, {text["payer_id"]} AS payer_id,
@@ -128,8 +135,8 @@ class Columns:
                    greatest(begun_s, {self._start}) AS start_s,
                    epoch_us({_instant(end)}) // 1000000 AS over_s, least(over_s, {self._end}) AS end_s,
                    {ordinary} AND {optional["state"]} IN ('', 'active', 'stopped')
-                     AND resource_id <> '' AND payer_id <> '' AND meter <> '' AND quantity IS NOT NULL
-                     AND begun_s IS NOT NULL AND over_s >= begun_s AND {term} BETWEEN 0 AND 9999 AS ordinary
+                     AND resource_id <> '' AND payer_id <> '' AND meter <> '' AND {number} IS NOT NULL
+                     AND begun_s IS NOT NULL AND over_s >= begun_s AND {ordinary_term} AS ordinary
             FROM {source}""")
         self._none("SELECT count(*) FROM span WHERE ordinary IS NOT TRUE")
 
@@ -287,7 +294,19 @@ def columns(prices: Sequence[Price], month: Month, folder: Path) -> Iterator[Col
             raise NotOrdinary from error
 
 
-def _csv(path: Path) -> tuple[str, dict[str, str]]:
+@contextmanager
+def _named_plainly(path: Path) -> Iterator[str]:
+    """A name of the file that DuckDB takes for nothing but a name."""
+    if _PATTERN.isdisjoint(str(path)):
+        yield str(path)
+        return
+    with TemporaryDirectory(prefix="rate-") as folder:
+        link = Path(folder, "spans")
+        link.symlink_to(path.absolute())
+        yield str(link)
+
+
+def _csv(path: Path, plain: str) -> tuple[str, dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             header = next(csv.reader(file, strict=True), None)
@@ -297,34 +316,44 @@ def _csv(path: Path) -> tuple[str, dict[str, str]]:
     names = {at: name for name, at in where.items()}
     every = ", ".join(f"{_text(names.get(at, f'other_{at}'))}: 'VARCHAR'" for at in range(len(header or ())))
     source = (
-        f"read_csv({_text(str(path))}, columns = {{{every}}}, header = false, skip = 1, delim = ',', quote = '\"',"
+        f"read_csv({_text(plain)}, columns = {{{every}}}, header = false, skip = 1, delim = ',', quote = '\"',"
         " escape = '\"', auto_detect = false, strict_mode = true, null_padding = false, ignore_errors = false,"
         " max_line_size = 1048576)"
     )
     return source, dict.fromkeys(where, "VARCHAR")
 
 
-def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, dict[str, str]]:
+def _parquet(connection: duckdb.DuckDBPyConnection, path: Path, plain: str) -> tuple[str, dict[str, str]]:
     """Raises Invalid ``spans.parquet`` for a file that is none, and as for CSV for its columns."""
-    source = f"read_parquet({_text(str(path))})"
+    source = f"read_parquet({_text(plain)})"
     try:
         rows = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     except duckdb.Error as error:
-        raise Invalid([Problem("spans.parquet", path.name, params={"detail": str(error)[:200]})]) from error
+        raise _no_parquet(path, error) from error
     where = columns_of([row[0] for row in rows], path.name)
+    # Only ours, by our names: another column may be called as something that is computed from them.
+    ours = ", ".join(f"{_name(rows[at][0])} AS {name}" for name, at in where.items())
+    source = f"(SELECT {ours} FROM {source})"
     return source, {name: str(rows[at][1]) for name, at in where.items()}
 
 
 def parquet_rows(path: Path) -> Iterator[list[str]]:
     """A Parquet file as CSV would have it, header first: for the slow path, which names what is wrong."""
-    with duckdb.connect() as connection:
+    with _named_plainly(path) as plain, duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        source, types = _parquet(connection, path)
+        source, types = _parquet(connection, path, plain)
         yield list(types)
         found = ", ".join(f"coalesce({_text_of(name, kind)}, '')" for name, kind in types.items())
-        cursor = connection.execute(f"SELECT {found} FROM {source}")
-        while block := cursor.fetchmany(10_000):
-            yield from (list(row) for row in block)
+        try:
+            cursor = connection.execute(f"SELECT {found} FROM {source}")
+            while block := cursor.fetchmany(10_000):
+                yield from (list(row) for row in block)
+        except duckdb.Error as error:
+            raise _no_parquet(path, error) from error
+
+
+def _no_parquet(path: Path, error: duckdb.Error) -> Invalid:
+    return Invalid([Problem("spans.parquet", path.name, params={"detail": str(error)[:200]})])
 
 
 def _text_of(name: str, kind: str) -> str:
@@ -344,6 +373,11 @@ def _instant(value: str) -> str:
     plain = f"try_strptime({value}, '%Y-%m-%dT%H:%M:%SZ')"
     other = f"CASE WHEN regexp_full_match({value}, '{_TIME}') THEN TRY_CAST({value} AS TIMESTAMP) END"
     return f"CASE WHEN length({value}) = 20 AND NOT contains({value}, ' ') THEN {plain} ELSE {other} END"
+
+
+def _name(word: str) -> str:
+    """A column's name as SQL, whatever is in it."""
+    return '"' + word.replace('"', '""') + '"'
 
 
 def _text(word: str) -> str:

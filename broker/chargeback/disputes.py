@@ -146,10 +146,13 @@ def accept(work: Work, dispute_id: UUID, answer: str, amount_fen: int | None) ->
     """Accept: the line is put right by ``amount_fen`` (negative: the payer owes less) in the next month closed.
 
     Returns the adjustment's id. Raises NotFound ``dispute.unknown``; Forbidden ``duty.missing`` and
-    ``duty.separated`` (nobody answers his own); Conflict ``dispute.answered``; Invalid ``dispute.answer_missing``,
+    ``duty.separated`` (nobody answers his own); Conflict ``dispute.answered``, ``dispute.reopened`` (the month was
+    opened again: its lines are not owed, usage is put right itself); Invalid ``dispute.answer_missing``,
     ``dispute.amount_missing``, ``dispute.amount_range`` (the line would owe less than nothing, or absurdly much).
     """
     found = _to_answer(work, dispute_id)
+    if views_sql.head(work.session, found.statement_id)["standing"] is not Standing.CLOSED:
+        raise Conflict("dispute.reopened")
     problems = _missing_answer(answer)
     if not amount_fen:
         problems.append(Problem("dispute.amount_missing", "amount_fen"))
@@ -175,7 +178,7 @@ def accept(work: Work, dispute_id: UUID, answer: str, amount_fen: int | None) ->
 
 
 def reject(work: Work, dispute_id: UUID, answer: str) -> None:
-    """Reject: the line stays as it is. Raises as ``accept`` does."""
+    """Reject: the line stays as it is. Raises as ``accept`` does, but a reopened month is no hindrance."""
     found = _to_answer(work, dispute_id)
     problems = _missing_answer(answer)
     if problems:

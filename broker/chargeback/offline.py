@@ -17,6 +17,7 @@ from broker.chargeback.problems import Problems
 from broker.chargeback.rating import Line, Price, Rating
 from broker.chargeback.span_file import is_parquet, read_spans, rows_as_spans
 from broker.chargeback.tariff_file import read_tariff
+from broker.errors import Invalid, Problem
 from broker.pricing.months import Month
 
 LINES = "lines.csv"
@@ -37,11 +38,20 @@ def rate_files(spans: Path, tariff: Path, month: Month, out: Path) -> Rated:
     """Rate the spans of a file with the prices of another; writes ``lines.csv`` and ``totals.csv`` into ``out``.
 
     In columns if nothing is out of the ordinary, else row by row: the same amounts, and every problem by its line.
-    Raises Invalid with every problem found (up to 20), each with file and line; then nothing is written.
+    Raises Invalid with every problem found (up to 20), each with file and line, or ``rate.files`` where the system
+    does not let a file be read or written; then nothing is written.
     """
     problems = Problems()
     prices = read_tariff(tariff, problems)
     problems.stop_if_any()
+    try:
+        return _rate(spans, prices, month, out, problems)
+    except OSError as error:
+        place, detail = str(error.filename or out), error.strerror or str(error)
+        raise Invalid([Problem("rate.files", place, params={"detail": detail})]) from error
+
+
+def _rate(spans: Path, prices: Sequence[Price], month: Month, out: Path, problems: Problems) -> Rated:
     parquet = is_parquet(spans)
     with TemporaryDirectory(dir=_existing(out), prefix=".rate-") as name:
         folder = Path(name)

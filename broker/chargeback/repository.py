@@ -37,13 +37,14 @@ _FIRST_USE = text("""
 SELECT min(s.start_at) FROM broker.usage_span s JOIN broker.resource r ON r.id = s.resource_id
 WHERE r.request_id = :request_id
 """)
-# Finance acts for the nearest unit at or above its own that pays for anything today.
+# Finance acts for the nearest unit at or above its own that pays for anything or once did: where a city's time as a
+# payer has run out, its finance keeps its own bills and does not become the region's.
 _FINANCE_SCOPE = text("""
 SELECT a.unit_id, a.depth = 1 AS whole_region
 FROM broker.unit_period u CROSS JOIN LATERAL unnest(u.ancestors) WITH ORDINALITY AS a(unit_id, depth)
 WHERE u.unit_id = :unit_id AND u.during @> CAST(:now AS timestamptz)
   AND EXISTS (SELECT FROM broker.payer p
-              WHERE p.payer_unit_id = a.unit_id AND p.during @> CAST(:now AS timestamptz))
+              WHERE p.payer_unit_id = a.unit_id AND p.during && tstzrange(NULL, CAST(:now AS timestamptz), '[]'))
 ORDER BY a.depth DESC LIMIT 1
 """)
 

@@ -24,6 +24,8 @@ from broker.pricing.values import Per
 LIMIT_BYTES = 16 * 1024 * 1024
 PRICE_DECIMALS = 8
 FACTOR_DECIMALS = 4
+TERM_LIMIT_MONTHS = 1200
+"""As in the database; a longer one would outweigh whom a price is for (``rating.Price.distance``)."""
 PRICE_LIMIT_CNY = Decimal(10) ** 10
 """As the database keeps prices: NUMERIC(18, 8)."""
 
@@ -123,13 +125,14 @@ def _price(entry: Entry, place: str, problems: Problems) -> Price | None:
     per, per_place = entry["per"]
     term, stopped = _word(entry, "term_months"), _word(entry, "charged_when_stopped").lower()
     both_places = _word(entry, "sub_cloud") and _word(entry, "operator")
+    term_fits = bool(re.fullmatch(r"[0-9]{0,4}", term)) and int(term or 0) <= TERM_LIMIT_MONTHS
     if per not in set(Per):
         problems.add("tariff.per", per_place, value=per[:40])
-    elif not re.fullmatch(r"[0-9]{0,4}", term) or stopped not in _TRUTH or both_places:
+    elif not term_fits or stopped not in _TRUTH or both_places:
         problems.add("tariff.condition", place)
     elif end is not None and start is not None and end <= start:
         problems.add("tariff.ends_before_start", end_place)
-    wrong = per not in set(Per) or stopped not in _TRUTH or not re.fullmatch(r"[0-9]{0,4}", term) or both_places
+    wrong = per not in set(Per) or stopped not in _TRUTH or not term_fits or both_places
     if wrong or price is None or start is None or discount is None or free is None:
         return None
     if (end is None and end_text not in _NULLS) or (end is not None and end <= start):
@@ -200,12 +203,13 @@ def _time(text: str, place: str, problems: Problems) -> int | None:
     """A whole second; the text must say its offset."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None or at.microsecond:
+        instant = None if at.tzinfo is None or at.microsecond else at.astimezone(UTC)
+    except (ValueError, OverflowError):  # the second: in UTC it lies before the first year or after the last
+        instant = None
+    if instant is None:
         problems.add("tariff.time", place, value=text[:40])
         return None
-    return epoch_seconds(at.astimezone(UTC))
+    return epoch_seconds(instant)
 
 
 def _place(name: str, node: yaml.Node) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, select, text
@@ -12,7 +13,7 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from broker.chargeback import budgets, closing, service
+from broker.chargeback import bill, budgets, closing, service
 from broker.chargeback.models import (
     Charge,
     LedgerEntry,
@@ -303,6 +304,29 @@ def test_usage_written_while_a_month_is_being_closed_is_not_lost(engine: Engine)
         assert closing.close(work(session), OCTOBER).lines == 1
         with Session(engine) as other, other.begin():
             add_thing(other, late, number="meanwhile")
+    with Session(engine) as session, session.begin():
+        closed = closing.close(work(session, now=LATER), NOVEMBER)
+        assert (closed.adjustments, verify(session, OCTOBER)) == (1, ())
+
+
+def test_usage_committed_after_the_month_was_read_waits_for_the_next_close(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hint is there before the close ends, but what it points at was not rated: it must not count as seen."""
+    with Session(engine) as session, session.begin():
+        store(session, world(thing(CITY, MAIN, running(START, None))))
+    late = thing(DEPARTMENT, MAIN, running(START, START + HOUR))
+    fill = bill.fill
+
+    def and_then_somebody_commits(session: Session, *what: Any, **how: Any) -> str:
+        snapshot = fill(session, *what, **how)
+        with Session(engine) as other, other.begin():
+            add_thing(other, late, number="between")
+        return snapshot
+
+    with Session(engine) as session, session.begin(), monkeypatch.context() as patched:
+        patched.setattr(bill, "fill", and_then_somebody_commits)
+        assert closing.close(work(session), OCTOBER).lines == 1
     with Session(engine) as session, session.begin():
         closed = closing.close(work(session, now=LATER), NOVEMBER)
         assert (closed.adjustments, verify(session, OCTOBER)) == (1, ())

@@ -6,11 +6,13 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from broker.audit.models import AuditEvent
-from broker.chargeback import disputes, statements
+from broker.chargeback import access, closing, disputes, statements
+from broker.chargeback.access import Scope
 from broker.chargeback.focus import Writer, check
 from broker.chargeback.models import Adjustment, Dispute
 from broker.chargeback.views import ExplainedLine
@@ -18,11 +20,12 @@ from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
 from broker.lifecycle import Role
 from broker.notify.models import Notice
+from broker.pricing.models import Payer, TariffPrice
 from broker.tenancy.models import RoleGrant
 from broker.tenancy.values import SYSTEM, Actor
 from broker.tenancy.work import Work
-from tests.broker.chargeback.billed import ALWAYS, NOW, OCTOBER, Billed, bill, close, person, work
-from tests.broker.chargeback.money_worlds import CITY, COUNTY, OTHER_CITY, REGION, during
+from tests.broker.chargeback.billed import ALWAYS, NOW, OCTOBER, START, Billed, bill, close, person, work
+from tests.broker.chargeback.money_worlds import CITY, COUNTY, LONG_AGO, OTHER_CITY, REGION, during
 
 
 class Court:
@@ -197,3 +200,56 @@ def test_the_next_close_puts_the_adjustment_on_the_payers_statement(court: Court
     row = Writer(head).row(adjusted)
     assert (row["ChargeCategory"], row["ChargeClass"], row["PricingQuantity"]) == ("Adjustment", "Correction", None)
     assert [problem for x in lines for problem in check(Writer(head).row(x), "x")] == []
+
+
+def reopen(court: Court) -> None:
+    """The region's finance, two people, open October again."""
+    closing.ask_to_reopen(court.as_(court.region), OCTOBER, "价目有误")
+    closing.agree_to_reopen(court.as_(court.finance(REGION)), OCTOBER)
+
+
+def adjustments(court: Court, statement_id: UUID) -> list[int]:
+    lines = statements.every_line(court.session, statement_id, actor=SYSTEM, now=NOW)
+    return [x.amount_fen for x in lines if x.adjustment_id]
+
+
+def test_a_line_of_a_reopened_month_is_adjusted_no_more(court: Court) -> None:
+    """Nobody owes it; the dispute can still be rejected, with the reason, so that it does not stay open for ever."""
+    made = court.raised()
+    reopen(court)
+    with pytest.raises(Conflict) as reopened:
+        disputes.accept(court.as_(court.region), made, "核实属实", -1)
+    assert reopened.value.code == "dispute.reopened"
+    disputes.reject(court.as_(court.region), made, "已重开更正")
+
+
+def test_what_was_decided_before_a_reopening_holds_if_the_line_comes_out_the_same(court: Court) -> None:
+    """Whoever reopens for something else takes nothing from a payer."""
+    disputes.accept(court.as_(court.region), court.raised(), "核实属实", -100)
+    reopen(court)
+    assert adjustments(court, close(court.session)[CITY]) == [-100]
+    assert adjustments(court, close(court.session, OCTOBER.next)[CITY]) == []
+
+
+def test_what_was_decided_before_a_reopening_is_not_put_right_twice(court: Court) -> None:
+    """The line was put right itself: the decision is used up, now and later."""
+    line = court.line()
+    disputes.accept(court.as_(court.region), court.raised(), "核实属实", -100)
+    reopen(court)
+    court.session.execute(
+        update(TariffPrice).where(TariffPrice.meter == line.meter).values(price_cny=TariffPrice.price_cny / 2)
+    )
+    assert adjustments(court, close(court.session)[CITY]) == []
+    assert adjustments(court, close(court.session, OCTOBER.next)[CITY]) == []
+
+
+def test_finance_of_a_city_that_pays_no_more_does_not_become_the_regions(court: Court) -> None:
+    """It keeps its own bills; the region's stay the region's."""
+    ended = update(Payer).where(Payer.payer_unit_id == CITY).values(during=Range(LONG_AGO, START))
+    court.session.execute(ended)
+    city = court.as_(court.city)
+    assert (closing.may_close(city), closing.may_close(court.as_(court.region))) == (False, True)
+    scope = access.scope(court.session, court.city, NOW)
+    assert scope == Scope(everything=False, root_unit_id=CITY, payer_unit_id=CITY, whole_region=False)
+    seen = statements.visible(court.session, court.statements[CITY], court.city, scope)
+    assert seen.payer_unit_id == CITY
