@@ -58,7 +58,10 @@ class BadLine:
         with near, socket.create_connection(self._to) as far:
             while True:
                 for end in select.select([near, far], [], [])[0]:
-                    data = end.recv(65536)
+                    try:
+                        data = end.recv(65536)
+                    except ConnectionResetError:  # who is at that end has gone, as others on a bad line do
+                        return
                     if end is far:
                         back += data
                         if self._cut(back):

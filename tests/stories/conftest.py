@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
@@ -24,10 +24,6 @@ from tests.stories.world import World, load_region, make_world
 Databases = Callable[[], AbstractContextManager[tuple[Database, Database]]]
 
 
-_NUMBERS = itertools.count(1)
-"""Of a process: folders that use these fixtures have one of their own each, on the same server."""
-
-
 @pytest.fixture(scope="session")
 def region_template(clone: DatabaseFactory) -> Database:
     """A database with the demonstration region, to be cloned."""
@@ -42,8 +38,9 @@ def databases(postgres: EmbeddedPostgres, region_template: Database) -> Database
 
     @contextmanager
     def make() -> Iterator[tuple[Database, Database]]:
-        number = next(_NUMBERS)
-        region, simulated = f"region_{number}", f"simulated_{number}"
+        # Every folder that uses these fixtures has one of its own, on the same server: a number would meet another's.
+        name = secrets.token_hex(4)
+        region, simulated = f"region_{name}", f"simulated_{name}"
         with psycopg.connect(libpq_url(postgres.superuser_url()), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER guiyun_owner STRATEGY FILE_COPY").format(
