@@ -69,7 +69,7 @@ SENTENCES: Mapping[str, str] = {
     "spans.column_missing": "用量文件缺少列“{column}”。",
     "spans.column_twice": "用量文件的列“{column}”重复出现。",
     "spans.not_utf8": "用量文件不是有效的 UTF-8 文本。",
-    "spans.parquet": "暂不能读取 Parquet 格式的用量文件，请改用 CSV。",
+    "spans.parquet": "不能读取该 Parquet 用量文件：文件已损坏，或不是 Parquet 格式。",
     "span.columns": "这一行的列数不正确。",
     "span.empty": "这一行有空的内容。",
     "span.time": "时间格式不正确，应为 UTC 的整秒时间。",
