@@ -37,6 +37,7 @@ VERBS = {
     "extranet": "api.cli.extranet",
     "systems": "api.cli.systems",
     "zombies": "api.cli.zombies",
+    "networks": "api.cli.networks",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),
     "show": "api.cli.show",
