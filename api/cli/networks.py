@@ -5,13 +5,15 @@ Called by: the command line. Must not: know a rule; the broker says what is wron
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from api import texts
+from api.cli.client import Refusal
 from api.cli.display import Terminal, fields, moment, table, yuan
 from api.cli.verb import Call, client_verb
 from api.texts import dedicated as words
@@ -91,22 +93,27 @@ def _say(terminal: Terminal, one: Mapping[str, Any]) -> None:
     ]  # fmt: skip
     if moved:
         terminal.section("期限调整", table(("步骤", "期限", "时间", "经办", "理由"), moved, folds=("理由",)))
-    if one["segments"]:
-        rows = (
-            (s["number"], s["prefix"], names.ZONES[s["zone"]], s["router"], "已核验" if s["verified"] else "未核验")
-            for s in one["segments"]
-        )
-        terminal.section("外网网段", table(("网段", "前缀", "网络区", "路由器", "核验"), rows))
-    if one["carried"]:
-        rows = ((s["code"], s["name"], _moved(s)) for s in one["carried"])
-        terminal.section("承载的信息系统", table(("编号", "名称", "情况"), rows))
-    if one["stops"]:
-        rows = (
-            (words.STEPS[s["step"]], s["due_on"], moment(s["noticed_at"]), moment(s["stopped_at"]),
-             " ".join(filter(None, (moment(s["lifted_at"]), words.LIFTED.get(s["lifted_why"] or "")))))
-            for s in one["stops"]
-        )  # fmt: skip
-        terminal.section("逾期与停拨", table(("步骤", "期限", "告知", "停拨", "解除"), rows))
+    _rest(terminal, one)
+
+
+def _rest(terminal: Terminal, one: Mapping[str, Any]) -> None:
+    """What it rests on, and what was late."""
+    segments = [
+        (s["number"], s["prefix"], names.ZONES[s["zone"]], s["router"], "已核验" if s["verified"] else "未核验")
+        for s in one["segments"]
+    ]
+    if segments:
+        terminal.section("外网网段", table(("网段", "前缀", "网络区", "路由器", "核验"), segments))
+    systems = [(s["code"], s["name"], _moved(s)) for s in one["carried"]]
+    if systems:
+        terminal.section("承载的信息系统", table(("编号", "名称", "情况"), systems))
+    stops = [
+        (words.STEPS[s["step"]], s["due_on"], moment(s["noticed_at"]), moment(s["stopped_at"]),
+         " ".join(filter(None, (moment(s["lifted_at"]), words.LIFTED.get(s["lifted_why"] or "")))))
+        for s in one["stops"]
+    ]  # fmt: skip
+    if stops:
+        terminal.section("逾期与停拨", table(("步骤", "期限", "告知", "停拨", "解除"), stops))
 
 
 def _value(name: str, value: Any) -> str:
@@ -245,3 +252,67 @@ def stopped(call: Call) -> None:
     )  # fmt: skip
     headers = ("编号", "名称", "单位", "逾期的步骤", "期限", "停拨", "经费来源", "年运行经费", "依据")
     call.listed(found, headers, rows, nothing="没有停拨经费的业务专网。", right=("年运行经费",), folds=("名称",))
+
+
+@group.command("import")
+@client_verb
+def bring(
+    call: Call,
+    file: Annotated[Path, typer.Argument(metavar="文件", help=".xlsx 或 CSV")],
+    *,
+    write: Annotated[bool, typer.Option("--apply", help="全部无误时写入台账；不给出时只预检")] = False,
+) -> None:
+    """预检文件，逐行给出结论；--apply 时写入。有一行有误，整份文件不写入（退出码 1）。"""
+    found = call.api.upload(f"{PATH}/imports", file)
+    wrong = found["counts"]["wrong"]
+    if write and not wrong:
+        found = call.api.post(f"{PATH}/imports/{found['id']}/apply", {"digest": found["digest"]})
+    call.answer(found, lambda: _verdicts(call, found))
+    if wrong:
+        said = f"有 {wrong} 行有误，没有写入台账。"
+        errors = [{**e, "field": f"{line['line']}.{e['field']}"} for line in found["lines"] for e in line["errors"]]
+        body = {"code": "import.wrong_lines", "detail": said, "errors": errors}
+        raise Refusal("import.wrong_lines", said, body=body)
+
+
+def _verdicts(call: Call, found: Mapping[str, Any]) -> None:
+    rows = (
+        (
+            str(line["line"]),
+            Text(words.VERDICTS[line["kind"]], "red" if line["kind"] == "wrong" else ""),
+            line["code"],
+            line["name"],
+            "；".join(_reasons(line)),
+        )
+        for line in found["lines"]
+        if line["kind"] != "same"
+    )
+    counts = "，".join(f"{words.VERDICTS[kind]} {n}" for kind, n in found["counts"].items() if n)
+    done = "已写入台账" if found["applied_at"] else "尚未写入台账"
+    shown = table(("行", "结论", "编号", "名称", "说明"), rows, right=("行",), folds=("说明",))
+    call.terminal.say(shown, f"共 {len(found['lines'])} 行：{counts}。{done}。")
+
+
+def _reasons(line: Mapping[str, Any]) -> Iterator[str]:
+    for error in line["errors"]:
+        heading = words.HEADINGS.get(error["field"], "")
+        rule = f"（{texts.article(error['article'])}）" if error["article"] else ""
+        yield f"{heading}：{error['message'].rstrip('。')}{rule}" if heading else error["message"].rstrip("。")
+    if line["changes"]:
+        yield "修改" + "、".join(words.HEADINGS[name] for name in line["changes"])
+
+
+@group.command("export")
+@client_verb
+def export(call: Call, out: Annotated[Path, typer.Argument(metavar="文件", help=".xlsx 或 .csv")]) -> None:
+    """导出可见的全部业务专网；可修改后再导入。"""
+    call.api.download(f"{PATH}/export", out, form=out.suffix.removeprefix(".").lower() or "xlsx")
+    call.done({"file": str(out)}, f"已存为 {out}。")
+
+
+@group.command("template")
+@client_verb
+def template(call: Call, out: Annotated[Path, typer.Argument(metavar="文件", help=".xlsx 或 .csv")]) -> None:
+    """导入模板。"""
+    call.api.download(f"{PATH}/template", out, form=out.suffix.removeprefix(".").lower() or "xlsx")
+    call.done({"file": str(out)}, f"已存为 {out}。")

@@ -17,6 +17,7 @@ from starlette.datastructures import FormData
 from api.console import show
 from api.console.page import Context, Form, act, console_router, go, page, text_of
 from api.console.timeline import draw
+from api.documents import networks
 from api.formats import LOCAL
 from api.paging import Paged
 from api.permissions import Permission, needs
@@ -212,7 +213,7 @@ def _form_page(
         found = board.one(work, str(network_id)).listed if network_id else None
         raw = dict.fromkeys(READ, "") if form is None else {name: text_of(form, name) for name in READ}
         if form is None and found is not None:
-            raw = texts_of(found.entry)
+            raw = networks.texts_of(found.entry) | {"level": found.entry.level}
         return WORDS | {
             "units": tenancy.units(work.session, work.actor, work.now),
             "found": found,
@@ -222,12 +223,3 @@ def _form_page(
         }
 
     return page(uow, "dedicated/register.html", collect, status=error.status if error else 200)
-
-
-def texts_of(entry: NetworkEntry) -> dict[str, str]:
-    """An entry as a form and a file show it: text that is read back as it was."""
-    shown = {name: getattr(entry, name) for name in READ}
-    shown["classified"] = "是" if entry.classified else "否"
-    shown["yearly_cost_fen"] = f"{entry.yearly_cost_fen // 100}.{entry.yearly_cost_fen % 100:02d}"
-    shown["systems"] = "，".join(entry.systems)
-    return {name: "" if value is None else str(value) for name, value in shown.items()}

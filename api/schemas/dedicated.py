@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from api.schemas.base import Boolean, Integer, Reason, Schema, Text, View
+from api.schemas.base import Boolean, Integer, Mistake, Reason, Schema, Text, View
 from broker.dedicated.values import Step
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -266,3 +266,26 @@ class StoppedNetwork(View):
     due_on: date
     stopped_at: datetime
     article: str
+
+
+class NetworkVerdict(View):
+    """What a line of a file would do: ``new``, ``change``, ``same`` or ``wrong``."""
+
+    line: int
+    kind: str
+    code: str
+    name: str
+    changes: list[str]
+    errors: list[Mistake]
+
+
+class NetworkImport(View):
+    """A kept file and the verdict on every line; to apply it name the ``digest``."""
+
+    id: UUID
+    file_name: str
+    digest: str
+    counts: dict[str, int]
+    lines: list[NetworkVerdict]
+    created_at: datetime
+    applied_at: datetime | None

@@ -101,6 +101,40 @@ HEADINGS: Mapping[str, str] = {
 }
 """A column of the list's files by its field, in order."""
 
+SHOWN_ONLY: Mapping[str, str] = {
+    "unit_name": "建设单位",
+    "state": "进度",
+    "due_on": "下一步期限",
+    "stopped": "经费停拨",
+}
+"""Columns that an export has besides, for readers."""
+
+COLUMNS: Mapping[str, str] = {
+    **{name: name for name in (*HEADINGS, *SHOWN_ONLY)},
+    **{heading: name for name, heading in (*HEADINGS.items(), *SHOWN_ONLY.items())},
+}
+"""What a column may be called -> its field."""
+
+HINTS: Mapping[str, str] = {
+    "code": "必填。全区唯一，例如 jyt-zw；已登记的编号表示修改。",
+    "unit": "必填。单位代码，例如 jyt；已登记的专网不能改变。",
+    "name": "必填。",
+    "purpose": "必填。监测、公共服务、社会管理等。",
+    "level": "必填。自治区、市、县、乡、村。",
+    "coverage": "必填。例如：14 个市、111 个县（市、区）。",
+    "classified": "必填。涉密专网不在此登记。",
+    "built_on": "日期。2019-09-11（含）以后建成或不明的，应先有例外批准。",
+    "grounds": "必填。批准建设的文件及文号。",
+    "links": "必填。整数。",
+    "carrier": "必填。",
+    "funding_source": "必填。",
+    "yearly_cost_fen": "必填。元，至多两位小数。",
+    "responsible": "必填。本单位人员的登录账号。",
+    "systems": "信息系统台账中的编号，用逗号分开。",
+}
+TEMPLATE_NAME = "业务专网台账模板"
+EXPORT_NAME = "业务专网台账"
+
 FIELDS: Mapping[str, str] = {
     **HEADINGS,
     "scope": "迁移范围",

@@ -62,7 +62,7 @@ def with_people(work: Work, which: str) -> tuple[schemas.NetworkShown, dict[str,
 def _shown(shown: Shown, who: Mapping[UUID, people.Named]) -> schemas.NetworkShown:
 
     def login(account_id: UUID | None) -> str:
-        return who[account_id].login if account_id in who else ""
+        return who[account_id].login if account_id is not None and account_id in who else ""
 
     plan = shown.plan
     return schemas.NetworkShown(

@@ -249,3 +249,17 @@ class FundsStop(Base):
         CheckConstraint("stopped_at >= report_at", name="not_before_its_day"),
         Index("ux_funds_stop_open", "network_id", unique=True, postgresql_where=text("lifted_at IS NULL")),
     )
+
+
+class NetworkImport(Base):
+    """A file that somebody wants on the list: looked at first, applied once, kept as it came."""
+
+    __tablename__ = "network_import"
+
+    id: Mapped[Id]
+    file_name: Mapped[str]
+    content: Mapped[bytes]
+    digest: Mapped[str]
+    created_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    created_at: Mapped[Moment]
+    applied_at: Mapped[Moment | None]

@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from api.app import create_app
 from api.server import Server as RunningServer
+from api.texts.dedicated import HEADINGS
 from broker.db.base import new_id
-from broker.dedicated import stops
+from broker.dedicated import demonstration, stops
 from broker.extranet.models import SegmentAttachment
 from tests.api.server import DEADLINE_S, wait_until
 from tests.stories import road
@@ -33,10 +34,15 @@ class Office:
     def __init__(self, world: World, client: httpx.Client) -> None:
         self.world, self.client = world, client
 
-    def ask(self, who: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
+    def ask(self, who: str, method: str, path: str, body: Any = None, *, files: Any = None, **headers: str) -> Any:
         self.world._token(who)
         headers["Authorization"] = f"Bearer {who}"
-        return self.client.request(method, path, json=body, headers=headers)
+        return self.client.request(method, path, json=body, files=files, headers=headers)
+
+    def upload(self, who: str, content: bytes) -> Any:
+        answer = self.ask(who, "POST", f"{API}/imports", files={"file": ("台账.csv", content)})
+        assert answer.is_success, answer.text
+        return answer.json()
 
     def done(self, who: str, path: str, body: Any) -> Any:
         answer = self.ask(who, "POST", path, body)
@@ -335,6 +341,44 @@ def test_a_system_that_has_not_moved_keeps_its_network(office: Office, segment: 
     unsee(office)
 
 
+def test_a_file_is_looked_at_line_by_line_and_written_whole_or_not_at_all(office: Office) -> None:
+    """Verdicts first; one wrong line keeps all out; what was exported comes back saying nothing new."""
+    good = {name: str(value) for name, value in network("file-1", level="县", classified="否").items()}
+    good |= {"yearly_cost_fen": "860,000.5", "systems": "jyt-xjgl"}
+    bad = good | {"code": "file-2", "yearly_cost_fen": "1.234", "classified": "也许"}
+    fresh = good | {"code": "file-3", "built_on": "2020-01-01"}
+    looked = office.upload(UNIT, csv_of(good, bad, fresh))
+    assert looked["counts"] == {"new": 1, "change": 0, "same": 0, "wrong": 2}
+    assert [{e["code"] for e in line["errors"]} for line in looked["lines"]] == [
+        set(), {"network.money", "network.yes_or_no"}, {"network.none_new"},
+    ]  # fmt: skip
+    path = f"{API}/imports/{looked['id']}/apply"
+    assert office.refused(UNIT, path, {"digest": looked["digest"]}) >= {"network.money", "network.none_new"}
+    looked = office.upload(UNIT, csv_of(good, good | {"code": "file-4"}))
+    path = f"{API}/imports/{looked['id']}/apply"
+    assert office.refused(UNIT, path, {"digest": "0" * 64}) == {"import.changed"}
+    assert office.done(UNIT, path, {"digest": looked["digest"]})["applied_at"]
+    assert office.refused(UNIT, path, {"digest": looked["digest"]}) == {"import.applied"}
+    made = office.read(UNIT, f"{API}/file-1")
+    assert (made["yearly_cost_fen"], made["level"], made["revisions"][0]["source"]) == (860_000_50, "county", "import")
+    for form in ("xlsx", "csv"):
+        content = office.ask(UNIT, "GET", f"{API}/export?form={form}").content
+        again = office.upload(UNIT, content)
+        assert again["counts"]["same"] == len(again["lines"]) > 3, again["lines"]
+    heading = "专网编号,专网编号,随便".encode()
+    answer = office.ask(UNIT, "POST", f"{API}/imports", files={"file": ("a.csv", heading)})
+    assert {e["code"] for e in answer.json()["errors"]} == {
+        "import.unknown_column", "import.column_twice", "import.missing_column",
+    }  # fmt: skip
+    assert "年运行经费（元）" in answer.text
+
+
+def csv_of(*rows: dict[str, str]) -> bytes:
+    """A file as a unit would send it, in Chinese headings."""
+    lines = [[HEADINGS[name] for name in rows[0]], *(list(row.values()) for row in rows)]
+    return "\r\n".join(",".join(f'"{cell}"' for cell in line) for line in lines).encode("gb18030")
+
+
 def test_of_two_people_at_once_one_takes_the_step(office: Office) -> None:
     """A race for one step: one is done, the others are told so; and of two at the second word, one confirms."""
     made = office.done(UNIT, API, network("race-1"))
@@ -370,3 +414,19 @@ def test_the_database_keeps_the_order_whoever_writes(office: Office) -> None:
     assert "permission denied" in write("UPDATE broker.network_date SET due_on = '2030-01-01'")
     new = f"UPDATE broker.dedicated_network SET built_on = NULL WHERE id = '{made['id']}'"
     assert "ck_dedicated_network_none_new" in write(new)
+
+
+def test_a_newcomer_finds_networks_in_every_case(office: Office) -> None:
+    """The demonstration's list: two whose funds are stopped, one that is late since yesterday, one that may stay."""
+    with office.world.app.works.begin() as work:
+        assert demonstration.load(work.session, work.calendar, work.now) == 5
+    office.pass_by()
+    rows = office.read("audit", f"{API}?limit=100")["data"]
+    found = {r["code"]: (r["next"], r["late"], bool(r["stop"] and r["stop"]["stopped_at"])) for r in rows}
+    assert {code: found[code] for code in ("jyt-kszw", "slt-swzw", "wjw-wszw", "lz-spzw", "rst-jcal")} == {
+        "jyt-kszw": ("connect", False, False),
+        "slt-swzw": ("connect", True, True),
+        "wjw-wszw": ("plan", True, True),
+        "lz-spzw": ("connect", True, False),
+        "rst-jcal": ("plan", False, False),
+    }

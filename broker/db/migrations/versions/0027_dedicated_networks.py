@@ -194,6 +194,17 @@ CREATE TABLE broker.funds_stop (
   CONSTRAINT ck_funds_stop_not_before_its_day CHECK (stopped_at >= report_at)
 );
 CREATE INDEX ix_funds_stop_network_id ON broker.funds_stop (network_id);
+CREATE TABLE broker.network_import (
+  id UUID NOT NULL,
+  file_name VARCHAR NOT NULL,
+  content BYTEA NOT NULL,
+  digest VARCHAR NOT NULL,
+  created_by UUID NOT NULL,
+  created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  applied_at TIMESTAMP WITH TIME ZONE,
+  CONSTRAINT pk_network_import PRIMARY KEY (id),
+  CONSTRAINT fk_network_import_created_by FOREIGN KEY(created_by) REFERENCES broker.account (id)
+);
 CREATE UNIQUE INDEX ux_funds_stop_open ON broker.funds_stop (network_id) WHERE lifted_at IS NULL;
 """
 
@@ -202,12 +213,13 @@ DO $$ BEGIN
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guiyun_app') THEN
     REVOKE ALL ON broker.dedicated_network, broker.network_revision, broker.network_system, broker.network_plan,
       broker.network_date, broker.network_step, broker.network_segment, broker.network_closing, broker.network_stay,
-      broker.funds_stop FROM guiyun_app;
+      broker.funds_stop, broker.network_import FROM guiyun_app;
     GRANT SELECT, INSERT ON broker.dedicated_network, broker.network_revision, broker.network_system,
       broker.network_plan, broker.network_date, broker.network_step, broker.network_segment, broker.network_closing,
-      broker.network_stay, broker.funds_stop TO guiyun_app;
+      broker.network_stay, broker.funds_stop, broker.network_import TO guiyun_app;
     GRANT UPDATE (name, purpose, level, coverage, built_on, grounds, links, carrier, funding_source, yearly_cost_fen,
       responsible_id, exception_id, version) ON broker.dedicated_network TO guiyun_app;
+    GRANT UPDATE (applied_at) ON broker.network_import TO guiyun_app;
     GRANT UPDATE (dropped_at) ON broker.network_system TO guiyun_app;
     GRANT UPDATE (decision, answer, decided_by, decided_at) ON broker.network_closing TO guiyun_app;
     GRANT UPDATE (stopped_at, lifted_at, lifted_why) ON broker.funds_stop TO guiyun_app;
