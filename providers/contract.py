@@ -83,7 +83,7 @@ class Addressing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """By which VNI or VLAN (``tag``) a network meets a router outside, its gateway: it advertises, the cloud must not."""
+    """By which VNI or VLAN (``tag``) a network meets its gateway, a router outside. It advertises, not the cloud."""
 
     encapsulation: Encapsulation
     tag: int
