@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -68,14 +69,11 @@ def test_a_meter_of_the_periods_is_recorded_nowhere_else(session: Session, meter
     """Else a size would be billed twice; the database says so, whoever writes."""
     mine = thing(CITY, MAIN, running(START, None))
     store(session, world(mine))
-    for row, name in (
-        (UsageRecord(resource_id=mine.id, meter=meter, quantity=1, during=Range(START, None)), "usage_record"),
-        (OneOffItem(resource_id=mine.id, meter=meter, quantity=1, at=START), "one_off_item"),
-    ):
-        session.add(row)
-        with pytest.raises(IntegrityError) as refused, session.begin_nested():
-            session.flush()
-        assert f"ck_{name}_meter" in str(refused.value)
+    record = insert(UsageRecord).values(resource_id=mine.id, meter=meter, quantity=1, during=Range(START, None))
+    charged_once = insert(OneOffItem).values(resource_id=mine.id, meter=meter, quantity=1, at=START)
+    for written, name in ((record, "usage_record"), (charged_once, "one_off_item")):
+        with pytest.raises(IntegrityError, match=f"ck_{name}_meter"), session.begin_nested():
+            session.execute(written)
 
 
 def test_a_price_that_changes_in_the_month_grants_its_free_quantity_once(session: Session) -> None:
