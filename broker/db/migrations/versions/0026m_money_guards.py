@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0023_money_guards"
-down_revision = "0021_holds_that_end"
+revision = "0026m_money_guards"
+down_revision = "0026_reclaim_guards"
 branch_labels = None
 depends_on = None
 
