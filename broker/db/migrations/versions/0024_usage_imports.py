@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0024_usage_imports"
-down_revision = "0020_releases_and_limits"
+down_revision = "0021_holds_that_end"
 branch_labels = None
 depends_on = None
 
