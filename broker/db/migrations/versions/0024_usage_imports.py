@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0024_usage_imports"
-down_revision = "0026_reclaim_guards"
+down_revision = "0021b_busy_or_full"
 branch_labels = None
 depends_on = None
 
