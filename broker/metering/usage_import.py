@@ -181,8 +181,8 @@ def _compare(work: Work, kind: str, verdicts: Sequence[Verdict]) -> None:
     ids: dict[tuple[UUID, str, datetime], UUID] = {}
     for row in usage_sql.there(work.session, kind, {v.resource_id for v in verdicts if v.resource_id}):
         start = row.start_at.replace(microsecond=0)
-        fact = Fact(row.number, row.meter, row.quantity, start, row.end_at, row.state, row.note)
-        timelines[row.resource_id, row.meter][start] = (fact, None)
+        there = Fact(row.number, row.meter, row.quantity, start, row.end_at, row.state, row.note)
+        timelines[row.resource_id, row.meter][start] = (there, None)
         ids[row.resource_id, row.meter, start] = row.id
     for verdict in verdicts:
         fact, resource_id = verdict.fact, verdict.resource_id
