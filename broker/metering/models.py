@@ -1,5 +1,7 @@
 """Tables of usage that no period of a resource tells: meters of other kinds, one-off items, terms; and late changes.
 
+A meter has one source: what a resource's size tells (``OF_PERIODS``) is never recorded a second time beside it.
+
 Used by: the view ``usage_span``, which joins them with the resources' periods; ``metering.usage_import``, which writes
 them; ``chargeback``. Quantities are whole units of the meter; one that was recorded wrongly becomes zero, no row goes.
 """
@@ -42,6 +44,12 @@ class UsageImport(Base):
     )
 
 
+OF_PERIODS = "^(vcpu_.*|memory_gib|block_gib_.*|ipv6_segment)$"
+"""The meters that a resource's periods tell (``broker.meters_of``), as a pattern of PostgreSQL."""
+
+_ANOTHER_METER = f"meter <> '' AND meter !~ '{OF_PERIODS}'"
+
+
 class UsageRecord(Base):
     """A resource held a quantity of a meter beside its size: public IPs, GPUs (``gpu_<model>``), object storage GiB."""
 
@@ -58,6 +66,7 @@ class UsageRecord(Base):
 
     __table_args__ = (
         CheckConstraint("quantity BETWEEN 0 AND 1000000000000", name="quantity"),
+        CheckConstraint(_ANOTHER_METER, name="meter"),
         CheckConstraint("state IN ('active', 'stopped')", name="state"),
         CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
         ExcludeConstraint(
@@ -86,6 +95,7 @@ class OneOffItem(Base):
 
     __table_args__ = (
         CheckConstraint("quantity BETWEEN 0 AND 1000000000000", name="quantity"),
+        CheckConstraint(_ANOTHER_METER, name="meter"),
         CheckConstraint("at = date_trunc('second', at, 'UTC')", name="at"),
         UniqueConstraint("resource_id", "meter", "at"),
     )
