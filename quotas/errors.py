@@ -36,6 +36,12 @@ class QuotaExceeded(QuotaError):
         self.refusals = tuple(refusals)
 
 
+class OutOfOrder(QuotaError):
+    """The caller's mistake, not the user's: locks were to be taken in an order that can deadlock (``quotas.order``)."""
+
+    code = "quota.out_of_order"
+
+
 class BadAmount(QuotaError, ValueError):
     """An amount, limit, ratio or step that is negative, fractional, absurd or missing."""
 

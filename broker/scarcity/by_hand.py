@@ -183,9 +183,9 @@ def give_node(work: Work, hand: Hand, system_id: UUID) -> int:
     system = work.session.get(InformationSystem, system_id)
     if system is None:
         raise NotFound("system.unknown")
-    service.alone(work.session)  # from here on nobody holds for the system at its unit any more
     fresh = availability.lowest(work.session, [system_id]) is None
     service.add_node(work.session, id=system_id, parent_id=system.unit_id)
+    service.alone(work.session)  # from here on nobody holds for the system at its unit any more
     asked = select(models.hold.c.id).join(ServiceRequest, ServiceRequest.id == models.hold.c.owner)
     has = select(Resource.hold_id).where(Resource.system_id == system_id, Resource.hold_id.is_not(None))
     of_system = work.session.scalars(asked.where(ServiceRequest.system_id == system_id).union(has)).all()

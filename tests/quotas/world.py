@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from quotas import service
@@ -40,6 +40,7 @@ def plant(session: Session, units: int = 4) -> Tree:
     service.add_node(session, id=tree.county, parent_id=tree.city)
     for unit in tree.units:
         service.add_node(session, id=unit, parent_id=tree.county)
+    service.alone(session)  # a test in one transaction counts as often as it likes
     for kind in (ResourceClass.VCPU_X86_64, ResourceClass.VCPU_AARCH64, ResourceClass.MEMORY_GIB_X86_64):
         service.set_inventory(session, tree.pool, kind, total=10**6)
     service.set_inventory(session, tree.pool, ResourceClass.IPV6_64, total=None)
@@ -71,3 +72,17 @@ def hammer(
 
     with ThreadPoolExecutor(writers) as pool:
         return [result for done in pool.map(run, range(writers)) for result in done]
+
+
+def somebody_waits(engine: Engine) -> None:
+    """Returns when a backend of this database waits for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with engine.connect() as looks:
+        for _ in range(10_000):
+            found = looks.execute(waiting).scalar_one()
+            looks.rollback()
+            if found:
+                return
+    raise AssertionError("nobody waits")
