@@ -66,6 +66,18 @@ class NodeElsewhere(QuotaError):
     code = "quota.node_elsewhere"
 
 
+class NodeInside(QuotaError):
+    """A node was to move below itself."""
+
+    code = "quota.node_inside"
+
+
+class TooDeep(QuotaError):
+    """The tree has at most 64 levels."""
+
+    code = "quota.too_deep"
+
+
 class NoLender(QuotaError):
     """A root was to borrow: nobody stands above it."""
 

@@ -5,7 +5,7 @@ Called by: every verb of ``quotas`` that locks. Must not: lock anything itself (
 A transaction goes down this list and never up; then nobody who waits has what those before him need:
 
 1. what is the caller's own (a request, a system): several rows of a kind in the order of their ids;
-2. the shape of the tree (advisory lock 4): ``add_node`` shared, ``move_node`` for itself;
+2. the shape of the tree (advisory lock 4): ``add_node`` shared, ``moving.alone`` for itself;
 3. the gate (advisory lock 1): shared by who pins, posts or counts; for itself by ``alone`` and what changes counters;
 4. the key of a post or release;
 5. rows of holds, in the order of their ids (a sweep waits for none: it passes by);
@@ -35,6 +35,8 @@ class _Way:
     """How far down the list a transaction is. A savepoint that was rolled back does not bring it up again."""
 
     root: SessionTransaction
+    tree: int = 0
+    """1: nodes were made; 2: nobody else makes or moves one."""
     alone: bool = False
     gate: bool = False
     hold: UUID | None = None
@@ -51,10 +53,19 @@ def _way(session: Session) -> _Way:
 
 
 def grow_tree(session: Session) -> None:
-    """Before a node is made or moved. Raises OutOfOrder: the gate was passed."""
+    """Before a node is made. Raises OutOfOrder: the gate was passed, and the tree not before it."""
     way = _way(session)
-    if way.gate or way.prefixes:
-        raise OutOfOrder("a node is made or moved before anything is counted, pinned or posted")
+    if not way.tree and (way.gate or way.prefixes):
+        raise OutOfOrder("a node is made before anything is counted, pinned or posted")
+    way.tree = max(way.tree, 1)
+
+
+def reshape(session: Session) -> None:
+    """Before the tree and the gate are taken for itself. Raises OutOfOrder: anything of the list was begun."""
+    way = _way(session)
+    if way.tree < 2 and (way.tree or way.gate or way.prefixes):
+        raise OutOfOrder("whoever moves nodes begins with moving.alone")
+    way.tree, way.alone, way.gate = 2, True, True
 
 
 def alone(session: Session) -> None:

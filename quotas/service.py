@@ -27,7 +27,6 @@ from uuid_utils.compat import uuid7
 from quotas import models, order
 from quotas.errors import (
     BadAmount,
-    HoldBusy,
     HoldConflict,
     HoldGone,
     KeyReused,
@@ -62,7 +61,6 @@ SET_INVENTORY = text(
 )
 HOLD = "SELECT quotas.hold(%s, %s, %s, %s, %s, %s, %s, %s)"
 HOLD_BELOW = "SELECT quotas.hold(%s, %s, quotas.lowest(ARRAY[%s::uuid, %s::uuid]), %s, %s, %s, %s, %s)"
-MOVE = text("SELECT quotas.move_holds(CAST(:holds AS uuid[]), :node)")
 PIN = text("SELECT quotas.pin(:hold, CAST(:now AS timestamptz))")
 POST = text(
     "SELECT quotas.post(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]),"
@@ -225,25 +223,11 @@ def hold(
     return made
 
 
-def move(session: Session, hold_ids: Iterable[UUID], node: UUID) -> int:
-    """Count holds, with all that is held and posted of them, at another node, all or nothing; how many moved.
-
-    Waits for all who count: in a transaction of its own. QuotaExceeded (a limit on the new way refuses), UnknownNode,
-    HoldBusy (somebody has one of them locked without having passed the gate: try again).
-    """
-    order.set_counters(session)
-    answer: Mapping[str, Any] = session.scalars(MOVE, {"holds": list(hold_ids), "node": node}).one()
-    if answer["outcome"] == "busy":
-        raise HoldBusy(str(node))
-    granted(answer, node, node)
-    return int(answer["moved"])
-
-
 def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> None:
     """Raise what the SQL's answer to a hold says, if it was not granted."""
     match answer["outcome"]:
         case "refused":
-            raise QuotaExceeded([_refusal(found) for found in answer["refused"]])
+            raise QuotaExceeded([refusal(found) for found in answer["refused"]])
         case "no_node":
             raise UnknownNode(str(node))
         case "conflict":
@@ -254,7 +238,8 @@ def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | 
             raise NotYours(str(replaces))
 
 
-def _refusal(found: Mapping[str, Any]) -> Refusal:
+def refusal(found: Mapping[str, Any]) -> Refusal:
+    """A counter that refuses, as the SQL tells it."""
     return Refusal(
         cause=Cause(found["cause"]),
         node=None if found["node_id"] is None else UUID(found["node_id"]),

@@ -234,13 +234,11 @@ def test_stock_that_could_not_be_kept_as_it_was_given_is_refused(
 
 def test_what_does_not_exist_has_a_code_of_its_own(session: Session, tree: Tree) -> None:
     """Unknown node, parent and hold; a node below another parent."""
-    session.commit()
     with pytest.raises(errors.UnknownNode):
         service.add_node(session, id=uuid4(), parent_id=uuid4())
     service.add_node(session, id=tree.county, parent_id=tree.city)
     with pytest.raises(errors.NodeElsewhere):
         service.add_node(session, id=tree.county, parent_id=tree.root)
-    service.alone(session)
     with pytest.raises(errors.UnknownNode):
         service.hold(session, owner=uuid4(), node=uuid4(), lines=[Line(X86, 1, tree.pool)], expires_at=SOON)
     with pytest.raises(errors.UnknownNode):

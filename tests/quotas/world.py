@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from quotas import service
+from quotas import moving, service
 from quotas.values import ResourceClass
 
 SOON = datetime.now(UTC) + timedelta(days=1)
@@ -35,12 +35,12 @@ class Tree:
 def plant(session: Session, units: int = 4) -> Tree:
     """A tree of four levels and a pool whose stock does not bind."""
     tree = Tree(uuid4(), uuid4(), uuid4(), tuple(uuid4() for _ in range(units)), uuid4())
+    moving.alone(session)  # a test in one transaction counts and moves as it likes
     service.add_node(session, id=tree.root, parent_id=None)
     service.add_node(session, id=tree.city, parent_id=tree.root)
     service.add_node(session, id=tree.county, parent_id=tree.city)
     for unit in tree.units:
         service.add_node(session, id=unit, parent_id=tree.county)
-    service.alone(session)  # a test in one transaction counts as often as it likes
     for kind in (ResourceClass.VCPU_X86_64, ResourceClass.VCPU_AARCH64, ResourceClass.MEMORY_GIB_X86_64):
         service.set_inventory(session, tree.pool, kind, total=10**6)
     service.set_inventory(session, tree.pool, ResourceClass.IPV6_64, total=None)

@@ -12,7 +12,7 @@ from broker.errors import Conflict, Invalid, NotFound
 from broker.request import repository
 from broker.scarcity import asked, by_hand, notices, tree, waiting
 from broker.scarcity.by_hand import Hand
-from quotas import availability
+from quotas import availability, moving
 from quotas import service as quotas
 from quotas.errors import QuotaExceeded
 from quotas.values import Line, ResourceClass
@@ -36,7 +36,7 @@ def give_node(world: World, code: str = SYSTEM) -> int:
 
 def move(world: World, hold: UUID, node: UUID) -> int:
     with world.app.works.begin() as work:
-        return quotas.move(work.session, [hold], node)
+        return moving.holds(work.session, [hold], node)
 
 
 def cap(world: World, amount: int | None) -> None:
