@@ -41,6 +41,10 @@ DECLARE
 BEGIN
     PERFORM gate_shared();
     PERFORM one_at_a_time('post', p_key);
+    IF (p_class, p_pool, p_amount) IS DISTINCT FROM (NULL::text[], NULL::uuid[], NULL::bigint[])
+       AND are_bad(p_class, p_pool, p_amount) THEN
+        RETURN jsonb_build_object('outcome', 'bad_amount');
+    END IF;
     SELECT * INTO h FROM hold WHERE id = p_hold FOR UPDATE;
     IF h.id IS NULL THEN
         RETURN jsonb_build_object('outcome', 'unknown');
@@ -90,6 +94,10 @@ DECLARE
     v_use text;
     v_short jsonb;
 BEGIN
+    IF (p_class, p_pool, p_amount) IS DISTINCT FROM (NULL::text[], NULL::uuid[], NULL::bigint[])
+       AND are_bad(p_class, p_pool, p_amount) THEN
+        RETURN jsonb_build_object('outcome', 'bad_amount');
+    END IF;
     PERFORM gate_shared();
     PERFORM one_at_a_time('release', p_key);
     SELECT * INTO h FROM hold WHERE id = p_hold FOR UPDATE;
