@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0022_one_order"
-down_revision = "0021b_busy_or_full"
+down_revision = "0026m_money_guards"
 branch_labels = None
 depends_on = None
 
