@@ -328,4 +328,4 @@ def _detect_and_open(core: App) -> None:
     with core.works.begin() as work:
         found = next(iter(board.listed(work, kinds=[FindingKind.IDLE])), None)
         if found is not None:
-            opening.open_case(work, opening.of_finding(found.finding, "连续多日闲置，请确认是否仍需使用"))
+            opening.open_case(work, opening.of_finding(found.finding, utilisation.policies_of(core.settings)))
