@@ -13,13 +13,13 @@ from typing import Any
 
 import xlsxwriter
 
+from api.documents import spreadsheet
 from broker.errors import Invalid, Problem
 
 FORMS = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _USUAL = 15
 
 
@@ -42,7 +42,7 @@ def write(path: Path, sheet: Sheet, rows: Sequence[Sequence[str]]) -> Path:
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             out = csv.writer(file)
             out.writerow(sheet.headings.values())
-            out.writerows([f"'{c}" if c.startswith(_FORMULA) else c for c in row] for row in rows)
+            out.writerows([spreadsheet.text(cell) for cell in row] for row in rows)
         return path
     options = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(str(path), options) as book:

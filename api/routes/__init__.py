@@ -21,6 +21,7 @@ from api.routes import (
     sendings,
     sessions,
     systems,
+    usage,
     zombies,
 )
 
@@ -41,6 +42,7 @@ ROUTERS = (
     dedicated.router,
     dedicated.stops_router,
     scarcity.router,
+    usage.router,
     accounts.router,
     chargeback.router,
     budgets.router,

@@ -16,6 +16,7 @@ from api.texts import (
     reclaim,
     register,
     stages,
+    usage,
     utilisation,
     verdicts,
     zombies,
@@ -32,6 +33,7 @@ SENTENCES: Mapping[str, str] = {
     **zombies.SENTENCES,
     **extranet.SENTENCES,
     **dedicated.SENTENCES,
+    **usage.SENTENCES,
 }
 """Code -> sentence with blanks (``{param}``)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0027_dedicated_networks"
-down_revision = "0026m_money_guards"
+down_revision = "0024_usage_imports"
 branch_labels = None
 depends_on = None
 
