@@ -47,6 +47,7 @@ SENTENCES: Mapping[str, str] = {
     "quota.unknown_class": "没有资源种类“{class}”；可用：{classes}。",
     "quota.unknown_node": "配额树中没有节点“{node}”。",
     "quota.no_node_of_its_own": "信息系统“{system}”按所属单位计数；可先用 guiyun quota node {system} 单设节点。",
+    "quota.out_of_order": "程序内部的办理次序有误，未作任何改动；请向运维人员报告。",
     "quota.no_lender": "配额树的根没有上级，不能设置借入上限。",
     "quota.not_covered": "限额 {limit} 不足以覆盖下级已用与保留的 {needed}。",
     "hold.unknown": "没有这个预留。",
