@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from broker.chargeback import closing, drawing
+from broker.chargeback import closing
 from broker.chargeback.models import Charge, LedgerPosting, MonthClose, Statement
 from broker.chargeback.verify import verify
 from tests.broker.chargeback.money_worlds import CITY, DEPARTMENT, MAIN, store
