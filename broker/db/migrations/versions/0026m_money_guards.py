@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0026m_money_guards"
-down_revision = "0022b_moving_nodes"
+down_revision = "0021b_busy_or_full"
 branch_labels = None
 depends_on = None
 
