@@ -75,6 +75,9 @@ SWEEP = text("SELECT hold_id, owner, node_id, lines FROM quotas.sweep(:now, :lim
 ALONE = text("SELECT quotas.count_alone()")
 VERIFY = text("SELECT what, id, kept, recounted FROM quotas.verify()")
 
+SMALLEST_RATIO = Decimal("0.0001")
+"""The database keeps four decimals of an allocation ratio."""
+
 
 def whole(amount: Decimal | int, *, least: int = 1) -> int:
     """The amount as a whole number from ``least`` to ``MAX_AMOUNT``. BadAmount: fractional, too small or too large."""
@@ -170,14 +173,15 @@ def set_inventory(
 
     ``total`` None: it has the class and something else bounds it. A class that was never set is not offered. BadAmount.
     """
-    if not 0 < allocation_ratio < 10**4 or not 0 <= reserved <= MAX_AMOUNT:
-        raise BadAmount(f"reserved {reserved}, allocation ratio {allocation_ratio}")
+    ratio = Decimal(allocation_ratio)
+    if not ratio.is_finite() or not SMALLEST_RATIO <= ratio < 10**4 or (total or 0) * ratio > MAX_AMOUNT:
+        raise BadAmount(f"allocation ratio {allocation_ratio} of {total}")
     values = {
         "pool": pool_id,
         "class": ResourceClass(resource_class).value,
         "total": None if total is None else whole(total, least=0),
         "reserved": whole(reserved, least=0),
-        "ratio": Decimal(allocation_ratio),
+        "ratio": ratio,
         "step": whole(step),
     }
     session.execute(SET_INVENTORY, values)

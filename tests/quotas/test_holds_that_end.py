@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
 from quotas import availability, errors, service, together
@@ -190,6 +191,34 @@ def test_the_fast_way_says_gone_as_well(engine: Engine, committed: Tree) -> None
         with pytest.raises(errors.HoldGone, match="void"):
             again()
         assert used(session, committed.root, X86) == 0
+        assert service.verify(session) == []
+
+
+@pytest.mark.parametrize("ratio", ["NaN", "Infinity", "0", "-1", "0.00004", "10000", "9999"])
+def test_an_allocation_ratio_that_gives_no_capacity_is_a_bad_amount(session: Session, tree: Tree, ratio: str) -> None:
+    """No number, none above zero when it is kept, or more capacity than can be counted: one code, nothing changed."""
+    before = availability.pool_left(session, [tree.pool])
+    with pytest.raises(errors.BadAmount):
+        service.set_inventory(session, tree.pool, X86, total=10**15, allocation_ratio=Decimal(ratio))
+    assert availability.pool_left(session, [tree.pool]) == before
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_who_sees_an_older_state_may_not_count(engine: Engine, committed: Tree, level: str) -> None:
+    """He would miss a limit that has come meanwhile, or begin a counter without the holds that have."""
+    with engine.connect().execution_options(isolation_level=level) as connection, Session(connection) as old:
+        assert used(old, committed.root, ARM) == 0
+        with Session(engine) as new:
+            service.set_limit(new, committed.root, X86, None, 1)
+            ask(new, committed, (ARM, 5))
+            new.commit()
+        for count in (
+            lambda: ask(old, committed, (X86, 2)),
+            lambda: service.set_limit(old, committed.root, ARM, None, 9),
+        ):
+            with pytest.raises(DBAPIError, match="READ COMMITTED"), old.begin_nested():
+                count()
+    with Session(engine) as session:
         assert service.verify(session) == []
 
 
