@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0021c_looking_once"
-down_revision = "0024_usage_imports"
+down_revision = "0027_dedicated_networks"
 branch_labels = None
 depends_on = None
 
