@@ -180,6 +180,8 @@ CLASSES: Mapping[str, str] = {
 }
 """What can be scarce."""
 
+UNLIMITED = "不限"
+
 DECISIONS: Mapping[str, str] = {
     "approve": "批准",
     "return": "退回补正",
