@@ -20,6 +20,7 @@ from api.routes import (
     sendings,
     sessions,
     systems,
+    usage,
     zombies,
 )
 
@@ -38,6 +39,7 @@ ROUTERS = (
     zombies.router,
     scarcity.router,
     quota_limits.router,
+    usage.router,
     accounts.router,
     chargeback.router,
     budgets.router,
