@@ -41,8 +41,8 @@ class Effect:
 
     @property
     def borrowed(self) -> int:
-        """What it uses beyond its own share, and so of others'."""
-        return max(0, self.now.limit.load - self.now.limit.limit)
+        """What it uses of others' shares: beyond its own, as far as it may."""
+        return max(0, min(self.now.limit.load, self.now.limit.ceiling) - self.now.limit.limit)
 
     @property
     def lost(self) -> int | None:
