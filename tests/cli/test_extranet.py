@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from sqlalchemy import text
+
+from broker.db.session import make_engine
+from tests.api.server import Server
 from tests.cli.typist import Typist
 from tests.extranet import TOPOLOGY
+
+
+@pytest.fixture(autouse=True)
+def topology_of_this_test(server: Server) -> Iterator[None]:
+    """The broker is everybody's: a topology that stayed would say where the other tests' segments may be."""
+    yield
+    engine = make_engine(server.database.owner_url, pool_size=1)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM broker.extranet_topology"))
+    engine.dispose()
 
 
 def test_a_topology_is_checked_loaded_and_shown(typist: Typist, tmp_path: Path) -> None:
