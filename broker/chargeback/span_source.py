@@ -72,6 +72,7 @@ def parquet_rows(path: Path) -> Iterator[list[str]]:
     """A Parquet file as CSV would have it, header first: for the slow path, which names what is wrong."""
     with named_plainly(path) as plain, duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         source, types = parquet_source(connection, path, plain)
         yield list(types)
         found = ", ".join(f"coalesce({text_of(name, kind)}, '')" for name, kind in types.items())
