@@ -50,7 +50,9 @@ def listed(
             f["first_day"],
             str(f["days"]),
             yuan(f["monthly_fen"]),
-            f["reason"] + (f"（已结束：{CLEARED[f['cleared_because']]}）" if f["cleared_because"] else ""),
+            f["reason"]
+            + (f"（回收事项 {f['case_number']}）" if f["case_number"] else "")
+            + (f"（已结束：{CLEARED[f['cleared_because']]}）" if f["cleared_because"] else ""),
         )
         for f in found
     )
