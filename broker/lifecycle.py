@@ -175,13 +175,14 @@ RESOURCE: Mapping[ResourceState, frozenset[ResourceState]] = {
     _RS.FAILED: frozenset({_RS.BUILDING, _RS.UNDONE}),
     _RS.ACTIVE: frozenset({_RS.STOPPED, _RS.RELEASING}),
     _RS.STOPPED: frozenset({_RS.ACTIVE, _RS.RELEASING}),
-    _RS.RELEASING: frozenset({_RS.RELEASED}),
+    _RS.RELEASING: frozenset({_RS.RELEASED, _RS.ACTIVE, _RS.STOPPED}),
     _RS.UNDONE: frozenset(),
     _RS.RELEASED: frozenset(),
 }
 """From which state of a resource to which; the machine's steps move along these and no others.
 
-From ready back to building: a later run of the delivery looks again at what an earlier one made.
+From ready back to building: a later run of the delivery looks again at what an earlier one made. From releasing back:
+nothing of it was deleted yet when it was seen to be in use again (``inventory.keep``, and nobody else).
 """
 
 
@@ -273,6 +274,7 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.MEASURING, _CE.WAIT): (_C.NOTICED, _SYSTEM),
     (_C.MEASURING, _CE.ADMIT): (_C.SUSPENDING, _SYSTEM),
     (_C.SUSPENDING, _CE.STOP): (_C.SUSPENDED, _SYSTEM),
+    (_C.SUSPENDING, _CE.FIND_IN_USE): (_C.RESUMING, _SYSTEM),
     (_C.SUSPENDING, _CE.RESUME): (_C.RESUMING, _ENDING),
     (_C.SUSPENDED, _CE.OBJECT): (_C.CONTESTED, _UNIT),
     (_C.SUSPENDED, _CE.PROPOSE): (_C.PROPOSED, _OPERATOR),

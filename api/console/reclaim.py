@@ -28,6 +28,7 @@ from broker.tenancy import people
 from broker.tenancy.work import Work
 from broker.utilisation import board as idle
 from broker.utilisation import findings
+from broker.utilisation.service import policies_of
 
 router = console_router("回收")
 
@@ -73,7 +74,7 @@ def open_case(form: Form, uow: Uow) -> Response:
     def use_case(work: Work) -> UUID:
         if finding is not None:
             found = findings.finding(work.session, finding)
-            return opening.open_case(work, opening.of_finding(found, reason)).id
+            return opening.open_case(work, opening.of_finding(found, policies_of(uow.core.settings), reason)).id
         named = () if resource is None else (resource,)
         return opening.open_case(work, Opening(Cause.PERSON, named, reason)).id
 

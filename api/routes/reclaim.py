@@ -34,6 +34,7 @@ from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Answer, Cause, Opening
 from broker.tenancy.work import Work
 from broker.utilisation import findings
+from broker.utilisation.service import policies_of
 
 router = APIRouter(prefix="/api/v1/reclaim-cases", tags=["闲置回收"])
 
@@ -65,7 +66,7 @@ def open_case(form: NewCase, uow: Uow) -> Response:
     def use_case(work: Work) -> ReclaimCase:
         if form.finding is not None:
             found = findings.finding(work.session, form.finding)
-            return opening.open_case(work, opening.of_finding(found, form.reason))
+            return opening.open_case(work, opening.of_finding(found, policies_of(uow.core.settings), form.reason))
         ids = opening.ids_of(work, form.resources)
         return opening.open_case(work, Opening(Cause.PERSON, ids, form.reason))
 

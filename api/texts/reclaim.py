@@ -87,6 +87,8 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.mixed": "一个回收事项只能包含同一单位在同一云平台上的资源。",
     "reclaim.not_live": "以下资源不在使用中，不能列入回收：{resources}。",
     "reclaim.not_whole": "快照与地址不单独回收，请在云平台上清理。",
+    "reclaim.finding_stale": "该检测结果所依据的规则已经修改，或者资源已恢复使用，请以最近一次检测为准。",
+    "reclaim.heard": "就这一次闲置已办理过回收事项并已撤销，不再自动列入。",
     "reclaim.until_missing": "接受异议应写明至哪一天不再列入回收。",
     "reclaim.until_range": "应晚于今天，且不超过 {years} 年（自定规则）。",
     "reclaim.workdays_range": "延长应为 {least} 至 {most} 个工作日（自定规则）。",

@@ -19,6 +19,7 @@ from broker.delivery.provision import fail_all
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
+from broker.extranet import service as extranet
 from broker.inventory import rules as scarce
 from broker.inventory import service as inventory
 from broker.inventory.models import Resource
@@ -74,11 +75,16 @@ def hand_over(tools: Tools, job: Job) -> str:
         if failed:
             _to_the_desk(work, job, request, failed)
         allowed = bool(ready) and (not failed or revision.form["allow_partial"])
+        # Amounts first, prefixes after them (quotas.order).
         if allowed:
             _activate(work, delivery, ready, everything=len(ready) == len(resources))
-            _record(work, job, request, ready=ready, revision=revision)
         if not failed and len(ready) < len(resources):
             _let_go(work, delivery, undone)
+        if allowed:
+            for segment in _segments(ready):
+                ipv6.activate(work.session, segment.id, now=work.now)
+            places = _places(work, tools, job, ready)
+            _record(work, job, request, ready=ready, revision=revision, places=places)
         before = any(r.state == _RS.ACTIVE.value for r in resources)
         delivery.state = _outcome(failed=bool(failed), undone=bool(undone), handed_over=allowed or before)
         delivery.finished_at = work.now
@@ -111,13 +117,16 @@ def _outcome(*, failed: bool, undone: bool, handed_over: bool) -> str:
 def _let_go(work: Work, delivery: Delivery, undone: Sequence[Resource]) -> None:
     """Nothing waits any more: what was held and not used is free again."""
     quotas.void(work.session, delivery.hold_id)
-    for resource in undone:
-        if resource.kind == "segment":
-            ipv6.cancel(work.session, resource.id)
+    for segment in _segments(undone):
+        ipv6.cancel(work.session, segment.id)
+
+
+def _segments(resources: Sequence[Resource]) -> list[Resource]:
+    return [each for each in resources if each.kind == "segment"]
 
 
 def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource], *, everything: bool) -> None:
-    """From now on they are metered, their quota is used and their prefixes are theirs. Keyed by run: once."""
+    """From now on they are metered and their quota is used. Keyed by run: once."""
     inventory.activate(work, [r.id for r in ready])
     amounts = scarce.total(scarce.amounts(r.kind, r.spec) for r in ready)
     quotas.post(
@@ -127,15 +136,30 @@ def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource], *, ever
         key=uuid5(delivery.id, f"run/{delivery.run}"),
         now=work.now,
     )
-    for resource in ready:
-        if resource.kind == "segment":
-            ipv6.activate(work.session, resource.id, now=work.now)
+
+
+def _places(work: Work, tools: Tools, job: Job, ready: Sequence[Resource]) -> dict[UUID, dict[str, Any]]:
+    """Where segments meet the extranet, for those who run the network: router, table, VNI, gateway."""
+    segments = [r.id for r in ready if r.kind == "segment"]
+    if not segments or tools.networks.serving(job.sub_cloud) is None:
+        return {}
+    return {
+        spec.id: {"router": spec.router, "vrf": spec.vrf, "vni": spec.vni, "gateway": str(spec.gateway)}
+        for spec in extranet.specs(work.session, extranet.attachments(work.session, segments))
+    }
 
 
 def _record(
-    work: Work, job: Job, request: ServiceRequest, *, ready: Sequence[Resource], revision: RequestRevision
+    work: Work,
+    job: Job,
+    request: ServiceRequest,
+    *,
+    ready: Sequence[Resource],
+    revision: RequestRevision,
+    places: Mapping[UUID, Mapping[str, Any]],
 ) -> None:
     """The handover record: what, where, addresses, and how to get in."""
+    numbers = {r.id: r.number for r in ready if r.kind == "segment"}
     record: dict[str, Any] = {
         "sub_cloud": job.sub_cloud,
         "resources": [
@@ -147,6 +171,8 @@ def _record(
                 "addresses": [str(a).split("/")[0] for a in r.addresses],
                 "prefix": str(r.prefix) if r.prefix else None,
                 "spec": r.spec,
+                **({"extranet": places[r.id]} if r.id in places else {}),
+                **({"segment": numbers[r.network_id]} if r.network_id in numbers else {}),
             }
             for r in ready
         ],

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 
 from broker.db.base import new_id
-from broker.inventory.models import Project, Resource
+from broker.inventory.models import Project, Resource, ResourcePeriod
 from broker.inventory.rules import sources
 from broker.lifecycle import ResourceState
 from broker.tenancy.work import Work
@@ -73,7 +73,8 @@ def project_for(work: Work, unit_id: UUID, sub_cloud_id: UUID) -> UUID:
 
 def plan(work: Work, **columns: Any) -> Resource:
     """Add one planned resource to the session; its number is made by the database."""
-    resource = Resource(id=new_id(), origin="delivered", state=ResourceState.PLANNED.value, addresses=[], **columns)
+    standing = {"origin": "delivered", "state": ResourceState.PLANNED.value, "created_at": work.now}
+    resource = Resource(id=new_id(), addresses=[], **standing, **columns)
     work.session.add(resource)
     return resource
 
@@ -90,7 +91,7 @@ def move(work: Work, ids: Iterable[UUID], to: ResourceState, *, error_code: str 
     moved = list(
         work.session.scalars(
             update(Resource)
-            .where(Resource.id.in_(wanted), Resource.state.in_(sources(to)))
+            .where(Resource.id.in_(wanted), Resource.state.in_(sources(to)), *_but_releasing(to))
             .values(state=to.value, error_code=error_code)
             .returning(Resource.id)
         )
@@ -100,6 +101,27 @@ def move(work: Work, ids: Iterable[UUID], to: ResourceState, *, error_code: str 
         if to in METERED:
             work.session.execute(_OPEN_PERIODS, {"ids": moved, "at": work.now, "state": to.value})
     return moved
+
+
+def _but_releasing(to: ResourceState) -> list[ColumnElement[bool]]:
+    """From releasing back to what is metered goes ``keep`` alone."""
+    return [Resource.state != ResourceState.RELEASING.value] if to in METERED else []
+
+
+def keep(work: Work, ids: Iterable[UUID]) -> None:
+    """What was about to be deleted stays: metered again from the last reading on, as if that had not been the last.
+
+    Servers are stopped then, as they were; disks and segments have no other state than active.
+    """
+    for row in work.session.scalars(
+        select(Resource).where(Resource.id.in_(list(ids)), Resource.state == ResourceState.RELEASING.value)
+    ):
+        state = ResourceState.STOPPED if row.kind == "server" else ResourceState.ACTIVE
+        row.state = state.value
+        work.session.flush()
+        last = select(func.max(func.upper(ResourcePeriod.during))).where(ResourcePeriod.resource_id == row.id)
+        values = {"ids": [row.id], "at": work.session.scalar(last) or work.now, "state": state.value}
+        work.session.execute(_OPEN_PERIODS, values)
 
 
 def activate(work: Work, ids: Sequence[UUID]) -> None:

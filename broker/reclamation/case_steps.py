@@ -20,6 +20,7 @@ from broker.delivery.tools import Pace, Tools
 from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, ResourceState
+from broker.metering import service as metering
 from broker.reclamation import giving_back, history, look_again, share, snapshots
 from broker.reclamation.models import CaseResource, ReclaimCase
 from broker.reclamation.power import switch
@@ -57,14 +58,28 @@ def resources_of(work: Work, case_id: UUID) -> Sequence[Resource]:
 def measure_again(tools: Tools, job: CaseJob, _pace: Pace) -> bool:
     """Is it still not in use, and is there room in the share? True: the case is admitted to its suspension."""
     with tools.works.begin() as work:
-        case = mine(work, job, CaseState.MEASURING)
+        case = mine(work, job, CaseState.MEASURING, CaseState.SUSPENDING)
         if case is None:
-            return _state(work, job) is CaseState.SUSPENDING
+            return False
         asked = look_again.question(work, case, resources_of(work, case.id))
     again = Again(Verdict.IDLE) if asked is None else look_again.measure(tools.settings, asked)
     with tools.works.begin() as work:
-        case = mine(work, job, CaseState.MEASURING)
-        return case is not None and _admit(tools, work, case, again)
+        case = mine(work, job, CaseState.MEASURING, CaseState.SUSPENDING)
+        if case is None:
+            return False
+        if case.state == CaseState.SUSPENDING.value:
+            return not _in_use_after_all(work, case, again)
+        return _admit(tools, work, case, again)
+
+
+def _in_use_after_all(work: Work, case: ReclaimCase, again: Again) -> bool:
+    """Admitted long ago, tried again only now: what is in use meanwhile runs on, what was stopped is started."""
+    if again.verdict is not Verdict.IN_USE:
+        return False
+    case.ending = CaseState.DROPPED.value
+    history.go(work, case, CaseEvent.FIND_IN_USE, note=f"{again.matching}/{again.measured}")
+    history.tell_operators(work, case, "reclaim.in_use")
+    return True
 
 
 def _admit(tools: Tools, work: Work, case: ReclaimCase, again: Again) -> bool:
@@ -185,22 +200,42 @@ def resumed(tools: Tools, job: CaseJob) -> str:
 
 
 def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
-    """Nothing that is in use again may be deleted: servers that run, disks that hang on something else."""
-    with tools.works.begin() as work:
-        if mine(work, job, CaseState.RELEASING) is None:
-            return False
-        resources = resources_of(work, job.id)
-        others = inventory.standing_on(work, [r.id for r in resources])
-    used = list(others) + look_again.used_in_cloud(tools, job, resources, pace)
+    """Nothing that is in use again may be deleted: servers that run, disks that hang on something else.
+
+    Nor what was used since the suspension and stands still again: its samples say so.
+    """
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)
-        if case is None or not used:
-            return case is not None
-        history.go(work, case, CaseEvent.FIND_IN_USE, note="、".join(used))
-        case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
-        case.waits_for = "in_use"
-        history.tell_operators(work, case, "reclaim.running_again", resources="、".join(used))
+        if case is None:
+            return False
+        resources = resources_of(work, job.id)
+        used = inventory.standing_on(work, [r.id for r in resources])
+        asked = look_again.question(work, case, resources)
+    found = look_again.in_cloud(tools, job, resources, pace)
+    used += found.used
+    if not used and asked is not None and look_again.measure(tools.settings, asked).verdict is Verdict.IN_USE:
+        used = [r.number for r in resources if r.kind == "server"]
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.RELEASING)
+        return case is not None and not _spared(work, case, used, found.gone)
+
+
+def _spared(work: Work, case: ReclaimCase, used: Sequence[str], gone: frozenset[UUID]) -> bool:
+    """Whether something is in use: then nothing is deleted, and the confirmation is void.
+
+    Unless part of it has been deleted: that cannot be taken back by itself, and lies on the operators' desk.
+    """
+    if not used:
         return False
+    going = [r.id for r in resources_of(work, case.id) if r.state == ResourceState.RELEASING.value]
+    if gone.intersection(going):
+        return _stuck(work, case, "delete", ["reclaim.running_again"])
+    inventory.keep(work, going)
+    history.go(work, case, CaseEvent.FIND_IN_USE, note="、".join(used))
+    case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
+    case.waits_for = "in_use"
+    history.tell_operators(work, case, "reclaim.running_again", resources="、".join(used))
+    return True
 
 
 def last_reading(tools: Tools, job: CaseJob) -> bool:
@@ -208,16 +243,25 @@ def last_reading(tools: Tools, job: CaseJob) -> bool:
     with tools.works.begin() as work:
         if mine(work, job, CaseState.RELEASING) is None:
             return False
-        inventory.move(work, [r.id for r in resources_of(work, job.id)], ResourceState.RELEASING)
+        metering.end(work, inventory.move(work, [r.id for r in resources_of(work, job.id)], ResourceState.RELEASING))
         return True
 
 
 def delete(tools: Tools, job: CaseJob, pace: Pace) -> bool:
-    """Delete everything in the cloud. True: all is gone."""
+    """Delete everything in the cloud. True: all is gone.
+
+    It is looked at right before, at every attempt: since the last look the worker may have been down for a week.
+    """
     with tools.works.begin() as work:
         if mine(work, job, CaseState.RELEASING) is None:
             return False
         going = [r for r in resources_of(work, job.id) if r.state == ResourceState.RELEASING.value]
+        used = inventory.standing_on(work, [r.id for r in going])
+    found = look_again.in_cloud(tools, job, going, pace)
+    if used + found.used:
+        with tools.works.begin() as work:
+            case = mine(work, job, CaseState.RELEASING)
+            return case is not None and not _spared(work, case, used + found.used, found.gone)
     stuck = remove(tools, job.sub_cloud, going, pace)
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)
@@ -249,11 +293,6 @@ def break_off(tools: Tools, job: CaseJob, step: str) -> None:
         case = history.lock(work, job.id)
         if case.run == job.run and case.trouble is None and CaseState(case.state) in CASE_MACHINE:
             _stuck(work, case, step, [STEP_FAILED])
-
-
-def _state(work: Work, job: CaseJob) -> CaseState | None:
-    case = history.lock(work, job.id)
-    return CaseState(case.state) if case.run == job.run and case.trouble is None else None
 
 
 def _stuck(work: Work, case: ReclaimCase, step: str, codes: Iterable[str]) -> bool:

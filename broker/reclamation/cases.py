@@ -19,6 +19,7 @@ from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, Role
 from broker.reclamation import board, dates, history, rules
 from broker.reclamation.models import CaseObjection, ReclaimCase
 from broker.reclamation.values import Answer, Decision
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
@@ -61,7 +62,7 @@ def answer(work: Work, case_id: UUID, given: Answer) -> ReclaimCase:
     )
     if objection is None:
         raise Conflict("reclaim.not_objected")
-    by = mandate(work.actor, Role.APPROVER, case.deciding_unit_id, except_for=_not(objection.raised_by))
+    by = mandate(work.actor, Role.APPROVER, case.deciding_unit_id, except_for=_not(work, objection.raised_by))
     if given.decision is Decision.ACCEPT and given.until is None:
         given = replace(given, until=objection.renew_until)  # a renewal is accepted as it was asked for
     if problems := rules.answer_problems(given, work.now):
@@ -132,7 +133,7 @@ def confirm(work: Work, case_id: UUID) -> ReclaimCase:
     ``duty.missing``, ``duty.separated`` (who proposed it), Conflict ``reclaim.state``.
     """
     case = _locked(work, case_id)
-    by, role = _of_an_office(work, case, except_for=_not(case.proposed_by))
+    by, role = _of_an_office(work, case, except_for=_not(work, case.proposed_by))
     case.confirmed_by, case.confirmed_at = by.account_id, work.now
     history.go(work, case, CaseEvent.CONFIRM, frozenset({role}), by=by)
     return case
@@ -200,8 +201,8 @@ def _of_an_office(work: Work, case: ReclaimCase, *, except_for: frozenset[UUID] 
     return mandate(work.actor, role, unit_id, except_for=except_for), role
 
 
-def _not(account_id: UUID | None) -> frozenset[UUID]:
-    return frozenset() if account_id is None else frozenset({account_id})
+def _not(work: Work, account_id: UUID | None) -> frozenset[UUID]:
+    return frozenset() if account_id is None else accounts_of_one(work.session, account_id)
 
 
 def _day(work: Work, at: datetime) -> str:

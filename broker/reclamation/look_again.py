@@ -5,9 +5,11 @@ Called by: the steps of a case. Must not: change anything, or keep a transaction
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from broker.delivery.provision import again as try_again
@@ -19,7 +21,7 @@ from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Again, CaseJob, Cause, Verdict
 from broker.settings import Settings
 from broker.tenancy.work import Work
-from broker.utilisation import again, findings, service
+from broker.utilisation import again, findings, policy_words, service
 from broker.utilisation.findings import FindingKind
 from broker.utilisation.values import Policy
 from providers.contract import Kind, Status
@@ -27,33 +29,43 @@ from providers.errors import ProviderError
 
 _OVER = {"in_use", "exempted", "gone"}
 """Why detection clears a finding that is none any more. Not measured, or its policy gone, says nothing of its use."""
-_RUNNING = {Status.ACTIVE, Status.BUILDING}
+_AT_REST = {Status.STOPPED, Status.ERROR, Status.DELETING}
+"""What a server says that does no work. Whatever else a cloud may say, it may be at work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """Which resources, by all names a sample may bear, since which local day, by which policy.
 
-    ``known``: what detection says by itself; with it no sample is read.
+    ``content``: the policy as the case keeps it. ``known``: what detection says by itself; with it no sample is read.
+    ``vouched``: a person has said that what nobody measures is not in use; a measurement says more.
     """
 
     names: tuple[tuple[str, ...], ...]
     policy: str
+    content: Mapping[str, Any]
     since: date
     zone: ZoneInfo
     now: datetime
     known: Again | None
+    vouched: bool = False
 
 
 def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Question | None:
-    """What to measure; None when it is not idleness that the case is about, or a person has vouched for it."""
-    if case.cause != Cause.IDLE.value or case.waived_by is not None:
+    """What to measure; None when it is not idleness that the case is about.
+
+    Since the notice; once it is suspended since then, for what was started behind our back and stopped again.
+    """
+    if case.cause != Cause.IDLE.value:
         return None
     assert case.noticed_at is not None
+    began = case.suspended_at or case.noticed_at
     zone = work.calendar.zone
     names = tuple(tuple(n for n in (str(r.id), r.number, r.ref) if n) for r in resources if r.kind == "server")
-    first = case.noticed_at.astimezone(zone).date() + timedelta(days=1)  # the first whole day that the owner knew
-    return Question(names, case.policy, first, zone, work.now, _detected(work, case))
+    first = began.astimezone(zone).date() + timedelta(days=1)  # the first whole day that the owner knew
+    detected = _detected(work, case) if case.suspended_at is None else None  # detection watches what is charged
+    vouched = case.waived_by is not None
+    return Question(names, case.policy, case.policy_content, first, zone, work.now, detected, vouched)
 
 
 def _detected(work: Work, case: ReclaimCase) -> Again | None:
@@ -71,11 +83,18 @@ def _detected(work: Work, case: ReclaimCase) -> Again | None:
 
 
 def measure(settings: Settings, asked: Question) -> Again:
-    """Read the samples since the notice: one server in use keeps the whole case; one unmeasured makes it wait."""
+    """Read the samples: one server in use keeps the whole case; one unmeasured makes it wait, unless vouched for."""
+    found = _measured(settings, asked)
+    if asked.vouched and found.verdict is Verdict.UNMEASURED:
+        return replace(found, verdict=Verdict.IDLE)
+    return found
+
+
+def _measured(settings: Settings, asked: Question) -> Again:
     if asked.known is not None:
         return asked.known
-    policy = _policy(settings, asked.policy)
-    if policy is None or not asked.names:
+    policy = _policy(settings, asked)
+    if policy is None or policy.seen or not asked.names:
         return Again(Verdict.UNMEASURED)
     today = asked.now.astimezone(asked.zone).date()
     found = [_one(settings, names, policy, asked, today) for names in asked.names]
@@ -91,26 +110,41 @@ def _one(settings: Settings, names: tuple[str, ...], policy: Policy, asked: Ques
     return rules.judge(seen.measured, seen.matching, seen.newest, today)
 
 
-def _policy(settings: Settings, name: str) -> Policy | None:
-    return next((p for p in service.policies_of(settings).policies if p.name == name), None)
+def _policy(settings: Settings, asked: Question) -> Policy | None:
+    """The policy that the case was opened by, whatever the file says today."""
+    if asked.content:
+        return policy_words.read_back(dict(asked.content))
+    return next((p for p in service.policies_of(settings).policies if p.name == asked.policy), None)
 
 
-def used_in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pace) -> list[str]:
-    """Numbers of servers that run, and of disks that hang on a server which stays.
+@dataclass(frozen=True, slots=True)
+class InCloud:
+    """Numbers of what is in use: servers at work, disks on a server that stays. ``gone``: of what nothing is left."""
+
+    used: list[str]
+    gone: frozenset[UUID]
+
+
+def in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pace) -> InCloud:
+    """How what is to be deleted stands in its cloud now.
 
     Raises TryAgainError when the cloud does not answer: without a look nothing is deleted.
     """
     ours = {r.id for r in resources}
     numbers = {key_of_resource(r): r.number for r in resources}
-    used = []
+    used, there = list[str](), set[UUID]()
     try:
         provider = tools.providers(job.sub_cloud)
         for project_id in sorted({r.project_id for r in resources}):
-            running = [o.key for o in provider.list(Kind.SERVER, project_id) if o.status in _RUNNING]
-            used += [numbers[key] for key in running if key in numbers]
+            for kind in sorted({key.kind for key in numbers}):
+                listed = provider.list(kind, project_id)
+                there |= {o.key.id for o in listed}
+                if kind is Kind.SERVER:
+                    at_work = [o.key for o in listed if o.status not in _AT_REST]
+                    used += [numbers[key] for key in at_work if key in numbers]
             attached = [o for o in provider.list(Kind.ATTACHMENT, project_id) if o.server_id not in ours]
             used += [r.number for r in resources for o in attached if o.key.id == r.id]
     except ProviderError as error:
         pace.beat()
         raise try_again(error) from error
-    return used
+    return InCloud(used, frozenset(r.id for r in resources) - there)

@@ -43,6 +43,10 @@ class Release(Base):
         CheckConstraint(
             "state IN ('asked', 'queued', 'running', 'needs_operator', 'released', 'declined')", name="state"
         ),
+        CheckConstraint("confirmed_by <> asked_by", name="two_people"),
+        CheckConstraint(
+            "state IN ('asked', 'declined') OR num_nonnulls(confirmed_by, confirmed_at) = 2", name="confirmed"
+        ),
         Index("ix_release_open", "confirmed_at", postgresql_where=column("state").in_(["queued", "running"])),
     )
 
@@ -68,7 +72,9 @@ class ReclaimCase(Base):
 
     ``run`` counts the machine's orders: a workflow is named by it. ``due_at`` is the end of the objection window,
     ``look_at`` when a case that could not go on (``waits_for``) is looked at again. ``trouble`` is what stopped the
-    machine: an operator's desk. ``ending`` is how a case that is being resumed will end.
+    machine: an operator's desk. ``ending`` is how a case that is being resumed will end. ``policy_content`` is the
+    policy as it was when the case was opened: by it, and no other, the resources are measured again.
+    That the two who propose and confirm are two persons, and not two accounts of one, a trigger sees to.
     """
 
     __tablename__ = "reclaim_case"
@@ -86,6 +92,7 @@ class ReclaimCase(Base):
     reason: Mapped[str]
     policy: Mapped[str] = mapped_column(server_default="")
     policy_version: Mapped[str] = mapped_column(server_default="")
+    policy_content: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     evidence: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     finding_id: Mapped[UUID | None] = mapped_column(ForeignKey(IdleFinding.id))
     state: Mapped[str]
@@ -123,6 +130,7 @@ class ReclaimCase(Base):
         CheckConstraint(
             f"{_IRREVERSIBLE} OR num_nonnulls(proposed_by, confirmed_by, suspended_at) = 3", name="confirmed"
         ),
+        CheckConstraint(f"{_IRREVERSIBLE} OR confirmed_at >= keep_until", name="kept"),
         CheckConstraint("(trouble IS NULL) = (trouble_step IS NULL)", name="trouble"),
         CheckConstraint("ending IN ('dropped', 'exempted', 'renewed')", name="ending"),
         Index(

@@ -6,9 +6,8 @@ a cloud.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from types import MappingProxyType
 from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select
@@ -24,7 +23,9 @@ from broker.reclamation.models import CaseResource, ReclaimCase, Release, Releas
 from broker.reclamation.values import Cause, Opening
 from broker.tenancy.rules import mandate
 from broker.tenancy.work import Work
+from broker.utilisation import policy_words
 from broker.utilisation.findings import Finding
+from broker.utilisation.values import PolicySet
 
 LIVE = (ResourceState.ACTIVE.value, ResourceState.STOPPED.value)
 """States in which a resource can be taken up."""
@@ -57,6 +58,7 @@ def open_case(work: Work, opening: Opening) -> ReclaimCase:
         reason=opening.reason.strip(),
         policy=opening.policy,
         policy_version=opening.policy_version,
+        policy_content=dict(opening.policy_content),
         evidence=dict(opening.evidence),
         finding_id=opening.finding_id,
         state=CaseState.FOUND.value,
@@ -79,19 +81,25 @@ def check(work: Work, opening: Opening) -> None:
     _check(work, opening, resources)
 
 
-def of_finding(found: Finding, reason: str, grace: Mapping[int, int] = MappingProxyType({})) -> Opening:
-    """A case over what detection found, with its evidence as it stands today.
+def of_finding(found: Finding, policies: PolicySet, reason: str | None = None) -> Opening:
+    """A case over what detection found: its evidence as it stands today, its policy and the grace that this gives.
 
-    Raises Conflict ``reclaim.not_whole`` for a snapshot or an address: there is no resource of ours to take back.
+    ``reason`` is the policy's title unless a person says more. Raises Conflict ``reclaim.not_whole`` for a snapshot or
+    an address (there is no resource of ours to take back), ``reclaim.finding_stale`` when it was found by another
+    version of the policies than today's, or is no finding any more.
     """
     if not found.whole_resource:
         raise Conflict("reclaim.not_whole")
+    policy = next((p for p in policies.policies if p.name == found.policy), None)
+    if policy is None or found.policy_version != policies.version or found.cleared_at is not None:
+        raise Conflict("reclaim.finding_stale")
     return Opening(
         Cause.IDLE,
         (found.resource_id,),
-        reason,
+        policy.title if reason is None else reason,
         policy=found.policy,
         policy_version=found.policy_version,
+        policy_content=policy_words.written(policy),
         evidence={
             "kind": found.kind.value,
             "first_day": found.first_day.isoformat(),
@@ -100,7 +108,7 @@ def of_finding(found: Finding, reason: str, grace: Mapping[int, int] = MappingPr
             "monthly_fen": found.monthly_fen,
             "evidence": [{"code": e.code, "params": dict(e.params)} for e in found.evidence],
         },
-        grace=grace,
+        grace=policy.grace_working_days,
         finding_id=found.id,
     )
 

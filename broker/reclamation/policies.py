@@ -24,10 +24,9 @@ from broker.catalog.models import SubCloud, SubCloudAuthority
 from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Invalid, NotFound
 from broker.inventory.models import Resource
-from broker.lifecycle import Role
+from broker.lifecycle import CaseState, Role
 from broker.reclamation import opening, rules, share
-from broker.reclamation.models import CaseResource, ReclaimDryRun, ReclaimPolicy
-from broker.reclamation.values import Opening
+from broker.reclamation.models import CaseResource, ReclaimCase, ReclaimDryRun, ReclaimPolicy
 from broker.settings import Settings
 from broker.tenancy.repository import unit_names
 from broker.tenancy.rules import mandate
@@ -109,17 +108,17 @@ def dry_run(work: Work, settings: Settings, name: str) -> ReclaimDryRun:
     Nothing is opened. Raises NotFound ``policy.not_found``, Forbidden ``duty.missing``.
     """
     by = _center(work)
-    policy, digest, version = _present(settings, name)
+    policy, digest, whole = _present(settings, name)
     row = work.session.scalar(select(ReclaimPolicy).where(ReclaimPolicy.name == name, ReclaimPolicy.digest == digest))
     if row is None:
         row = ReclaimPolicy(
-            id=new_id(), name=name, version=version, digest=digest,
+            id=new_id(), name=name, version=whole.version, digest=digest,
             content=_content(policy), created_by=by.account_id,
             created_at=work.now,
         )  # fmt: skip
         work.session.add(row)
         work.session.flush()
-    result = _would_do(work, settings, policy)
+    result = _would_do(work, settings, policy, whole)
     run = ReclaimDryRun(id=new_id(), policy_id=row.id, result=result, run_by=by.account_id, run_at=work.now)
     work.session.add(run)
     work.session.flush()
@@ -128,8 +127,9 @@ def dry_run(work: Work, settings: Settings, name: str) -> ReclaimDryRun:
     return run
 
 
-def _would_do(work: Work, settings: Settings, policy: Policy) -> dict[str, Any]:
+def _would_do(work: Work, settings: Settings, policy: Policy, whole: PolicySet) -> dict[str, Any]:
     found = [f for f in findings.current(work.session) if f.policy == policy.name]
+    heard = _heard(work)
     refused: Counter[str] = Counter()
     takes, monthly_fen = [], 0
     by_unit: Counter[tuple[UUID, UUID]] = Counter()
@@ -137,7 +137,8 @@ def _would_do(work: Work, settings: Settings, policy: Policy) -> dict[str, Any]:
     resources = {r.id: r for r in work.session.scalars(select(Resource).where(Resource.id.in_(ids)))}
     names = unit_names(work.session, {r.unit_id for r in resources.values()}, work.now)
     for each in found:
-        resource, why = resources[each.resource_id], _refusal(work, policy, each)
+        resource = resources[each.resource_id]
+        why = "reclaim.heard" if each.id in heard else _refusal(work, whole, each)
         if why:
             refused[why] += 1
             continue
@@ -155,19 +156,27 @@ def _would_do(work: Work, settings: Settings, policy: Policy) -> dict[str, Any]:
             "shares": shares}  # fmt: skip
 
 
-def _refusal(work: Work, policy: Policy, found: Finding) -> str:
+def _refusal(work: Work, whole: PolicySet, found: Finding) -> str:
     """Why no case would be opened, as the very code that opening it gives; empty: it would. Nothing is left of it."""
     try:
         with work.session.begin_nested() as attempt:
-            opening.check(work, _opening(policy, found))
+            opening.check(work, opening.of_finding(found, whole))
             attempt.rollback()
     except BrokerError as error:
         return error.problems[0].code if isinstance(error, Invalid) else error.code
     return ""
 
 
-def _opening(policy: Policy, found: Finding) -> Opening:
-    return opening.of_finding(found, policy.title, policy.grace_working_days)
+def _heard(work: Work) -> set[UUID]:
+    """Findings of which a case was dropped: a person said no, or it was in use again.
+
+    The same run is not taken up again by itself, or whatever a person undoes would be back in five minutes; what is
+    idle anew is another finding.
+    """
+    ended = select(ReclaimCase.finding_id).where(
+        ReclaimCase.finding_id.is_not(None), ReclaimCase.state == CaseState.DROPPED.value
+    )
+    return set(work.session.scalars(ended))
 
 
 def switch_on(work: Work, settings: Settings, name: str, dry_run_id: UUID) -> ReclaimPolicy:
@@ -229,18 +238,19 @@ def take_up(work: Work, settings: Settings) -> int:
     except BrokerError as error:
         log.warning("policies not read", code=error.code)
         return 0
-    policies = {p.name: p for p in whole.policies if acting.get(p.name) == digest_of(p, whole)}
+    policies = {p.name for p in whole.policies if acting.get(p.name) == digest_of(p, whole)}
     today = work.now.astimezone(work.calendar.zone).date()
+    heard = _heard(work)
     in_cases = set(work.session.scalars(select(CaseResource.resource_id).where(CaseResource.closed_at.is_(None))))
     opened = 0
     for found in findings.current(work.session):
         fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS) and found.policy_version == whole.version
-        if found.policy not in policies or not fresh or found.resource_id in in_cases or not found.whole_resource:
+        if found.policy not in policies or not fresh or found.resource_id in in_cases or found.id in heard:
             continue
         try:
             with work.session.begin_nested():
-                opening.open_case(work, _opening(policies[found.policy], found))
-        except BrokerError:  # exempt, being given back, gone meanwhile: nothing to do, and no reason to stop
+                opening.open_case(work, opening.of_finding(found, whole))
+        except BrokerError:  # a snapshot, exempt, being given back, gone: nothing to do, no reason to stop
             continue
         opened += 1
         if opened == _AT_ONCE:
@@ -248,12 +258,12 @@ def take_up(work: Work, settings: Settings) -> int:
     return opened
 
 
-def _present(settings: Settings, name: str) -> tuple[Policy, str, str]:
+def _present(settings: Settings, name: str) -> tuple[Policy, str, PolicySet]:
     whole = service.policies_of(settings)
     policy = next((p for p in whole.policies if p.name == name), None)
     if policy is None:
         raise NotFound("policy.not_found")
-    return policy, digest_of(policy, whole), whole.version
+    return policy, digest_of(policy, whole), whole
 
 
 def _center(work: Work) -> Mandate:

@@ -17,12 +17,14 @@ from broker.delivery.models import DeskCase
 from broker.delivery.service import Action
 from broker.errors import Conflict, Invalid, NotFound, Problem
 from broker.inventory import service as inventory
+from broker.inventory.models import Resource
 from broker.lifecycle import CaseEvent, RequestEvent, RequestState, ResourceState, Role, after
 from broker.notify import service as notify
 from broker.reclamation import history
 from broker.reclamation.models import CaseResource, ReclaimCase, Release, ReleaseResource
 from broker.request import repository
 from broker.request.models import ServiceRequest
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate
 from broker.tenancy.work import Work
 
@@ -41,10 +43,9 @@ def ask(work: Work, request_id: UUID, *, reason: str) -> list[Release]:
         raise Invalid([Problem("reason.missing", "reason")])
     if any(case.closed_at is None for case in delivery.cases_of(work, request_id)):
         raise Conflict("release.unsettled")
-    resources = [r for r in inventory.of_request(work, request_id) if r.state in _GIVEABLE]
+    resources = _unoccupied(work, request_id)
     if others := inventory.standing_on(work, [r.id for r in resources]):
         raise Invalid([Problem("release.in_use", "resources", params={"resources": "、".join(others)})])
-    _end_cases(work, [r.id for r in resources])
     request.state = state.value
     request.version += 1
     assert work.actor.account_id is not None
@@ -72,6 +73,20 @@ def ask(work: Work, request_id: UUID, *, reason: str) -> list[Release]:
     return releases
 
 
+def _unoccupied(work: Work, request_id: UUID) -> list[Resource]:
+    """What can be given back, locked, with no case over it any more.
+
+    Cases first, as the machine locks them; then the resources, so that no other case is opened; then what was opened
+    in between, of which nobody knows yet.
+    """
+    ids = [r.id for r in inventory.of_request(work, request_id)]
+    _end_cases(work, ids)
+    lock = select(Resource).where(Resource.id.in_(ids)).order_by(Resource.id)
+    locked = work.session.scalars(lock.with_for_update().execution_options(populate_existing=True)).all()
+    _end_cases(work, ids)
+    return [r for r in locked if r.state in _GIVEABLE]
+
+
 def _end_cases(work: Work, resource_ids: Sequence[UUID]) -> None:
     """Cases over what the unit gives back itself end here. Raises Conflict ``reclaim.state`` once it is stopped."""
     its = select(CaseResource.case_id).where(
@@ -89,7 +104,7 @@ def confirm(work: Work, release_id: UUID) -> Release:
         raise NotFound("release.not_found")
     request = repository.load(work.session, work.actor, release.request_id, lock=True)
     work.session.refresh(release, with_for_update=True)
-    excepted = frozenset({release.asked_by})
+    excepted = accounts_of_one(work.session, release.asked_by)
     by = mandate(work.actor, Role.OPERATOR, release.delivering_unit_id, except_for=excepted)
     if release.state != "asked":
         raise Conflict("release.not_asked", state=release.state)

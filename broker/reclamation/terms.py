@@ -24,6 +24,8 @@ from broker.tenancy.work import Work
 
 AHEAD = timedelta(days=30)
 """How long before its end a term is told of for the first time (ours)."""
+AGAIN = timedelta(days=30)
+"""A term whose case a person ended is taken up again after this: it is still over (ours)."""
 REMIND_DAYS = (7, 1)
 """And again (ours)."""
 MOST_YEARS = 3
@@ -47,14 +49,15 @@ LEFT JOIN LATERAL (
 ) AS renewed ON true
 WHERE q.ends_at <= :ahead
   AND NOT EXISTS (SELECT FROM broker.reclaim_case_resource cr JOIN broker.reclaim_case c ON c.id = cr.case_id
-    WHERE cr.resource_id = r.id AND (cr.closed_at IS NULL OR c.exempt_until > :ahead))
+    WHERE cr.resource_id = r.id AND (cr.closed_at IS NULL OR c.exempt_until > :ahead
+      OR (c.cause = 'term' AND c.state = 'dropped' AND c.closed_at > :behind)))
 GROUP BY q.id, q.number, q.ends_at, r.sub_cloud_id ORDER BY q.ends_at, q.id LIMIT :most
 """)
 
 
 def come(work: Work) -> int:
     """Open cases for terms that end soon or have ended, and remind again; returns how many cases and reminders."""
-    values = {"zone": str(work.calendar.zone), "ahead": work.now + AHEAD, "most": _AT_ONCE}
+    values = {"zone": str(work.calendar.zone), "ahead": work.now + AHEAD, "behind": work.now - AGAIN, "most": _AT_ONCE}
     opened = sum(_open(work, row) for row in work.session.execute(_ENDING, values).all())
     return opened + _remind(work)
 

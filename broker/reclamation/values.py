@@ -31,7 +31,8 @@ class Cause(StrEnum):
 class Opening:
     """What a case begins with. Disks that hang on a server come along by themselves.
 
-    ``grace``: working days to object, by MLPS level; what is not in it has ``GRACE``.
+    ``grace``: working days to object, by MLPS level; what is not in it has ``GRACE``. ``policy_content``: the policy as
+    plain data, kept with the case.
     """
 
     cause: Cause
@@ -39,6 +40,7 @@ class Opening:
     reason: str
     policy: str = ""
     policy_version: str = ""
+    policy_content: Mapping[str, Any] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
     grace: Mapping[int, int] = field(default_factory=dict)
     system_id: UUID | None = None

@@ -166,6 +166,12 @@ def close_accounts(session: Session, person_id: UUID, now: datetime) -> None:
     )
 
 
+def accounts_of_one(session: Session, account_id: UUID) -> frozenset[UUID]:
+    """This account and every other one of the same person: where two people are asked for, these are one."""
+    person = select(Account.person_id).where(Account.id == account_id).scalar_subquery()
+    return frozenset({account_id, *session.scalars(select(Account.id).where(Account.person_id == person))})
+
+
 def end_session(session: Session, token_hash: bytes) -> None:
     session.execute(delete(UserSession).where(UserSession.token_hash == token_hash))
 

@@ -4,16 +4,17 @@ Called by: the broker's assessment, delivery, reclamation, workflows and command
 is theirs. Must not: commit, know requests or clouds, choose a prefix in Python.
 
 Every verb is one SQL statement. Prefixes that are given out overlap nothing in their routing domain: the database
-excludes it. Where a transaction also counts quota, count first and allocate afterwards.
+excludes it. Where a transaction also counts quota, it counts first (``quotas.order``, which refuses anything else).
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv6Interface, IPv6Network
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from quotas import models
+from quotas import models, order
 from quotas.errors import (
     BadPrefix,
     HasAnother,
@@ -50,6 +51,11 @@ ALLOCATE_MANY = text("SELECT quotas.allocate_many(CAST(:wishes AS jsonb))")
 TURN = text("SELECT quotas.turn(:owner, :what, CAST(:at AS timestamptz))")
 SWEEP = text("SELECT id, owner, prefix, was FROM quotas.sweep_prefixes(:now, :limit)")
 VERIFY = text("SELECT what, id, detail FROM quotas.verify_prefixes()")
+
+PAUSES_S = (0.02, 0.06, 0.18)
+"""Between tries where others have not committed what is in the way: some flushes, a statement, a transaction."""
+PATIENCE_S = 0.5
+"""A try that took longer has waited by itself; whoever asks holds what he counted before, so he is told soon."""
 
 
 def ensure_pool(
@@ -151,16 +157,36 @@ def allocate(
     """Hold a free prefix for an owner until ``expires_at`` (None: pinned at once), or have it ``active`` at once.
 
     The same owner again: the same prefix, and a hold that was not pinned takes the new date. PoolFull says what would
-    fit; PrefixBusy: others are taking what is left; BadPrefix: the length is not the pool's; HasAnother; UnknownPool.
+    fit; PrefixBusy: others are taking what is left, and after some tries have neither committed nor given it up;
+    BadPrefix: the length is not the pool's; HasAnother; UnknownPool.
     """
     wish = Wish(pool_id, owner, length, expires_at, active, label)
     asked = _values(wish)
-    return _allocated(session.connection().exec_driver_sql(ALLOCATE, asked).scalar_one(), wish, asked)
+    order.prefixes(session)
+    connection = session.connection()
+    answer = patiently(lambda: connection.exec_driver_sql(ALLOCATE, asked).scalar_one())
+    return _allocated(answer, wish, asked)
+
+
+def patiently(ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The answer of a statement that is made again, a few times, while it is "busy": each sees what others commit."""
+    begun = monotonic()
+    answer = ask()
+    for pause in PAUSES_S:
+        if answer["outcome"] != "busy" or monotonic() - begun > PATIENCE_S:
+            break
+        sleep(pause)
+        answer = ask()
+    return answer
 
 
 def allocate_many(session: Session, wishes: Sequence[Wish]) -> list[Allocation | QuotaError]:
-    """The same for many owners in one round trip; each gets his answer, or the error that ``allocate`` would raise."""
+    """The same for many owners in one round trip; each gets his answer, or the error that ``allocate`` would raise.
+
+    Nobody is asked for again: who was answered PrefixBusy is to try by himself.
+    """
     rows = [_values(wish) for wish in wishes]
+    order.prefixes(session)
     answers = session.scalars(ALLOCATE_MANY, {"wishes": json.dumps(rows, default=str)}).all()
     found: list[Allocation | QuotaError] = []
     for wish, asked, answer in zip(wishes, rows, answers, strict=True):
@@ -230,6 +256,7 @@ def allocation_of(answer: Mapping[str, Any]) -> Allocation:
 
 
 def _turn(session: Session, owner: UUID, what: str, at: datetime | None) -> Allocation | None:
+    order.prefixes(session)
     answer = session.scalars(TURN, {"owner": owner, "what": what, "at": at}).one()
     return None if answer is None else allocation_of(answer)
 
@@ -263,6 +290,7 @@ def release(session: Session, owner: UUID, quarantine_until: datetime) -> Alloca
 
 def sweep(session: Session, now: datetime, limit: int = 1000) -> list[SweptPrefix]:
     """Free the holds that expired and the quarantines that ended at ``now``, at most ``limit``."""
+    order.prefixes(session)
     return [
         SweptPrefix(row.id, row.owner, row.prefix, PrefixState(row.was))
         for row in session.execute(SWEEP, {"now": now, "limit": limit})

@@ -126,6 +126,7 @@ def test_a_resource_is_metered_only_after_it_was_ready() -> None:
     assert [s for s, nexts in RESOURCE.items() if ResourceState.ACTIVE in nexts] == [
         ResourceState.READY,
         ResourceState.STOPPED,
+        ResourceState.RELEASING,  # it was metered until the last reading, which is void when nothing was deleted
     ]
 
 
@@ -180,6 +181,7 @@ resuming --start--> dropped (system)
 suspended --object--> contested (applicant, unit_leader)
 suspended --propose--> proposed (operator)
 suspended --resume--> resuming (approver, operator)
+suspending --find_in_use--> resuming (system)
 suspending --resume--> resuming (approver, operator)
 suspending --stop--> suspended (system)
 """

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from broker.utilisation import detection, findings
 from broker.utilisation.findings import Day, Evidence, FindingKind, Seen
+from broker.utilisation.service import policies_of
 from providers.contract import Kind
 from providers.simulated import faults
 from providers.simulated.faults import Fault, Mode
@@ -42,7 +43,7 @@ def finding(console: Console, servers: list[UUID]) -> Iterator[UUID]:
         day = work.now.astimezone(detection.ZONE).date()
         first, why = day - timedelta(days=39), (Evidence("seen.stopped", {}),)
         seen = Seen(servers[1], FindingKind.OFF, "off-server", "", first, day, 40, why, 12300, ripe=True)
-        findings.record(work, Day(day, "t"), [seen], {}, {})
+        findings.record(work, Day(day, policies_of(console.world.app.settings).version), [seen], {}, {})
         (made,) = findings.current(work.session, resources=[servers[1]])
     yield made.id
     with console.world.app.sessions.begin() as session:

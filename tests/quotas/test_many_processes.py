@@ -138,6 +138,7 @@ def test_sixteen_processes_killed_writers_and_a_killed_server_oversell_nothing(
 def test_the_fast_way_and_use_cases_count_on_the_same_rows(engine: Engine, committed: Tree) -> None:
     """Group holds beside plain ones, resizes, voids and sweeps: exact to the unit, and nobody deadlocks."""
     with Session(engine) as session:
+        service.alone(session)
         service.set_limit(session, committed.root, ResourceClass.VCPU, None, 150)
         service.set_limit(session, committed.county, ResourceClass.VCPU, None, 140, borrowing=5, lending=100)
         for unit in committed.units[:4]:
@@ -220,7 +221,9 @@ def test_who_waited_for_a_leader_that_never_served_holds_all_the_same(engine: En
         assert service.verify(session) == []
 
 
-def test_wishes_of_connections_that_are_gone_are_forgotten(engine: Engine, committed: Tree) -> None:
+def test_wishes_of_connections_that_are_gone_are_forgotten(
+    engine: Engine, owner_engine: Engine, committed: Tree
+) -> None:
     """A broker that comes and goes for years leaves no rows behind that every group would have to read."""
     unit = committed.units[0]
 
@@ -228,7 +231,7 @@ def test_wishes_of_connections_that_are_gone_are_forgotten(engine: Engine, commi
         together.hold(engine, owner=unit, node=unit, lines=[Line(X86, 1, committed.pool)], expires_at=SOON)
 
     hold()
-    with Session(engine) as session:
+    with Session(owner_engine) as session:
         long_ago = "UPDATE quotas.wish SET backend = -backend, asked_at = asked_at - interval '2 hours'"
         session.execute(text(long_ago))
         session.commit()

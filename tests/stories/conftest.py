@@ -18,7 +18,7 @@ from broker.utilisation import collectors
 from providers.contract import Key, Kind
 from providers.simulated import faults
 from tests.conftest import Database, DatabaseFactory, drop
-from tests.stories import road, slate
+from tests.stories import reclaim, road, slate
 from tests.stories.world import World, load_region, make_world
 
 Databases = Callable[[], AbstractContextManager[tuple[Database, Database]]]
@@ -95,6 +95,28 @@ def town(towns: Callable[[], World]) -> World:
         faults.let_late_orders_act(world.clouds_url, code)
     remove_projects(world)
     return world
+
+
+@pytest.fixture(scope="module")
+def cases_home(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The world that the tests of a module of reclaiming share. A policy file of ours; the share is wide."""
+    home = tmp_path_factory.mktemp("reclaim")
+    (home / "policies.yaml").write_text(reclaim.POLICY)
+    with databases() as (region, simulated):
+        made = make_world(
+            region, simulated, home, idle_policy_file=home / "policies.yaml", reclaim_unit_percent=100,
+            reclaim_cloud_percent=100,
+        )  # fmt: skip
+        yield made
+        made.app.close()
+
+
+@pytest.fixture
+def reclaiming(cases_home: World) -> World:
+    """The module's world with clouds that feel well; each test makes a request of its own."""
+    faults.clear(cases_home.clouds_url)
+    cases_home.ask_health()
+    return cases_home
 
 
 def remove_projects(world: World) -> None:

@@ -5,13 +5,18 @@ Called by: the stories and the kill tests of reclaiming. Must not: replace any o
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from broker.errors import BrokerError, Invalid
+from broker.metering import service as metering
 from broker.reclamation import cases, dates, opening
-from broker.reclamation.values import Cause, Opening
+from broker.reclamation.values import Answer, Cause, Decision, Opening
 from broker.utilisation import service as utilisation
 from providers.contract import Key, Kind, Status
 from tests.stories import road
@@ -137,3 +142,46 @@ def days_from(first: datetime, last: datetime, cpu: float) -> list[tuple[datetim
 
 def told(world: World, code: str) -> set[str]:
     return {row.role for row in world.rows("SELECT role FROM broker.notice WHERE code = :c", c=code)}
+
+
+def object_to(world: World, case_id: UUID, who: str = "apply.jyt") -> None:
+    with world.acting(who) as work:
+        cases.object_to(work, case_id, reason="月底集中使用")
+
+
+def say(world: World, case_id: UUID, decision: Decision, who: str = "approve.jyt", **more: Any) -> None:
+    with world.acting(who) as work:
+        cases.answer(work, case_id, Answer(decision, "经核实", **more))
+
+
+def up_to(world: World, stage: str) -> UUID:
+    """A case whose next act is the stage's."""
+    if stage == "suspending":
+        _, case_id, _ = noticed(world, cause=Cause.PERSON)
+        pass_the_window(world, case_id)
+    elif stage == "resuming":
+        _, case_id, _ = suspended(world)
+        with world.acting("approve.jyt") as work:
+            cases.resume(work, case_id, reason="业务恢复")
+    else:
+        _, case_id, _ = proposed(world)
+        confirm(world, case_id)
+    return case_id
+
+
+ENDS = {"suspending": "suspended", "resuming": "dropped", "releasing": "released"}
+
+
+def refusal(world: World, who: str, act: Callable[..., object], *args: Any, **named: Any) -> str:
+    """The code with which somebody is refused something."""
+    with pytest.raises(BrokerError) as refused, world.acting(who) as work:
+        act(work, *args, **named)
+    return refused.value.problems[0].code if isinstance(refused.value, Invalid) else refused.value.code
+
+
+def spans(world: World, resource_id: UUID) -> list[tuple[str, str, bool]]:
+    """What is metered of a resource: (meter, state, still open)."""
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)
+    with world.app.sessions() as session:
+        found = metering.spans(session, start=start, end=end, resource_ids=[resource_id])
+    return [(s.meter, s.state, s.open) for s in found if s.meter == "memory_gib"]

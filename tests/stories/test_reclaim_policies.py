@@ -15,9 +15,11 @@ from sqlalchemy.exc import IntegrityError
 
 from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Invalid
-from broker.reclamation import cases, policies, terms
+from broker.reclamation import cases, opening, policies, terms
 from broker.reclamation.values import Answer, Decision
+from broker.utilisation import findings, policy_words
 from broker.utilisation.models import IdleFinding
+from broker.utilisation.service import policies_of
 from tests.stories import reclaim, road, slate
 from tests.stories.conftest import Databases
 from tests.stories.world import World, make_world
@@ -95,6 +97,12 @@ def test_a_policy_acts_only_after_a_dry_run_of_its_very_content(world: World, tm
     again = dry_run(world)
     assert (again.result["cases"], again.result["refused"]) == (0, {"reclaim.case_open": 1})
 
+    opened = world.scalar("SELECT id FROM broker.reclaim_case")
+    with world.acting("deliver.jyt") as work:
+        cases.withdraw(work, opened, reason="月底要用")
+    assert take_up(world) == 0, "what a person has undone is not back in five minutes"
+    assert dry_run(world).result["refused"] == {"reclaim.heard": 1}
+
     find(world, second.id)
     (tmp_path / "policies.yaml").write_text(reclaim.POLICY.replace("below: 5", "below: 50"))
     assert take_up(world) == 0, "its content has changed: off until somebody has looked again"
@@ -106,6 +114,35 @@ def test_a_policy_acts_only_after_a_dry_run_of_its_very_content(world: World, tm
         policies.switch_off(work, "idle-server")
     assert take_up(world) == 0
     slate.chain_is_whole(world)
+
+
+def test_a_case_keeps_the_policy_it_was_opened_by(world: World, tmp_path: Path) -> None:
+    """Its grace by MLPS level, and the condition by which it is measured again, whatever the file says later."""
+    request_id = reclaim.delivered(world)
+    server = reclaim.servers(world, request_id)[0]
+    level = world.scalar(
+        "SELECT mlps_level FROM broker.information_system s JOIN broker.resource r ON r.system_id = s.id"
+        " WHERE r.id = :r", r=server.id)  # fmt: skip
+    written = reclaim.POLICY.replace("below: 5", "below: 5.5") + f"    grace_working_days: {{{level}: 3}}\n"
+    (tmp_path / "policies.yaml").write_text(written)
+    finding_id = find(world, server.id)
+    with world.app.works.begin() as work:
+        whole = policies_of(world.app.settings)
+        made = opening.of_finding(findings.finding(work.session, finding_id), whole)
+        case_id = opening.open_case(work, made).id
+    reclaim.days_come(world)
+    row = reclaim.case(world, case_id)
+    assert (row.grace_workdays, row.reason, row.policy_version) == (3, whole.policies[0].title, "t")
+    assert policy_words.read_back(row.policy_content) == whole.policies[0]
+    (tmp_path / "policies.yaml").write_text(reclaim.POLICY.replace("below: 5", "below: 0.5").replace('"t"', '"u"'))
+    (tmp_path / "samples").mkdir()
+    days = reclaim.days_from(row.noticed_at - timedelta(days=2), row.due_at, 4.0)
+    reclaim.measure(world, server, days, tmp_path / "samples")
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "suspended", "idle by its own policy, not by today's"
+    with world.app.works.begin() as work, pytest.raises(Conflict, match=r"reclaim\.finding_stale"):
+        opening.of_finding(findings.finding(work.session, row.finding_id), policies_of(world.app.settings))
 
 
 def test_the_database_ties_a_version_to_its_own_dry_run(world: World) -> None:
@@ -182,3 +219,14 @@ def test_a_term_is_renewed_by_request(world: World) -> None:
     other = reclaim.open_case
     with pytest.raises(Conflict):
         other(world, world.scalar("SELECT id FROM broker.resource LIMIT 1"))
+
+
+def test_a_term_that_a_person_undid_comes_again_only_after_a_month(world: World) -> None:
+    """Withdrawn, it is not told anew every five minutes; the term is over all the same, and is taken up again."""
+    reclaim.delivered(world, end_date=str((world.clock() + timedelta(days=20)).date()))
+    assert expire(world) == 1
+    with world.acting("approve.jyt") as work:
+        cases.withdraw(work, world.scalar("SELECT id FROM broker.reclaim_case"), reason="正在办理划转")
+    assert expire(world) == 0
+    world.clock.forward(days=30, seconds=1)
+    assert expire(world) == 1

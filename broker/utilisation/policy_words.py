@@ -1,0 +1,50 @@
+"""Writes a policy as the plain data that a policy file would hold: what is kept beside a decision made by it.
+
+Called by: reclamation, whose cases keep the policy they were opened by. Must not: decide, or read a file. The inverse
+of ``policy_file.parse_policies``; exemptions are left out, since they say whom a policy is not about.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from broker.utilisation.policy_file import parse_policies
+from broker.utilisation.values import AnyOf, Condition, Policy, When
+
+
+def written(policy: Policy) -> dict[str, Any]:
+    """The policy as plain data, fit for JSON."""
+    common = {
+        "name": policy.name,
+        "title": policy.title,
+        "kind": policy.kind,
+        "days": policy.days,
+        "basis": policy.basis,
+        "grace_working_days": {str(level): days for level, days in policy.grace_working_days.items()},
+    }
+    if policy.seen:
+        return common | {"seen": policy.seen}
+    return common | {
+        "when": _when(policy.when),
+        "min_samples_per_day": policy.min_samples_per_day,
+        "missing_day": policy.missing_day.value,
+    }
+
+
+def read_back(kept: dict[str, Any]) -> Policy:
+    """The policy that ``written`` wrote. Raises Invalid for what no release of ours has written."""
+    grace = {int(level): days for level, days in kept["grace_working_days"].items()}
+    return parse_policies({"policies": [kept | {"grace_working_days": grace}]}).policies[0]
+
+
+def _when(when: When) -> dict[str, Any]:
+    if isinstance(when, Condition):
+        limits = {"below": when.below, "above": when.above}
+        said = {key: _number(value) for key, value in limits.items() if value is not None}
+        return {"metric": when.metric, "daily": when.daily.value} | said
+    return {"any" if isinstance(when, AnyOf) else "all": [_when(part) for part in when.parts]}
+
+
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == int(value) else float(value)

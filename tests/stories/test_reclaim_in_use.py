@@ -1,0 +1,189 @@
+"""In use again: dropped before it is stopped, spared before it is deleted, at every step between."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from broker.reclamation import case_steps, cases
+from broker.reclamation.values import Cause
+from providers.contract import Key, Kind, Status
+from providers.simulated import faults
+from providers.simulated.faults import Fault, Mode
+from tests.stories import reclaim, road, slate
+from tests.stories.world import World
+
+
+@pytest.fixture
+def world(reclaiming: World) -> World:
+    return reclaiming
+
+
+def test_in_use_again_it_is_dropped(world: World, tmp_path: Path) -> None:
+    """One busy day since the notice, and nothing is stopped."""
+    _, case_id, (server, _) = reclaim.noticed(world)
+    row = reclaim.case(world, case_id)
+    days = reclaim.days_from(row.noticed_at, row.due_at, 1.0)
+    reclaim.measure(world, server, [*days[:-1], (days[-1][0], 60.0)], tmp_path)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    assert reclaim.status(world, server) is Status.ACTIVE
+    assert "operator" in reclaim.told(world, "reclaim.in_use")
+
+
+def test_unmeasured_nothing_is_stopped_until_somebody_vouches(world: World) -> None:
+    """No samples is no proof: it waits, is looked at once a day, and an operator may vouch for it with a reason."""
+    _, case_id, (server, _) = reclaim.noticed(world)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for) == ("noticed", "unmeasured")
+    reclaim.days_come(world)
+    assert reclaim.state(world, case_id) == "noticed", "not looked at again at once"
+    assert reclaim.refusal(world, "deliver.jyt", cases.waive, case_id, reason=" ") == "reason.missing"
+    with world.acting("deliver.jyt") as work:
+        cases.waive(work, case_id, reason="电话核实已停用")
+    reclaim.days_come(world)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "suspended"
+    assert reclaim.status(world, server) is Status.STOPPED
+
+
+def test_nothing_is_deleted_that_runs_again(world: World) -> None:
+    """Somebody started the server behind our back: the release goes back, its confirmation is void."""
+    _, case_id, (server, _) = reclaim.proposed(world)
+    world.app.providers("jyt").power(Key(Kind.SERVER, server.id, server.project_id), on=True)
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for, row.confirmed_by, row.proposed_by) == ("suspended", "in_use", None, None)
+    assert reclaim.status(world, server) is Status.ACTIVE
+    assert reclaim.told(world, "reclaim.running_again") == {"operator"}
+    with world.acting("deliver.jyt") as work:
+        cases.resume(work, case_id, reason="重新启用")
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    slate.check(world)
+
+
+def test_vouching_is_no_answer_to_a_measurement(world: World, tmp_path: Path) -> None:
+    """An operator vouches for what nobody measures; what is measured at work after that is dropped all the same."""
+    _, case_id, (server, _) = reclaim.noticed(world)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    with world.acting("deliver.jyt") as work:
+        cases.waive(work, case_id, reason="电话核实已停用")
+    row = reclaim.case(world, case_id)
+    reclaim.measure(world, server, reclaim.days_from(row.noticed_at, world.clock(), 60.0), tmp_path)
+    reclaim.days_come(world)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    assert reclaim.status(world, server) is Status.ACTIVE
+
+
+def test_in_use_again_before_a_second_try_what_was_stopped_runs_on(world: World, tmp_path: Path) -> None:
+    """Admitted, stuck at the cloud, tried again weeks later: by then it is busy, and nothing stays suspended."""
+    _, case_id, (server, _) = reclaim.noticed(world)
+    row = reclaim.case(world, case_id)
+    reclaim.measure(world, server, reclaim.days_from(row.noticed_at, row.due_at, 1.0), tmp_path)
+    reclaim.pass_the_window(world, case_id)
+    faults.inject(world.clouds_url, Fault("jyt", "create", Kind.SNAPSHOT, Mode.REFUSE))
+    road.walk(world)
+    assert reclaim.case(world, case_id).trouble_step == "keep_snapshots"
+    began = world.clock()
+    world.app.providers("jyt").power(Key(Kind.SERVER, server.id, server.project_id), on=True)
+    world.clock.forward(days=20)
+    reclaim.measure(world, server, reclaim.days_from(began, world.clock(), 60.0), tmp_path)
+    with world.acting("deliver.jyt") as work:
+        cases.retry(work, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "resuming"
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    assert reclaim.status(world, server) is Status.ACTIVE
+    assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "active", True)
+    slate.check(world)
+
+
+def measured_and_proposed(world: World, folder: Path) -> tuple[UUID, Any]:
+    """A case by samples, suspended, kept, and proposed for release."""
+    _, case_id, (server, _) = reclaim.noticed(world)
+    row = reclaim.case(world, case_id)
+    reclaim.measure(world, server, reclaim.days_from(row.noticed_at, row.due_at, 1.0), folder)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    world.clock.now = reclaim.case(world, case_id).keep_until + timedelta(seconds=1)
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case_id, reason="期满无异议")
+    return case_id, server
+
+
+def test_what_was_used_since_it_was_suspended_is_not_deleted(world: World, tmp_path: Path) -> None:
+    """Somebody started it behind our back, worked with it, and stopped it again: its samples know."""
+    case_id, server = measured_and_proposed(world, tmp_path)
+    since = reclaim.case(world, case_id).suspended_at
+    reclaim.measure(world, server, reclaim.days_from(since + timedelta(days=9), world.clock(), 70.0)[:2], tmp_path)
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for, row.confirmed_by) == ("suspended", "in_use", None)
+    assert reclaim.status(world, server) is Status.STOPPED
+    slate.check(world)
+
+
+def test_started_between_the_last_look_and_the_deletion_it_is_not_deleted(world: World) -> None:
+    """The worker was down for a week between two steps: it looks again, and metering goes on as if never ended."""
+    _, case_id, (server, _) = reclaim.proposed(world)
+    reclaim.confirm(world, case_id)
+    job, tools = road.case_jobs(world)[0].job, world.app.tools()
+    assert road.patiently(case_steps.look_before_deleting, tools, job)
+    assert case_steps.last_reading(tools, job)
+    world.app.providers("jyt").power(Key(Kind.SERVER, server.id, server.project_id), on=True)
+    world.clock.forward(days=7)
+    assert not road.patiently(case_steps.delete, tools, job)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for, row.confirmed_by) == ("suspended", "in_use", None)
+    assert reclaim.status(world, server) is Status.ACTIVE
+    slate.check(world)
+    with world.acting("deliver.jyt") as work:
+        cases.resume(work, case_id, reason="重新启用")
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "active", True)
+    slate.check(world)
+
+
+def test_half_deleted_and_in_use_again_it_is_on_the_desk(world: World) -> None:
+    """One server of two is gone when the other one is started: it is left alone, and a person decides."""
+    request_id = reclaim.delivered(world)
+    servers = reclaim.servers(world, request_id)
+    case_id = reclaim.open_case(world, *(s.id for s in servers), cause=Cause.PERSON)
+    reclaim.days_come(world)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    world.clock.now = reclaim.case(world, case_id).keep_until + timedelta(seconds=1)
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case_id, reason="期满无异议")
+    reclaim.confirm(world, case_id)
+    faults.inject(world.clouds_url, Fault("jyt", "delete", Kind.SERVER, Mode.REFUSE, object_id=servers[1].id))
+    road.walk(world)
+    assert reclaim.case(world, case_id).trouble == "refused"
+    again = Key(Kind.SERVER, servers[1].id, servers[1].project_id)
+    world.app.providers("jyt").power(again, on=True)
+    with world.acting("deliver.jyt") as work:
+        cases.retry(work, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.trouble_step, row.trouble) == ("releasing", "delete", "reclaim.running_again")
+    assert reclaim.status(world, servers[1]) is Status.ACTIVE
+    world.app.providers("jyt").power(again, on=False)
+    with world.acting("deliver.jyt") as work:
+        cases.retry(work, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "released"
+    slate.check(world)

@@ -1,0 +1,169 @@
+"""Every step is undone until the release, which takes two people: the services say so, and the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from psycopg.errors import CheckViolation
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from broker.lifecycle import CASE_MACHINE, CASE_OPEN
+from broker.reclamation import cases, service
+from broker.reclamation.values import Answer, Cause, Decision
+from providers.contract import Key, Kind, Status
+from tests.stories import reclaim, road, slate
+from tests.stories.world import World
+
+
+@pytest.fixture
+def world(reclaiming: World) -> World:
+    return reclaiming
+
+
+def test_suspended_servers_start_again(world: World) -> None:
+    """An objection after the suspension is accepted: the servers that ran run again, charged in full; no snapshot."""
+    _, case_id, (server, _) = reclaim.suspended(world)
+    reclaim.object_to(world, case_id)
+    assert reclaim.state(world, case_id) == "contested"
+    reclaim.say(world, case_id, Decision.ACCEPT, until=world.clock() + timedelta(days=30))
+    assert reclaim.state(world, case_id) == "resuming"
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "exempted"
+    assert reclaim.status(world, server) is Status.ACTIVE
+    assert [s[1] for s in reclaim.spans(world, server.id)] == ["active", "stopped", "active"]
+    kept = world.rows("SELECT removed_at FROM broker.server_snapshot WHERE subject_id = :c", c=case_id)
+    assert [row.removed_at for row in kept] == [world.clock()]
+    slate.check(world)
+
+
+def test_the_operator_undoes_a_proposed_release(world: World) -> None:
+    """Until it is confirmed everything can be undone, by one person with a reason."""
+    _, case_id, (server, _) = reclaim.proposed(world)
+    assert reclaim.refusal(world, "deliver.jyt", cases.resume, case_id, reason="") == "reason.missing"
+    with world.acting("deliver.jyt") as work:
+        cases.resume(work, case_id, reason="业务恢复")
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    assert reclaim.status(world, server) is Status.ACTIVE
+    slate.check(world)
+
+
+def test_what_was_stopped_before_stays_so(world: World) -> None:
+    """Resuming starts what ran, and nothing else."""
+    request_id = reclaim.delivered(world)
+    server = reclaim.servers(world, request_id)[0]
+    key = Key(Kind.SERVER, server.id, server.project_id)
+    world.app.providers("jyt").power(key, on=False)
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.resource SET state = 'stopped' WHERE id = :i"), {"i": server.id})
+        session.execute(
+            text("UPDATE broker.resource_period SET state = 'stopped' WHERE resource_id = :i"), {"i": server.id}
+        )
+    case_id = reclaim.open_case(world, server.id, cause=Cause.PERSON)
+    reclaim.days_come(world)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    with world.acting("approve.jyt") as work:
+        cases.resume(work, case_id, reason="保留")
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    assert reclaim.status(world, server) is Status.STOPPED
+    slate.check(world)
+
+
+def test_the_database_refuses_a_release_by_one_person(world: World) -> None:
+    """Two people, whatever the code says."""
+    _, case_id, _ = reclaim.proposed(world)
+    confirmed = "UPDATE broker.reclaim_case SET state = 'releasing', confirmed_by = :other, confirmed_at = "
+    other = world.scalar("SELECT id FROM broker.account WHERE login = 'approve.jyt'")
+    for sql in (
+        "UPDATE broker.reclaim_case SET confirmed_by = proposed_by WHERE id = :id",
+        "UPDATE broker.reclaim_case SET state = 'releasing' WHERE id = :id",
+        f"{confirmed} keep_until - interval '1 second' WHERE id = :id",
+    ):
+        with pytest.raises(IntegrityError) as refused, world.app.sessions.begin() as session:
+            session.execute(text(sql), {"id": case_id, "other": other})
+        assert isinstance(refused.value.orig, CheckViolation)
+
+
+@contextmanager
+def one_person(world: World, *logins: str) -> Iterator[None]:
+    """Accounts that belong to one person, as when somebody changes offices."""
+    mine = "UPDATE broker.account SET person_id = :p WHERE login = ANY(:l)"
+    before = world.rows("SELECT id, person_id FROM broker.account WHERE login = ANY(:l)", l=list(logins))
+    with world.app.sessions.begin() as session:
+        session.execute(text(mine), {"p": before[0].person_id, "l": list(logins)})
+    yield
+    with world.app.sessions.begin() as session:
+        for row in before:
+            session.execute(
+                text("UPDATE broker.account SET person_id = :p WHERE id = :i"), {"p": row.person_id, "i": row.id}
+            )
+
+
+def test_two_accounts_of_one_person_are_not_two_people(world: World) -> None:
+    """Who proposed it as operator does not confirm it as approver; the database says so too."""
+    _, case_id, _ = reclaim.proposed(world)
+    with one_person(world, "deliver.jyt", "approve.jyt"):
+        assert reclaim.refusal(world, "approve.jyt", cases.confirm, case_id) == "duty.separated"
+        sql = (
+            "UPDATE broker.reclaim_case SET state = 'releasing', confirmed_at = keep_until, confirmed_by ="
+            " (SELECT id FROM broker.account WHERE login = 'approve.jyt') WHERE id = :id"
+        )
+        with pytest.raises(IntegrityError, match="one person"), world.app.sessions.begin() as session:
+            session.execute(text(sql), {"id": case_id})
+    with one_person(world, "apply.jyt", "approve.jyt"):
+        reclaim.object_to(world, case_id)
+        no = Answer(Decision.REFUSE, "自己答复自己")
+        assert reclaim.refusal(world, "approve.jyt", cases.answer, case_id, no) == "duty.separated"
+
+
+def test_a_unit_s_own_release_takes_two_people_as_well(world: World) -> None:
+    """Who asks does not confirm, whatever the code says."""
+    request_id = reclaim.delivered(world)
+    with world.acting("apply.jyt") as work:
+        [release] = [r.id for r in service.ask(work, request_id, reason="系统已下线")]
+    for by in ("asked_by", "NULL"):
+        sql = f"UPDATE broker.release SET state = 'queued', confirmed_at = now(), confirmed_by = {by} WHERE id = :id"
+        with pytest.raises(IntegrityError) as refused, world.app.sessions.begin() as session:
+            session.execute(text(sql), {"id": release})
+        assert isinstance(refused.value.orig, CheckViolation)
+
+
+UNDO = {
+    "found": cases.withdraw, "noticed": cases.withdraw, "objected": cases.withdraw,
+    "suspended": cases.resume, "contested": cases.resume, "proposed": cases.resume,
+}  # fmt: skip
+
+
+def test_every_state_before_the_release_is_undone(world: World) -> None:
+    """From each the servers run, are charged in full, may be found again, and nothing of the case is left."""
+    assert UNDO.keys() == CASE_OPEN - CASE_MACHINE, "the machine's own states: see test_reclaim_faults"
+    for state, undo in UNDO.items():
+        if state in {"found", "noticed", "objected"}:
+            request_id = reclaim.delivered(world)
+            server = reclaim.servers(world, request_id)[0]
+            case_id = reclaim.open_case(world, server.id, cause=Cause.PERSON)
+            if state != "found":
+                reclaim.days_come(world)
+        elif state == "proposed":
+            _, case_id, (server, _) = reclaim.proposed(world)
+        else:
+            _, case_id, (server, _) = reclaim.suspended(world)
+        if state in {"objected", "contested"}:
+            reclaim.object_to(world, case_id)
+        assert reclaim.state(world, case_id) == state
+        with world.acting("approve.jyt") as work:
+            undo(work, case_id, reason="不再回收")
+        road.walk(world)
+        assert reclaim.state(world, case_id) == "dropped"
+        assert reclaim.status(world, server) is Status.ACTIVE
+        assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "active", True)
+        left = "SELECT FROM broker.server_snapshot WHERE subject_id = :c AND removed_at IS NULL"
+        assert world.rows(left, c=case_id) == []
+        reclaim.open_case(world, server.id, cause=Cause.PERSON)
+    slate.check(world)
