@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from providers.simulated.faults import Fault, Mode
 from tests.conftest import Database
 from tests.stories import road
 from tests.stories.world import MONDAY, Clock, World, make_world
-from tests.workflows.killable_worker import CONFIGURED
+from tests.workflows.killable_worker import CALLS, CONFIGURED
 
 ROOT = Path(__file__).parents[2]
 SETTLED = {"delivered", "partly_delivered", "needs_operator", "undelivered", "released", "approved"}
@@ -75,6 +76,11 @@ class Workshop:
     def configured(self) -> set[str]:
         """The addresses of the servers that a playbook has run on."""
         return set((self.plans / CONFIGURED).read_text().split())
+
+    def switched(self) -> Counter[tuple[UUID, str]]:
+        """How often each server was told to start (``on``) or to stop (``off``)."""
+        lines = [line.split() for line in (self.plans / CALLS).read_text().splitlines()]
+        return Counter((UUID(server), to) for server, to in lines)
 
     def start_workers(self, count: int = 1, **settings: str) -> None:
         """Have ``count`` workers, with more settings if need be; one that dies is replaced."""
