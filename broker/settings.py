@@ -93,7 +93,20 @@ class Settings(BaseSettings):
 
     # What resources really use, and detection over it: ours as well.
     utilisation_url: str | None = None
-    """Where samples are kept (``file:///...``); default: a folder in ``home``."""
+    """Where samples are kept (``file:///...`` or ``s3://bucket/folder``); default: a folder in ``home``. Workers on
+    several machines need one that all of them reach."""
+    utilisation_s3_endpoint: str = ""
+    """The S3-compatible store's address (``https://...``), without the bucket."""
+    utilisation_s3_region: str = "us-east-1"
+    """What requests are signed for; most stores of one's own take any."""
+    utilisation_s3_access_key: str = ""
+    utilisation_s3_secret_key: SecretStr | None = None
+    utilisation_s3_virtual_hosted: bool = False
+    """The bucket stands before the host's name (``bucket.host``) and not in the path."""
+    utilisation_s3_ca_file: Path | None = None
+    """The certificate authority (PEM) of a store that no public one vouches for."""
+    utilisation_cache_mib: int = Field(default=10_240, ge=256)
+    """How much of what was fetched from a bucket stays in ``home`` for the next time."""
     utilisation_months: int = Field(default=15, ge=1, le=120)
     """How many whole months of hourly samples are kept; older days are thinned to one row each."""
     utilisation_memory_mib: int = Field(default=640, ge=256)

@@ -89,7 +89,7 @@ class UnknownHold(QuotaError):
 
 
 class HoldGone(QuotaError):
-    """The hold is void, expired or overdue (``state``): assess anew."""
+    """The hold is void, expired, overdue or released, or (to be replaced) done (``state``): assess anew."""
 
     code = "hold.gone"
 

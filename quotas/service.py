@@ -198,7 +198,8 @@ def hold(
 
     ``below``: a node below ``node`` at which to count instead, if there is one. ``replaces``: void what that hold of
     the same owner still holds in the same count, so that only the difference is asked for. ``hold_id``: an id of the
-    caller's; the same call again counts once. QuotaExceeded (all refusals, nothing changed), UnknownNode, UnknownHold,
+    caller's; the same call again counts once. What replaces a pinned hold is pinned. QuotaExceeded (all refusals,
+    nothing changed), HoldGone (the hold of that id, or the one to replace, is over), UnknownNode, UnknownHold,
     NotYours, HoldConflict, BadAmount.
     """
     made = hold_id or uuid7()
@@ -232,6 +233,10 @@ def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | 
             raise UnknownNode(str(node))
         case "conflict":
             raise HoldConflict(str(made))
+        case "gone":
+            raise HoldGone(UUID(answer["hold_id"]), answer["state"])
+        case "bad_amount":
+            raise BadAmount(str(made))
         case "unknown" if replaces is not None:
             raise UnknownHold(replaces)
         case "not_yours":
@@ -302,6 +307,8 @@ def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
             raise UnknownHold(hold_id)
         case "key_reused":
             raise KeyReused(str(hold_id))
+        case "bad_amount":
+            raise BadAmount(str(hold_id))
         case "short":
             raise NotThatMuch(
                 [

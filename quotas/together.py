@@ -20,10 +20,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from uuid_utils.compat import uuid7
 
-from quotas.service import granted, parameters
+from quotas.service import HOLD, granted, parameters
 from quotas.values import Line
 
-HOLD = "CALL quotas.hold_together(%s, %s, %s, %s, %s, %s, %s, NULL)"
 TRIES = 5
 
 _PREPARED = b"CALL quotas.hold_together($1, $2, $3, $4, $5, $6, $7, NULL)"
@@ -64,8 +63,8 @@ def hold(
 ) -> UUID:
     """As ``quotas.service.hold`` without ``replaces``; one round trip, durable before it returns; the same errors.
 
-    What the database did not answer (a connection that is gone, a deadlock with a transaction that counts twice) is
-    asked again the ordinary way, with the same id, which counts once; so its errors are SQLAlchemy's.
+    What the database did not answer (a connection that is gone), or what nobody could count in a group, is asked again
+    by itself, with the same id, which counts once; so its errors are SQLAlchemy's.
     """
     made = hold_id or uuid7()
     values = parameters(made, owner, node, lines, expires_at)
@@ -79,16 +78,18 @@ def hold(
         if answer is None:
             lent.invalidate()  # broken, or stopped in the middle
         lent.close()
-    granted(answer or _ordinarily(engine, values), made, node)
+    if answer is None or answer["outcome"] == "failed":
+        answer = _alone(engine, values)
+    granted(answer, made, node)
     return made
 
 
-def _ordinarily(engine: Engine, values: tuple[str, ...]) -> Answer:
+def _alone(engine: Engine, values: tuple[str, ...]) -> Answer:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for _ in range(TRIES - 1):
             try:
-                return connection.exec_driver_sql(HOLD, values).scalar_one()  # type: ignore[no-any-return]
+                return connection.exec_driver_sql(HOLD, (*values, None)).scalar_one()  # type: ignore[no-any-return]
             except OperationalError as error:
                 if not isinstance(error.orig, postgres.DeadlockDetected):
                     raise
-        return connection.exec_driver_sql(HOLD, values).scalar_one()  # type: ignore[no-any-return]
+        return connection.exec_driver_sql(HOLD, (*values, None)).scalar_one()  # type: ignore[no-any-return]

@@ -50,7 +50,7 @@ SENTENCES: Mapping[str, str] = {
     "quota.no_lender": "配额树的根没有上级，不能设置借入上限。",
     "quota.not_covered": "限额 {limit} 不足以覆盖下级已用与保留的 {needed}。",
     "hold.unknown": "没有这个预留。",
-    "hold.gone": "预留已作废或已到期，请重新预留。",
+    "hold.gone": "预留已作废、到期或释放，请重新预留。",
     "hold.busy": "其中有预留正在办理，请稍后再试。",
     "hold.conflict": "该编号的预留已经存在，但归属、节点或数量不同。",
     "hold.not_yours": "该预留属于其他归属。",

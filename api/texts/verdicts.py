@@ -44,6 +44,8 @@ TROUBLES: Mapping[str, str] = {
     "cloud.timeout": "云平台没有按时完成",
     "create.busy": "云平台正在创建，尚未完成",
     "store.busy": "监测数据正在写入",
+    "store.unreachable": "无法连接存放监测数据的对象存储",
+    "store.refused": "存放监测数据的对象存储拒绝了访问",
     "prometheus.query_refused": "Prometheus 拒绝了查询语句",
     "unreachable": "无法连接云平台",
     "no_answer": "云平台没有答复",

@@ -41,8 +41,7 @@ def since(
     A day without enough samples counts as neither. ``when``: whose days, and now. Raises Invalid for broken files.
     """
     zone, now = when
-    folder = store.folder_of(settings.utilisation_url, settings.home)
-    files = store.hourly_files(folder, first - timedelta(days=1))
+    files = store.hourly_files(settings, first - timedelta(days=1))
     if not files or not names:
         return NOTHING
     # Skipping, so that the plan tells a measured day from a missing one.

@@ -30,6 +30,7 @@ from broker.errors import BrokerError, NotFound
 from broker.settings import Settings
 from broker.tenancy.work import Work, WorkFactory
 from broker.utilisation import counters, service, store
+from broker.utilisation.counters import Looks
 from broker.utilisation.models import Collector
 from broker.utilisation.sources import Named, Source
 from broker.utilisation.store import Imported
@@ -156,8 +157,8 @@ def catch_up(bench: Bench, sub_cloud: str) -> bool:
 
 def _source(bench: Bench, code: str) -> Source:
     known = read_telemetry(bench.settings.telemetry_file).get(code)
-    folder = store.folder_of(bench.settings.utilisation_url, bench.settings.home) / "looks" / code
-    return Source(known, lambda: bench.providers(code), folder)
+    looks = Looks(store.storage_of(bench.settings), code)
+    return Source(known, lambda: bench.providers(code), looks)
 
 
 def _window(read_until: datetime | None, now: datetime, telemetry: Telemetry) -> tuple[datetime, datetime]:

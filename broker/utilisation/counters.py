@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from broker.utilisation.prometheus import Row
+from broker.utilisation.storage import Kept, Storage
 from broker.utilisation.values import HOUR, ID
 from providers.contract import ServerCounters
 
@@ -25,39 +26,59 @@ KEPT = timedelta(hours=4)
 _KIB = 1024
 
 
-def keep(folder: Path, at: datetime, seen: Sequence[ServerCounters]) -> None:
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The looks at one sub-cloud, beside the samples: whichever worker took one, all read it."""
+
+    storage: Storage
+    sub_cloud: str
+
+    @property
+    def folder(self) -> str:
+        return f"looks/{self.sub_cloud}"
+
+    def taken(self) -> list[tuple[int, Kept]]:
+        """Those that are kept, by the second they were taken at, oldest first."""
+        return sorted((int(PurePath(kept.name).stem), kept) for kept in self.storage.listed(self.folder))
+
+
+def keep(looks: Looks, at: datetime, seen: Sequence[ServerCounters]) -> None:
     """Write down what was seen at ``at``; the same look written twice is one."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = folder / f".{int(at.timestamp())}.draft"
+    name = f"{looks.folder}/{int(at.timestamp())}.jsonl"
+    draft = looks.storage.draft(name)
     with draft.open("w", encoding="utf-8") as file:
         for each in seen:
             file.write(json.dumps(asdict(each) | {"server_id": str(each.server_id)}) + "\n")
-    draft.replace(folder / f"{int(at.timestamp())}.jsonl")
-    for old in folder.glob("*.jsonl"):
-        if int(old.stem) < (at - KEPT).timestamp():
-            old.unlink()
+    looks.storage.put(name, draft)
+    for old, kept in looks.taken():
+        if old < (at - KEPT).timestamp():
+            looks.storage.remove(kept.name)
 
 
-def hours(folder: Path, start: datetime, end: datetime) -> Iterator[Row]:
-    """The samples of the hours in [start, end) that the looks kept in ``folder`` tell of."""
+def hours(looks: Looks, start: datetime, end: datetime) -> Iterator[Row]:
+    """The samples of the hours in [start, end) that the looks tell of."""
     before: dict[str, tuple[int, dict[str, Any]]] = {}
     sums: dict[tuple[str, int], list[dict[str, float | None]]] = {}
     sizes: dict[tuple[str, int], dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.jsonl"), key=lambda each: int(each.stem)):
-        at = int(path.stem)
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                now = json.loads(line)
-                server = now["server_id"]
-                if server in before:
-                    since, earlier = before[server]
-                    hour = since // 3600 * 3600
-                    if start.timestamp() <= hour < end.timestamp() and at - since <= FAR.total_seconds():
-                        sums.setdefault((server, hour), []).append(_between(earlier, now, at - since))
-                        sizes[server, hour] = now
-                before[server] = at, now
-    for (server, hour), looks in sums.items():
-        yield _row(server, hour, looks, sizes[server, hour])
+    for at, now in _seen(looks):
+        server = now["server_id"]
+        if server in before:
+            since, earlier = before[server]
+            hour = since // 3600 * 3600
+            if start.timestamp() <= hour < end.timestamp() and at - since <= FAR.total_seconds():
+                sums.setdefault((server, hour), []).append(_between(earlier, now, at - since))
+                sizes[server, hour] = now
+        before[server] = at, now
+    for (server, hour), rates in sums.items():
+        yield _row(server, hour, rates, sizes[server, hour])
+
+
+def _seen(looks: Looks) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(when, what one server showed), look after look."""
+    for at, kept in looks.taken():
+        for path in looks.storage.local([kept]):
+            with path.open(encoding="utf-8") as file:
+                yield from ((at, json.loads(line)) for line in file)
 
 
 def _between(earlier: dict[str, Any], now: dict[str, Any], seconds: int) -> dict[str, float | None]:

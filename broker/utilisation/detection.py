@@ -253,7 +253,7 @@ def _as_run(each: Sighting, thing: Thing) -> Run:
 def _with_samples(bench: Bench, known: Known) -> frozenset[UUID]:
     """Who has been measured lately: where a run ended because of what was measured, and not for want of samples."""
     since = known.day - CURRENT
-    files = store.hourly_files(store.folder_of(bench.settings.utilisation_url, bench.settings.home), since)
+    files = store.hourly_files(bench.settings, since)
     if not files:
         return frozenset()
     start = datetime.combine(since, time(), ZONE)

@@ -102,8 +102,7 @@ def _heat(unit: str, sub_cloud: str, servers: list[tuple[Facts, float | None, fl
 
 
 def _files(settings: Settings, first: date, last: date) -> list[str]:
-    folder = store.folder_of(settings.utilisation_url, settings.home)
-    return [str(path) for path in store.hourly_files(folder, first) if store.day_of_file(path) <= last]
+    return [str(path) for path in store.hourly_files(settings, first, last)]
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -109,7 +109,7 @@ def scan_store(
 ) -> Iterator[Found]:
     """Runs in the stored samples of what is in use. Samples of what the inventory does not know are passed over."""
     zone, now = when
-    files = store.hourly_files(store.folder_of(settings.utilisation_url, settings.home))
+    files = store.hourly_files(settings)
     kinds = {policy.name: policy.kind for policy in policies.policies}
     with engine(settings.utilisation_memory_mib) as db:
         for run in (
@@ -130,6 +130,6 @@ def import_file(settings: Settings, path: Path, now: datetime, *, wait_s: float 
 
     ``wait_s``: how long to wait for another import to end.
     """
-    folder = store.folder_of(settings.utilisation_url, settings.home)
+    storage = store.storage_of(settings)
     with engine(settings.utilisation_memory_mib) as db:
-        return store.import_samples(db, folder, path, now, settings.utilisation_months, wait_s=wait_s)
+        return store.import_samples(db, storage, path, now, settings.utilisation_months, wait_s=wait_s)

@@ -178,7 +178,7 @@ def _saved(server: Server, made: Proposal) -> int | None:
 def _measure(settings: Settings, names: Iterable[str], now: datetime) -> dict[str, Needs]:
     """What was measured of each over the last days, in hours that it was not off."""
     start = now - timedelta(days=DAYS)
-    files = store.hourly_files(store.folder_of(settings.utilisation_url, settings.home), start.date())
+    files = store.hourly_files(settings, start.date())
     listed = ", ".join(literal(name) for name in sorted(names))
     if not files or not listed:
         return {}

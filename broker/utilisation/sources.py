@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import cast
 
 from broker.utilisation import counters, prometheus
+from broker.utilisation.counters import Looks
 from broker.utilisation.prometheus import PrometheusSource, Row
 from broker.utilisation.values import HOUR, ID, Facts
 from providers.contract import Provider, ServerCounters, ServerHour, Telemetry
@@ -22,11 +22,11 @@ _FIRST = 3
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One sub-cloud's. ``looks``: the folder in which counters are kept until their hours are whole."""
+    """One sub-cloud's. ``looks``: where counters are kept until their hours are whole."""
 
     prometheus: PrometheusSource | None
     provider: Callable[[], Provider]
-    looks: Path
+    looks: Looks
 
     @property
     def name(self) -> str:

@@ -5,31 +5,33 @@ Must not: keep anything in the transactional tables, or change a day that an imp
 
 ``hourly/day=2026-11-25/samples.parquet`` holds the columns of an import, sorted by resource and hour, so that the
 folder ``hourly`` is itself something for ``guiyun idle scan --metrics``. Days older than the kept months are thinned
-to one row per resource in ``daily/``. A day's file is replaced whole; one import at a time (a lock in the folder).
+to one row per resource in ``daily/``. A day's file is replaced whole, and by one writer at a time (see ``storage``).
 An import that is killed leaves whole days behind, and running it again finishes it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
+import random
+import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from broker.errors import Conflict, Problem
+from broker.settings import Settings
+from broker.utilisation.bucket import bucket_of
 from broker.utilisation.engine import Engine, literal, parquet
 from broker.utilisation.samples import FIRST, Report, clean, files_of
+from broker.utilisation.storage import Folder, Kept, Moved, Storage
 from broker.utilisation.values import COLUMNS, HOUR, ID, METRICS, Intake, Unreadable
 
 _SPOT = f"{ID} || ' ' || strftime({HOUR}, '%Y-%m-%dT%HZ')"
 """How a row that is good in itself is named: by resource and hour."""
-_LOOK_S = 0.2
+_PAUSE_S = 0.5
 _HOURLY, _DAILY, _FILE = "hourly", "daily", "samples.parquet"
+_DAY = re.compile(rf"day=\d{{4}}-\d{{2}}-\d{{2}}/{re.escape(_FILE)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +55,31 @@ class Imported:
     days_thinned: int
 
 
-def folder_of(url: str | None, home: Path) -> Path:
-    """The store's folder. Raises Invalid ``store.scheme`` for anything but ``file:``.
+def storage_of(settings: Settings) -> Storage:
+    """Where the samples of these settings stand.
 
-    An S3-compatible store would need DuckDB's ``httpfs``, which the wheel does not bring and which would have to be
-    downloaded while running.
+    Raises Invalid ``store.scheme``, and for a bucket ``store.bucket``, ``store.endpoint``, ``store.credentials``.
     """
+    url = settings.utilisation_url
     if url is None:
-        return home.absolute() / "utilisation"
+        return Folder(settings.home.absolute() / "utilisation")
     parts = urlsplit(url)
+    if parts.scheme == "s3":
+        return bucket_of(settings)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"}:
-        raise Unreadable([Problem("store.scheme", "utilisation_url", params={"scheme": parts.scheme})])
-    return Path(unquote(parts.path))
+        raise Unreadable([Problem("store.scheme", "utilisation_url", params={"scheme": parts.scheme[:20]})])
+    return Folder(Path(unquote(parts.path)))
 
 
-def hourly_files(folder: Path, since: date | None = None) -> list[Path]:
-    """The files of the hourly samples, oldest first; those from the UTC day ``since`` on."""
-    found = sorted((folder / _HOURLY).glob(f"day=*/{_FILE}"))
-    return [path for path in found if since is None or day_of_file(path) >= since]
+def hourly_files(settings: Settings, first: date | None = None, last: date | None = None) -> list[Path]:
+    """The files of the hourly samples, on this machine, oldest first: of UTC days from ``first`` to ``last``.
+
+    Raises as ``storage_of`` does, and ``StoreDown``.
+    """
+    storage = storage_of(settings)
+    days = ((day_of(kept), kept) for kept in _days(storage, _HOURLY))
+    wanted = [kept for day, kept in days if (first is None or day >= first) and (last is None or day <= last)]
+    return storage.local(wanted)
 
 
 def keep_from(newest: date, months: int) -> date:
@@ -83,28 +92,29 @@ def keep_from(newest: date, months: int) -> date:
 
 
 def import_samples(
-    engine: Engine, folder: Path, path: Path, now: datetime, months: int, *, wait_s: float = 0
+    engine: Engine, storage: Storage, path: Path, now: datetime, months: int, *, wait_s: float = 0
 ) -> Imported:
     """Take in a file, or a folder of files. Repeating it changes nothing.
 
     Of rows for one resource and hour: equal ones count once; different ones of one import are merged (means weighted by
     samples, maxima, sums of samples); against what is stored the hour with more samples wins, the later import when
-    equal. Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while another runs,
-    after ``wait_s`` seconds.
+    equal. Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while others write,
+    after ``wait_s`` seconds; ``StoreDown``.
     """
-    with _lock(folder, wait_s):
+    ends = time.monotonic() + wait_s
+    with storage.writing(wait_s):
         report = Report()
         _stage(engine, path, now, report)
-        oldest = _drop_too_old(engine, folder, months, report)
+        oldest = _drop_too_old(engine, storage, months, report)
         merged, jittered, missing, resources = _one_row_an_hour(engine, report)
         totals = dict.fromkeys(("added", "updated", "unchanged", "fuller"), 0)
         written = 0
         for (day,) in engine.rows(f"SELECT DISTINCT CAST({HOUR} AS DATE) FROM hours ORDER BY 1"):
-            counts = _merge_day(engine, folder, day)
+            counts = _merge(engine, storage, day, ends)
             written += bool(counts["added"] or counts["updated"])
             for name, count in counts.items():
                 totals[name] += count
-        thinned = thin(engine, folder, oldest)
+        thinned = thin(engine, storage, oldest)
     return Imported(
         report.intake(),
         **totals,
@@ -127,9 +137,9 @@ def _stage(engine: Engine, path: Path, now: datetime, report: Report) -> None:
         engine.db.execute("DROP TABLE cleaned")
 
 
-def _drop_too_old(engine: Engine, folder: Path, months: int, report: Report) -> date:
+def _drop_too_old(engine: Engine, storage: Storage, months: int, report: Report) -> date:
     """Leave out what would be thinned at once, and would spoil a day that is; returns the first day that is kept."""
-    newest = [day_of_file(path) for path in hourly_files(folder)[-1:]]
+    newest = [day_of(kept) for kept in _days(storage, _HOURLY)[-1:]]
     arrived = engine.one(f"SELECT CAST(max({HOUR}) AS DATE) FROM staged")[0]
     days = newest + ([arrived] if arrived is not None else [])
     oldest = keep_from(max(days), months) if days else date.min
@@ -173,12 +183,25 @@ def _one_row_an_hour(engine: Engine, report: Report) -> tuple[int, int, int, int
     return staged - times - kept, jittered, int(missing), resources
 
 
-def _merge_day(engine: Engine, folder: Path, day: date) -> dict[str, int]:
-    """Bring one day's file up to date; it is written only when it changes."""
-    at = _path(folder, _HOURLY, day)
+def _merge(engine: Engine, storage: Storage, day: date, ends: float) -> dict[str, int]:
+    """Bring one day's file up to date; again from the start when somebody else was faster. Raises ``store.busy``."""
+    while True:
+        try:
+            return _merge_day(engine, storage, day)
+        except Moved as error:
+            if time.monotonic() >= ends:
+                raise Conflict("store.busy") from error
+            time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - so that two do not meet again
+
+
+def _merge_day(engine: Engine, storage: Storage, day: date) -> dict[str, int]:
+    """Bring one day's file up to date; it is written only when it changes. Raises Moved."""
+    name = _name(_HOURLY, day)
+    over = next((kept for kept in storage.listed(_folder(_HOURLY, day)) if kept.name == name), None)
+    there = storage.local([over]) if over else []
     names = ", ".join(COLUMNS)
     new = f"SELECT {names} FROM hours WHERE {HOUR} >= TIMESTAMP '{day}' AND {HOUR} < TIMESTAMP '{day}' + INTERVAL 1 DAY"
-    old = f"SELECT {names} FROM {parquet([at])}" if at.exists() else f"SELECT {names} FROM hours LIMIT 0"
+    old = f"SELECT {names} FROM {parquet(there)}" if there else f"SELECT {names} FROM hours LIMIT 0"
     same = " AND ".join(f"n.{name} IS NOT DISTINCT FROM o.{name}" for name in METRICS)
     engine.db.execute(
         f"""
@@ -195,55 +218,58 @@ def _merge_day(engine: Engine, folder: Path, day: date) -> dict[str, int]:
             f"CASE WHEN fate IN ('added', 'updated') THEN new_row.{name} ELSE old_row.{name} END AS {name}"
             for name in METRICS
         )
-        _write(engine, f"SELECT {ID}, {HOUR}, {chosen} FROM day_rows ORDER BY {ID}, {HOUR}", at)
+        draft = storage.draft(name)
+        _write(engine, f"SELECT {ID}, {HOUR}, {chosen} FROM day_rows ORDER BY {ID}, {HOUR}", draft)
+        storage.replace(name, draft, over if there else None)
     return {name: counts.get(name, 0) for name in ("added", "updated", "unchanged", "fuller")}
 
 
-def thin(engine: Engine, folder: Path, oldest: date) -> int:
-    """Turn the hourly samples of days before ``oldest`` into one row per resource and day; returns how many days."""
-    days = [path for path in hourly_files(folder) if day_of_file(path) < oldest]
+def thin(engine: Engine, storage: Storage, oldest: date) -> int:
+    """Turn the hourly samples of days before ``oldest`` into one row per resource and day; returns how many days.
+
+    A day that was thinned before gets what has come since: of two rows of a resource the one of more samples stays.
+    """
+    days = [kept for kept in _days(storage, _HOURLY) if day_of(kept) < oldest]
+    thinned = {kept.name: kept for kept in _days(storage, _DAILY)} if days else {}
     how = {"cpu_avg_pct": "avg", "mem_used_gib": "avg", "disk_kbps": "avg", "net_kbps": "avg"}
     how |= {"n_samples": "sum", "n_off": "sum"}
     figures = ", ".join(f"CAST({how.get(name, 'max')}({name}) AS DOUBLE) AS {name}" for name in METRICS)
-    for path in days:
-        day = day_of_file(path)
-        rows = f"SELECT {ID}, TIMESTAMP '{day}' AS {HOUR}, {figures} FROM {parquet([path])} GROUP BY {ID} ORDER BY {ID}"
-        _write(engine, rows, _path(folder, _DAILY, day))
-        path.unlink()
-        path.parent.rmdir()
+    for kept in days:
+        day, name = day_of(kept), _name(_DAILY, day_of(kept))
+        hourly = storage.local([kept])
+        if not hourly:
+            continue  # another worker was faster
+        rows = f"SELECT {ID}, TIMESTAMP '{day}' AS {HOUR}, {figures} FROM {parquet(hourly)} GROUP BY {ID}"
+        before = storage.local([thinned[name]]) if name in thinned else []
+        if before:
+            rows = f"""
+                SELECT * FROM (({rows}) UNION ALL BY NAME SELECT * FROM {parquet(before)})
+                QUALIFY row_number() OVER (PARTITION BY {ID} ORDER BY n_samples DESC NULLS LAST) = 1
+                """
+        draft = storage.draft(name)
+        _write(engine, f"{rows} ORDER BY {ID}", draft)
+        storage.put(name, draft)
+        storage.remove(kept.name)
     return len(days)
 
 
-def _path(folder: Path, kind: str, day: date) -> Path:
-    return folder / kind / f"day={day}" / _FILE
+def _days(storage: Storage, kind: str) -> list[Kept]:
+    """The days' files of a kind, oldest first."""
+    return [kept for kept in storage.listed(kind) if _DAY.fullmatch(kept.name.removeprefix(f"{kind}/"))]
 
 
-def day_of_file(path: Path) -> date:
+def _folder(kind: str, day: date) -> str:
+    return f"{kind}/day={day}"
+
+
+def _name(kind: str, day: date) -> str:
+    return f"{_folder(kind, day)}/{_FILE}"
+
+
+def day_of(kept: Kept) -> date:
     """The UTC day that a file of the store holds."""
-    return date.fromisoformat(path.parent.name.removeprefix("day="))
+    return date.fromisoformat(kept.name.split("/")[1].removeprefix("day="))
 
 
-def _write(engine: Engine, rows: str, at: Path) -> None:
-    """A new file in the place of the old one, whole or not at all."""
-    at.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = at.with_name(f".{at.name}.draft")
+def _write(engine: Engine, rows: str, draft: Path) -> None:
     engine.db.execute(f"COPY ({rows}) TO {literal(draft)} (FORMAT parquet, COMPRESSION zstd)")
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(at)
-
-
-@contextmanager
-def _lock(folder: Path, wait_s: float) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ends = time.monotonic() + wait_s
-    with (folder / ".lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= ends:
-                    raise Conflict("store.busy") from error
-                time.sleep(_LOOK_S)
-        yield

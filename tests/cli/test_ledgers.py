@@ -76,12 +76,15 @@ def test_counters_agree_with_their_rows_or_the_difference_is_named(
         connection.execute(
             text(
                 "INSERT INTO quotas.inventory (pool_id, resource_class, total, reserved, allocation_ratio, step, used)"
-                " VALUES (gen_random_uuid(), 'vcpu_x86_64', 10, 0, 1, 1, 3)"
+                " VALUES (gen_random_uuid(), 'vcpu_x86_64', 10, 0, 1, 1, 3);"
+                "INSERT INTO quotas.hold (id, owner, node_id, state, expires_at)"
+                " VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'done', now())"
             )
         )
     said = typist.types("quota", "verify")
     assert (said.status, said.err.split("：")[0]) == (1, "quota.differs")
     assert "记录 3，重新计数 0" in said.out
+    assert "hold.without_lines" in said.out
 
 
 def test_quotas_and_addresses_are_shown(typist: Typist, world: World) -> None:

@@ -132,6 +132,21 @@ def test_many_from_a_pipe_are_answered_line_by_line(stocked: Typist) -> None:
     assert used(stocked) == before
 
 
+def test_a_hold_that_was_given_up_is_gone_and_not_held_again(stocked: Typist) -> None:
+    """The same id after its void: neither the single verb, nor the pipe, nor a resize answers that it is held."""
+    before, mine, owner = used(stocked), str(uuid4()), str(uuid4())
+    words = ("quota", "hold", NODE, f"{KIND}=2", "--cloud", CLOUD, "--owner", owner, "--json")
+    for _ in range(2):
+        stocked.does(*words, "--id", mine)
+    stocked.does("quota", "void", mine)
+    assert code_of(stocked.refused(*words, "--id", mine)) == "hold.gone"
+    assert code_of(stocked.refused(*words, "--replaces", mine)) == "hold.gone"
+    line = {"node": NODE, "owner": owner, "cloud": CLOUD, "amounts": {KIND: 2}, "id": mine}
+    said = stocked.types("quota", "hold", "--file", "-", stdin=json.dumps(line))
+    assert (said.status, code_of(said.out)) == (1, "hold.gone")
+    assert used(stocked) == before
+
+
 def events(server: Server, hold_id: str) -> list[tuple[str, str | None, dict[str, Any]]]:
     """Action, login and data of a hold's events, in order."""
     with server.app.state.core.sessions() as session:

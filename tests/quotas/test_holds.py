@@ -266,6 +266,8 @@ def test_the_runtime_role_moves_numbers_through_functions_only(session: Session,
         "INSERT INTO quotas.resource_class VALUES ('x')",
         "SELECT quotas.count_on('{}', '{}', '{}', '{}')",
         "UPDATE quotas.prefix_allocation SET state = 'freed'",
+        'UPDATE quotas.wish SET answer = \'{"outcome": "ok"}\'',
+        "INSERT INTO quotas.wish (backend) VALUES (1)",
     ):
         with pytest.raises(ProgrammingError, match="permission denied"), session.begin_nested():
             session.execute(text(statement))

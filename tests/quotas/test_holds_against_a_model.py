@@ -220,13 +220,15 @@ class Ledger(RuleBasedStateMachine):
                 self.session, owner=owner, node=self.nodes[was.node], lines=self.lines(asked), expires_at=due,
                 replaces=old, hold_id=new,
             )  # fmt: skip
+        except errors.HoldGone:
+            assert was.state not in {"held", "pinned"}
+            return multiple()  # type: ignore[return-value] # hypothesis: nothing for the bundle
         except errors.QuotaExceeded:
             assert not self.passes(was.node, delta)
             return multiple()  # type: ignore[return-value] # hypothesis: nothing for the bundle
         assert self.passes(was.node, delta)
-        if was.state in {"held", "pinned"}:
-            was.close("done" if was.posted else "void")
-        self.held[new] = Held(was.node, due, asked)
+        self.held[new] = Held(was.node, due, asked, was.state)
+        was.close("done" if was.posted else "void")
         return new
 
     @rule(which=ids)

@@ -220,7 +220,9 @@ def test_who_waited_for_a_leader_that_never_served_holds_all_the_same(engine: En
         assert service.verify(session) == []
 
 
-def test_wishes_of_connections_that_are_gone_are_forgotten(engine: Engine, committed: Tree) -> None:
+def test_wishes_of_connections_that_are_gone_are_forgotten(
+    engine: Engine, owner_engine: Engine, committed: Tree
+) -> None:
     """A broker that comes and goes for years leaves no rows behind that every group would have to read."""
     unit = committed.units[0]
 
@@ -228,7 +230,7 @@ def test_wishes_of_connections_that_are_gone_are_forgotten(engine: Engine, commi
         together.hold(engine, owner=unit, node=unit, lines=[Line(X86, 1, committed.pool)], expires_at=SOON)
 
     hold()
-    with Session(engine) as session:
+    with Session(owner_engine) as session:
         long_ago = "UPDATE quotas.wish SET backend = -backend, asked_at = asked_at - interval '2 hours'"
         session.execute(text(long_ago))
         session.commit()

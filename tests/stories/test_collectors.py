@@ -14,7 +14,6 @@ from sqlalchemy import text
 from broker.utilisation import collectors, service
 from broker.utilisation.collectors import Bench, Errand
 from broker.utilisation.models import Collector
-from broker.utilisation.store import folder_of
 from providers.contract import Provider
 from providers.errors import Temporary
 from tests.stories.world import World
@@ -25,7 +24,7 @@ CLOUD = "jyt"
 @pytest.fixture
 def store(measured: World) -> Iterator[Path]:
     """The store, empty, and a collector that has read nothing."""
-    folder = folder_of(None, measured.app.settings.home)
+    folder = measured.app.settings.home / "utilisation"
     yield folder
     for path in folder.glob("hourly/*/*.parquet"):
         path.unlink()

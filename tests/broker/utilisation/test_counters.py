@@ -9,7 +9,9 @@ from uuid import UUID
 import pytest
 
 from broker.utilisation import counters
+from broker.utilisation.counters import Looks
 from broker.utilisation.prometheus import Row
+from broker.utilisation.storage import Folder
 from providers.contract import ServerCounters
 
 SERVER = UUID("0190aaaa-0000-7000-8000-000000000001")
@@ -23,10 +25,14 @@ def seen(cpu_s: float | None, *, running: bool = True, net: int | None = 0) -> S
     return ServerCounters(SERVER, True, 2, 4, cpu_s=cpu_s, memory_used_gib=1, disk_bytes=0, net_bytes=net)
 
 
+def kept_in(folder: Path) -> Looks:
+    return Looks(Folder(folder), "jyt")
+
+
 def hour_of(folder: Path, looks: list[ServerCounters], first: datetime = TEN, every: timedelta = FIVE) -> list[Row]:
     for number, look in enumerate(looks):
-        counters.keep(folder, first + every * number, [look])
-    return list(counters.hours(folder, TEN, TEN + timedelta(hours=1)))
+        counters.keep(kept_in(folder), first + every * number, [look])
+    return list(counters.hours(kept_in(folder), TEN, TEN + timedelta(hours=1)))
 
 
 def test_two_looks_make_a_rate(tmp_path: Path) -> None:
@@ -67,7 +73,5 @@ def test_what_is_not_counted_stays_empty(tmp_path: Path) -> None:
 def test_looks_are_kept_no_longer_than_their_hours_need(tmp_path: Path) -> None:
     """And the same look twice is one."""
     for hours in (0, 1, 4, 6, 6):
-        counters.keep(tmp_path, TEN + timedelta(hours=hours), [seen(0)])
-    assert sorted(int(p.stem) for p in tmp_path.iterdir()) == [
-        int((TEN + timedelta(hours=h)).timestamp()) for h in (4, 6)
-    ]
+        counters.keep(kept_in(tmp_path), TEN + timedelta(hours=hours), [seen(0)])
+    assert [at for at, _ in kept_in(tmp_path).taken()] == [int((TEN + timedelta(hours=h)).timestamp()) for h in (4, 6)]

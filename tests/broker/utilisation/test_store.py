@@ -13,7 +13,7 @@ import pytest
 from broker.errors import BrokerError, Conflict
 from broker.settings import Settings
 from broker.utilisation import service, store
-from broker.utilisation.store import Imported, folder_of, hourly_files, keep_from
+from broker.utilisation.store import Imported, hourly_files, keep_from, storage_of
 from tests.broker.utilisation.files import NOW, hours, row, write_csv
 from tests.broker.utilisation.oracle import Row
 
@@ -37,14 +37,14 @@ def take(settings: Settings, tmp_path: Path) -> Take:
 
 
 def files(settings: Settings) -> dict[str, bytes]:
-    folder = folder_of(None, settings.home)
+    folder = settings.home / "utilisation"
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.parquet"))}
 
 
 def stored(
     settings: Settings, columns: str = "vm_id, hour_utc, cpu_avg_pct", kind: str = "hourly"
 ) -> list[tuple[object, ...]]:
-    pattern = folder_of(None, settings.home) / kind / "*" / "*.parquet"
+    pattern = settings.home / "utilisation" / kind / "*" / "*.parquet"
     with duckdb.connect() as db:
         return db.execute(f"SELECT {columns} FROM '{pattern}' ORDER BY ALL").fetchall()
 
@@ -125,7 +125,7 @@ def test_old_days_are_thinned_to_one_row_a_resource(settings: Settings, take: Ta
     assert take([row("a", datetime(2025, 7, 1, tzinfo=UTC))]).days_thinned == 0
     done = take([row("a", datetime(2026, 10, 1, tzinfo=UTC))])
     assert done.days_thinned == 1
-    assert [f"{each.parent.name}" for each in hourly_files(folder_of(None, settings.home))] == [
+    assert [f"{each.parent.name}" for each in hourly_files(settings)] == [
         "day=2025-07-01",
         "day=2026-10-01",
     ]
@@ -142,7 +142,7 @@ def test_keeping_is_counted_in_whole_months() -> None:
 
 def test_two_imports_at_once_are_refused(settings: Settings, take: Take) -> None:
     """The second may come again; nothing is torn."""
-    folder = folder_of(None, settings.home)
+    folder = settings.home / "utilisation"
     folder.mkdir(parents=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -172,9 +172,18 @@ def test_an_import_that_dies_leaves_whole_days(settings: Settings, take: Take, m
     assert (done.added, done.unchanged) == (24, 24)
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x", "https://host/x", "file://elsewhere/x"])
-def test_a_store_that_cannot_be_reached_without_a_download_is_refused(tmp_path: Path, url: str) -> None:
-    """Said plainly, with a code; nothing is downloaded while running."""
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("https://host/x", "store.scheme"),
+        ("file://elsewhere/x", "store.scheme"),
+        ("s3://key:secret@bucket/x", "store.bucket"),
+        ("s3:///x", "store.bucket"),
+        ("s3://bucket/x", "store.endpoint"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(tmp_path: Path, url: str, code: str) -> None:
+    """Said plainly, with a code; credentials do not belong into an address."""
     with pytest.raises(BrokerError) as caught:
-        folder_of(url, tmp_path)
-    assert caught.value.code == "store.scheme"
+        storage_of(Settings(home=tmp_path, utilisation_url=url))
+    assert caught.value.code == code

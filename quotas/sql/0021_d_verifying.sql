@@ -1,0 +1,88 @@
+-- The recount, third edition: it also looks for what has no row to be counted with, or none to be counted from.
+
+-- Every number that differs when it is counted again from the rows it stands for, and every row that stands for nothing; one
+-- statement, one snapshot.
+DROP FUNCTION quotas.verify();
+CREATE FUNCTION quotas.verify() RETURNS TABLE (what text, id text, kept text, recounted text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
+    WITH RECURSIVE way AS (
+        SELECT n.id, ARRAY[n.id] AS path FROM node n WHERE n.parent_id IS NULL
+        UNION ALL
+        SELECT n.id, n.id || w.path FROM node n JOIN way w ON w.id = n.parent_id
+    ), on_pool AS (
+        SELECT pool_id, resource_class, sum(amount - voided - released) AS used FROM hold_line GROUP BY 1, 2
+    ), moved AS (
+        SELECT hold_id, resource_class, pool_id,
+               coalesce(sum(amount) FILTER (WHERE kind = 'post'), 0) AS posted,
+               coalesce(sum(amount) FILTER (WHERE kind IN ('void', 'expire')), 0) AS voided,
+               coalesce(sum(amount) FILTER (WHERE kind = 'release'), 0) AS released
+        FROM movement GROUP BY 1, 2, 3
+    )
+    SELECT f.name, concat_ws('/', l.node_id, l.resource_class, l.pool_id), f.kept::text, f.recounted::text
+    FROM node_limit l JOIN recounted_limits() AS o ON o.limit_id = l.id
+    CROSS JOIN LATERAL (VALUES ('node_limit', l.used, o.used), ('node_limit.booked', l.booked, o.booked))
+        AS f (name, kept, recounted)
+    WHERE f.kept <> f.recounted
+    UNION ALL
+    -- A limit may stand below what is used, but not where something below it is guaranteed.
+    SELECT 'node_limit.ceiling', concat_ws('/', l.node_id, l.resource_class, l.pool_id), (l.used + l.booked)::text, l.ceiling::text
+    FROM node_limit l
+    WHERE l.used + l.booked > l.ceiling AND guarantees_below(l.node_id, l.resource_class, l.pool_id)
+    UNION ALL
+    SELECT 'inventory', concat_ws('/', i.pool_id, i.resource_class), i.used::text, o.used::text
+    FROM inventory i
+    LEFT JOIN on_pool p USING (pool_id, resource_class)
+    CROSS JOIN LATERAL (SELECT CASE WHEN i.total IS NULL THEN 0 ELSE coalesce(p.used, 0) END AS used) AS o
+    WHERE i.used <> o.used
+    UNION ALL
+    -- Each side may be missing: a line without movements is new, movements without a line are of one that was deleted.
+    SELECT 'hold_line.' || f.name, concat_ws('/', hold_id, resource_class, pool_id), f.kept::text, f.recounted::text
+    FROM hold_line l
+    FULL JOIN moved m USING (hold_id, resource_class, pool_id)
+    CROSS JOIN LATERAL (VALUES ('posted', coalesce(l.posted, 0), coalesce(m.posted, 0)),
+                               ('voided', coalesce(l.voided, 0), coalesce(m.voided, 0)),
+                               ('released', coalesce(l.released, 0), coalesce(m.released, 0))) AS f (name, kept, recounted)
+    WHERE f.kept <> f.recounted
+    UNION ALL
+    SELECT 'hold_line.without_hold', concat_ws('/', l.hold_id, l.resource_class, l.pool_id),
+           (l.amount - l.voided - l.released)::text, '0'
+    FROM hold_line l WHERE NOT EXISTS (SELECT FROM hold h WHERE h.id = l.hold_id)
+    UNION ALL
+    SELECT 'hold_line.without_class', concat_ws('/', l.hold_id, l.resource_class, l.pool_id),
+           (l.amount - l.voided - l.released)::text, '0'
+    FROM hold_line l WHERE NOT EXISTS (SELECT FROM resource_class c WHERE c.code = l.resource_class)
+    UNION ALL
+    SELECT 'hold.without_lines', h.id::text, h.state, ''
+    FROM hold h WHERE NOT EXISTS (SELECT FROM hold_line l WHERE l.hold_id = h.id)
+    UNION ALL
+    SELECT 'hold.without_node', h.id::text, h.node_id::text, ''
+    FROM hold h WHERE NOT EXISTS (SELECT FROM node n WHERE n.id = h.node_id)
+    UNION ALL
+    -- An open hold holds something, a closed one nothing; done has posted something, void has not.
+    SELECT 'hold.state', concat_ws('/', h.id, h.state), o.held::text, '0'
+    FROM hold h
+    CROSS JOIN LATERAL (SELECT coalesce(sum(amount - posted - voided), 0) AS held, coalesce(sum(posted), 0) AS posted
+                        FROM hold_line WHERE hold_id = h.id HAVING count(*) > 0) AS o
+    WHERE (h.state IN ('held', 'pinned')) <> (o.held > 0)
+       OR h.state = 'void' AND o.posted > 0 OR h.state = 'done' AND o.posted = 0
+    UNION ALL
+    -- What a hold counts on follows the path; a node that no root reaches has none.
+    SELECT 'node.path', n.id::text, array_to_string(n.path, '/'), coalesce(array_to_string(w.path, '/'), '')
+    FROM node n LEFT JOIN way w ON w.id = n.id
+    WHERE n.path IS DISTINCT FROM w.path
+    ORDER BY 1, 2
+$$;
+
+
+-- What the runtime role may do with what 0021 made. See 0001_e_grants.sql.
+REVOKE ALL ON FUNCTION quotas.are_bad, quotas.what_is_gone, quotas.wish_for, quotas.verify FROM PUBLIC;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'guiyun_app') THEN
+        RETURN;  -- a database with a single role
+    END IF;
+    REVOKE ALL ON FUNCTION quotas.are_bad, quotas.what_is_gone FROM guiyun_app;
+    REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON quotas.wish FROM guiyun_app;
+    GRANT EXECUTE ON FUNCTION quotas.wish_for, quotas.verify TO guiyun_app;
+END $$;
