@@ -1,7 +1,8 @@
 """Kill -9 of the worker at every step of every act of a reclaim case: it comes to its end, nothing is done twice.
 
-Takes three minutes: `make test-kills`. One worker process, which is started anew when it dies; the cases of an act are on their way together, so that each
-death also meets the others wherever they are. What runs again between two steps: ``tests/stories/test_reclaim_in_use``.
+Takes three minutes: `make test-kills`. One worker process, which is started anew when it dies; the cases of an act are
+on their way together, so that each death also meets the others wherever they are. What runs again between two steps:
+``tests/stories/test_reclaim_in_use``.
 """
 
 from __future__ import annotations
