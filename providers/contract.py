@@ -12,7 +12,7 @@ Rules every adapter keeps (``providers.conformance`` proves them):
 * ``observe`` and ``list`` change nothing. ``delete`` accepts "nothing there" and returns ``True`` once nothing is left,
   ``False`` while the cloud is still at it; calling it again is harmless.
 * Where a look is no proof (a call that timed out may act later) the adapter builds on something that only one can take:
-  a project's name in its domain, a prefix in an address scope, a MAC address on a network.
+  a project's name in its domain, a prefix in an address scope, a MAC address on a network, an uplink's tag.
 * Only the exceptions of ``providers.errors`` leave an adapter; each call ends within ``Capabilities.call_timeout_s``.
 * ``power`` and ``change`` said twice are harmless. An attachment whose volume is on another server is Permanent.
 * Methods block and are called from several threads at once.
@@ -67,6 +67,30 @@ class Status(StrEnum):
     DELETING = "deleting"
 
 
+class Encapsulation(StrEnum):
+    """How a network's packets travel between a cloud and a router of the extranet."""
+
+    VXLAN = "vxlan"
+    VLAN = "vlan"
+
+
+class Addressing(StrEnum):
+    """How hosts get their addresses. Whoever advertises the prefix is outside the cloud either way."""
+
+    SLAAC = "slaac"
+    DHCPV6 = "dhcpv6"
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """By which VNI or VLAN (``tag``) a network meets its gateway, a router outside. It advertises, not the cloud."""
+
+    encapsulation: Encapsulation
+    tag: int
+    gateway: IPv6Address
+    addressing: Addressing = Addressing.SLAAC
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an adapter can do; read once, before placement and delivery."""
@@ -81,6 +105,8 @@ class Capabilities:
     max_servers_per_project: int | None = None
     call_timeout_s: float = 30.0
     telemetry: Telemetry = Telemetry.NONE
+    uplinks: frozenset[Encapsulation] = frozenset()
+    """How its networks can meet a router outside; an order for another kind of uplink is Permanent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +160,18 @@ class ProjectSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A network with one IPv6 subnet whose prefix the broker chose, and the security-group baseline."""
+    """A network with one IPv6 subnet whose prefix the broker chose, and the security-group baseline.
+
+    ``uplink``: the network is that of a segment of the extranet. A tag is taken once in a cloud, as a prefix is; a
+    network that is there with another uplink is Permanent.
+    """
 
     id: UUID
     project_id: UUID
     name: str
     prefix: IPv6Network
     zone: str
+    uplink: Uplink | None = None
     kind: Kind = field(default=Kind.NETWORK, init=False)
 
 
@@ -232,6 +263,8 @@ class Observed:
     server_id: UUID | None = None
     detail: str = ""
     extra_refs: tuple[str, ...] = ()
+    uplink: Uplink | None = None
+    """Of a network: where it meets a router outside, as the cloud has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,7 @@ FILTERS: Mapping[str, str] = {
     "image": "操作系统镜像",
     "capacity": "容量",
     "health": "运行状况",
+    "extranet": "电子政务外网接入",
 }
 
 FIELDS: Mapping[str, str] = {

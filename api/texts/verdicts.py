@@ -36,6 +36,9 @@ VERDICTS: Mapping[str, str] = {
     "health.unknown": "近期没有取得运行状况。",
     "health.good": "运行正常。",
     "health.bad": "运行异常：{detail}。",
+    "extranet.attached": "平台已接入电子政务外网，单位在“{zone}”有规划的地址段。",
+    "extranet.cloud_not_attached": "平台没有接入电子政务外网（外网拓扑中没有它的接入路由器），网段无法开通。",
+    "extranet.no_block": "外网拓扑没有为该单位在此平台的“{zone}”规划地址段，网段无法开通。",
 }
 
 TROUBLES: Mapping[str, str] = {
@@ -74,6 +77,11 @@ TROUBLES: Mapping[str, str] = {
     "clouds_file.missing": "云平台的连接参数文件没有配置",
     "clouds_file.environment_missing": "连接参数引用的环境变量没有设置",
     "refused": "云平台拒绝了请求",
+    "uplink.taken": "云平台上已有其他网络使用该网段的 VNI 或 VLAN",
+    "uplink_taken": "云平台上已有其他网络使用该网段的 VNI 或 VLAN",
+    "uplink.differs": "云平台上的网络接在另一个 VNI 或 VLAN 上",
+    "uplink_differs": "云平台上的网络接在另一个 VNI 或 VLAN 上",
+    "uplink_unsupported": "云平台不支持这种接入电子政务外网的方式",
     "cloud.denied": "云平台拒绝了登录凭据",
     "cloud.unreachable": "无法连接云平台",
     "cloud_misconfigured": "云平台配置有误",

@@ -31,6 +31,8 @@ class Asked:
     home_id: UUID | None
     home_article: str
     authorities: Mapping[str, UUID]
+    attached: Mapping[str, frozenset[str]] | None = None
+    """By sub-cloud's code: the zones in which the extranet has space for the unit there. None: no extranet."""
 
 
 Left = Mapping[ResourceClass, int | None]
@@ -57,6 +59,7 @@ def judge(
             _image(candidate, wish.item),
             _capacity(free, need),
             _health(candidate),
+            *_extranet(candidate, wish.item, asked.attached),
         )
         weight = _weight(candidate, asked, free, need)
         out.append(Judgement(candidate.id, candidate.code, candidate.name, verdicts, weight))
@@ -173,6 +176,18 @@ def _health(candidate: Candidate) -> Verdict:
     return Verdict(
         "health", candidate.healthy, "health.good" if candidate.healthy else "health.bad", "Art. 18(2)", params
     )
+
+
+def _extranet(candidate: Candidate, item: Item, attached: Mapping[str, frozenset[str]] | None) -> tuple[Verdict, ...]:
+    """A segment needs a router where the sub-cloud is attached, and a block of the unit's there."""
+    if attached is None or not isinstance(item, SegmentItem):
+        return ()
+    zone = item.zone.value
+    if candidate.code not in attached:
+        return (Verdict("extranet", False, "extranet.cloud_not_attached"),)
+    if zone not in attached[candidate.code]:
+        return (Verdict("extranet", False, "extranet.no_block", "", {"zone": zone}),)
+    return (Verdict("extranet", True, "extranet.attached", "", {"zone": zone}),)
 
 
 def _weight(candidate: Candidate, asked: Asked, free: Left, need: Amounts) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv6Network
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from broker.assessment.values import Judgement, Wish, judgement_json
 from broker.catalog import repository as catalog
 from broker.db.base import new_id
 from broker.errors import Conflict, Invalid, Problem
+from broker.extranet import service as extranet
+from broker.extranet.space import Space
 from broker.inventory import rules as scarce
 from broker.inventory.models import Resource
 from broker.inventory.repository import node_names
@@ -34,7 +37,7 @@ from broker.request import service as requests
 from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import RequestItem, ServiceRequest
 from broker.request.rules import item_quantities
-from broker.request.values import item_from, item_spec
+from broker.request.values import SegmentItem, item_from, item_spec
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
@@ -46,6 +49,8 @@ from quotas.ipv6 import service as ipv6
 _UNIT_FACTS = (
     text("""
 SELECT u.kind AS unit_kind, up.ancestors, coalesce(s.mlps_level, 1) AS mlps_level,
+  (SELECT id FROM broker.extranet_topology ORDER BY id DESC LIMIT 1) AS topology_id,
+  ARRAY(SELECT a.code FROM broker.unit a WHERE a.id = ANY(up.ancestors || u.id)) AS lineage,
   (SELECT h.article FROM unnest(up.ancestors) WITH ORDINALITY a(id, depth)
     JOIN broker.home_cloud h ON h.unit_id = a.id AND h.during @> CAST(:now AS timestamptz)
     ORDER BY a.depth DESC LIMIT 1) AS home_article
@@ -53,7 +58,7 @@ FROM broker.unit u JOIN broker.unit_period up ON up.unit_id = u.id AND up.during
 LEFT JOIN broker.information_system s ON s.id = :system
 WHERE u.id = :unit
 """)
-    .columns(*map(column, ("unit_kind", "ancestors", "mlps_level", "home_article")))
+    .columns(*map(column, ("unit_kind", "ancestors", "mlps_level", "topology_id", "lineage", "home_article")))
     .subquery("facts")
 )
 
@@ -75,6 +80,8 @@ class Proposal:
     chosen: Mapping[int, UUID | None]
     quote: Quote
     ancestors: tuple[UUID, ...]
+    space: Space | None
+    """Where the extranet has space for the unit; None without an extranet."""
 
     @property
     def complete(self) -> bool:
@@ -109,6 +116,9 @@ def _propose(work: Work, request: ServiceRequest, changes: Changes) -> Proposal:
     rows = work.session.execute(_ITEMS_AND_FACTS, about).all()
     wishes = tuple(_wish(row.RequestItem, changes.sizes) for row in rows)
     unit: Any = rows[0]  # a revision has items, and each row says the unit's facts
+    space = None
+    if unit.topology_id is not None and any(isinstance(w.item, SegmentItem) for w in wishes):
+        space = extranet.space_of(work.session, unit.topology_id, unit.lineage)
     candidates, home = catalog.candidates(work.session, unit_id=request.unit_id, now=work.now)
     asked = rules.Asked(
         unit_kind=unit.unit_kind,
@@ -117,6 +127,7 @@ def _propose(work: Work, request: ServiceRequest, changes: Changes) -> Proposal:
         home_id=home,
         home_article=unit.home_article or "",
         authorities=_authorities(request),
+        attached=None if space is None else space.zones,
     )
     stock = availability.pool_left(work.session, [c.id for c in candidates])
     left = {pool: {kind: s.left for kind, s in classes.items()} for pool, classes in stock.items()}
@@ -129,6 +140,7 @@ def _propose(work: Work, request: ServiceRequest, changes: Changes) -> Proposal:
         chosen=chosen,
         quote=_quote(work, wishes, chosen),
         ancestors=tuple(unit.ancestors),
+        space=space,
     )
 
 
@@ -180,8 +192,9 @@ def confirm(
 ) -> ServiceRequest:
     """Confirm sizing and placement: hold quota, capacity and prefixes until a date, all or nothing.
 
-    Raises Conflict ``revision.stale``, ``state.refused``, ``placement.none`` (with the items that have no place);
-    Forbidden; ``quotas.errors.QuotaExceeded`` and ``PoolFull`` (what is short, and where).
+    Raises Conflict ``revision.stale``, ``state.refused``, ``placement.none`` (with the items that have no place), what
+    the routers' plan says of a prefix (``extranet.prefix_outside_plan``, …); Forbidden;
+    ``quotas.errors.QuotaExceeded`` and ``PoolFull`` (what is short, and where).
     """
     request = repository.load(work.session, work.actor, request_id, lock=True)
     by = mandate(work.actor, Role.ASSESSOR, request.assessing_unit_id, except_for=frozenset({request.applicant_id}))
@@ -195,7 +208,7 @@ def confirm(
     expires_at = work.now + timedelta(days=hold_days)
     holds = _hold(work, proposal, expires_at)
     placed = Placed(request, proposal.wishes, proposal.chosen, holds)
-    plan_resources(work, placed, lambda segment: _allocate(work, segment, proposal.ancestors, expires_at))
+    plan_resources(work, placed, lambda segment: _allocate(work, segment, proposal, expires_at))
     assert request.delivering_unit_id is not None
     held = requests.items_at(request, ItemState.HELD)
     late = clocks.hand_on(work, request, Stage.ASSESSMENT, Stage.DELIVERY, request.delivering_unit_id, held)
@@ -239,9 +252,12 @@ def _exceeded(work: Work, error: QuotaExceeded) -> Conflict:
     return conflict
 
 
-def _allocate(work: Work, segment: Resource, ancestors: Sequence[UUID], expires_at: Any) -> None:
-    """Take a prefix for a segment from the unit's own block of the zone, or the nearest one above it."""
-    for pool in candidate_pools(ancestors, segment.spec["zone"]):
+def _allocate(work: Work, segment: Resource, proposal: Proposal, expires_at: Any) -> None:
+    """Take a prefix for a segment from the unit's own block of the zone, or the nearest one above it.
+
+    The routers' plan has to contain it as well: what the two plans do not agree on is for people, before delivery.
+    """
+    for pool in candidate_pools(proposal.ancestors, segment.spec["zone"]):
         try:
             allocation = ipv6.allocate(work.session, pool_id=pool, owner=segment.id, length=64, expires_at=expires_at)
         except UnknownPool:
@@ -255,6 +271,11 @@ def _allocate(work: Work, segment: Resource, ancestors: Sequence[UUID], expires_
         raise Conflict("prefix.no_pool", zone=segment.spec["zone"])
     segment.prefix = str(allocation.prefix)
     segment.routing_domain = allocation.routing_domain
+    if proposal.space is not None:
+        codes = {j.sub_cloud_id: j.code for judged in proposal.judgements.values() for j in judged}
+        prefix = IPv6Network(segment.prefix)
+        if refused := proposal.space.refusal(codes[segment.sub_cloud_id], segment.spec["zone"], prefix):
+            raise Conflict(refused, zone=segment.spec["zone"], prefix=segment.prefix)
 
 
 def _write(

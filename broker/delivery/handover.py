@@ -19,6 +19,7 @@ from broker.delivery.provision import fail_all
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
+from broker.extranet import service as extranet
 from broker.inventory import rules as scarce
 from broker.inventory import service as inventory
 from broker.inventory.models import Resource
@@ -76,7 +77,8 @@ def hand_over(tools: Tools, job: Job) -> str:
         allowed = bool(ready) and (not failed or revision.form["allow_partial"])
         if allowed:
             _activate(work, delivery, ready, everything=len(ready) == len(resources))
-            _record(work, job, request, ready=ready, revision=revision)
+            places = _places(work, tools, job, ready)
+            _record(work, job, request, ready=ready, revision=revision, places=places)
         if not failed and len(ready) < len(resources):
             _let_go(work, delivery, undone)
         before = any(r.state == _RS.ACTIVE.value for r in resources)
@@ -132,10 +134,28 @@ def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource], *, ever
             ipv6.activate(work.session, resource.id, now=work.now)
 
 
+def _places(work: Work, tools: Tools, job: Job, ready: Sequence[Resource]) -> dict[UUID, dict[str, Any]]:
+    """Where segments meet the extranet, for those who run the network: router, table, VNI, gateway."""
+    segments = [r.id for r in ready if r.kind == "segment"]
+    if not segments or tools.networks.serving(job.sub_cloud) is None:
+        return {}
+    return {
+        spec.id: {"router": spec.router, "vrf": spec.vrf, "vni": spec.vni, "gateway": str(spec.gateway)}
+        for spec in extranet.specs(work.session, extranet.attachments(work.session, segments))
+    }
+
+
 def _record(
-    work: Work, job: Job, request: ServiceRequest, *, ready: Sequence[Resource], revision: RequestRevision
+    work: Work,
+    job: Job,
+    request: ServiceRequest,
+    *,
+    ready: Sequence[Resource],
+    revision: RequestRevision,
+    places: Mapping[UUID, Mapping[str, Any]],
 ) -> None:
     """The handover record: what, where, addresses, and how to get in."""
+    numbers = {r.id: r.number for r in ready if r.kind == "segment"}
     record: dict[str, Any] = {
         "sub_cloud": job.sub_cloud,
         "resources": [
@@ -147,6 +167,8 @@ def _record(
                 "addresses": [str(a).split("/")[0] for a in r.addresses],
                 "prefix": str(r.prefix) if r.prefix else None,
                 "spec": r.spec,
+                **({"extranet": places[r.id]} if r.id in places else {}),
+                **({"segment": numbers[r.network_id]} if r.network_id in numbers else {}),
             }
             for r in ready
         ],

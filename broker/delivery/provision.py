@@ -24,6 +24,7 @@ from broker.delivery.models import Delivery
 from broker.delivery.specs import KIND, attachment_of, spec_of
 from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
+from broker.extranet import service
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.tenancy.work import Work
@@ -141,8 +142,13 @@ def create_project(tools: Tools, job: Job, pace: Pace) -> bool:
 
 
 def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
-    """Make all resources of ``kind`` (``segment``, ``volume``, ``server``) of a delivery; wait until they are there."""
+    """Make all resources of ``kind`` (``segment``, ``volume``, ``server``) of a delivery; wait until they are there.
+
+    A segment's place in the extranet is written down first: its network is made on the VNI that its router will use, so
+    that the servers which come after it stand on the segment.
+    """
     step = f"create_{kind}s"
+    extranet = tools.networks.serving(job.sub_cloud) if kind == "segment" else None
     with tools.works.begin() as work:
         if kind == "server":
             resources, images, public_key = _begin_servers(work, job, step)
@@ -150,12 +156,14 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
             resources, images, public_key = begin_step(work, job, step), {}, None
         wanted = [r for r in resources if r.kind == kind and r.state == _RS.BUILDING.value]
         bases = {r.id: r.network_id for r in wanted}
-        result = start_result(resources, _without_base(work, bases, resources))
+        refused = service.attach(work, extranet.loaded, job.sub_cloud, wanted) if extranet else {}
+        uplinks = service.uplinks(work.session, [r.id for r in wanted]) if extranet else {}
+        result = start_result(resources, _without_base(work, bases, resources), failed=refused)
     provider = _provider(tools, job, result, wanted)
     if provider is not None:
         for resource in wanted:
             if resource.id not in result.failed:
-                spec = spec_of(resource, images, public_key)
+                spec = spec_of(resource, images, public_key, uplinks.get(resource.id))
                 _try(result, resource.id, lambda spec=spec: provider.create(spec), pace)  # type: ignore[misc]
         if wanted:
             _await(provider, KIND[kind], wanted[0].project_id, result, pace)

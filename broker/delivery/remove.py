@@ -36,7 +36,9 @@ def remove(tools: Tools, sub_cloud: str, resources: Sequence[Resource], pace: Pa
     _wave(provider, [attachment_key(v) for v in volumes if v.server_id], pace)
     stuck |= _wave(provider, [key_of_resource(r) for r in resources if r.kind == "server"], pace)
     stuck |= _wave(provider, [key_of_resource(v) for v in volumes], pace)
-    return stuck | _wave(provider, [key_of_resource(r) for r in resources if r.kind == "segment"], pace)
+    stuck |= _wave(provider, [key_of_resource(r) for r in resources if r.kind == "segment"], pace)
+    routing.free(tools, [r for r in resources if r.id not in stuck])
+    return stuck
 
 
 def _wave(provider: Provider, keys: Sequence[Key], pace: Pace) -> dict[UUID, str]:

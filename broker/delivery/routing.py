@@ -60,7 +60,8 @@ def verify(tools: Tools, job: Job, pace: Pace) -> bool:
 def withdraw(tools: Tools, resources: Sequence[Resource], pace: Pace) -> dict[UUID, str]:
     """Take segments off their routers, if they are on any; returns what could not be, with a code.
 
-    Raises TryAgainError while a router gives no clear answer and attempts are left.
+    They keep their place until the sub-cloud has let go of it too (``free``): a VNI that a network is still on must not
+    be another segment's. Raises TryAgainError while a router gives no clear answer and attempts are left.
     """
     segments = [r for r in resources if r.kind == "segment"]
     network: Network | None = tools.networks() if segments else None
@@ -71,14 +72,20 @@ def withdraw(tools: Tools, resources: Sequence[Resource], pace: Pace) -> dict[UU
     if not specs:
         return {}
     outcomes = network.provider.delete(specs)
-    with tools.works.begin() as work:
-        service.withdrawn(work, [i for i, error in outcomes.items() if error is None])
     stuck = {i: error for i, error in outcomes.items() if error is not None}
     if not pace.last:
         for error in stuck.values():
             if not isinstance(error, Permanent | ActionRequired):
                 raise again(error)
     return {i: error.code for i, error in stuck.items()}
+
+
+def free(tools: Tools, resources: Sequence[Resource]) -> None:
+    """Segments that are on no router and in no cloud any more: their VNIs are free again."""
+    segments = [r.id for r in resources if r.kind == "segment"]
+    if segments and tools.networks() is not None:
+        with tools.works.begin() as work:
+            service.withdrawn(work, segments)
 
 
 def _specs(session: Session, segments: Sequence[Resource]) -> list[SegmentSpec]:

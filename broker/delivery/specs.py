@@ -17,6 +17,7 @@ from providers.contract import (
     NetworkSpec,
     ServerSpec,
     Spec,
+    Uplink,
     VolumeSpec,
 )
 
@@ -33,8 +34,10 @@ def attachment_key(volume: Resource) -> Key:
     return Key(Kind.ATTACHMENT, volume.id, volume.project_id)
 
 
-def spec_of(resource: Resource, images: Mapping[str, str], public_key: str | None) -> Spec:
-    """What to ask the provider for. ``images`` maps our codes to the sub-cloud's names."""
+def spec_of(
+    resource: Resource, images: Mapping[str, str], public_key: str | None, uplink: Uplink | None = None
+) -> Spec:
+    """What to ask the provider for. ``images`` maps our codes to the sub-cloud's names; ``uplink``: a segment's."""
     if resource.kind == "segment":
         assert resource.prefix is not None
         return NetworkSpec(
@@ -43,6 +46,7 @@ def spec_of(resource: Resource, images: Mapping[str, str], public_key: str | Non
             name=resource.name,
             prefix=IPv6Network(resource.prefix),
             zone=resource.spec["zone"],
+            uplink=uplink,
         )
     if resource.kind == "volume":
         return VolumeSpec(

@@ -1,14 +1,14 @@
 """The extranet's use-cases: load a topology, find the one that holds, attach segments, let go of them.
 
-Called by: the command line (load), ``delivery.routing`` (attach, verified, withdrawn), reconcile. Must not: call a
-router.
+Called by: the command line (load), ``assessment`` (space), ``delivery`` (attach, uplinks, verified, withdrawn),
+reconcile. Must not: call a router.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from typing import Any
@@ -18,13 +18,13 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from broker.db.base import new_id
-from broker.extranet.fabric import plan_of
 from broker.extranet.models import ExtranetTopology, SegmentAttachment
 from broker.extranet.reading import topology_of
-from broker.extranet.schema import Access, Block, Topology
+from broker.extranet.schema import Access, Topology
+from broker.extranet.space import Space, block_for, refused_by_plan
 from broker.inventory.models import Resource
 from broker.tenancy.work import Work
-from playbooks.filter_plugins.extranet import refusal
+from providers.contract import Encapsulation, Uplink
 from providers.networking import SegmentSpec, Service
 
 _ATTACHING = 0x6774_6761
@@ -63,7 +63,25 @@ def current(session: Session, known: Loaded | None = None) -> Loaded | None:
         return None
     if known is not None and known.id == newest:
         return known
-    return Loaded(newest, topology_of(session.get_one(ExtranetTopology, newest).document))
+    return _loaded(session, newest)
+
+
+def space_of(session: Session, topology_id: UUID, lineage: Collection[str]) -> Space:
+    """Where a unit has space; ``topology_id``: the topology that holds. ``lineage``: its code and those above it."""
+    return Space(_loaded(session, topology_id).topology, frozenset(lineage))
+
+
+_READ: dict[UUID, Loaded] = {}
+"""The topology that was read last. It is never changed, and reading one with thousands of rows takes a while."""
+
+
+def _loaded(session: Session, topology_id: UUID) -> Loaded:
+    found = _READ.get(topology_id)
+    if found is None:
+        found = Loaded(topology_id, topology_of(session.get_one(ExtranetTopology, topology_id).document))
+        _READ.clear()
+        _READ[topology_id] = found
+    return found
 
 
 def _last(session: Session) -> ExtranetTopology | None:
@@ -113,10 +131,8 @@ def _attach_one(work: Work, loaded: Loaded, access: Access, segment: Resource) -
     vni = work.session.scalar(_FREE_VNI, {"first": access.vnis.first, "last": access.vnis.last})
     if vni is None:
         return "extranet.vnis_used_up"
-    asked = {"router": access.router, "unit": block.unit, "vrf": block.vrf, "prefix": str(prefix), "vni": vni}
-    refused = refusal(asked, plan_of(loaded.topology), access.router)
-    if refused is not None:
-        return refused[0]
+    if refused := refused_by_plan(loaded.topology, access, block, prefix, vni):
+        return refused
     taken = select(SegmentAttachment.id).where(
         SegmentAttachment.vrf == block.vrf,
         SegmentAttachment.prefix.op("&&")(str(prefix)),
@@ -124,28 +140,10 @@ def _attach_one(work: Work, loaded: Loaded, access: Access, segment: Resource) -
     )
     if work.session.scalar(taken) is not None:
         return "extranet.overlap_announced"
-    work.session.add(SegmentAttachment(id=new_id(), resource_id=segment.id, attached_at=work.now, **asked))
+    place = {"router": access.router, "unit": block.unit, "vrf": block.vrf, "prefix": str(prefix), "vni": vni}
+    work.session.add(SegmentAttachment(id=new_id(), resource_id=segment.id, attached_at=work.now, **place))
     work.session.flush()
     return ""
-
-
-def block_for(topology: Topology, router: str, lineage: set[str], zone: str, prefix: IPv6Network) -> Block | None:
-    """The block that a unit's prefix is of: its own or that of a unit above it, in a table of the zone. Pure.
-
-    Where several match, the longest: a unit's own before that of the one above. In the private zone the table has to be
-    the unit's, or that of one above it. Without one that holds the prefix, any of the unit's: the plan says why not.
-    """
-    vrfs = {v.name: v for v in topology.vrfs}
-    blocks = [
-        b
-        for b in topology.blocks
-        if router in b.routers
-        and b.unit in lineage
-        and vrfs[b.vrf].zone == zone
-        and (vrfs[b.vrf].unit is None or vrfs[b.vrf].unit in lineage)
-    ]
-    holding = [b for b in blocks if prefix.subnet_of(b.prefix)]
-    return max(holding or blocks, key=lambda b: b.prefix.prefixlen, default=None)
 
 
 def attachments(session: Session, resource_ids: Sequence[UUID]) -> list[SegmentAttachment]:
@@ -154,6 +152,14 @@ def attachments(session: Session, resource_ids: Sequence[UUID]) -> list[SegmentA
         SegmentAttachment.resource_id.in_(resource_ids), SegmentAttachment.withdrawn_at.is_(None)
     )
     return list(session.scalars(statement.order_by(SegmentAttachment.id)))
+
+
+def uplinks(session: Session, resource_ids: Sequence[UUID]) -> dict[UUID, Uplink]:
+    """How the networks of attached segments meet their router, as a sub-cloud's provider takes it."""
+    return {
+        spec.id: Uplink(Encapsulation.VXLAN, spec.vni, spec.gateway)
+        for spec in specs(session, attachments(session, resource_ids))
+    }
 
 
 def specs(session: Session, found: Sequence[SegmentAttachment]) -> list[SegmentSpec]:

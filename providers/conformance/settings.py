@@ -44,6 +44,9 @@ class Settings:
     block_class: str = "ssd"
     prefixes: IPv6Network = field(default_factory=lambda: IPv6Network("3fff:c00::/36"))
     """Where the suite may take any /64 (RFC 9637: documentation)."""
+    vxlan_tags: tuple[int, int] = (4_000_000, 4_999_999)
+    """VNIs that the suite may take any of."""
+    vlan_tags: tuple[int, int] = (3_000, 3_999)
     deadline_s: float = 60.0
     """How long an order may take until it has been carried out."""
     wrong_options: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +74,7 @@ def load(adapter: str, file: Path | None) -> Settings:
     return Settings(adapter=adapter, options=_texts(content), **{name: _typed(name, own[name]) for name in own})
 
 
-def _typed(name: str, value: Any) -> Any:
+def _typed(name: str, value: Any) -> Any:  # noqa: PLR0911  # one for each type
     match name:
         case "small" | "large":
             return Size(**value)
@@ -79,6 +82,8 @@ def _typed(name: str, value: Any) -> Any:
             return CpuArch(value)
         case "prefixes":
             return IPv6Network(value)
+        case "vxlan_tags" | "vlan_tags":
+            return int(value[0]), int(value[1])
         case "deadline_s":
             return float(value)
         case "wrong_options":

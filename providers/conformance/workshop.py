@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Network
 from typing import TypeVar
 from uuid import UUID
@@ -18,6 +19,7 @@ from uuid_utils.compat import uuid7
 from providers.conformance.settings import Settings, Size
 from providers.contract import (
     AttachmentSpec,
+    Encapsulation,
     Key,
     Kind,
     NetworkSpec,
@@ -29,6 +31,7 @@ from providers.contract import (
     SnapshotSpec,
     Spec,
     Status,
+    Uplink,
     VolumeSpec,
     key_of,
 )
@@ -66,6 +69,14 @@ class Workshop:
 
     def network(self, project_id: UUID, prefix: IPv6Network | None = None) -> NetworkSpec:
         return NetworkSpec(uuid7(), project_id, NAMES[Kind.NETWORK], prefix or self.prefix(), "shared")
+
+    def on_a_segment(self, project_id: UUID, encapsulation: Encapsulation) -> NetworkSpec:
+        """A network that meets a router of somebody else's, by a tag that nobody has, very likely."""
+        vxlan = encapsulation is Encapsulation.VXLAN
+        first, last = self.settings.vxlan_tags if vxlan else self.settings.vlan_tags
+        prefix = self.prefix()
+        uplink = Uplink(encapsulation, first + secrets.randbelow(last - first + 1), prefix.network_address + 1)
+        return replace(self.network(project_id, prefix), uplink=uplink)
 
     def volume(self, project_id: UUID, size_gib: int = 1) -> VolumeSpec:
         return VolumeSpec(uuid7(), project_id, NAMES[Kind.VOLUME], size_gib, self.settings.block_class)

@@ -4,7 +4,8 @@ Called by: ``provider``; ``servers`` asks for a network's id and group. Must not
 
 The prefix is taken from a subnet pool, and a pool gives a prefix once: of two creates with one id (or of two ids with
 one prefix) only one gets a subnet. A network of ours without a subnet is a stray: used by the next create with its id,
-shown to nobody, removed with its id.
+shown to nobody, removed with its id. The network of a segment of the extranet is a provider network (``uplinks``): no
+router of the cloud's is connected to it and nothing of the cloud's advertises its prefix.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from providers.openstack.client import Client, Json
 from providers.openstack.naming import check_name, id_in_name, tagged_name
 from providers.openstack.options import Options
 from providers.openstack.projects import Projects
+from providers.openstack.uplinks import network_fields, of_network, same_wire, subnet_fields
 
 _SUBNET_LENGTH, _SHORTEST = 64, 48
 _STATUS = {"ACTIVE": Status.ACTIVE, "DOWN": Status.STOPPED, "BUILD": Status.BUILDING, "ERROR": Status.ERROR}
@@ -44,11 +46,15 @@ class Networks:
             )
         ref = self._projects.require(spec.project_id)
         key = Key(Kind.NETWORK, spec.id, spec.project_id)
+        wire = network_fields(spec.uplink, self._options)
         self._group(spec, ref)
         found = self.find(key)
         if found is None:
-            found = self._take_prefix(spec, ref)
-        self._connect(spec)
+            found = self._take_prefix(spec, ref, wire)
+        if found.uplink != spec.uplink:
+            raise Permanent("uplink_differs", f"the network is there with {found.uplink}")
+        if spec.uplink is None:
+            self._connect(spec)
         return found
 
     def find(self, key: Key) -> Observed | None:
@@ -106,13 +112,12 @@ class Networks:
             raise Permanent("network_missing", f"no network {network_id} in this project")
         return str(subnets[0]["network_id"]), str(min(group["id"] for group in groups))
 
-    def _take_prefix(self, spec: NetworkSpec, ref: str) -> Observed:
+    def _take_prefix(self, spec: NetworkSpec, ref: str, wire: Json) -> Observed:
         key = Key(Kind.NETWORK, spec.id, spec.project_id)
-        network = self._empty_network(spec, ref)
+        network = self._empty_network(spec, ref, wire)
         first = next(spec.prefix.subnets(new_prefix=_SUBNET_LENGTH))
         note = {"name": tagged_name(spec.id), "description": str(spec.prefix), "project_id": ref}
-        mode = self._options.network_mode
-        modes = {"enable_dhcp": True, "ipv6_ra_mode": mode, "ipv6_address_mode": mode}
+        modes = subnet_fields(spec.uplink, self._options)
         try:
             self._reserve_rest(spec, first)  # before the subnet: what has a subnet has its whole prefix
             subnet = self._subnet(network["id"], first, **note, **modes)
@@ -129,13 +134,26 @@ class Networks:
             raise
         return next(iter(_observed([network], [subnet], {ref: spec.project_id})))
 
-    def _empty_network(self, spec: NetworkSpec, ref: str) -> Json:
-        """The network that an earlier create left without a subnet, or a new one."""
+    def _empty_network(self, spec: NetworkSpec, ref: str, wire: Json) -> Json:
+        """The network that an earlier create left without a subnet, or a new one; a stray on another wire goes."""
         strays = self._named("networks", ref, spec.id)
+        for stray in strays:
+            if not same_wire(stray, wire):
+                self._client.delete("network", f"/networks/{stray['id']}")
+        strays = [stray for stray in strays if same_wire(stray, wire)]
         if strays:
             return min(strays, key=lambda each: str(each["id"]))
-        body = {"name": tagged_name(spec.id), "description": spec.name, "project_id": ref}
-        made: Json = self._client.post("network", "/networks", {"network": body})["network"]
+        body = {"name": tagged_name(spec.id), "description": spec.name, "project_id": ref, **wire}
+        try:
+            made: Json = self._client.post("network", "/networks", {"network": body})["network"]
+        except Permanent as refusal:
+            if not wire or refusal.code != "conflict":
+                raise
+            # A tag is given once: to another create with this id, which has a network now, or to somebody else.
+            strays = [stray for stray in self._named("networks", ref, spec.id) if same_wire(stray, wire)]
+            if not strays:
+                raise Permanent("uplink_taken", refusal.detail) from refusal
+            made = min(strays, key=lambda each: str(each["id"]))
         return made
 
     def _subnet(self, network: str, prefix: IPv6Network, **more: Any) -> Json:
@@ -303,6 +321,7 @@ def _observed(networks: Sequence[Json], subnets: Sequence[Json], of: dict[str, U
             name=network.get("description") or "",
             prefix=_prefix(subnet),
             extra_refs=strays,
+            uplink=of_network(network, subnet),
         )
 
 

@@ -25,6 +25,7 @@ _TEXTS = (
     "subnet_pool",
     "router",
     "availability_zone",
+    "physical_network",
 )
 _PREFIXED = ("ssh_sources_", "volume_type_")
 
@@ -51,6 +52,8 @@ class Options:
     """How servers get their addresses: slaac, dhcpv6-stateful or dhcpv6-stateless."""
     router: str | None = None
     """A router of the operator's to which every network is connected; without one, networks stay isolated."""
+    physical_network: str | None = None
+    """Neutron's name of the physical network on which VLANs reach the extranet's router; VXLANs need none."""
     ssh_sources: tuple[IPv6Network, ...] = ()
     """From where SSH is allowed in every zone, besides the network itself."""
     zone_ssh_sources: Mapping[str, tuple[IPv6Network, ...]] = field(default_factory=dict)

@@ -42,6 +42,7 @@ from providers.openstack.projects import Projects
 from providers.openstack.reports import Reports
 from providers.openstack.servers import Servers
 from providers.openstack.telemetry import TelemetryReader
+from providers.openstack.uplinks import encapsulations
 from providers.openstack.volumes import Volumes
 
 _PLACES: Mapping[Kind, tuple[Service, str]] = {
@@ -88,6 +89,7 @@ class OpenStackProvider:
             max_servers_per_project=self._options.max_servers_per_project,
             call_timeout_s=self._options.call_timeout_s,
             telemetry=Telemetry.COUNTERS,
+            uplinks=encapsulations(self._options),
         )
 
     def health(self) -> Health:

@@ -41,6 +41,7 @@ class WireObject:
     prefix: IPv6Network | None
     addresses: tuple[IPv6Address, ...]
     server: UUID | None
+    uplink: Mapping[str, Any] | None
 
 
 class Cloud:
@@ -154,6 +155,7 @@ def _object(shown: Mapping[str, Any]) -> WireObject:
         prefix=prefix,
         addresses=(slaac_address(prefix, shown["mac"]),) if prefix and shown["mac"] else (),
         server=_uuid(shown["server"]),
+        uplink=shown["uplink"],
     )
 
 

@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from ipaddress import IPv6Address
 from typing import Any, TypeVar
 from uuid import UUID
 
 from providers.contract import (
+    Addressing,
     AttachmentSpec,
     Capabilities,
     Capacity,
     ComputeCapacity,
     CpuArch,
+    Encapsulation,
     Health,
     Key,
     Kind,
@@ -37,6 +40,7 @@ from providers.contract import (
     Spec,
     Status,
     Telemetry,
+    Uplink,
     UsageReading,
     VolumeSpec,
     key_of,
@@ -70,6 +74,7 @@ class SimulatedProvider:
             guest_reachable=False,
             call_timeout_s=options.call_timeout_s,
             telemetry=Telemetry.HOURS,
+            uplinks=frozenset(Encapsulation),
         )
 
     @property
@@ -119,6 +124,8 @@ class SimulatedProvider:
         made = _made(key, found)
         if isinstance(spec, AttachmentSpec) and made.server_id != spec.server_id:
             raise Permanent("volume.attached", f"attached to server {made.server_id}")
+        if isinstance(spec, NetworkSpec) and made.uplink != spec.uplink:
+            raise Permanent("uplink.differs", f"the network is there with {made.uplink}")
         return made
 
     def observe(self, key: Key) -> Observed | None:
@@ -226,7 +233,7 @@ def _order(spec: Spec) -> dict[str, Any]:
             limits = {name: getattr(spec.limits, name) for name in spec.limits.__slots__}
             order |= {"name": spec.name, "limits": {name: n for name, n in limits.items() if n is not None}}
         case NetworkSpec():
-            order |= {"name": spec.name, "prefix": str(spec.prefix), "zone": spec.zone}
+            order |= {"name": spec.name, "prefix": str(spec.prefix), "zone": spec.zone, "uplink": _said(spec.uplink)}
         case VolumeSpec():
             order |= {"name": spec.name, "size_gib": spec.size_gib, "block_class": spec.block_class}
         case ServerSpec():
@@ -238,6 +245,20 @@ def _order(spec: Spec) -> dict[str, Any]:
         case SnapshotSpec():
             order |= {"name": spec.name, "server": str(spec.server_id)}
     return order
+
+
+def _said(uplink: Uplink | None) -> dict[str, Any] | None:
+    if uplink is None:
+        return None
+    return {"encapsulation": uplink.encapsulation, "tag": uplink.tag, "gateway": str(uplink.gateway),
+            "addressing": uplink.addressing}  # fmt: skip
+
+
+def _uplink(said: Mapping[str, Any] | None) -> Uplink | None:
+    if said is None:
+        return None
+    gateway = IPv6Address(said["gateway"])
+    return Uplink(Encapsulation(said["encapsulation"]), said["tag"], gateway, Addressing(said["addressing"]))
 
 
 def _mac(server: UUID) -> str:
@@ -271,4 +292,5 @@ def _merged(kind: Kind, same: Sequence[WireObject]) -> Observed:
         server_id=first.server,
         detail="the cloud says that this object failed" if first.state == "error" else "",
         extra_refs=tuple(other.ref for other in others),
+        uplink=_uplink(first.uplink),
     )

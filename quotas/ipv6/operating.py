@@ -27,7 +27,7 @@ from quotas.errors import (
     PrefixOverlap,
     UnknownDomain,
 )
-from quotas.ipv6.service import allocation_of, network_of
+from quotas.ipv6.service import allocation_of, network_of, patiently
 from quotas.ipv6.values import Allocation
 
 GIVE_BACK = text("SELECT quotas.give_back(:owner, CAST(:prefix AS cidr), :until)")
@@ -58,9 +58,9 @@ def grow(session: Session, owner: UUID, new_length: int) -> Allocation:
     """The owner's prefix becomes that short, around the addresses it has. Of that length already: nothing happens.
 
     CannotGrow: what is in the way, and how short it could become. BadPrefix: too_long (it would shrink), too_short
-    (larger than its pool). PrefixGone; PrefixBusy.
+    (larger than its pool). PrefixGone; PrefixBusy: what is in the way is not committed yet, after some tries.
     """
-    answer: Mapping[str, Any] = session.scalars(GROW, {"owner": owner, "length": new_length}).one()
+    answer = patiently(lambda: session.scalars(GROW, {"owner": owner, "length": new_length}).one())
     match answer["outcome"]:
         case "blocked":
             raise CannotGrow(new_length, answer["fits"], in_the_way(answer))

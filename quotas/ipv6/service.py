@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv6Interface, IPv6Network
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
@@ -50,6 +51,11 @@ ALLOCATE_MANY = text("SELECT quotas.allocate_many(CAST(:wishes AS jsonb))")
 TURN = text("SELECT quotas.turn(:owner, :what, CAST(:at AS timestamptz))")
 SWEEP = text("SELECT id, owner, prefix, was FROM quotas.sweep_prefixes(:now, :limit)")
 VERIFY = text("SELECT what, id, detail FROM quotas.verify_prefixes()")
+
+PAUSES_S = (0.02, 0.06, 0.18)
+"""Between tries where others have not committed what is in the way: some flushes, a statement, a transaction."""
+PATIENCE_S = 0.5
+"""A try that took longer has waited by itself; whoever asks holds what he counted before, so he is told soon."""
 
 
 def ensure_pool(
@@ -151,15 +157,33 @@ def allocate(
     """Hold a free prefix for an owner until ``expires_at`` (None: pinned at once), or have it ``active`` at once.
 
     The same owner again: the same prefix, and a hold that was not pinned takes the new date. PoolFull says what would
-    fit; PrefixBusy: others are taking what is left; BadPrefix: the length is not the pool's; HasAnother; UnknownPool.
+    fit; PrefixBusy: others are taking what is left, and after some tries have neither committed nor given it up;
+    BadPrefix: the length is not the pool's; HasAnother; UnknownPool.
     """
     wish = Wish(pool_id, owner, length, expires_at, active, label)
     asked = _values(wish)
-    return _allocated(session.connection().exec_driver_sql(ALLOCATE, asked).scalar_one(), wish, asked)
+    connection = session.connection()
+    answer = patiently(lambda: connection.exec_driver_sql(ALLOCATE, asked).scalar_one())
+    return _allocated(answer, wish, asked)
+
+
+def patiently(ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The answer of a statement that is made again, a few times, while it is "busy": each sees what others commit."""
+    begun = monotonic()
+    answer = ask()
+    for pause in PAUSES_S:
+        if answer["outcome"] != "busy" or monotonic() - begun > PATIENCE_S:
+            break
+        sleep(pause)
+        answer = ask()
+    return answer
 
 
 def allocate_many(session: Session, wishes: Sequence[Wish]) -> list[Allocation | QuotaError]:
-    """The same for many owners in one round trip; each gets his answer, or the error that ``allocate`` would raise."""
+    """The same for many owners in one round trip; each gets his answer, or the error that ``allocate`` would raise.
+
+    Nobody is asked for again: who was answered PrefixBusy is to try by himself.
+    """
     rows = [_values(wish) for wish in wishes]
     answers = session.scalars(ALLOCATE_MANY, {"wishes": json.dumps(rows, default=str)}).all()
     found: list[Allocation | QuotaError] = []

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from uuid import uuid4
 
 import pytest
@@ -70,6 +70,11 @@ def test_an_approved_segment_is_reachable_in_its_zone_and_nowhere_else(running: 
         assert not lab.ping("mgmt", addresses["mine"])
         handed = running.of("apply.chongzuo").call("GET", f"/api/v1/requests/{mine}/deliveries")
         assert str(shared.prefix) in str(handed)
+        told = {r["name"]: r for d in handed for h in d["handovers"] for r in h["record"]["resources"]}
+        where = {"router": "dc", "vrf": "shared", "vni": shared.vni, "gateway": str(IPv6Network(shared.prefix)[1])}
+        assert told["net"]["extranet"] == where
+        assert told["web"]["segment"] == told["net"]["number"]
+        assert all(IPv6Address(a) in IPv6Network(shared.prefix) for a in told["web"]["addresses"])
         running.release("main", mine)
         assert within(5, lambda: not lab.ping(names["peer"], addresses["mine"]))
         assert within(5, lambda: lab.address(names["mine"]) is None)

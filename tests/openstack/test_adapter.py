@@ -5,6 +5,7 @@ A create that timed out and acts late is played by sending the very request agai
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from ipaddress import IPv6Network
 from uuid import uuid4
@@ -12,12 +13,14 @@ from uuid import uuid4
 import pytest
 
 from providers.contract import (
+    Encapsulation,
     Kind,
     NetworkSpec,
     ProjectLimits,
     ProjectSpec,
     ServerCounters,
     Status,
+    Uplink,
     VolumeSpec,
     key_of,
 )
@@ -180,6 +183,34 @@ def test_a_prefix_of_another_length_is_refused(prefix: str, site: Site, project:
     with pytest.raises(Permanent) as refused:
         site.provider.create(NetworkSpec(uuid4(), project.id, "网段", IPv6Network(prefix), "shared"))
     assert refused.value.code == "prefix_length"
+
+
+def test_a_segments_network_is_a_provider_network_on_its_vni(site: Site, project: ProjectSpec) -> None:
+    """Neutron takes the VNI and the gateway as given, expects advertisements from outside, connects no router."""
+    prefix = a_prefix()
+    uplink = Uplink(Encapsulation.VXLAN, 4_321_000 + secrets.randbelow(1000), prefix.network_address + 1)
+    spec = NetworkSpec(uuid4(), project.id, "外网网段", prefix, "shared", uplink)
+    made = site.make(spec)
+    assert made.uplink == uplink
+    client = site.provider._client
+    network = (client.get("network", f"/networks/{made.ref}") or {})["network"]
+    assert (network["provider:network_type"], network["provider:segmentation_id"]) == ("vxlan", uplink.tag)
+    (subnet,) = client.pages("network", "/subnets", "subnets", {"network_id": made.ref})
+    modes = (subnet["ipv6_ra_mode"], subnet["ipv6_address_mode"], subnet["gateway_ip"])
+    assert modes == (None, "slaac", str(uplink.gateway))
+    ports = client.pages("network", "/ports", "ports", {"network_id": made.ref})
+    assert not [port for port in ports if port["device_owner"].startswith("network:router")]
+    server = site.server_spec(spec)
+    addresses = site.make(server).addresses
+    assert addresses
+    assert all(address in prefix for address in addresses)
+    other = NetworkSpec(uuid4(), project.id, "别的网段", a_prefix(), "shared", uplink)
+    with pytest.raises(Permanent) as refused:
+        site.provider.create(other)
+    assert refused.value.code == "uplink_taken"
+    assert site.provider.observe(key_of(other)) is None
+    site.remove(key_of(server))
+    site.remove(key_of(spec))
 
 
 def test_two_sub_clouds_on_one_openstack_do_not_see_each_other(

@@ -216,12 +216,14 @@ def test_who_has_something_passes_by_what_another_is_taking(engine: Engine) -> N
     with Session(engine) as one, Session(engine) as other:
         take(one, left, 64)
         take(other, right, 64)
-        with pytest.raises(errors.PoolFull):
-            take(one, right, 63)
-        with pytest.raises(errors.PoolFull):
-            take(other, left, 63)
+        for session, of in ((one, right), (other, left)):
+            with pytest.raises(errors.PrefixBusy):
+                take(session, of, 63)
         one.commit()
         other.commit()
+        with pytest.raises(errors.PoolFull) as full:
+            take(one, right, 63)
+        assert full.value.fits == 64
 
 
 def test_a_full_shard_beside_empty_ones_is_passed_by(session: Session) -> None:

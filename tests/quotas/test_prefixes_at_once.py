@@ -55,20 +55,91 @@ def within(seconds: float) -> Iterator[None]:
     assert time.monotonic() - begun < seconds
 
 
-def test_an_uncommitted_block_is_passed_by_in_one_step(engine: Engine, pools: Pools) -> None:
-    """One took all that is free, as a /46, and has not committed: "full" at once; he goes back: it is there."""
-    with Session(engine) as one:
+@pytest.mark.parametrize("commits", [True, False])
+def test_an_uncommitted_block_is_passed_by_in_one_step_and_is_busy(
+    engine: Engine,
+    pools: Pools,
+    commits: bool,  # noqa: FBT001
+) -> None:
+    """One took all that is free, as a /46: soon "busy", for nobody knows yet; "full" if he commits, or it is there."""
+    with Session(engine) as one, pools.at_work() as other:
         take(one, pools.of, 46)
         one.commit()
         take(one, pools.of, 46)
-        with pools.at_work() as other, within(2), pytest.raises(errors.PoolFull):
+        for length in (62, 46):
+            with within(2), pytest.raises(errors.PrefixBusy):
+                take(other, pools.of, length)
+        answers = ipv6.allocate_many(other, [Wish(pools.of, uuid4(), 62) for _ in range(2)])
+        assert [type(answer) for answer in answers] == [errors.PrefixBusy] * 2
+        if commits:
+            one.commit()
+            with within(2), pytest.raises(errors.PoolFull) as full:
+                take(other, pools.of, 62)
+            assert full.value.fits is None
+        else:
+            one.rollback()
             take(other, pools.of, 62)
-        one.rollback()
-    with pools.at_work() as other:
-        take(other, pools.of, 62)
         other.commit()
     with Session(engine) as session:
         assert ipv6.verify(session) == []
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_who_is_told_busy_tries_again_by_himself(
+    engine: Engine,
+    pools: Pools,
+    monkeypatch: pytest.MonkeyPatch,
+    commits: bool,  # noqa: FBT001
+) -> None:
+    """While he pauses the other ends: the one call gives the place, or says "full" and that nothing fits."""
+    with Session(engine) as one, pools.at_work() as other:
+        take(one, pools.of, 46)
+        one.commit()
+        take(one, pools.of, 46)
+        pauses: list[float] = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 2:
+                one.commit() if commits else one.rollback()
+
+        monkeypatch.setattr(ipv6, "sleep", pause)
+        if commits:
+            with pytest.raises(errors.PoolFull) as full:
+                take(other, pools.of, 62)
+            assert full.value.fits is None
+        else:
+            take(other, pools.of, 62)
+        assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_growth_beside_what_is_not_committed_is_busy(
+    engine: Engine,
+    pools: Pools,
+    monkeypatch: pytest.MonkeyPatch,
+    commits: bool,  # noqa: FBT001
+) -> None:
+    """Neither "blocked" by nothing that could be named, nor granted: tried again until the neighbour has ended."""
+    mine, tries = uuid4(), []
+
+    def pause(seconds: float) -> None:
+        tries.append(seconds)
+        if len(tries) == 2:
+            one.commit() if commits else one.rollback()
+
+    with Session(engine) as one, Session(engine) as other:
+        take(one, pools.of, 46, owner=mine)
+        one.commit()
+        take(one, pools.of, 46)
+        monkeypatch.setattr(ipv6, "sleep", pause)
+        if commits:
+            with pytest.raises(errors.CannotGrow) as blocked:
+                operating.grow(other, mine, 45)
+            assert len(blocked.value.by) == 1
+        else:
+            assert operating.grow(other, mine, 45).prefix == POOL
+        assert len(tries) == 2
 
 
 @pytest.mark.parametrize("how", ["grown", "reserved"])

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from broker.assessment import service as assessment
 from broker.delivery import service as delivery
 from broker.delivery.segments import extranet_map
 from broker.delivery.service import Action
+from broker.errors import Conflict
 from broker.extranet import service
 from broker.extranet.networks import Network
 from broker.extranet.overview import overview
 from broker.yaml_file import read_yaml
+from providers.contract import Encapsulation, Kind, Uplink
 from providers.errors import Permanent, ProviderError, Temporary
 from providers.networking import SegmentSpec, Sight
+from providers.simulated import faults
+from providers.simulated.faults import Fault, Mode
 from tests.extranet import TOPOLOGY
 from tests.stories import road
 from tests.stories.world import World
@@ -124,6 +130,34 @@ def test_a_segment_is_routed_and_looked_at_before_it_is_posted(world: World, rou
     assert standings(world, request_id) == []
 
 
+def test_servers_stand_on_the_segment_they_were_asked_with(world: World, routers: Routers) -> None:
+    """The cloud's network is on the router's VNI; the handover says both; the VNI is free once the network is gone."""
+    request_id = ordered(world)
+    road.walk(world)
+    (place,) = attached(world, request_id)
+    (spec,) = routers.there.values()
+    cloud = world.app.tools().providers("main")
+    (network,) = [n for n in cloud.list(Kind.NETWORK) if n.key.id == place.resource_id]
+    assert network.uplink == Uplink(Encapsulation.VXLAN, place.vni, spec.gateway)
+    handed = world.scalar("SELECT record FROM broker.handover WHERE request_id = :r", r=request_id)["resources"]
+    segment = next(r for r in handed if r["kind"] == "segment")
+    server = next(r for r in handed if r["kind"] == "server")
+    where = {"router": "dc", "vrf": "shared", "vni": place.vni, "gateway": str(spec.gateway)}
+    assert segment["extranet"] == where
+    assert server["segment"] == segment["number"]
+    assert all(IPv6Address(a) in spec.prefix for a in server["addresses"])
+    assert server["addresses"]
+    faults.inject(world.clouds_url, Fault("main", "delete", Kind.NETWORK, Mode.REFUSE))
+    road.release(world, request_id, "apply.chongzuo", "deliver.1")
+    road.walk(world)
+    assert routers.there == {}
+    assert attached(world, request_id)[0].withdrawn_at is None
+    assert road.decide_all(world, request_id, Action.RETRY, "deliver.1") == 1
+    road.walk(world)
+    assert world.request(request_id).state == "released"
+    assert attached(world, request_id)[0].withdrawn_at is not None
+
+
 def test_a_refused_segment_is_undone_with_what_stands_on_it(world: World, routers: Routers) -> None:
     """Nothing is left on a router or in the cloud; the desk names the router's code; a retry delivers it all."""
     request_id = ordered(world)
@@ -169,11 +203,36 @@ def test_a_router_that_is_busy_is_asked_again(world: World, routers: Routers) ->
     assert len(routers.there) == 1
 
 
-def test_a_unit_without_a_block_is_told(world: World, routers: Routers) -> None:
-    """The topology has no space for this unit where its cloud is attached."""
-    request_id = ordered(world, [{**SEGMENT, "zone": "private"}])
-    road.walk(world)
-    assert world.request(request_id).state == "needs_operator"
-    assert world.scalar("SELECT code FROM broker.desk_case WHERE request_id = :r", r=request_id) == (
-        "extranet.unit_not_attached"
-    )
+def test_a_unit_without_a_block_is_told_at_assessment(world: World, routers: Routers) -> None:
+    """The topology has no space for this unit where its cloud is attached: the verdict says why."""
+    request_id = road.submit(world, items=[{**SEGMENT, "zone": "private"}], **WHO)
+    road.approve(world, request_id, "approve.1")
+    with world.acting("assess.1") as work:
+        proposal = assessment.propose(work, request_id)
+    with pytest.raises(Conflict) as refused:
+        road.assess(world, request_id, "assess.1")
+    assert refused.value.code == "placement.none"
+    main = next(j for judged in proposal.judgements.values() for j in judged if j.code == "main")
+    assert [v.code for v in main.verdicts if not v.passed] == ["extranet.no_block"]
+    assert {v.code for j in proposal.judgements[0] for v in j.verdicts if v.filter == "extranet"} == {
+        "extranet.no_block",
+        "extranet.cloud_not_attached",
+    }
+    assert routers.there == {}
+
+
+def test_a_prefix_that_the_routers_plan_does_not_contain_is_told_at_assessment(world: World, routers: Routers) -> None:
+    """The address plan and the topology disagree: refused with the plan's code before anything is held."""
+    document = read_yaml(TOPOLOGY)
+    for block in document["blocks"]:
+        if (block["unit"], block["vrf"]) == ("451400", "shared"):
+            block["prefix"] = "3fff:114:8000::/33"
+    with world.app.works.begin() as work:
+        service.load(work, document)
+    request_id = road.submit(world, items=[SEGMENT], **WHO)
+    road.approve(world, request_id, "approve.1")
+    with pytest.raises(Conflict) as refused:
+        road.assess(world, request_id, "assess.1")
+    assert refused.value.code == "extranet.prefix_outside_plan"
+    assert world.request(request_id).state == "approved"
+    assert world.scalar("SELECT count(*) FROM broker.resource WHERE request_id = :r", r=request_id) == 0

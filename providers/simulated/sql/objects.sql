@@ -123,6 +123,10 @@ begin
   if found then
     perform simulated.refuse(409, 'prefix.overlaps', format('%s overlaps %s', o.prefix, other.prefix));
   end if;
+  if exists (select from simulated.object x where x.kind = 'network' and x.cloud = o.cloud
+      and x.uplink ->> 'encapsulation' = o.uplink ->> 'encapsulation' and x.uplink -> 'tag' = o.uplink -> 'tag') then
+    perform simulated.refuse(409, 'uplink.taken', format('%s %s', o.uplink ->> 'encapsulation', o.uplink ->> 'tag'));
+  end if;
 end $$;
 
 create or replace function simulated.check_server(o simulated.object) returns cidr

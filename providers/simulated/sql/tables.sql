@@ -61,6 +61,9 @@ create table if not exists simulated.object (
   check (kind <> 'server' or (vcpu is not null and memory_gib is not null and mac is not null and network is not null))
 );
 
+-- A network's way out: {"encapsulation", "tag", "gateway", "addressing"}.
+alter table simulated.object add column if not exists uplink jsonb;
+
 -- What only one can take. A prefix is guarded by a lock in create_network: plain PostgreSQL has no gist for text.
 create unique index if not exists project_name on simulated.object (cloud, name) where kind = 'project';
 create unique index if not exists server_port on simulated.object (cloud, network, mac) where kind = 'server';

@@ -17,7 +17,7 @@ create or replace function simulated.shown(o simulated.object, now_ timestamptz)
 language sql stable as $$
   select jsonb_build_object('ref', o.ref, 'kind', o.kind, 'tag', o.tag, 'project', o.project, 'name', o.name,
     'state', simulated.state(o, now_), 'vcpu', o.vcpu, 'memory_gib', o.memory_gib, 'size_gib', o.size_gib,
-    'prefix', o.prefix, 'mac', o.mac, 'server', o.server)
+    'prefix', o.prefix, 'mac', o.mac, 'server', o.server, 'uplink', o.uplink)
 $$;
 
 -- What carries a tag: the objects with this one, or all of a project, or all. The one that counts comes first.

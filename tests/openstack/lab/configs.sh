@@ -288,7 +288,7 @@ config_neutron() {
 	root_helper =
 	use_helper_for_ns_read = false
 	[ml2]
-	type_drivers = flat,local
+	type_drivers = flat,local,vxlan
 	tenant_network_types = local
 	mechanism_drivers = linuxbridge,guiyun_fake
 	extension_drivers = port_security,qos

@@ -29,12 +29,13 @@ class Answer:
 
 
 class SmallCloud:
-    """Answers by (method, path); what it was asked is in ``asked``."""
+    """Answers by (method, path); what it was asked is in ``asked``, what it was sent in ``sent``."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
         self.answers: dict[tuple[str, str], Answer | Callable[[str], Answer]] = {}
         self.asked: list[tuple[str, str]] = []
+        self.sent: list[tuple[str, Any]] = []
 
     @property
     def options(self) -> dict[str, str]:
@@ -108,8 +109,10 @@ def small_cloud() -> Iterator[SmallCloud]:
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            self.rfile.read(length)
+            given = self.rfile.read(length)
             path, _, query = self.path.partition("?")
+            if given:
+                cloud.sent.append((path, json.loads(given)))
             answer = cloud.answer(self.command, path, query)
             if answer.hang is not None:
                 answer.hang.wait(10)
