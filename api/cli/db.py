@@ -7,7 +7,7 @@ cannot change a schema.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -76,13 +76,16 @@ def check(*, as_json: AsJson = False) -> None:
     raise typer.Exit(1 if found else 0)
 
 
-def load_region(url: str, region: Region, *, demonstration: bool) -> LoadReport:
-    """Write the region in one transaction. Raises RegionError with every reason, and changes nothing then."""
+def load_region(url: str, region: Region, *, demonstration: bool, since: timedelta = timedelta(0)) -> LoadReport:
+    """Write the region in one transaction. Raises RegionError with every reason, and changes nothing then.
+
+    ``since``: as if it had been loaded that long ago.
+    """
     engine = make_engine(url, pool_size=1, application_name="guiyun-load")
     try:
         with make_sessions(engine).begin() as session:
             now = datetime.now(UTC)
-            report = load(session, region, now=now, demonstration=demonstration, hasher=hash_password)
+            report = load(session, region, now=now - since, demonstration=demonstration, hasher=hash_password)
             if demonstration and report.counts.get("information_system.added"):
                 # So that a newcomer finds the page of zombie systems alive; nothing has been measured yet.
                 session.flush()

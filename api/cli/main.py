@@ -28,6 +28,7 @@ VERBS = {
     "bill": "api.cli.bill",
     "calendar": "api.cli.workdays",
     "demo": "api.cli.demo",
+    "demo-past": "api.cli.demo_past",
     "doctor": "api.cli.doctor",
     "reconcile": "api.cli.reconcile",
     "utilisation": "api.cli.utilisation",

@@ -52,7 +52,7 @@ _SEE_STATEMENTS = frozenset({Role.FINANCE, Role.AUDIT, Role.ADMINISTRATOR})
 
 _SECTIONS = (
     {url.strip("/"): name for name, url, _, _ in _MENU}
-    | dict.fromkeys(("payers", "industry-clouds", "settlements", "disputes"), "statements")
+    | dict.fromkeys(("payers", "industry-clouds", "budgets", "settlements", "disputes"), "statements")
     | {"zombies": "systems"}
     | {"resources": "idle"}
     | {"extranet": "ipv6"}

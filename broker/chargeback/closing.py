@@ -11,11 +11,11 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 
 from broker.chargeback import bill, budgets, closing_sql, repository
-from broker.chargeback.models import MonthClose, MonthReopening
+from broker.chargeback.models import BooksBeginning, MonthClose, MonthReopening
 from broker.chargeback.values import ClosedMonth, IssuedStatement
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem
@@ -27,6 +27,8 @@ _ALWAYS = frozenset({Role.ADMINISTRATOR, Role.SYSTEM})
 _REFUSED = {
     "price": "charge.price_missing",
     "payer": "charge.payer_missing",
+    "once": "charge.once",
+    "before": "charge.before_books",
     "limit": "charge.limit",
     "settlement": "settlement.price_missing",
 }
@@ -64,11 +66,12 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
 def close(work: Work, month: Month) -> ClosedMonth:
     """Close a month that is over: freeze its statements, settle the operators, post both.
 
-    Months close in order, from the first one that was ever closed. Usage of closed months that came late or was
-    corrected, and decided adjustments, become lines of this month's statements.
-    Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``; Invalid
-    with ``charge.price_missing``, ``charge.payer_missing``, ``charge.limit`` or ``settlement.price_missing`` for what
-    cannot be charged (the first 20): then nothing is written.
+    Months close in order, from that of the first usage or the one that ``begin`` states. Usage of closed months that
+    came late or was corrected, and decided adjustments, become lines of this month's statements.
+    Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``,
+    ``month.nothing_used``; Invalid with ``charge.price_missing``, ``charge.payer_missing``, ``charge.once``,
+    ``charge.before_books``, ``charge.limit`` or ``settlement.price_missing`` for what cannot be charged (the first 20):
+    then nothing is written.
     """
     _check_may(work)
     if work.now < month.end:
@@ -80,8 +83,10 @@ def close(work: Work, month: Month) -> ClosedMonth:
     books = _books(session, month)
     if books.closed:
         raise Conflict("month.closed", month=str(month))
-    if books.last_closed is not None and _month(books.last_closed).next != month:
-        raise Conflict("month.out_of_order", month=str(month), expected=str(_month(books.last_closed).next))
+    if books.expected is None:
+        raise Conflict("month.nothing_used", month=str(month))
+    if books.expected != month.first_day:
+        raise Conflict("month.out_of_order", month=str(month), expected=str(_month(books.expected)))
     # Before the usage is read: what is committed after this may be unseen, and its hint waits for the next close.
     hints = _run(session, closing_sql.WAITING_CORRECTIONS).all()
     snapshot = bill.fill(session, "bill", (month,), month.end)
@@ -113,6 +118,27 @@ def close(work: Work, month: Month) -> ClosedMonth:
     work.record("month.close", "month_close", close_id, data=data)
     budgets.notice(work, month.year)
     return closed
+
+
+def begin(work: Work, month: Month, reason: str) -> None:
+    """State that the books begin with ``month``: what was used before is never charged. Once, and with a reason.
+
+    Also afterwards, of the month they did begin with: then late usage from before it no longer stops a close.
+    Raises Forbidden ``duty.missing``, Invalid ``books.reason_missing``, Conflict ``books.begun``.
+    """
+    _check_may(work)
+    if not reason.strip():
+        raise Invalid([Problem("books.reason_missing", "reason")])
+    _lock(work.session, closing_sql.LOCK)
+    first = work.session.scalar(select(func.min(MonthClose.month)))
+    stated = work.session.scalar(select(BooksBeginning.month))
+    begun = stated or (first if first != month.first_day else None)
+    if begun is not None:
+        raise Conflict("books.begun", month=str(_month(begun)))
+    account_id = work.actor.account_id
+    work.session.add(BooksBeginning(month=month.first_day, reason=reason.strip(), set_by=account_id, set_at=work.now))
+    work.session.flush()
+    work.record("books.begin", "books", new_id(), data={"month": str(month), "reason": reason.strip()})
 
 
 def ask_to_reopen(work: Work, month: Month, reason: str) -> MonthReopening:
@@ -199,18 +225,17 @@ def _asked(session: Session, close_id: UUID) -> MonthReopening | None:
 def _add_adjustments(session: Session, month: Month, hints: Sequence[Row[Any]]) -> None:
     """Lines for usage of closed months that changed since, as ``hints`` say, and for decided adjustments."""
     closed = [_month(row.month) for row in _run(session, closing_sql.CLOSED_MONTHS)]
-    late = tuple(one for one in closed if any(_touches(hint, one) for hint in hints))
+    late = tuple(one for one in closed if any(closing_sql.touches(hint, one) for hint in hints))
     if late:
         bill.fill(session, "late", late, late[-1].end)
         months = {"late_months": [one.first_day for one in late]}
         _run(session, closing_sql.ADD_LATE, **months)
         _run(session, closing_sql.ADD_LATE_OWED, **months)
         _run(session, closing_sql.ADD_LATE_GAPS)
+    early = [hint.id for hint in hints if closed and (hint.start_at is None or hint.start_at < closed[0].start)]
+    if early:
+        _run(session, closing_sql.ADD_BEFORE, hints=early, begin_at=closed[0].start)
     _run(session, closing_sql.ADD_DECIDED, month=month.first_day)
-
-
-def _touches(hint: Row[Any], month: Month) -> bool:
-    return (hint.start_at is None or hint.start_at < month.end) and (hint.end_at is None or hint.end_at >= month.start)
 
 
 def _refuse(session: Session) -> None:

@@ -1,5 +1,7 @@
 """Tables of usage that no period of a resource tells: meters of other kinds, one-off items, terms; and late changes.
 
+A meter has one source: what a resource's size tells (``OF_PERIODS``) is never recorded a second time beside it.
+
 Used by: the view ``usage_span``, which joins them with the resources' periods; ``chargeback``. Quantities are whole
 units of the meter.
 """
@@ -15,6 +17,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, CreatedAt, During, Id, Moment
 from broker.inventory.models import Resource
+
+OF_PERIODS = "^(vcpu_.*|memory_gib|block_gib_.*|ipv6_segment)$"
+"""The meters that a resource's periods tell (``broker.meters_of``), as a pattern of PostgreSQL."""
+
+_ANOTHER_METER = f"meter <> '' AND meter !~ '{OF_PERIODS}'"
 
 
 class UsageRecord(Base):
@@ -32,6 +39,7 @@ class UsageRecord(Base):
 
     __table_args__ = (
         CheckConstraint("quantity BETWEEN 0 AND 1000000000000", name="quantity"),
+        CheckConstraint(_ANOTHER_METER, name="meter"),
         CheckConstraint("state IN ('active', 'stopped')", name="state"),
         CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
         ExcludeConstraint(
@@ -59,6 +67,7 @@ class OneOffItem(Base):
 
     __table_args__ = (
         CheckConstraint("quantity BETWEEN 1 AND 1000000000000", name="quantity"),
+        CheckConstraint(_ANOTHER_METER, name="meter"),
         CheckConstraint("at = date_trunc('second', at, 'UTC')", name="at"),
         UniqueConstraint("resource_id", "meter", "at"),
     )

@@ -177,10 +177,11 @@ class Dispatch:
 
     def dates(self) -> None:
         """Dates that have come: expired holds, clocks that run out or have run out, a new year's days, quotas."""
+        with self.app.works.begin() as work:  # of its own, for nobody counts meanwhile
+            expired = letting_go.expire_holds(work) if _mine(work) else 0
         with self.app.works.begin() as work:
-            if not work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}):
+            if not _mine(work):
                 return
-            expired = letting_go.expire_holds(work)
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
             cases = case_dates.come(work) + self._new_cases(work)
@@ -207,6 +208,11 @@ class Dispatch:
         with self.app.sessions.begin() as session:
             while seal.seal(session) == seal.BATCH:
                 pass
+
+
+def _mine(work: Work) -> bool:
+    """Whether no other worker looks at dates at this moment."""
+    return bool(work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}))
 
 
 WORKFLOWS: dict[str, Any] = {
