@@ -58,6 +58,8 @@ class Permission(StrEnum):
     ZOMBIE_READ = "zombie.read"
     ZOMBIE_SCAN = "zombie.scan"
     ZOMBIE_DECIDE = "zombie.decide"
+    USAGE_READ = "usage.read"
+    USAGE_WRITE = "usage.write"
     STATEMENT_READ = "statement.read"
     STATEMENT_DRAW = "statement.draw"
     DISPUTE_RAISE = "dispute.raise"
@@ -113,6 +115,8 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.ZOMBIE_READ: _ROAD,
     Permission.ZOMBIE_SCAN: frozenset({_R.ASSESSOR, _R.OPERATOR, _R.ADMINISTRATOR}),
     Permission.ZOMBIE_DECIDE: frozenset({_R.APPROVER}),
+    Permission.USAGE_READ: frozenset({_R.OPERATOR}) | _READERS,
+    Permission.USAGE_WRITE: frozenset({_R.OPERATOR, _R.ADMINISTRATOR}),
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),

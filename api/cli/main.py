@@ -37,6 +37,7 @@ VERBS = {
     "sendings": "api.cli.sendings",
     "extranet": "api.cli.extranet",
     "systems": "api.cli.systems",
+    "usage": "api.cli.usage",
     "zombies": "api.cli.zombies",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),

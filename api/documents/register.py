@@ -15,6 +15,7 @@ from typing import Any
 import xlsxwriter
 
 from api import formats
+from api.documents import spreadsheet
 from api.texts import register as words
 from broker.db.base import AnyRow
 from broker.errors import Invalid, Problem
@@ -25,7 +26,6 @@ FORMS = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _WIDE = {"function": 36, "name": 24, "growth_reason": 36, "ended_reason": 24, "scope_of_use": 20, "unit_name": 24}
 
 
@@ -71,7 +71,7 @@ def _write(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], *, e
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             out = csv.writer(file)
             out.writerow(headings)
-            out.writerows([f"'{c}" if c.startswith(_FORMULA) else c for c in row] for row in rows)
+            out.writerows([spreadsheet.text(cell) for cell in row] for row in rows)
         return path
     options = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(str(path), options) as book:

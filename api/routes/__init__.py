@@ -19,6 +19,7 @@ from api.routes import (
     sendings,
     sessions,
     systems,
+    usage,
     zombies,
 )
 
@@ -36,6 +37,7 @@ ROUTERS = (
     systems.router,
     zombies.router,
     scarcity.router,
+    usage.router,
     accounts.router,
     chargeback.router,
     budgets.router,

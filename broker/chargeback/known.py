@@ -36,7 +36,7 @@ SELECT x.resource_id, x.meter, x.quantity, x.state, {_SECOND.format("x")}, u.sou
 {_BEFORE.format("usage_record")} {_THEN.format("usage_record")} AND x.quantity > 0
 UNION ALL
 SELECT x.resource_id, x.meter, x.quantity, 'active', x.at, x.at + interval '1 second', u.source
-{_BEFORE.format("one_off_item")} {_THEN.format("one_off_item")};
+{_BEFORE.format("one_off_item")} {_THEN.format("one_off_item")} AND x.quantity > 0;
 CREATE TEMP VIEW known_term AS
 SELECT resource_id, term_months, during FROM broker.resource_term t
 WHERE NOT EXISTS (SELECT FROM pg_temp.undone u WHERE u.source = 'resource_term' AND u.row_id = t.id)

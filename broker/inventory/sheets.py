@@ -1,6 +1,7 @@
 """Reads a table that somebody made in a spreadsheet: Excel (.xlsx) or CSV, as text, line by line, within limits.
 
-Called by: the import of the register. Must not: know a column's meaning, compute a formula, or unpack without bounds.
+Called by: the imports of the register and of usage. Must not: know a column's meaning, compute a formula, or unpack
+without bounds.
 
 A workbook is refused whole when it is none, would unpack to too much (a zip bomb) or declares XML entities. A cell with
 a formula, an error or a logical value is an answer of its own: what it shows is not what was written.
@@ -32,6 +33,8 @@ MOST_EXACT = 10**15
 """A larger number in a spreadsheet has lost digits."""
 _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a spreadsheet may take for the beginning of a formula; our own files put an apostrophe before it."""
 _FORMULA = re.compile(r"[=@]|[+-](?![\d.,]+$)")
 _BROKEN = (zipfile.BadZipFile, ParseError, KeyError, ValueError, TypeError, IndexError, OSError, AttributeError)
 _ENTITIES = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -46,18 +49,18 @@ class Line:
     wrong: dict[int, str] = field(default_factory=dict)
 
 
-def read(content: bytes) -> list[Line]:
+def read(content: bytes, *, most_bytes: int = MOST_BYTES, most_lines: int = MOST_LINES) -> list[Line]:
     """The lines that hold anything, the heading first.
 
     Raises Invalid: ``import.too_large``, ``import.empty``, ``import.old_excel``, ``import.broken``, ``import.bomb``,
     ``import.entities``, ``import.encoding``, ``import.too_many_lines``, ``import.too_many_columns``.
     """
-    if len(content) > MOST_BYTES:
-        raise _refused("import.too_large", most_mib=MOST_BYTES >> 20)
+    if len(content) > most_bytes:
+        raise _refused("import.too_large", most_mib=most_bytes >> 20)
     if content.startswith(_OLE):
         raise _refused("import.old_excel")
     rows = _excel(content) if content.startswith(_ZIP) else _csv(content)
-    lines = [line for line in _bounded(rows) if any(line.cells) or line.wrong]
+    lines = [line for line in _bounded(rows, most_lines) if any(line.cells) or line.wrong]
     if not lines:
         raise _refused("import.empty")
     return lines
@@ -67,7 +70,7 @@ def _refused(code: str, **params: object) -> Invalid:
     return Invalid([Problem(code, "file", params=params)])
 
 
-def _bounded(rows: Iterator[Line]) -> Iterator[Line]:
+def _bounded(rows: Iterator[Line], most_lines: int) -> Iterator[Line]:
     held = 0
     for line in rows:
         while line.cells and not line.cells[-1] and len(line.cells) - 1 not in line.wrong:
@@ -75,8 +78,8 @@ def _bounded(rows: Iterator[Line]) -> Iterator[Line]:
         if len(line.cells) > MOST_COLUMNS:
             raise _refused("import.too_many_columns", most=MOST_COLUMNS)
         held += bool(line.cells)
-        if held > MOST_LINES + 1 or line.number > 20 * MOST_LINES:
-            raise _refused("import.too_many_lines", most=MOST_LINES)
+        if held > most_lines + 1 or line.number > 20 * most_lines:
+            raise _refused("import.too_many_lines", most=most_lines)
         for place, cell in enumerate(line.cells):
             if len(cell) > MOST_CHARACTERS:
                 line.wrong[place] = "import.cell_long"
@@ -104,7 +107,7 @@ def _csv(content: bytes) -> Iterator[Line]:
             found = [cell.strip() for cell in cells]
             wrong = {n: "import.formula" for n, cell in enumerate(found) if _FORMULA.match(cell)}
             # An apostrophe before it says that it is text: so our own export writes it.
-            yield Line(start, [c[1:] if c[:1] == "'" and _FORMULA.match(c[1:]) else c for c in found], wrong)
+            yield Line(start, [c[1:] if c[:1] == "'" and c[1:].startswith(FORMULA_STARTS) else c for c in found], wrong)
             start = reader.line_num + 1
     except csv.Error as error:
         raise _refused("import.broken", detail=f"第 {reader.line_num} 行") from error
