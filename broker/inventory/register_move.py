@@ -19,15 +19,17 @@ from broker.tenancy.models import Unit, UnitPeriod
 from broker.tenancy.repository import holds
 from broker.tenancy.rules import mandate
 from broker.tenancy.work import Work
-from quotas import availability
+from quotas import availability, moving
+from quotas.errors import QuotaError
 
 
 def move(work: Work, system_id: UUID, *, to: str, reason: str, version: int | None) -> InformationSystem:
     """The Bureau, which keeps the whole register (Art. 28), gives a system to the unit with the code ``to``.
 
-    What the register said stays as a revision; who answers for it in the old unit does so no more. Raises NotFound
+    What the register said stays as a revision; who answers for it in the old unit does so no more. Where its quota is
+    counted at a node of its own, the node goes along with all that is counted there. Raises NotFound
     ``system.not_found``, Forbidden (``tenancy.rules.mandate``), Stale ``version.stale``; Conflict ``system.ended``,
-    ``system.has_node`` (its quota is counted at a node below the old unit); Invalid with all of ``reason.missing``,
+    ``system.no_room`` (a limit of the new unit does not bear the node); Invalid with all of ``reason.missing``,
     ``unit.unknown`` (no unit of today), ``system.same_unit``.
     """
     by = mandate(work.actor, Role.APPROVER, catalog.main_authority(work.session, "decide", work.now))
@@ -38,8 +40,6 @@ def move(work: Work, system_id: UUID, *, to: str, reason: str, version: int | No
         raise Stale("version.stale", found=system.version)
     if system.retired_at is not None:
         raise Conflict("system.ended")
-    if availability.lowest(work.session, [system.id]) is not None:
-        raise Conflict("system.has_node")
     unit_id = work.session.scalar(
         select(Unit.id)
         .join(UnitPeriod, UnitPeriod.unit_id == Unit.id)
@@ -52,6 +52,11 @@ def move(work: Work, system_id: UUID, *, to: str, reason: str, version: int | No
         problems.append(Problem("system.same_unit", "unit"))
     if problems or unit_id is None:
         raise Invalid(problems)
+    if availability.lowest(work.session, [system.id]) is not None:
+        try:
+            moving.node(work.session, system.id, unit_id)
+        except QuotaError as error:
+            raise Conflict("system.no_room") from error
     before = system.unit_id
     system.unit_id, system.owner_person_id = unit_id, None
     system.version += 1
