@@ -16,7 +16,7 @@ from api.cli.amounts import parse_yuan
 from api.cli.client import Refusal
 from api.cli.display import moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
-from api.texts import names
+from api.texts import names, sentence
 from broker.chargeback import budgets, closing, focus_file, service, statements
 from broker.chargeback.export import export as write_files
 from broker.chargeback.verify import verify as recount
@@ -54,12 +54,14 @@ def preview(call: DatabaseCall, month: WhichMonth) -> None:
             {"payer_unit_id": str(payer), "name": called.get(payer, ""), "total_fen": fen}
             for payer, fen in sorted(found.payers.items(), key=lambda entry: -entry[1])
         ],
-        "gaps": [{"resource_id": str(g.resource_id), "meter": g.meter, "missing": g.missing} for g in found.gaps],
+        "adjustments": found.adjustments,
+        "settled_fen": found.settled_fen,
+        "problems": [{"id": str(p.id), "meter": p.meter, "code": closing.REFUSED[p.reason]} for p in found.problems],
     }
     call.answer(answer, lambda: _show(call, answer))
-    if found.gaps:
+    if found.problems:
         body = {"code": "bill.gaps"} | answer
-        raise Refusal("bill.gaps", f"有 {len(found.gaps)} 项用量不能计费，不能出账。", body=body)
+        raise Refusal("bill.gaps", f"有 {len(found.problems)} 项不能计费或结算，不能关账。", body=body)
 
 
 def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
@@ -67,10 +69,13 @@ def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
     if answer["payers"]:
         rows = ((p["name"], yuan(p["total_fen"])) for p in answer["payers"])
         call.terminal.say(table(("付费单位", "金额"), rows, right=("金额",)))
-    for gap in answer["gaps"]:
-        meter = names.METERS.get(gap["meter"], gap["meter"])
-        call.terminal.say(f"{_MISSING[gap['missing']]}：{meter}，资源 {gap['resource_id']}")
-    call.terminal.say(f"共 {answer['lines']} 行，合计 {yuan(answer['total_fen'])}")
+    for problem in answer["problems"]:
+        meter = names.METERS.get(problem["meter"], problem["meter"])
+        call.terminal.say(f"{sentence(problem['code'], {'meter': meter})}（{problem['id']}）")
+    call.terminal.say(
+        f"共 {answer['lines']} 行（调整 {answer['adjustments']} 行），应收 {yuan(answer['total_fen'])}，"
+        f"应付运营方 {yuan(answer['settled_fen'])}"
+    )
 
 
 @group.command("close")
@@ -254,8 +259,6 @@ def step_down(
     rows = ((one["name"], str(one["year"]), yuan(one["amount_fen"])) for one in found)
     call.listed(found, headers, rows, nothing="没有设定递减额度。", right=headers[1:])
 
-
-_MISSING = {"price": "缺价格", "payer": "缺付费单位", "once": "按次与按时间的价格用错"}
 
 _DIFFERENCES = {
     "statement.total": "账单总额不等于各行之和",

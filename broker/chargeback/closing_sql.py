@@ -11,6 +11,7 @@ from sqlalchemy import Row
 
 from broker.chargeback.bill_sql import ODD
 from broker.pricing.months import Month
+from broker.pricing.rules import LIMIT_FEN
 
 # The first twelve digits of an id are the time in milliseconds, the thirteenth is the version, the rest is random.
 _UUID7 = (
@@ -156,26 +157,33 @@ ONLY_CHARGES = f"DELETE FROM pg_temp.bill WHERE kind IN ('owed', 'settlement') A
 """An interim statement owes nothing to an operator."""
 
 REFUSED = f"""
-SELECT coalesce(resource_id, sub_cloud_id) AS id, meter, CASE kind WHEN 'line' THEN 'limit' ELSE kind END AS reason
-FROM pg_temp.bill WHERE kind <> 'owed' AND {ODD}
-ORDER BY reason, meter, id LIMIT 20
+SELECT coalesce(resource_id, sub_cloud_id) AS id, meter,
+       CASE WHEN kind IN ('line', 'owed') THEN 'limit' ELSE kind END AS reason
+FROM pg_temp.bill WHERE {ODD} AND (kind <> 'owed' OR abs(amount_fen) > {LIMIT_FEN})
+ORDER BY reason, meter, id LIMIT :most
 """
-"""What has no price or no payer, and lines past the limit."""
+"""What has no price or no payer, and amounts past the limit, on either side."""
 
-SUM_UP = """
-CREATE TEMP TABLE due ON COMMIT DROP AS
+TOTALS = """
 SELECT payer_unit_id, sum(amount_fen) AS total_fen, count(*) AS lines,
        count(*) FILTER (WHERE usage_month <> CAST(:month AS date) OR adjustment_id IS NOT NULL) AS adjustments
 FROM pg_temp.bill WHERE kind = 'line' GROUP BY payer_unit_id
 """
-"""What each payer owes: the lines are read for their sums once."""
+"""What each payer owes, without the lines."""
+
+SETTLED = f"SELECT coalesce(sum(amount_fen), 0) FROM pg_temp.bill WHERE kind = 'owed' AND {ODD}"
+
+SUM_UP = f"""
+CREATE TEMP TABLE due ON COMMIT DROP AS {TOTALS}
+"""
+"""The same, kept: the lines are read for their sums once."""
 
 CLOSE = f"""
 INSERT INTO broker.month_close (id, month, version, covers_until, snapshot, lines, adjustments, total_fen, settled_fen,
                                 closed_by, closed_at)
 SELECT :close_id, :month, :version, :until_at, :snapshot, coalesce(sum(lines), 0), coalesce(sum(adjustments), 0),
        coalesce(sum(total_fen), 0),
-       (SELECT coalesce(sum(amount_fen), 0) FROM pg_temp.bill WHERE kind = 'owed' AND {ODD}), :closed_by, :now
+       ({SETTLED}), :closed_by, :now
 FROM pg_temp.due
 """
 

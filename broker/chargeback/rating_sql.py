@@ -315,19 +315,6 @@ WHERE CAST(:resource_ids AS uuid[]) IS NULL OR resource_id = ANY (CAST(:resource
 RATE = _RATING + _LINES + "ORDER BY month_s, payer_unit_id, resource_id, meter, tariff_price_id"
 """Rated lines, then (``missing`` set) the gaps."""
 
-TOTALS = (
-    _RATING
-    + """
-SELECT payer_unit_id, sum(amount_fen) AS total_fen, count(*) AS lines, NULL AS resource_id, NULL AS meter,
-       NULL AS quantity_seconds, NULL AS missing
-FROM rated GROUP BY payer_unit_id
-UNION ALL
-(SELECT NULL, NULL, NULL, resource_id, meter, quantity_seconds, missing FROM gap
- ORDER BY missing, resource_id, meter LIMIT :most_gaps)
-"""
-)
-"""What each payer would owe, without the lines; then some of the gaps."""
-
 EXPORT_COLUMNS = (
     "resource_id, payer_id, city_code, sub_cloud, meter, quantity, start_at, end_at, operator, unit_class, term_months,"
     " state"

@@ -44,7 +44,7 @@ def test_a_price_of_the_other_kind_stops_the_close(session: Session, per: str, u
     session.flush()
     shown = service.preview(session, OCTOBER)
     assert (shown.lines, [(g.meter, g.missing) for g in shown.gaps]) == ((), [("public_ip", "once")])
-    assert [g.missing for g in service.totals(session, OCTOBER, until=OCTOBER.end).gaps] == ["once"]
+    assert [p.reason for p in service.totals(session, OCTOBER, until=OCTOBER.end).problems] == ["once"]
     for act in (closing.issue, closing.close):
         with pytest.raises(Invalid) as refused:
             act(work(session), OCTOBER)
