@@ -52,7 +52,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         BodyGuard,
         limit=chosen.body_limit_bytes,
         upload_limit=MAX_ATTACHMENT_BYTES + MULTIPART_OVERHEAD,
-        upload_suffixes=("/attachments", "/systems/imports", *(f"/usage/{kind}/imports" for kind in KINDS)),
+        upload_suffixes=(
+            "/attachments",
+            "/systems/imports",
+            "networks/imports",
+            *(f"/usage/{kind}/imports" for kind in KINDS),
+        ),
     )
     app.add_middleware(SameOrigin)
     app.add_middleware(RateLimit, per_second=REQUESTS_PER_SECOND, burst=REQUESTS_AT_ONCE)

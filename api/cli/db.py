@@ -16,6 +16,7 @@ import typer
 from api.texts import sentence
 from broker.db.migrate import current, differences, upgrade
 from broker.db.session import make_engine, make_sessions
+from broker.dedicated import demonstration as networks
 from broker.errors import BrokerError
 from broker.region.loader import LoadReport, load
 from broker.region.reading import read_region
@@ -87,9 +88,11 @@ def load_region(url: str, region: Region, *, demonstration: bool, since: timedel
             now = datetime.now(UTC)
             report = load(session, region, now=now - since, demonstration=demonstration, hasher=hash_password)
             if demonstration and report.counts.get("information_system.added"):
-                # So that a newcomer finds the page of zombie systems alive; nothing has been measured yet.
+                # So that a newcomer finds the pages of networks and zombie systems alive; nothing was measured yet.
                 session.flush()
-                work = Work(session, SYSTEM, now, load_calendar(None))
+                calendar = load_calendar(None)
+                networks.load(session, calendar, now)
+                work = Work(session, SYSTEM, now, calendar)
                 zombies.record(work, facts.gather(work), facts.Measured({}, {}), read_rules())
             return report
     finally:

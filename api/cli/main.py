@@ -39,6 +39,7 @@ VERBS = {
     "systems": "api.cli.systems",
     "usage": "api.cli.usage",
     "zombies": "api.cli.zombies",
+    "networks": "api.cli.networks",
     **dict.fromkeys(("login", "logout", "whoami"), "api.cli.account"),
     **dict.fromkeys(("apply", "list", "withdraw"), "api.cli.requests"),
     "show": "api.cli.show",

@@ -53,7 +53,7 @@ _SEE_STATEMENTS = frozenset({Role.FINANCE, Role.AUDIT, Role.ADMINISTRATOR})
 _SECTIONS = (
     {url.strip("/"): name for name, url, _, _ in _MENU}
     | dict.fromkeys(("payers", "industry-clouds", "budgets", "settlements", "disputes"), "statements")
-    | {"zombies": "systems"}
+    | dict.fromkeys(("zombies", "networks", "funds-stops"), "systems")
     | {"resources": "idle"}
     | {"extranet": "ipv6"}
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api.texts import (
+    dedicated,
     extranet,
     files,
     names,
@@ -31,6 +32,7 @@ SENTENCES: Mapping[str, str] = {
     **reclaim.SENTENCES,
     **zombies.SENTENCES,
     **extranet.SENTENCES,
+    **dedicated.SENTENCES,
     **usage.SENTENCES,
 }
 """Code -> sentence with blanks (``{param}``)."""

@@ -13,7 +13,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any
@@ -64,6 +64,40 @@ def read(content: bytes, *, most_bytes: int = MOST_BYTES, most_lines: int = MOST
     if not lines:
         raise _refused("import.empty")
     return lines
+
+
+def columns(head: Line, headings: Mapping[str, str], required: Iterable[str]) -> dict[int, str]:
+    """Place -> field. What is wrong with the heading stops all: no line could be read rightly.
+
+    Raises Invalid with all of ``import.unknown_column``, ``import.column_twice``, ``import.missing_column``.
+    """
+    found: dict[int, str] = {}
+    problems = []
+    for place, heading in enumerate(head.cells):
+        name = headings.get(heading.replace("*", "").replace("＊", "").replace("\n", "").strip())
+        if name is None:
+            problems.append(Problem("import.unknown_column", "file", params={"column": heading[:60] or "—"}))
+        elif name in found.values():
+            problems.append(Problem("import.column_twice", "file", params={"column": heading[:60]}))
+        else:
+            found[place] = name
+    for name in (name for name in required if name not in found.values()):
+        called = next(h for h, given in headings.items() if given == name and not h.isascii())
+        problems.append(Problem("import.missing_column", "file", params={"column": called}))
+    if problems:
+        raise Invalid(problems)
+    return found
+
+
+def texts(line: Line, places: Mapping[int, str]) -> dict[str, str]:
+    """A line's cells by their fields."""
+    return {name: line.cells[place] if place < len(line.cells) else "" for place, name in places.items()}
+
+
+def complaints(line: Line, places: Mapping[int, str], wide: int) -> list[Problem]:
+    """What is wrong with a line's cells themselves. ``wide``: how many the heading has."""
+    found = [Problem(code, places[place]) for place, code in line.wrong.items() if place in places]
+    return found + [Problem("import.cell_beyond", "file")] * any(line.cells[wide:])
 
 
 def _refused(code: str, **params: object) -> Invalid:
