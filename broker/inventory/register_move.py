@@ -33,7 +33,7 @@ def move(work: Work, system_id: UUID, *, to: str, reason: str, version: int | No
     ``unit.unknown`` (no unit of today), ``system.same_unit``.
     """
     by = mandate(work.actor, Role.APPROVER, catalog.main_authority(work.session, "decide", work.now))
-    system = work.session.get(InformationSystem, system_id, with_for_update=True, populate_existing=True)
+    system = work.session.get(InformationSystem, system_id, with_for_update={"key_share": True}, populate_existing=True)
     if system is None:
         raise NotFound("system.not_found")
     if version not in {None, system.version}:
