@@ -142,7 +142,8 @@ def test_servers_stand_on_the_segment_they_were_asked_with(world: World, routers
     handed = world.scalar("SELECT record FROM broker.handover WHERE request_id = :r", r=request_id)["resources"]
     segment = next(r for r in handed if r["kind"] == "segment")
     server = next(r for r in handed if r["kind"] == "server")
-    where = {"router": "dc", "vrf": "shared", "vni": place.vni, "gateway": str(spec.gateway)}
+    where = {"router": "dc", "vrf": "shared", "encapsulation": "vxlan", "vni": place.vni}
+    where |= {"gateway": str(spec.gateway), "addressing": "slaac"}
     assert segment["extranet"] == where
     assert server["segment"] == segment["number"]
     assert all(IPv6Address(a) in spec.prefix for a in server["addresses"])
