@@ -179,7 +179,8 @@ def article(reference: str) -> str:
 def spec(values: Mapping[str, Any], kind: str, images: Mapping[str, str]) -> str:
     """An item's or resource's size in one line, its image by the name that ``images`` gives its code."""
     if kind == "segment":
-        return f"{word(values.get('zone'), 'zone')} /64"
+        opened = " ".join(map(str, values.get("services") or ()))
+        return f"{word(values.get('zone'), 'zone')} /64" + (f"，开放 {opened}" if opened else "")
     if kind == "volume":
         return _disk(values.get("size_gib"), values.get("block_class", ""))
     disks = [_disk(values.get("system_disk_gib"), values.get("system_disk_class", "ssd"))]

@@ -41,7 +41,7 @@ SENTENCES: Mapping[str, str] = {
     "extranet.no_topology": "还没有载入外网拓扑（guiyun extranet load）。",
     "extranet.no_router": "外网拓扑中没有这台路由器。",
     "extranet.differs": "外网有 {count} 处差异。",
-    "services.malformed": "服务应写成 tcp/443 的形式，不重复，最多 {most} 项。",
+    "services.malformed": "服务应写成 tcp/443 或 tcp/443@3fff:122::/32 的形式，同一端口的来源不重叠，最多 {most} 项。",
 }
 
 TROUBLES: Mapping[str, str] = {

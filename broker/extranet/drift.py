@@ -172,7 +172,8 @@ def _opened(spec: SegmentSpec) -> list[str]:
     """What the firewall has to let in for a segment, as an audit says it."""
     if spec.services is None:
         return ["open"]
-    return sorted(f"{s.source or '::/0'} {s.protocol} {s.port}" for s in spec.services)
+    sources = [str(s.source or "::/0").removesuffix("/128") for s in spec.services]  # as the firewall writes it
+    return sorted(f"{source} {s.protocol} {s.port}" for source, s in zip(sources, spec.services, strict=True))
 
 
 def _filters(topology: Topology, where: tuple[str, str], about: Mapping[str, Any]) -> Iterator[RouterDrift]:

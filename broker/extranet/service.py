@@ -206,8 +206,14 @@ def services_of(spec: Mapping[str, Any]) -> tuple[Service, ...] | None:
     """What may be reached: in the private zone everything by its own department, else what was declared, no more."""
     if spec["zone"] == "private":
         return None
-    pairs = [str(given).split("/") for given in spec.get("services", ())]
-    return tuple(Service(protocol, int(port)) for protocol, port in pairs)
+    return tuple(_service(str(given)) for given in spec.get("services", ()))
+
+
+def _service(text: str) -> Service:
+    """``tcp/443`` or ``tcp/443@3fff:122::/32``, as the form has checked it."""
+    what, _, source = text.partition("@")
+    protocol, _, port = what.partition("/")
+    return Service(protocol, int(port), IPv6Network(source) if source else None)
 
 
 def verified(work: Work, resource_ids: Sequence[UUID]) -> None:

@@ -73,9 +73,10 @@ class Segment:
         """What the firewall's sets have of it."""
         if self.services is None:
             return [("open", f'"{self.device}"')]
+        sources = [(s.get("source") or "::/0").removesuffix("/128") for s in self.services]  # as nft writes them
         return [
-            ("services", f'"{self.device}" . {s.get("source") or "::/0"} . {s["protocol"]} . {s["port"]}')
-            for s in self.services
+            ("services", f'"{self.device}" . {source} . {s["protocol"]} . {s["port"]}')
+            for source, s in zip(sources, self.services)
         ]
 
 
