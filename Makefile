@@ -56,8 +56,8 @@ $(VENV)/.stamp-console: package.json package-lock.json tools/console_assets.py $
 
 # --- use ---
 
-run: setup ## 启动全部组件（PORT=8080，数据在 GUIYUN_HOME，默认 ./.guiyun），Ctrl-C 停止
-	@exec $(BIN)/guiyun up --port $(PORT)
+run: setup ## 启动全部组件（PORT=8080，数据在 GUIYUN_HOME，默认 ./.guiyun；PAST=no 不带示范往事），Ctrl-C 停止
+	@exec $(BIN)/guiyun up --port $(PORT) $(if $(filter no,$(PAST)),,--past)
 
 ifneq ($(wildcard api/cli/demo.py),)
 .PHONY: demo

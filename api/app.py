@@ -18,6 +18,7 @@ from api.events import Hub
 from api.middleware import RateLimit, SameOrigin, Surroundings
 from api.routes import ROUTERS
 from broker.bootstrap import App, build
+from broker.metering.models import KINDS
 from broker.request.service import MAX_ATTACHMENT_BYTES
 from broker.settings import Settings
 
@@ -51,7 +52,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         BodyGuard,
         limit=chosen.body_limit_bytes,
         upload_limit=MAX_ATTACHMENT_BYTES + MULTIPART_OVERHEAD,
-        upload_suffixes=("/attachments", "/systems/imports"),
+        upload_suffixes=(
+            "/attachments",
+            "/systems/imports",
+            "networks/imports",
+            *(f"/usage/{kind}/imports" for kind in KINDS),
+        ),
     )
     app.add_middleware(SameOrigin)
     app.add_middleware(RateLimit, per_second=REQUESTS_PER_SECOND, burst=REQUESTS_AT_ONCE)

@@ -55,9 +55,16 @@ class Permission(StrEnum):
     SYSTEM_READ = "system.read"
     SYSTEM_WRITE = "system.write"
     SYSTEM_APPROVE = "system.approve"
+    NETWORK_READ = "network.read"
+    NETWORK_WRITE = "network.write"
+    NETWORK_DECIDE = "network.decide"
+    """A new day for a step, permission to stay, the second word on a shutdown: the Bureau's."""
+    FUNDS_STOP_READ = "funds_stop.read"
     ZOMBIE_READ = "zombie.read"
     ZOMBIE_SCAN = "zombie.scan"
     ZOMBIE_DECIDE = "zombie.decide"
+    USAGE_READ = "usage.read"
+    USAGE_WRITE = "usage.write"
     STATEMENT_READ = "statement.read"
     STATEMENT_DRAW = "statement.draw"
     DISPUTE_RAISE = "dispute.raise"
@@ -110,9 +117,15 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.SYSTEM_READ: _ROAD | {_R.FINANCE},
     Permission.SYSTEM_WRITE: _UNIT | {_R.ADMINISTRATOR},
     Permission.SYSTEM_APPROVE: frozenset({_R.APPROVER}),
+    Permission.NETWORK_READ: _ROAD | {_R.FINANCE},
+    Permission.NETWORK_WRITE: _UNIT | {_R.ADMINISTRATOR},
+    Permission.NETWORK_DECIDE: frozenset({_R.APPROVER}),
+    Permission.FUNDS_STOP_READ: _READERS | {_R.FINANCE},
     Permission.ZOMBIE_READ: _ROAD,
     Permission.ZOMBIE_SCAN: frozenset({_R.ASSESSOR, _R.OPERATOR, _R.ADMINISTRATOR}),
     Permission.ZOMBIE_DECIDE: frozenset({_R.APPROVER}),
+    Permission.USAGE_READ: frozenset({_R.OPERATOR}) | _READERS,
+    Permission.USAGE_WRITE: frozenset({_R.OPERATOR, _R.ADMINISTRATOR}),
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),

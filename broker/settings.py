@@ -65,6 +65,12 @@ class Settings(BaseSettings):
     reclaim_keep_days: int = Field(default=30, ge=1, le=3660)
     """How long suspended servers and their snapshots are kept before a release may be proposed, in calendar days."""
 
+    # Dedicated networks: ours (Art. 10 and 11 give no numbers of days).
+    network_plan_workdays: int = Field(default=20, ge=1, le=250)
+    """How long after a network was put on the list its plan is due, in working days."""
+    network_report_workdays: int = Field(default=5, ge=0, le=250)
+    """How long after its owner was told that a step is late finance is told, in working days."""
+
     # Notices by e-mail and to groups; without them notices stay in the inbox.
     smtp_host: str = ""
     smtp_port: int = Field(default=587, ge=1, le=65_535)

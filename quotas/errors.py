@@ -36,6 +36,12 @@ class QuotaExceeded(QuotaError):
         self.refusals = tuple(refusals)
 
 
+class OutOfOrder(QuotaError):
+    """The caller's mistake, not the user's: locks were to be taken in an order that can deadlock (``quotas.order``)."""
+
+    code = "quota.out_of_order"
+
+
 class BadAmount(QuotaError, ValueError):
     """An amount, limit, ratio or step that is negative, fractional, absurd or missing."""
 
@@ -58,6 +64,18 @@ class NodeElsewhere(QuotaError):
     """The node exists below another parent."""
 
     code = "quota.node_elsewhere"
+
+
+class NodeInside(QuotaError):
+    """A node was to move below itself."""
+
+    code = "quota.node_inside"
+
+
+class TooDeep(QuotaError):
+    """The tree has at most 64 levels."""
+
+    code = "quota.too_deep"
 
 
 class NoLender(QuotaError):

@@ -5,9 +5,10 @@ is theirs. Must not: commit, know requests or clouds, decide in Python what the 
 
 **One counting call a transaction** (``hold``, ``void``, ``release``, ``sweep``) cannot deadlock with any other. A
 use-case that needs more of them calls ``alone`` first: nobody else counts until it ends, so be quick. To change a hold
-for another in one go, use ``hold(..., replaces=...)``. ``pin`` and ``post`` count nothing and may be mixed in.
-``set_limit`` and ``set_inventory`` wait for all counting transactions where a counter appears or goes (unlimited to
-finite and back): call them in a transaction of their own.
+for another in one go, use ``hold(..., replaces=...)``. ``pin`` and ``post`` come before that one call, in the order of
+the holds' ids; prefixes come after it. ``set_limit`` and ``set_inventory`` wait for all counting transactions where a
+counter appears or goes (unlimited to finite and back): in a transaction of their own, or after ``alone``. Whoever does
+otherwise gets ``OutOfOrder`` before anything is locked: the whole order stands in ``quotas.order``.
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from quotas import models
+from quotas import models, order
 from quotas.errors import (
     BadAmount,
-    HoldBusy,
     HoldConflict,
     HoldGone,
     KeyReused,
@@ -61,7 +61,6 @@ SET_INVENTORY = text(
 )
 HOLD = "SELECT quotas.hold(%s, %s, %s, %s, %s, %s, %s, %s)"
 HOLD_BELOW = "SELECT quotas.hold(%s, %s, quotas.lowest(ARRAY[%s::uuid, %s::uuid]), %s, %s, %s, %s, %s)"
-MOVE = text("SELECT quotas.move_holds(CAST(:holds AS uuid[]), :node)")
 PIN = text("SELECT quotas.pin(:hold, CAST(:now AS timestamptz))")
 POST = text(
     "SELECT quotas.post(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]),"
@@ -71,7 +70,7 @@ VOID = text("SELECT quotas.void(:hold)")
 RELEASE = text(
     "SELECT quotas.release(:hold, :key, CAST(:classes AS text[]), CAST(:pools AS uuid[]), CAST(:amounts AS bigint[]))"
 )
-SWEEP = text("SELECT hold_id, owner, node_id, lines FROM quotas.sweep(:now, :limit)")
+SWEEP = text("SELECT hold_id, owner, node_id, lines FROM quotas.sweep(:now, :limit, CAST(:only AS uuid[]))")
 ALONE = text("SELECT quotas.count_alone()")
 VERIFY = text("SELECT what, id, kept, recounted FROM quotas.verify()")
 
@@ -85,6 +84,15 @@ def whole(amount: Decimal | int, *, least: int = 1) -> int:
     if amount != amount // 1:
         raise BadAmount(f"{amount} is not a whole number")
     return int(amount)
+
+
+def ratio(given: Decimal | int) -> Decimal:
+    """An allocation ratio, above 0 and below 10,000 with at most four decimals: as it is kept. BadAmount."""
+    found = Decimal(given)
+    # Signed zeros and exponents are fine; what the column would round is not.
+    if not found.is_finite() or not 0 < found < 10**4 or found != found.quantize(Decimal("0.0001")):
+        raise BadAmount(f"allocation ratio {given} is not between 0.0001 and 9999.9999 with at most four decimals")
+    return found
 
 
 def columns(lines: Sequence[Line] | None) -> dict[str, list[Any] | None]:
@@ -114,6 +122,7 @@ def parameters(hold_id: UUID, owner: UUID, node: UUID, lines: Sequence[Line], ex
 
 def add_node(session: Session, *, id: UUID, parent_id: UUID | None) -> None:  # noqa: A002 - what it is called everywhere
     """Put a node below its parent (None: a root). Again: nothing happens. UnknownNode: no parent; NodeElsewhere."""
+    order.grow_tree(session)
     outcome = session.scalar(ADD_NODE, {"id": id, "parent": parent_id})
     if outcome == "no_parent":
         raise UnknownNode(str(parent_id))
@@ -146,6 +155,7 @@ def set_limit(
         "borrowing": None if borrowing is None else whole(borrowing, least=0),
         "lending": None if lending is None else whole(lending, least=0),
     }
+    order.set_counters(session)
     answer: Mapping[str, Any] = session.scalars(SET_LIMIT, values).one()
     match answer["outcome"]:
         case "no_node":
@@ -168,18 +178,20 @@ def set_inventory(
 ) -> None:
     """What a pool has of a class: ``floor((total - reserved) * allocation_ratio)`` may be handed out, in whole steps.
 
-    ``total`` None: it has the class and something else bounds it. A class that was never set is not offered. BadAmount.
+    ``total`` None: it has the class and something else bounds it. A class that was never set is not offered. BadAmount:
+    also a ratio that would be rounded, or what may be handed out beyond ``MAX_AMOUNT``.
     """
-    if not 0 < allocation_ratio < 10**4 or not 0 <= reserved <= MAX_AMOUNT:
-        raise BadAmount(f"reserved {reserved}, allocation ratio {allocation_ratio}")
     values = {
         "pool": pool_id,
         "class": ResourceClass(resource_class).value,
         "total": None if total is None else whole(total, least=0),
         "reserved": whole(reserved, least=0),
-        "ratio": Decimal(allocation_ratio),
+        "ratio": ratio(allocation_ratio),
         "step": whole(step),
     }
+    if total is not None and max(total - reserved, 0) * Decimal(allocation_ratio) > MAX_AMOUNT:
+        raise BadAmount(f"{total} times {allocation_ratio} is more than {MAX_AMOUNT}")
+    order.set_counters(session)
     session.execute(SET_INVENTORY, values)
 
 
@@ -207,28 +219,16 @@ def hold(
     statement = HOLD
     if below is not None:
         statement, values = HOLD_BELOW, (*values[:2], str(below), *values[2:])
+    order.count(session, replaces)
     granted(session.connection().exec_driver_sql(statement, values).scalar_one(), made, node, replaces)
     return made
-
-
-def move(session: Session, hold_ids: Iterable[UUID], node: UUID) -> int:
-    """Count holds, with all that is held and posted of them, at another node, all or nothing; how many moved.
-
-    Waits for all who count: in a transaction of its own. QuotaExceeded (a limit on the new way refuses), UnknownNode,
-    HoldBusy (somebody is posting or pinning one of them: try again).
-    """
-    answer: Mapping[str, Any] = session.scalars(MOVE, {"holds": list(hold_ids), "node": node}).one()
-    if answer["outcome"] == "busy":
-        raise HoldBusy(str(node))
-    granted(answer, node, node)
-    return int(answer["moved"])
 
 
 def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> None:
     """Raise what the SQL's answer to a hold says, if it was not granted."""
     match answer["outcome"]:
         case "refused":
-            raise QuotaExceeded([_refusal(found) for found in answer["refused"]])
+            raise QuotaExceeded([refusal(found) for found in answer["refused"]])
         case "no_node":
             raise UnknownNode(str(node))
         case "conflict":
@@ -243,7 +243,8 @@ def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | 
             raise NotYours(str(replaces))
 
 
-def _refusal(found: Mapping[str, Any]) -> Refusal:
+def refusal(found: Mapping[str, Any]) -> Refusal:
+    """A counter that refuses, as the SQL tells it."""
     return Refusal(
         cause=Cause(found["cause"]),
         node=None if found["node_id"] is None else UUID(found["node_id"]),
@@ -260,6 +261,7 @@ def pin(session: Session, hold_id: UUID, *, now: datetime | None = None) -> None
 
     ``now``: the instant at which "overdue" is judged; default the database's clock.
     """
+    order.touch(session, hold_id)
     state = session.scalar(PIN, {"hold": hold_id, "now": now})
     if state == "unknown":
         raise UnknownHold(hold_id)
@@ -281,12 +283,14 @@ def post(
     """
     if lines is not None and key is None:
         raise BadAmount("posting a part needs a key, or a repeated call would post it twice")
-    values = {"hold": hold_id, "key": key or uuid4(), "now": now}
-    _settled(hold_id, session.scalars(POST, values | columns(lines)).one())
+    values = {"hold": hold_id, "key": key or uuid4(), "now": now} | columns(lines)
+    order.touch(session, hold_id)
+    _settled(hold_id, session.scalars(POST, values).one())
 
 
 def void(session: Session, hold_id: UUID) -> None:
     """Give back what is still held; what is posted stays. Again, or after an expiry: no harm. UnknownHold."""
+    order.count(session, hold_id)
     if session.scalar(VOID, {"hold": hold_id}) == "unknown":
         raise UnknownHold(hold_id)
 
@@ -296,7 +300,9 @@ def release(session: Session, *, key: UUID, hold_id: UUID, lines: Sequence[Line]
 
     NotThatMuch (nothing is released then), KeyReused, UnknownHold, BadAmount.
     """
-    _settled(hold_id, session.scalars(RELEASE, {"hold": hold_id, "key": key} | columns(lines)).one())
+    values = {"hold": hold_id, "key": key} | columns(lines)
+    order.count(session, hold_id)
+    _settled(hold_id, session.scalars(RELEASE, values).one())
 
 
 def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
@@ -327,18 +333,28 @@ def moved(session: Session, kind: str, hold_id: UUID, key: UUID) -> bool:
 
 
 def alone(session: Session) -> None:
-    """Nobody else counts until this transaction ends; for one that counts more than once, before its first count."""
+    """Nobody else counts, pins or posts until this transaction ends; for one that counts more than once. OutOfOrder.
+
+    Comes before its first count, pin, post or prefix, and after what it locks of its own (``quotas.order``).
+    """
+    order.alone(session)
     session.execute(ALONE)
 
 
-def due(session: Session, now: datetime) -> bool:
-    """Whether there is anything to sweep."""
+def due(session: Session, now: datetime, limit: int = 100) -> dict[UUID, UUID]:
+    """The holds that a sweep would expire, the longest overdue first, each with its owner."""
     h = models.hold
-    return bool(session.scalar(select(h.c.id).where(h.c.state == "held", h.c.expires_at <= now).limit(1)))
+    overdue = select(h.c.id, h.c.owner).where(h.c.state == "held", h.c.expires_at <= now)
+    return {row.id: row.owner for row in session.execute(overdue.order_by(h.c.expires_at).limit(limit))}
 
 
-def sweep(session: Session, now: datetime, limit: int = 100) -> list[Swept]:
-    """Expire holds that are due at ``now`` and not pinned, at most ``limit``; those in use wait for the next."""
+def sweep(session: Session, now: datetime, limit: int = 100, *, only: Iterable[UUID] | None = None) -> list[Swept]:
+    """Expire holds (``only``: of these) that are due at ``now`` and not pinned, at most ``limit``.
+
+    Those in use wait for the next sweep.
+    """
+    values = {"now": now, "limit": limit, "only": None if only is None else list(only)}
+    order.count(session)
     return [
         Swept(
             hold=row.hold_id,
@@ -348,7 +364,7 @@ def sweep(session: Session, now: datetime, limit: int = 100) -> list[Swept]:
                 Line(ResourceClass(line["resource_class"]), line["amount"], UUID(line["pool_id"])) for line in row.lines
             ),
         )
-        for row in session.execute(SWEEP, {"now": now, "limit": limit})
+        for row in session.execute(SWEEP, values)
     ]
 
 

@@ -16,7 +16,7 @@ from api.cli.amounts import parse_yuan
 from api.cli.client import Refusal
 from api.cli.display import moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
-from api.texts import names
+from api.texts import names, sentence
 from broker.chargeback import budgets, closing, focus_file, service, statements
 from broker.chargeback.export import export as write_files
 from broker.chargeback.verify import verify as recount
@@ -41,7 +41,7 @@ WhichMonth = Annotated[Month, typer.Argument(metavar="月份", parser=parse_mont
 @group.command("preview")
 @database_verb
 def preview(call: DatabaseCall, month: WhichMonth) -> None:
-    """试算到此刻为止（已结束的月份为整月），不写入；缺价格或付费单位时退出码为 1。"""
+    """试算到此刻为止（已结束的月份为整月），不写入；有用量不能计费时退出码为 1。"""
     with call.core.works.begin() as work:
         found = service.totals(work.session, month, until=work.now)
         called = tenancy.unit_names(work.session, found.payers, work.now)
@@ -54,12 +54,14 @@ def preview(call: DatabaseCall, month: WhichMonth) -> None:
             {"payer_unit_id": str(payer), "name": called.get(payer, ""), "total_fen": fen}
             for payer, fen in sorted(found.payers.items(), key=lambda entry: -entry[1])
         ],
-        "gaps": [{"resource_id": str(g.resource_id), "meter": g.meter, "missing": g.missing} for g in found.gaps],
+        "adjustments": found.adjustments,
+        "settled_fen": found.settled_fen,
+        "problems": [{"id": str(p.id), "meter": p.meter, "code": closing.REFUSED[p.reason]} for p in found.problems],
     }
     call.answer(answer, lambda: _show(call, answer))
-    if found.gaps:
+    if found.problems:
         body = {"code": "bill.gaps"} | answer
-        raise Refusal("bill.gaps", f"有 {len(found.gaps)} 项用量缺少价格或付费单位，不能出账。", body=body)
+        raise Refusal("bill.gaps", f"有 {len(found.problems)} 项不能计费或结算，不能关账。", body=body)
 
 
 def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
@@ -67,11 +69,13 @@ def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
     if answer["payers"]:
         rows = ((p["name"], yuan(p["total_fen"])) for p in answer["payers"])
         call.terminal.say(table(("付费单位", "金额"), rows, right=("金额",)))
-    for gap in answer["gaps"]:
-        word = "价格" if gap["missing"] == "price" else "付费单位"
-        meter = names.METERS.get(gap["meter"], gap["meter"])
-        call.terminal.say(f"缺{word}：{meter}，资源 {gap['resource_id']}")
-    call.terminal.say(f"共 {answer['lines']} 行，合计 {yuan(answer['total_fen'])}")
+    for problem in answer["problems"]:
+        meter = names.METERS.get(problem["meter"], problem["meter"])
+        call.terminal.say(f"{sentence(problem['code'], {'meter': meter})}（{problem['id']}）")
+    call.terminal.say(
+        f"共 {answer['lines']} 行（调整 {answer['adjustments']} 行），应收 {yuan(answer['total_fen'])}，"
+        f"应付运营方 {yuan(answer['settled_fen'])}"
+    )
 
 
 @group.command("close")
@@ -93,6 +97,20 @@ def close(call: DatabaseCall, month: WhichMonth) -> None:
         f"{month} 第 {done.version} 次关账：{done.statements} 份账单，{done.lines} 行（调整 {done.adjustments} 行），"
     )
     call.done(answer, f"{text}应收 {yuan(done.total_fen)}，应付运营方 {yuan(done.settled_fen)}")
+
+
+@group.command("begin")
+@database_verb
+def begin(
+    call: DatabaseCall,
+    month: WhichMonth,
+    *,
+    reason: Annotated[str, typer.Option(help="从该月开始计费的理由", metavar="理由")],
+) -> None:
+    """设定起始月份（只能一次，写入审计）：此前的用量不计费；不设定时从最早有用量的月份开始。"""
+    with call.core.works.begin() as work:
+        closing.begin(work, month, reason)
+    call.done({"month": str(month), "reason": reason.strip()}, f"账目从 {month} 开始，此前的用量不计费。")
 
 
 @group.command("reopen")

@@ -7,7 +7,7 @@ cannot change a schema.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ import typer
 from api.texts import sentence
 from broker.db.migrate import current, differences, upgrade
 from broker.db.session import make_engine, make_sessions
+from broker.dedicated import demonstration as networks
 from broker.errors import BrokerError
 from broker.region.loader import LoadReport, load
 from broker.region.reading import read_region
@@ -76,17 +77,22 @@ def check(*, as_json: AsJson = False) -> None:
     raise typer.Exit(1 if found else 0)
 
 
-def load_region(url: str, region: Region, *, demonstration: bool) -> LoadReport:
-    """Write the region in one transaction. Raises RegionError with every reason, and changes nothing then."""
+def load_region(url: str, region: Region, *, demonstration: bool, since: timedelta = timedelta(0)) -> LoadReport:
+    """Write the region in one transaction. Raises RegionError with every reason, and changes nothing then.
+
+    ``since``: as if it had been loaded that long ago.
+    """
     engine = make_engine(url, pool_size=1, application_name="guiyun-load")
     try:
         with make_sessions(engine).begin() as session:
             now = datetime.now(UTC)
-            report = load(session, region, now=now, demonstration=demonstration, hasher=hash_password)
+            report = load(session, region, now=now - since, demonstration=demonstration, hasher=hash_password)
             if demonstration and report.counts.get("information_system.added"):
-                # So that a newcomer finds the page of zombie systems alive; nothing has been measured yet.
+                # So that a newcomer finds the pages of networks and zombie systems alive; nothing was measured yet.
                 session.flush()
-                work = Work(session, SYSTEM, now, load_calendar(None))
+                calendar = load_calendar(None)
+                networks.load(session, calendar, now)
+                work = Work(session, SYSTEM, now, calendar)
                 zombies.record(work, facts.gather(work), facts.Measured({}, {}), read_rules())
             return report
     finally:

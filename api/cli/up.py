@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +37,9 @@ from broker.region.reading import read_region
 from broker.region.schema import Region
 from broker.settings import Settings
 from broker.tenancy.models import Unit
+
+BEFORE = timedelta(days=132)
+"""A region with a past was loaded two weeks before the past begins."""
 
 app = typer.Typer()
 console = Console(highlight=False, soft_wrap=True)
@@ -90,6 +96,7 @@ def up(
     port: Annotated[int | None, typer.Option(help="监听端口，默认 8080")] = None,
     home: Annotated[Path | None, typer.Option(help="数据目录，默认 ./.guiyun")] = None,
     demonstration: Annotated[bool, typer.Option(help="首次启动时载入示范区域与演示账号")] = True,
+    past: Annotated[bool, typer.Option(help="示范区域带四个月的往事：已交付的资源、账单、用量与闲置")] = False,
 ) -> None:
     """启动全部组件；按 Ctrl-C 停止。"""
     named = {"host": host, "port": port, "home": home}
@@ -107,7 +114,7 @@ def up(
         url = running(settings.home).get("GUIYUN_URL", "正在启动")
         raise EmbeddedError(f"桂云已在运行（进程 {error.holder}，{url}），同一数据目录不能再次启动") from None
     try:
-        _run(settings)
+        _run(settings, past=past and demonstration)
     except Stop:
         console.print("[green]✓[/] 已全部停止")
     finally:
@@ -115,12 +122,12 @@ def up(
         lock.release()
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings, *, past: bool) -> None:
     _refuse_taken_port(settings)
     begin = time.monotonic()
     with Supervisor(Progress()) as supervisor:
         servers = _start_servers(supervisor, settings)
-        region = _migrate_and_load(servers)
+        region = _migrate_and_load(servers, past=past)
         _start_programs(supervisor, servers)
         _publish(servers.settings)
         _welcome(servers.settings, region, time.monotonic() - begin)
@@ -139,7 +146,7 @@ def _start_servers(supervisor: Supervisor, settings: Settings) -> Servers:
     return Servers(settings, postgres, temporal)
 
 
-def _migrate_and_load(servers: Servers) -> Region | None:
+def _migrate_and_load(servers: Servers, *, past: bool) -> Region | None:
     """The newest schema; the demonstration region if no region was ever loaded. Returns it in a demonstration home."""
     console.print(f"[green]✓[/] 数据库结构 {upgrade(servers.owner_url)}")
     settings = servers.named
@@ -147,10 +154,31 @@ def _migrate_and_load(servers: Servers) -> Region | None:
     if settings.demonstration and not has_region(servers.owner_url):
         begin = time.monotonic()
         mark.touch()
-        report = load_region(servers.owner_url, read_region(), demonstration=True)
+        report = load_region(
+            servers.owner_url, read_region(), demonstration=True, since=BEFORE if past else timedelta(0)
+        )
         total = sum(count for name, count in report.counts.items() if name.endswith(".added"))
         console.print(f"[green]✓[/] 示范区域已载入：{total} 条记录（{time.monotonic() - begin:.1f} 秒）")
+        if past:
+            _give_past(servers.settings)
     return read_region() if mark.exists() else None
+
+
+def _give_past(settings: Settings) -> None:
+    """In a process of its own: what it needs is not what a launcher should carry."""
+    console.print("[dim]…[/] 正在补上四个月的往事（约半分钟）")
+    begin = time.monotonic()
+    command = [sys.executable, "-m", "api.cli.main", "demo-past", "--home", str(settings.home)]
+    file = settings.home / "logs" / "past.log"
+    with file.open("wb") as log:
+        done = subprocess.run(  # noqa: S603 - our own program
+            command, env=child_environment(settings), stdout=log, stderr=subprocess.STDOUT, check=False
+        )
+    if done.returncode:
+        # The region is whole without it: no reason not to start.
+        console.print(f"[red]✗[/] 往事没有补全，见 {file}")
+    else:
+        console.print(f"[green]✓[/] 往事已补上（{time.monotonic() - begin:.0f} 秒）")
 
 
 def has_region(url: str) -> bool:

@@ -168,6 +168,8 @@ def _verb(function: Callable[..., None], make: Callable[..., Call | DatabaseCall
             complain(of_broker(error), as_json=call.as_json)
         except ProviderError as error:
             complain(Refusal(error.code, f"云平台：{texts.trouble(error.code)}"), as_json=call.as_json)
+        except _database_errors() as error:
+            complain(of_database(error), as_json=call.as_json)
         else:
             return
         finally:
@@ -187,6 +189,19 @@ def of_broker(error: BrokerError) -> Refusal:
     message = mistakes[0].message if lone else texts.sentence(error.code, {"count": len(mistakes)})
     body = {"code": error.code, "detail": message, "errors": [asdict(mistake) for mistake in mistakes]}
     return Refusal(error.code, message, mistakes, body)
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """Looked for only when something went wrong: a verb that asks the API never loads what speaks to databases."""
+    errors = importlib.import_module("sqlalchemy.exc")
+    return (errors.DBAPIError, errors.TimeoutError)
+
+
+def of_database(error: Exception) -> Refusal:
+    """That the database did not answer, or broke off, and what it said: without it nobody knows which one is meant."""
+    said = str(getattr(error, "orig", None) or error).strip().splitlines()
+    sentence = f"{texts.sentence('database.failed')}（{said[0] if said else type(error).__name__}）"
+    return Refusal("database.failed", sentence)
 
 
 def complain(refusal: Refusal, *, as_json: bool) -> None:

@@ -14,9 +14,10 @@ from api.console.chargeback import WORDS, tabs
 from api.console.disputes import fen_of
 from api.console.page import Context, Form, act, console_router, go, page, text_of
 from api.permissions import Permission, needs
-from api.texts import money
+from api.texts import dedicated, money
 from api.uow import UnitOfWork, Uow
 from broker.chargeback import budgets, overviews
+from broker.dedicated import stops
 from broker.errors import BrokerError, Invalid, Problem
 from broker.pricing.months import Month
 from broker.tenancy.work import Work
@@ -95,6 +96,8 @@ def _show(
             "clouds": budgets.clouds_outside(work) if bureau else (),
             "bureau": bureau,
             "may_set": budgets.may_set(work),
+            "stops": stops.standing(work),
+            "texts": dedicated,
             "given": {"payer": "", "amount": "", "cloud": "", "ceiling": ""} | (given or {}),
             "problems": show.problems(error.problems) if error else [],
         }

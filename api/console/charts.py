@@ -96,6 +96,8 @@ def line_chart(
 
 
 CELL_WIDTH, CELL_HEIGHT, NAME_WIDTH, HEAD = 76, 30, 220, 86
+SLANT = 100
+"""How far the last column's slanted name reaches to the right of its cells."""
 _STEPS = ((5.0, "cold"), (15.0, "cool"), (40.0, "mild"), (70.0, "warm"))
 
 
@@ -149,7 +151,7 @@ def heat_map(found: Sequence[Warmth], clouds: Mapping[str, str], *, memory: bool
         rows=[(HEAD + n * CELL_HEIGHT, name) for n, name in enumerate(units)],
         columns=[(NAME_WIDTH + n * CELL_WIDTH, clouds[code]) for n, code in enumerate(used)],
         cells=cells,
-        width=NAME_WIDTH + len(used) * CELL_WIDTH,
+        width=NAME_WIDTH + len(used) * CELL_WIDTH + SLANT,
         height=HEAD + len(units) * CELL_HEIGHT,
     )
 

@@ -30,7 +30,13 @@ from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
 
 router = console_router("信息系统")
-REGISTER: Context = {"register": words, "headings": words.HEADINGS, "hints": words.HINTS}
+REGISTER: Context = {
+    "at": "/systems",
+    "of": "信息系统",
+    "register": words,
+    "headings": words.HEADINGS,
+    "hints": words.HINTS,
+}
 """What every page of the register is given."""
 MONTHS = 36
 

@@ -14,11 +14,12 @@ from api.console.chargeback import WORDS, tabs
 from api.console.page import Context, console_router, page
 from api.documents import files
 from api.permissions import Permission, needs
-from api.texts import money
+from api.texts import dedicated, money
 from api.uow import Uow
 from broker.chargeback import overviews
 from broker.chargeback.overviews import PayersOverview
 from broker.chargeback.views import Axis, PayerRow, Sum, TrendPoint
+from broker.dedicated import stops
 from broker.pricing.months import Month
 from broker.tenancy.work import Work
 
@@ -56,7 +57,8 @@ def payer(payer_unit_id: UUID, uow: Uow, month: str = "") -> Response:
     def collect(work: Work) -> Context:
         months, chosen = _choose(work, month)
         found = overviews.payer(work, payer_unit_id, chosen)
-        return _around(work, months, chosen) | {"found": found, "summary": found.statement}
+        more = {"stops": stops.standing(work, payer=payer_unit_id), "texts": dedicated}
+        return _around(work, months, chosen) | more | {"found": found, "summary": found.statement}
 
     return page(uow, "chargeback/payer.html", collect)
 

@@ -52,8 +52,8 @@ _SEE_STATEMENTS = frozenset({Role.FINANCE, Role.AUDIT, Role.ADMINISTRATOR})
 
 _SECTIONS = (
     {url.strip("/"): name for name, url, _, _ in _MENU}
-    | dict.fromkeys(("payers", "industry-clouds", "settlements", "disputes"), "statements")
-    | {"zombies": "systems"}
+    | dict.fromkeys(("payers", "industry-clouds", "budgets", "settlements", "disputes"), "statements")
+    | dict.fromkeys(("zombies", "networks", "funds-stops"), "systems")
     | {"resources": "idle"}
     | {"extranet": "ipv6"}
 )

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
+from api.documents import spreadsheet
 from api.documents.statement import Cell, columns
 from broker.chargeback.views import ExplainedLine, StatementSummary
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write(path: Path, summary: StatementSummary, lines: Iterable[ExplainedLine]) -> None:
@@ -30,4 +29,4 @@ def _text(cell: Cell) -> str:
     """A number without exponent; text that a spreadsheet would take for a formula is told to be text."""
     if isinstance(cell, Decimal):
         return f"{cell:f}"
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return spreadsheet.text(cell)

@@ -8,6 +8,8 @@ from api.routes import (
     assessments,
     budgets,
     chargeback,
+    dedicated,
+    dedicated_files,
     deliveries,
     idle,
     operations,
@@ -19,6 +21,7 @@ from api.routes import (
     sendings,
     sessions,
     systems,
+    usage,
     zombies,
 )
 
@@ -35,7 +38,11 @@ ROUTERS = (
     registers.router,
     systems.router,
     zombies.router,
+    dedicated_files.router,
+    dedicated.router,
+    dedicated.stops_router,
     scarcity.router,
+    usage.router,
     accounts.router,
     chargeback.router,
     budgets.router,

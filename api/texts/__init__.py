@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import extranet, files, names, notices, reclaim, register, stages, utilisation, verdicts, zombies
+from api.texts import (
+    dedicated,
+    extranet,
+    files,
+    names,
+    notices,
+    reclaim,
+    register,
+    stages,
+    usage,
+    utilisation,
+    verdicts,
+    zombies,
+)
 from api.texts.errors import SENTENCES as GENERAL
 
 SENTENCES: Mapping[str, str] = {
@@ -19,6 +32,8 @@ SENTENCES: Mapping[str, str] = {
     **reclaim.SENTENCES,
     **zombies.SENTENCES,
     **extranet.SENTENCES,
+    **dedicated.SENTENCES,
+    **usage.SENTENCES,
 }
 """Code -> sentence with blanks (``{param}``)."""
 

@@ -42,6 +42,8 @@ DONE: Mapping[str, str] = {
     "proposal_approved": "已同意新增，信息系统已登记。",
     "proposal_refused": "已作出不同意新增的决定。",
     "imported": "文件已导入台账。",
+    "network_registered": "业务专网已登记，请在期限内报送迁移计划。",
+    "network_done": "已办理。",
     "zombies_scanned": "检测完成，结果如下。",
     "zombie_confirmed": "已认定为僵尸系统，所占用的资源转入回收。",
     "zombie_not": "已认定不是僵尸系统，到期后再看。",

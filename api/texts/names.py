@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from api.texts import reclaim
+from api.texts import dedicated, reclaim
 from api.texts.register import HEADINGS
 
 ROLES: Mapping[str, str] = {
@@ -311,6 +311,18 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "release.done": "资源释放完成",
     "attachment.stored": "上传附件",
     "network_exception.granted": "登记业务专网例外",
+    "network.registered": "登记业务专网",
+    "network.revised": "修改业务专网登记",
+    "network.imported": "批量导入业务专网",
+    "network.step_done": "业务专网完成一步",
+    "network.redated": "调整业务专网期限",
+    "network.stays": "登记业务专网保留",
+    "network.closing_proposed": "报请撤并改业务专网",
+    "network.closing_confirmed": "确认撤并改业务专网",
+    "network.closing_declined": "不同意撤并改业务专网",
+    "network.late": "业务专网逾期",
+    "network.funds_stopped": "业务专网经费停拨",
+    "network.funds_lifted": "业务专网解除逾期",
     "zombie.scanned": "僵尸系统检测",
     "zombie.confirmed": "认定僵尸系统",
     "zombie.not_zombie": "认定不是僵尸系统",
@@ -372,6 +384,7 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "case_state": reclaim.STATES,
     "case_event": reclaim.EVENTS,
     "expected": JSON_TYPES,
+    "network_step": dedicated.STEPS,
     "column": HEADINGS,
 }
 """Which table names the value of a sentence's blank, by the blank's name."""

@@ -30,22 +30,36 @@ def withdraw(work: Work, request_id: UUID, *, reason: str, version: int | None =
 
 
 def expire_holds(work: Work, limit: int = 100) -> int:
-    """Let go the holds whose date has passed, each an event; their requests are assessed anew. Returns how many."""
+    """Let go the holds whose date has passed, each an event; their requests are assessed anew. Returns how many.
+
+    In a transaction of its own: requests are locked first, then the gate, prefixes last (``quotas.order``). What
+    somebody decides about at this moment is not waited for: its holds are met by the next look.
+    """
+    back = _expire(work, limit)
     ipv6.sweep(work.session, work.now)
-    if not quotas.due(work.session, work.now):
+    return back
+
+
+def _expire(work: Work, limit: int) -> int:
+    due = quotas.due(work.session, work.now, limit)
+    if not due:
+        return 0
+    of = ServiceRequest.id.in_(set(due.values()))
+    theirs = set(work.session.scalars(select(ServiceRequest.id).where(of)))
+    statement = select(ServiceRequest).where(of).order_by(ServiceRequest.id)
+    locked = {r.id: r for r in work.session.scalars(statement.with_for_update(skip_locked=True))}
+    free = [hold for hold, owner in due.items() if owner in locked or owner not in theirs]
+    if not free:
         return 0
     quotas.alone(work.session)  # a request's other holds are voided in the same transaction
-    swept = quotas.sweep(work.session, work.now, limit)
+    swept = quotas.sweep(work.session, work.now, limit, only=free)
     for each in swept:
         work.record("hold.expired", "hold", each.hold, data={"owner": str(each.owner), "node": str(each.node)})
-    owners = {s.owner for s in swept}
-    statement = select(ServiceRequest).where(
-        ServiceRequest.id.in_(owners), ServiceRequest.state == RequestState.ASSESSED.value
-    )
-    requests_back = list(work.session.scalars(statement.with_for_update()))
-    for request in requests_back:
+    owners = {each.owner for each in swept}
+    back = [r for r in locked.values() if r.id in owners and r.state == RequestState.ASSESSED.value]
+    for request in back:
         reassess(work, request)
-    return len(requests_back)
+    return len(back)
 
 
 def reassess(work: Work, request: ServiceRequest) -> None:

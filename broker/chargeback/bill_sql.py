@@ -34,7 +34,7 @@ CREATE TEMP TABLE {table}_place (
 ) ON COMMIT DROP;
 CREATE TEMP TABLE {table}_used (
   resource_id uuid, place_n int, spot_n int, term_months int, meter text, quantity bigint, stopped boolean,
-  begun_s bigint, month_s bigint, start_s bigint, end_s bigint
+  once boolean, begun_s bigint, month_s bigint, start_s bigint, end_s bigint
 ) ON COMMIT DROP;
 CREATE TEMP TABLE {table}_piece (
   line_n int, place_n int, term_months int, meter text, id uuid, price_cny numeric, per text, free_quantity numeric,

@@ -7,15 +7,16 @@ so a month is open or closed and nothing between, whenever the process dies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from broker.chargeback import bill, budgets, closing_sql, repository
-from broker.chargeback.models import MonthClose, MonthReopening
+from broker.chargeback import bill, budgets, closing_sql, drawing, repository
+from broker.chargeback.drawing import month_of
+from broker.chargeback.models import BooksBeginning, MonthClose, MonthReopening
 from broker.chargeback.values import ClosedMonth, IssuedStatement
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem
@@ -24,14 +25,16 @@ from broker.pricing.months import Month
 from broker.tenancy.work import Work
 
 _ALWAYS = frozenset({Role.ADMINISTRATOR, Role.SYSTEM})
-_REFUSED = {
+MOST_REFUSED = 20
+REFUSED = {
     "price": "charge.price_missing",
     "payer": "charge.payer_missing",
+    "once": "charge.once",
+    "before": "charge.before_books",
     "limit": "charge.limit",
     "settlement": "settlement.price_missing",
 }
-# A year of a region is a long statement; it may take more than a page of the console may.
-_PATIENCE = "SET LOCAL statement_timeout = '30min'; SET LOCAL work_mem = '256MB'; SET LOCAL hash_mem_multiplier = 2"
+"""Why something of a drawn bill cannot be, and its code."""
 
 
 def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
@@ -48,7 +51,7 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
     if covers_until <= month.start:
         raise Conflict("statement.month_not_begun", month=str(month))
     _lock(work.session, closing_sql.LOCK_STATEMENTS, month_number=month.year * 12 + month.number)
-    if _books(work.session, month).closed:
+    if drawing.books_of(work.session, month).closed:
         raise Conflict("month.closed", month=str(month))
     bill.fill(work.session, "bill", (month,), covers_until)
     _run(work.session, closing_sql.ONLY_CHARGES)
@@ -64,28 +67,27 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
 def close(work: Work, month: Month) -> ClosedMonth:
     """Close a month that is over: freeze its statements, settle the operators, post both.
 
-    Months close in order, from the first one that was ever closed. Usage of closed months that came late or was
-    corrected, and decided adjustments, become lines of this month's statements.
-    Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``; Invalid
-    with ``charge.price_missing``, ``charge.payer_missing``, ``charge.limit`` or ``settlement.price_missing`` for what
-    cannot be charged (the first 20): then nothing is written.
+    Months close in order, from that of the first usage or the one that ``begin`` states. Usage of closed months that
+    came late or was corrected, and decided adjustments, become lines of this month's statements.
+    Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``,
+    ``month.nothing_used``; Invalid with ``charge.price_missing``, ``charge.payer_missing``, ``charge.once``,
+    ``charge.before_books``, ``charge.limit`` or ``settlement.price_missing`` for what cannot be charged (the first 20):
+    then nothing is written.
     """
     _check_may(work)
     if work.now < month.end:
         raise Conflict("month.not_over", month=str(month))
     session = work.session
-    _run(session, _PATIENCE)
     _lock(session, closing_sql.LOCK)
     _lock(session, closing_sql.LOCK_STATEMENTS, month_number=month.year * 12 + month.number)
-    books = _books(session, month)
+    books = drawing.books_of(session, month)
     if books.closed:
         raise Conflict("month.closed", month=str(month))
-    if books.last_closed is not None and _month(books.last_closed).next != month:
-        raise Conflict("month.out_of_order", month=str(month), expected=str(_month(books.last_closed).next))
-    # Before the usage is read: what is committed after this may be unseen, and its hint waits for the next close.
-    hints = _run(session, closing_sql.WAITING_CORRECTIONS).all()
-    snapshot = bill.fill(session, "bill", (month,), month.end)
-    _add_adjustments(session, month, hints)
+    if books.expected is None:
+        raise Conflict("month.nothing_used", month=str(month))
+    if books.expected != month.first_day:
+        raise Conflict("month.out_of_order", month=str(month), expected=str(month_of(books.expected)))
+    drawn = drawing.draw(session, month, month.end)
     _refuse(session)
     _run(session, closing_sql.SUM_UP, month=month.first_day)
     close_id = new_id()
@@ -93,15 +95,15 @@ def close(work: Work, month: Month) -> ClosedMonth:
         session,
         closing_sql.CLOSE,
         close_id=close_id,
-        snapshot=snapshot,
+        snapshot=drawn.snapshot,
         month=month.first_day,
         version=books.version + 1,
         until_at=month.end,
         closed_by=work.actor.account_id,
         now=work.now,
     )
-    if hints:
-        _run(session, closing_sql.TAKE_CORRECTIONS, close_id=close_id, correction_ids=[hint.id for hint in hints])
+    if drawn.hint_ids:
+        _run(session, closing_sql.TAKE_CORRECTIONS, close_id=close_id, correction_ids=list(drawn.hint_ids))
     statements = _write_statements(work, month, month.end, close_id=close_id)
     _run(session, closing_sql.SETTLEMENTS, close_id=close_id)
     _run(session, closing_sql.POST, close_id=close_id, now=work.now)
@@ -113,6 +115,27 @@ def close(work: Work, month: Month) -> ClosedMonth:
     work.record("month.close", "month_close", close_id, data=data)
     budgets.notice(work, month.year)
     return closed
+
+
+def begin(work: Work, month: Month, reason: str) -> None:
+    """State that the books begin with ``month``: what was used before is never charged. Once, and with a reason.
+
+    Also afterwards, of the month they did begin with: then late usage from before it no longer stops a close.
+    Raises Forbidden ``duty.missing``, Invalid ``books.reason_missing``, Conflict ``books.begun``.
+    """
+    _check_may(work)
+    if not reason.strip():
+        raise Invalid([Problem("books.reason_missing", "reason")])
+    _lock(work.session, closing_sql.LOCK)
+    first = work.session.scalar(select(func.min(MonthClose.month)))
+    stated = work.session.scalar(select(BooksBeginning.month))
+    begun = stated or (first if first != month.first_day else None)
+    if begun is not None:
+        raise Conflict("books.begun", month=str(month_of(begun)))
+    account_id = work.actor.account_id
+    work.session.add(BooksBeginning(month=month.first_day, reason=reason.strip(), set_by=account_id, set_at=work.now))
+    work.session.flush()
+    work.record("books.begin", "books", new_id(), data={"month": str(month), "reason": reason.strip()})
 
 
 def ask_to_reopen(work: Work, month: Month, reason: str) -> MonthReopening:
@@ -184,11 +207,11 @@ def _somebody(work: Work) -> UUID:
 def _reopenable(work: Work, month: Month) -> MonthClose:
     _check_may(work)
     _lock(work.session, closing_sql.LOCK)
-    books = _books(work.session, month)
+    books = drawing.books_of(work.session, month)
     if not books.closed:
         raise Conflict("month.not_closed", month=str(month))
     if books.last_closed != month.first_day:
-        raise Conflict("month.not_last", month=str(month), last=str(_month(books.last_closed)))
+        raise Conflict("month.not_last", month=str(month), last=str(month_of(books.last_closed)))
     return work.session.query(MonthClose).filter_by(month=month.first_day, reopened_at=None).one()
 
 
@@ -196,27 +219,10 @@ def _asked(session: Session, close_id: UUID) -> MonthReopening | None:
     return session.query(MonthReopening).filter_by(close_id=close_id).one_or_none()
 
 
-def _add_adjustments(session: Session, month: Month, hints: Sequence[Row[Any]]) -> None:
-    """Lines for usage of closed months that changed since, as ``hints`` say, and for decided adjustments."""
-    closed = [_month(row.month) for row in _run(session, closing_sql.CLOSED_MONTHS)]
-    late = tuple(one for one in closed if any(_touches(hint, one) for hint in hints))
-    if late:
-        bill.fill(session, "late", late, late[-1].end)
-        months = {"late_months": [one.first_day for one in late]}
-        _run(session, closing_sql.ADD_LATE, **months)
-        _run(session, closing_sql.ADD_LATE_OWED, **months)
-        _run(session, closing_sql.ADD_LATE_GAPS)
-    _run(session, closing_sql.ADD_DECIDED, month=month.first_day)
-
-
-def _touches(hint: Row[Any], month: Month) -> bool:
-    return (hint.start_at is None or hint.start_at < month.end) and (hint.end_at is None or hint.end_at >= month.start)
-
-
 def _refuse(session: Session) -> None:
-    refused = _run(session, closing_sql.REFUSED).all()
+    refused = drawing.problems(session, MOST_REFUSED)
     if refused:
-        raise Invalid([Problem(_REFUSED[row.reason], str(row.id), params={"meter": row.meter}) for row in refused])
+        raise Invalid([Problem(REFUSED[row.reason], str(row.id), params={"meter": row.meter}) for row in refused])
 
 
 def _write_statements(
@@ -235,18 +241,9 @@ def _write_statements(
     return tuple(IssuedStatement(r.id, r.payer_unit_id, r.version, int(r.total_fen), r.lines) for r in rows)
 
 
-def _books(session: Session, month: Month) -> Row[Any]:
-    found: Row[Any] = _run(session, closing_sql.BOOKS, month=month.first_day).one()
-    return found
-
-
 def _lock(session: Session, statement: str, **values: Any) -> None:
     _run(session, statement, **values)
 
 
 def _run(session: Session, statement: str, **values: Any) -> Any:
-    return session.execute(text(statement), values)
-
-
-def _month(day: date) -> Month:
-    return Month(day.year, day.month)
+    return drawing.run(session, statement, **values)

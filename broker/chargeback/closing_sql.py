@@ -5,7 +5,13 @@ Called by: ``chargeback.closing``, ``chargeback.repository``. Must not: compute 
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import Row
+
 from broker.chargeback.bill_sql import ODD
+from broker.pricing.months import Month
+from broker.pricing.rules import LIMIT_FEN
 
 # The first twelve digits of an id are the time in milliseconds, the thirteenth is the version, the rest is random.
 _UUID7 = (
@@ -19,7 +25,7 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtext('broker.month_close'))"
 LOCK_STATEMENTS = "SELECT pg_advisory_xact_lock(hashtext('broker.statement'), :month_number)"
 
 BOOKS = """
-SELECT max(month) FILTER (WHERE reopened_at IS NULL) AS last_closed,
+SELECT broker.month_to_close() AS expected, max(month) FILTER (WHERE reopened_at IS NULL) AS last_closed,
        coalesce(max(version) FILTER (WHERE month = :month), 0) AS version,
        count(*) FILTER (WHERE month = :month AND reopened_at IS NULL) > 0 AS closed
 FROM broker.month_close
@@ -31,6 +37,12 @@ WHERE NOT EXISTS (SELECT FROM broker.month_close_correction t JOIN broker.month_
                   WHERE t.correction_id = c.id AND m.reopened_at IS NULL)
 ORDER BY c.id
 """
+
+
+def touches(hint: Row[Any], month: Month) -> bool:
+    """Whether a waiting correction is about a month: then the next close rates it again."""
+    return (hint.start_at is None or hint.start_at < month.end) and (hint.end_at is None or hint.end_at >= month.start)
+
 
 CLOSED_MONTHS = "SELECT month, covers_until FROM broker.month_close WHERE reopened_at IS NULL ORDER BY month"
 
@@ -99,7 +111,7 @@ WHERE coalesce(n.quantity_seconds, 0) <> coalesce(w.quantity_seconds, 0)
 """
 
 ADD_LATE_GAPS = """
-INSERT INTO pg_temp.bill SELECT * FROM pg_temp.late WHERE kind IN ('price', 'payer', 'settlement')
+INSERT INTO pg_temp.bill SELECT * FROM pg_temp.late WHERE kind IN ('price', 'payer', 'once', 'settlement')
 """
 
 ADD_DECIDED = """
@@ -111,43 +123,67 @@ FROM broker.adjustment a
 JOIN broker.charge c ON c.id = a.charge_id
 JOIN broker.statement s ON s.id = c.statement_id
 JOIN broker.month_close o ON o.id = s.close_id
-WHERE (o.reopened_at IS NULL OR (s.month = CAST(:month AS date) AND EXISTS (
-    SELECT FROM pg_temp.bill n
-    WHERE n.kind = 'line' AND n.adjustment_id IS NULL AND n.amount_fen = c.amount_fen
-      AND (n.usage_month, n.payer_unit_id, n.resource_id, n.meter, n.tariff_price_id)
-        = (c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id)
-  )))
+WHERE (o.reopened_at IS NULL OR (s.month = CAST(:month AS date) AND a.line_fen = (
+    SELECT coalesce(sum(amount_fen), 0) FROM (
+      SELECT n.amount_fen FROM pg_temp.bill n
+      WHERE n.kind = 'line' AND n.adjustment_id IS NULL
+        AND (n.usage_month, n.payer_unit_id, n.resource_id, n.meter, n.tariff_price_id)
+          = (c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id)
+      UNION ALL
+      SELECT b.amount_fen FROM broker.charge b JOIN broker.statement t ON t.id = b.statement_id
+      JOIN broker.month_close m ON m.id = t.close_id AND m.reopened_at IS NULL
+      WHERE b.adjustment_id IS NULL AND t.payer_unit_id = s.payer_unit_id
+        AND (b.resource_id, b.meter, b.tariff_price_id, b.usage_month)
+          = (c.resource_id, c.meter, c.tariff_price_id, c.usage_month)
+    ) AS same)))
   AND NOT EXISTS (SELECT FROM broker.charge b JOIN broker.statement t ON t.id = b.statement_id
                   JOIN broker.month_close m ON m.id = t.close_id AND m.reopened_at IS NULL
                   WHERE b.adjustment_id = a.id)
 """
-"""What was decided of a standing line. Of a month that is closed anew, only if its line comes out as it was decided of:
-where it was put right meanwhile, the decision has nothing left to put right."""
+"""What was decided of a standing line. Of a month that is closed anew, only if usage comes to what it was decided of
+(``line_fen``; by its line alone or with what is put right later): where it was put right meanwhile, the decision has
+nothing left to put right."""
+
+ADD_BEFORE = """
+INSERT INTO pg_temp.bill (resource_id, meter, quantity_seconds, kind)
+SELECT DISTINCT s.resource_id, s.meter, CAST(NULL AS numeric), 'before'
+FROM broker.usage_span s
+WHERE s.resource_id IN (SELECT resource_id FROM broker.usage_correction WHERE id = ANY (CAST(:hints AS bigint[])))
+  AND s.start_at < :begin_at AND NOT EXISTS (SELECT FROM broker.books_beginning)
+"""
+"""Usage from before the first month that was ever closed, which came after that close: no month will charge it."""
 
 ONLY_CHARGES = f"DELETE FROM pg_temp.bill WHERE kind IN ('owed', 'settlement') AND {ODD}"
 """An interim statement owes nothing to an operator."""
 
 REFUSED = f"""
-SELECT coalesce(resource_id, sub_cloud_id) AS id, meter, CASE kind WHEN 'line' THEN 'limit' ELSE kind END AS reason
-FROM pg_temp.bill WHERE kind <> 'owed' AND {ODD}
-ORDER BY reason, meter, id LIMIT 20
+SELECT coalesce(resource_id, sub_cloud_id) AS id, meter,
+       CASE WHEN kind IN ('line', 'owed') THEN 'limit' ELSE kind END AS reason
+FROM pg_temp.bill WHERE {ODD} AND (kind <> 'owed' OR abs(amount_fen) > {LIMIT_FEN})
+ORDER BY reason, meter, id LIMIT :most
 """
-"""What has no price or no payer, and lines past the limit."""
+"""What has no price or no payer, and amounts past the limit, on either side."""
 
-SUM_UP = """
-CREATE TEMP TABLE due ON COMMIT DROP AS
+TOTALS = """
 SELECT payer_unit_id, sum(amount_fen) AS total_fen, count(*) AS lines,
        count(*) FILTER (WHERE usage_month <> CAST(:month AS date) OR adjustment_id IS NOT NULL) AS adjustments
 FROM pg_temp.bill WHERE kind = 'line' GROUP BY payer_unit_id
 """
-"""What each payer owes: the lines are read for their sums once."""
+"""What each payer owes, without the lines."""
+
+SETTLED = f"SELECT coalesce(sum(amount_fen), 0) FROM pg_temp.bill WHERE kind = 'owed' AND {ODD}"
+
+SUM_UP = f"""
+CREATE TEMP TABLE due ON COMMIT DROP AS {TOTALS}
+"""
+"""The same, kept: the lines are read for their sums once."""
 
 CLOSE = f"""
 INSERT INTO broker.month_close (id, month, version, covers_until, snapshot, lines, adjustments, total_fen, settled_fen,
                                 closed_by, closed_at)
 SELECT :close_id, :month, :version, :until_at, :snapshot, coalesce(sum(lines), 0), coalesce(sum(adjustments), 0),
        coalesce(sum(total_fen), 0),
-       (SELECT coalesce(sum(amount_fen), 0) FROM pg_temp.bill WHERE kind = 'owed' AND {ODD}), :closed_by, :now
+       ({SETTLED}), :closed_by, :now
 FROM pg_temp.due
 """
 

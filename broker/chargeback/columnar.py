@@ -22,8 +22,8 @@ from typing import Any
 
 import duckdb
 
-from broker.chargeback.rating import Place, Price, cut, epoch_seconds
-from broker.chargeback.span_file import OPTIONAL, columns_of
+from broker.chargeback.rating import Place, Price, cut, epoch_seconds, grants
+from broker.chargeback.span_file import OPTIONAL, STATES, columns_of
 from broker.errors import Invalid, Problem
 from broker.pricing.months import Month
 from broker.pricing.rules import FEN_PER_CNY, LIMIT_FEN, seconds_of
@@ -129,12 +129,12 @@ class Columns:
                    {text["city_code"]} AS city_code,
                    {text["meter"]} AS meter, {where["sub_cloud"]} AS sub_cloud, {where["operator"]} AS operator,
                    {where["unit_class"]} AS unit_class, {where["term_months"]} AS term_months,
-                   {optional["state"]} = 'stopped' AS stopped,
+                   {optional["state"]} = 'stopped' AS stopped, {optional["state"]} = 'once' AS once,
                    CAST({number} * {10**self._scale} AS {self._whole}) AS quantity,
                    epoch_us({_instant(start)}) // 1000000 AS begun_s,
                    greatest(begun_s, {self._start}) AS start_s,
                    epoch_us({_instant(end)}) // 1000000 AS over_s, least(over_s, {self._end}) AS end_s,
-                   {ordinary} AND {optional["state"]} IN ('', 'active', 'stopped')
+                   {ordinary} AND {optional["state"]} IN {STATES}
                      AND resource_id <> '' AND payer_id <> '' AND meter <> '' AND {number} IS NOT NULL
                      AND begun_s IS NOT NULL AND over_s >= begun_s AND {ordinary_term} AS ordinary
             FROM {source}""")
@@ -158,12 +158,13 @@ class Columns:
         self._table("piece", f"{_PLACE}, start_s BIGINT, end_s BIGINT, number INTEGER, charged BOOLEAN", pieces)
         self._table("gap_place", _PLACE, gaps)
         fractions = [self._fraction(price) for price in self._prices]
+        free = {n: (grant.series, self._pool(grant.pool)) for n, grant in grants(self._prices, self._month).items()}
         self._table(
             "price",
-            "number INTEGER, valid_from VARCHAR, start_s BIGINT, numerator HUGEINT, denominator HUGEINT, pool HUGEINT,"
-            " once BOOLEAN",
+            "number INTEGER, valid_from VARCHAR, start_s BIGINT, numerator HUGEINT, denominator HUGEINT,"
+            " series INTEGER, pool HUGEINT, once BOOLEAN",
             [
-                (n, price.valid_from, price.start, *fractions[n], self._pool(price), price.per is Per.ONCE)
+                (n, price.valid_from, price.start, *fractions[n], *free.get(n, (None, 0)), price.per is Per.ONCE)
                 for n, price in enumerate(self._prices)
             ],
         )
@@ -176,8 +177,8 @@ class Columns:
             raise NotOrdinary
         return fen.numerator, fen.denominator
 
-    def _pool(self, price: Price) -> int:
-        pool = Fraction(price.free_quantity) * seconds_of(price.per, self._month.seconds) * 10**self._scale
+    def _pool(self, free: Decimal) -> int:
+        pool = Fraction(free) * 10**self._scale
         if pool.denominator != 1 or pool >= ROOM:
             raise NotOrdinary
         return int(pool)
@@ -200,8 +201,8 @@ class Columns:
                 AND p.start_s < s.end_s AND p.end_s > s.start_s), 0)""")
         self._none(f"""
             SELECT count(*) FROM span s JOIN piece p USING ({self._names}) JOIN price USING (number)
-            WHERE price.once AND p.start_s < s.end_s AND p.end_s > s.start_s AND s.start_s < s.end_s
-              AND s.over_s - s.begun_s <> 1""")
+            WHERE p.start_s < s.end_s AND p.end_s > s.start_s AND s.start_s < s.end_s
+              AND (s.once <> price.once OR price.once) AND NOT (price.once AND s.over_s - s.begun_s = 1)""")
 
     def _line(self) -> None:
         joined = f"""
@@ -224,7 +225,7 @@ class Columns:
                    CAST(sum(greatest(0, least(used, pool - (up_to - used)))) AS {self._whole}) AS free
             FROM (
               SELECT s.payer_id, s.resource_id, p.number, price.pool, {amount} AS used,
-                     sum({amount}) OVER (PARTITION BY s.payer_id, p.number
+                     sum({amount}) OVER (PARTITION BY s.payer_id, price.series
                        ORDER BY s.begun_s, s.resource_id, greatest(s.start_s, p.start_s)
                        ROWS UNBOUNDED PRECEDING) AS up_to
               {joined if free else joined + " AND false"}

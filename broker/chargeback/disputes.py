@@ -12,13 +12,14 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from broker.chargeback import access, repository, statements, views_sql
 from broker.chargeback.access import Scope
-from broker.chargeback.models import Adjustment, Charge, Dispute
+from broker.chargeback.line_now import line_now
+from broker.chargeback.models import Adjustment, Dispute
 from broker.chargeback.views import ExplainedLine, Standing
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem
@@ -147,25 +148,28 @@ def accept(work: Work, dispute_id: UUID, answer: str, amount_fen: int | None) ->
 
     Returns the adjustment's id. Raises NotFound ``dispute.unknown``; Forbidden ``duty.missing`` and
     ``duty.separated`` (nobody answers his own); Conflict ``dispute.answered``, ``dispute.reopened`` (the month was
-    opened again: its lines are not owed, usage is put right itself); Invalid ``dispute.answer_missing``,
-    ``dispute.amount_missing``, ``dispute.amount_range`` (the line would owe less than nothing, or absurdly much).
+    opened again: its lines are not owed, usage is put right itself), ``month.closing``; Invalid
+    ``dispute.answer_missing``, ``dispute.amount_missing``, ``dispute.amount_range`` (the line, as it stands with
+    everything put right and decided since, would owe less than nothing, or absurdly much).
     """
     found = _to_answer(work, dispute_id)
     if views_sql.head(work.session, found.statement_id)["standing"] is not Standing.CLOSED:
         raise Conflict("dispute.reopened")
     problems = _missing_answer(answer)
+    line = None
     if not amount_fen:
         problems.append(Problem("dispute.amount_missing", "amount_fen"))
     else:
-        left = _line_now(work.session, found.charge_id) + amount_fen
-        if not 0 <= left <= LIMIT_FEN:
+        line = line_now(work.session, found.charge_id)
+        if not 0 <= line.owed_fen + amount_fen <= LIMIT_FEN:
             problems.append(Problem("dispute.amount_range", "amount_fen"))
-    if problems or not amount_fen or work.actor.account_id is None:
+    if problems or not amount_fen or line is None or work.actor.account_id is None:
         raise Invalid(problems)
     adjustment = Adjustment(
         id=new_id(),
         charge_id=found.charge_id,
         amount_fen=amount_fen,
+        line_fen=line.rated_fen,
         reason=answer.strip(),
         decided_by=work.actor.account_id,
         decided_at=work.now,
@@ -238,13 +242,6 @@ def _answered(work: Work, found: Dispute, decision: str, answer: str, data: dict
 
 def _missing_answer(answer: str) -> list[Problem]:
     return [] if answer.strip() else [Problem("dispute.answer_missing", "reason")]
-
-
-def _line_now(session: Session, charge_id: int) -> int:
-    """What a line owes with everything that was decided about it."""
-    charged = session.scalar(select(Charge.amount_fen).where(Charge.id == charge_id)) or 0
-    decided = select(func.sum(Adjustment.amount_fen)).where(Adjustment.charge_id == charge_id)
-    return charged + int(session.scalar(decided) or 0)
 
 
 def _finance_of_the_region(work: Work) -> list[UUID]:

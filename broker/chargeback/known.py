@@ -26,17 +26,17 @@ _PREPARE = f"""
 DROP TABLE IF EXISTS pg_temp.undone CASCADE;
 CREATE TEMP TABLE undone (source text, row_id uuid, before jsonb, PRIMARY KEY (source, row_id)) ON COMMIT DROP;
 CREATE TEMP VIEW known_span AS
-SELECT resource_id, meter, quantity, state, start_at, end_at FROM broker.usage_span s
+SELECT resource_id, meter, quantity, state, start_at, end_at, source FROM broker.usage_span s
 WHERE NOT EXISTS (SELECT FROM pg_temp.undone u WHERE u.source = s.source AND u.row_id = s.row_id)
 UNION ALL
-SELECT x.resource_id, m.meter, m.quantity, x.state, {_SECOND.format("x")}
+SELECT x.resource_id, m.meter, m.quantity, x.state, {_SECOND.format("x")}, u.source
 {_BEFORE.format("resource_period")} CROSS JOIN LATERAL broker.meters_of(x) AS m {_THEN.format("resource_period")}
 UNION ALL
-SELECT x.resource_id, x.meter, x.quantity, x.state, {_SECOND.format("x")}
+SELECT x.resource_id, x.meter, x.quantity, x.state, {_SECOND.format("x")}, u.source
 {_BEFORE.format("usage_record")} {_THEN.format("usage_record")} AND x.quantity > 0
 UNION ALL
-SELECT x.resource_id, x.meter, x.quantity, 'active', x.at, x.at + interval '1 second'
-{_BEFORE.format("one_off_item")} {_THEN.format("one_off_item")};
+SELECT x.resource_id, x.meter, x.quantity, 'active', x.at, x.at + interval '1 second', u.source
+{_BEFORE.format("one_off_item")} {_THEN.format("one_off_item")} AND x.quantity > 0;
 CREATE TEMP VIEW known_term AS
 SELECT resource_id, term_months, during FROM broker.resource_term t
 WHERE NOT EXISTS (SELECT FROM pg_temp.undone u WHERE u.source = 'resource_term' AND u.row_id = t.id)

@@ -60,6 +60,28 @@ class MonthClose(Base):
     )
 
 
+class BooksBeginning(Base):
+    """The month that the books begin with, stated by a person: what was used before is never charged. Set once.
+
+    Without it they begin with the month of the first usage. ``broker.month_to_close()`` says which month is next, and a
+    trigger refuses any other (``closed_in_order``).
+    """
+
+    __tablename__ = "books_beginning"
+
+    single: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    month: Mapped[date]
+    reason: Mapped[str]
+    set_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    set_at: Mapped[Moment]
+
+    __table_args__ = (
+        CheckConstraint("single", name="single"),
+        CheckConstraint("extract(day from month) = 1", name="month"),
+        CheckConstraint("btrim(reason) <> ''", name="reason"),
+    )
+
+
 class MonthCloseCorrection(Base):
     """That a close has looked at a hint of changed usage; one that nobody has looked at waits for the next close."""
 
@@ -155,13 +177,17 @@ class Charge(Base):
 
 
 class Adjustment(Base):
-    """A person's decision to put a closed line right (an accepted dispute): signed fen, in the next month closed."""
+    """A person's decision to put a closed line right (an accepted dispute): signed fen, in the next month closed.
+
+    ``line_fen`` is what usage came to when it was decided: what the decision was about.
+    """
 
     __tablename__ = "adjustment"
 
     id: Mapped[Id]
     charge_id: Mapped[int] = mapped_column(BigInteger, index=True)
     amount_fen: Mapped[int] = mapped_column(BigInteger)
+    line_fen: Mapped[int] = mapped_column(BigInteger)
     reason: Mapped[str]
     decided_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
     decided_at: Mapped[Moment]

@@ -25,7 +25,7 @@ _NONE = Decimal(0)
 
 
 class Span(NamedTuple):
-    """One row of usage over [start, end). ``place`` says where it was read."""
+    """One row of usage over [start, end). ``place`` says where it was read; ``once``: an item charged once."""
 
     place: str
     resource_id: str
@@ -40,6 +40,7 @@ class Span(NamedTuple):
     unit_class: str = ""
     term_months: int = 0
     stopped: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Price:
     """A price version over [start, end), open without ``end``; for one sub-cloud, one operator, or everywhere.
 
     What is empty holds for all. ``discount`` is a factor; ``free_quantity`` is free for each payer and month, in what
-    the price is for; ``tariff_price`` (``pricing.models``) says the same in the database.
+    the price is for (``grants``); ``tariff_price`` (``pricing.models``) says the same in the database.
 
     ``valid_from`` is the start as the tariff writes it: the version's name in the lines.
     """
@@ -105,6 +106,13 @@ class Line:
     amount_fen: int
 
 
+class Grant(NamedTuple):
+    """What a payer has free in the month under a price, in unit-seconds; all versions of one ``series`` share it."""
+
+    series: int
+    pool: Decimal
+
+
 class Piece(NamedTuple):
     """A stretch of the month in which one price version holds."""
 
@@ -125,6 +133,27 @@ def check_prices(prices: Sequence[Price], problems: Problems) -> None:
                 problems.add("tariff.overlap", after.place, other=before.place, meter=after.meter)
 
 
+def grants(prices: Sequence[Price], month: Month) -> dict[int, Grant]:
+    """For each price (by its place) with a free quantity in the month: what is free, and with which others together.
+
+    Versions that follow each other are one price: a change within the month grants nothing again; where they differ,
+    the most that was granted holds for the month.
+    """
+    start = epoch_seconds(month.start)
+    series: dict[tuple[str, str, str, str, int, bool], int] = {}
+    pools: dict[int, Decimal] = {}
+    found: dict[int, int] = {}
+    for number, price in enumerate(prices):
+        over = price.start >= start + month.seconds or (price.end is not None and price.end <= start)
+        if over or not price.free_quantity:
+            continue
+        named = (price.meter, price.sub_cloud, price.operator, price.unit_class, price.term_months)
+        mine = found[number] = series.setdefault((*named, price.per is Per.ONCE), len(series))
+        pool = EXACT.multiply(price.free_quantity, seconds_of(price.per, month.seconds))
+        pools[mine] = max(pools.get(mine, _NONE), pool)
+    return {number: Grant(mine, pools[mine]) for number, mine in found.items()}
+
+
 class Rating:
     """Adds up a month's usage, span by span in any order, and turns it into lines."""
 
@@ -136,7 +165,8 @@ class Rating:
         self._month_seconds = month.seconds
         self._problems = problems
         self._pieces: dict[Place, list[Piece]] = {}
-        self._freeable: dict[tuple[str, int], list[tuple[int, str, int, Decimal, str]]] = {}
+        self._grants = grants(prices, month)
+        self._freeable: dict[tuple[str, int], list[tuple[int, str, int, Decimal, int]]] = {}
         self._sums: dict[tuple[str, str, str, int], Decimal] = {}
         self._cities: dict[tuple[str, str, str, int], str] = {}
         self._taken: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
@@ -186,10 +216,10 @@ class Rating:
     def _freed(self) -> dict[tuple[str, str, int], Decimal]:
         """What is free of each payer's resource under a price: used up in order of start, then resource."""
         out: dict[tuple[str, str, int], Decimal] = {}
-        for (payer_id, number), uses in self._freeable.items():
-            price = self._prices[number]
-            left = EXACT.multiply(price.free_quantity, seconds_of(price.per, self._month_seconds))
-            for _, resource_id, _, amount, _ in sorted(uses):
+        pools = {grant.series: grant.pool for grant in self._grants.values()}
+        for (payer_id, series), uses in self._freeable.items():
+            left = pools[series]
+            for _, resource_id, _, amount, number in sorted(uses):
                 taken = min(left, amount)
                 left = EXACT.subtract(left, taken)
                 key = (payer_id, resource_id, number)
@@ -202,10 +232,12 @@ class Rating:
             return
         if price.per is Per.ONCE and span.end - span.start != 1:
             self._problems.add("span.once", span.place, resource=span.resource_id, meter=span.meter)
-        if price.free_quantity:
+        if span.once and price.per is not Per.ONCE:
+            self._problems.add("span.once_price", span.place, resource=span.resource_id, meter=span.meter)
+        if number in self._grants:
             amount = EXACT.multiply(span.quantity, seconds)
-            use = (span.start, span.resource_id, start, amount, span.place)
-            self._freeable.setdefault((span.payer_id, number), []).append(use)
+            use = (span.start, span.resource_id, start, amount, number)
+            self._freeable.setdefault((span.payer_id, self._grants[number].series), []).append(use)
         key = (span.payer_id, span.resource_id, span.meter, number)
         if self._cities.setdefault(key, span.city_code) != span.city_code:
             self._problems.add("span.city_differs", span.place, resource=span.resource_id)

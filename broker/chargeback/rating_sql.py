@@ -9,9 +9,9 @@ cut to each month, in whole seconds since 1970. ``payer_at`` and ``price_at``: f
 meter), disjoint pieces of time with the one row that holds: a nearer row takes its time away from those farther off.
 ``piece``: the two cut by each other; its ``line_n`` numbers what makes a line of one resource (payer, price version),
 ``head`` explains the number. ``line``: usage cut by the pieces, summed to a resource's number and so to a payer's
-resource, meter and price version. ``freed``: what a tariff's free quantity takes off, in order of start, then resource.
-``rated``: the amount. ``gap``: usage that found no price or no payer: never free in silence. ``owed``: the other side,
-what an operator is owed for everybody's usage together.
+resource, meter and price version. ``freed``: what a tariff's free quantity takes off, in order of start, then resource;
+the versions of one price share it (``granted``). ``rated``: the amount. ``gap``: usage that found no price of its kind
+or no payer: never free in silence. ``owed``: the other side, what an operator is owed for everybody's usage together.
 """
 
 from __future__ import annotations
@@ -54,17 +54,24 @@ def _amount(numerator: str, denominator: str) -> str:
 
 _DENOMINATOR = "CAST(CASE p.per WHEN 'hour' THEN 3600 WHEN 'month' THEN m.end_s - m.start_s ELSE 1 END AS numeric)"
 _PRICE = "id, price_cny * discount AS price_cny, per, free_quantity, charged_when_stopped"
-_OVERLAP = "p.start_s < u.end_s AND p.end_s > u.start_s AND (p.charged_when_stopped OR NOT u.stopped)"
+_OF_KIND = "(p.per = 'once') = u.once"
+"""What is charged once has a price per item, what is used over time one per hour or month; none stands for another."""
+
+_OVERLAP = "p.start_s < u.end_s AND p.end_s > u.start_s AND (p.charged_when_stopped OR NOT u.stopped) AND " + _OF_KIND
 _HELD = "u.quantity * (least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s))"
 _AT_PLACE = "p.place_n = u.place_n AND p.meter = u.meter AND p.term_months = u.term_months"
 _AT_SPOT = "p.spot_n = u.spot_n AND p.meter = u.meter AND p.term_months = u.term_months"
 
 
 def _covered(pieces: str, key: str) -> str:
-    """What of ``key`` has a piece for every second of the time asked for (pieces of one key are disjoint)."""
+    """What of ``key`` has a piece for every second of the time asked for (pieces of one key are disjoint).
+
+    All of one kind: ``once``, or for time.
+    """
     return f"""
-  SELECT {key}, term_months, meter FROM {pieces} GROUP BY {key}, term_months, meter
+  SELECT {key}, term_months, meter, bool_and(per = 'once') AS once FROM {pieces} GROUP BY {key}, term_months, meter
   HAVING sum(greatest(least(end_s, :until) - greatest(start_s, :since), 0)) >= :until - :since
+     AND bool_and(per = 'once') = bool_or(per = 'once')
 """
 
 
@@ -84,7 +91,7 @@ WITH month AS MATERIALIZED (
 )"""
 
 SPENT = """, spent AS (
-  SELECT s.resource_id, s.meter, s.quantity, s.state = 'stopped' AS stopped,
+  SELECT s.resource_id, s.meter, s.quantity, s.state = 'stopped' AS stopped, s.source = 'one_off_item' AS once,
          CAST(extract(epoch FROM s.start_at) AS bigint) AS begun_s,
          coalesce(CAST(extract(epoch FROM s.end_at) AS bigint), :until) AS over_s
   FROM broker.usage_span s
@@ -108,7 +115,7 @@ PLACE = """, place AS MATERIALIZED (
 
 USED_ROWS = """
   SELECT s.resource_id, w.place_n, w.spot_n, coalesce(t.term_months, 0) AS term_months, s.meter, s.quantity, s.stopped,
-         greatest(s.begun_s, t.start_s) AS begun_s, m.start_s AS month_s,
+         s.once, greatest(s.begun_s, t.start_s) AS begun_s, m.start_s AS month_s,
          greatest(s.begun_s, m.start_s, t.start_s) AS start_s, least(s.over_s, m.end_s, :until, t.end_s) AS end_s
   FROM spent s
   JOIN broker.resource r ON r.id = s.resource_id
@@ -192,17 +199,26 @@ LINES = f""", head AS MATERIALIZED (
   FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP}
   WHERE p.line_n IN (SELECT line_n FROM changed)
   GROUP BY u.month_s, u.resource_id, p.line_n
+), series AS (
+  SELECT p.id, m.start_s AS month_s, p.free_quantity * {_DENOMINATOR} AS pool,
+         dense_rank() OVER (ORDER BY p.meter, p.sub_cloud_id, p.operator, p.unit_class, p.term_months, p.per = 'once')
+           AS series_n
+  FROM broker.tariff_price p
+  JOIN month m ON int8range(m.start_s, m.end_s) && {_seconds("p")}
+  WHERE p.side = 'charge' AND p.free_quantity > 0
+), granted AS MATERIALIZED (
+  SELECT month_s, id, series_n, max(pool) OVER (PARTITION BY month_s, series_n) AS pool FROM series
 ), freed AS MATERIALIZED (
   SELECT month_s, resource_id, line_n, sum(greatest(0, least(amount, pool - (up_to - amount)))) AS free_seconds
   FROM (
     SELECT u.month_s, u.resource_id, p.line_n, a.amount,
-           p.free_quantity * {_DENOMINATOR} AS pool,
-           sum(a.amount) OVER (PARTITION BY u.month_s, p.payer_unit_id, p.id
+           g.pool,
+           sum(a.amount) OVER (PARTITION BY u.month_s, p.payer_unit_id, g.series_n
                                ORDER BY greatest(u.begun_s, p.payer_start_s), u.resource_id, a.start_s, a.amount)
              AS up_to
     FROM used u
-    JOIN month m ON m.start_s = u.month_s
     JOIN piece p ON p.free_quantity > 0 AND {_AT_PLACE} AND {_OVERLAP}
+    JOIN granted g ON g.month_s = u.month_s AND g.id = p.id
     CROSS JOIN LATERAL (SELECT greatest(u.start_s, p.start_s) AS start_s, {_HELD} AS amount) AS a
   ) AS segment
   GROUP BY month_s, resource_id, line_n
@@ -219,17 +235,20 @@ LINES = f""", head AS MATERIALIZED (
 ), covered AS MATERIALIZED ({_covered("piece", "place_n")}
 ), suspect AS MATERIALIZED (
   SELECT u.* FROM used u
-  WHERE NOT EXISTS (SELECT FROM covered p WHERE {_AT_PLACE})
+  WHERE NOT EXISTS (SELECT FROM covered p WHERE {_AT_PLACE} AND p.once = u.once)
 ), gap AS MATERIALIZED (
   SELECT month_s, resource_id, meter, sum(quantity * (length - free - got)) AS quantity_seconds,
-         CASE WHEN bool_or(priced < length) THEN 'price' ELSE 'payer' END AS missing
+         CASE WHEN bool_or(wrong > 0) THEN 'once' WHEN bool_or(priced < length) THEN 'price' ELSE 'payer' END
+           AS missing
   FROM (
-    SELECT u.*, u.end_s - u.start_s AS length, p.free, p.priced, p.got
+    SELECT u.*, u.end_s - u.start_s AS length, p.free, p.priced, p.wrong, p.got
     FROM suspect u
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(c.length), 0) AS priced,
              coalesce(sum(c.length) FILTER (WHERE u.stopped AND NOT p.charged_when_stopped), 0) AS free,
-             coalesce(sum(y.length) FILTER (WHERE p.charged_when_stopped OR NOT u.stopped), 0) AS got
+             coalesce(sum(c.length) FILTER (WHERE NOT {_OF_KIND} AND (p.charged_when_stopped OR NOT u.stopped)), 0)
+               AS wrong,
+             coalesce(sum(y.length) FILTER (WHERE {_OF_KIND} AND (p.charged_when_stopped OR NOT u.stopped)), 0) AS got
       FROM price_at p
       CROSS JOIN LATERAL (SELECT least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s) AS length) AS c
       CROSS JOIN LATERAL (
@@ -271,9 +290,9 @@ OWED = f""", supply_piece AS MATERIALIZED (
     JOIN spot w ON w.spot_n = u.spot_n AND w.operator IN (SELECT operator FROM supply_piece)
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s)), 0) AS got
-      FROM supply_piece p WHERE {_AT_SPOT} AND p.start_s < u.end_s AND p.end_s > u.start_s
+      FROM supply_piece p WHERE {_AT_SPOT} AND p.start_s < u.end_s AND p.end_s > u.start_s AND {_OF_KIND}
     ) AS s
-    WHERE NOT EXISTS (SELECT FROM supply_covered p WHERE {_AT_SPOT})
+    WHERE NOT EXISTS (SELECT FROM supply_covered p WHERE {_AT_SPOT} AND p.once = u.once)
   ) AS s
   WHERE end_s - start_s - got > 0
   GROUP BY month_s, sub_cloud_id, meter
@@ -296,19 +315,6 @@ WHERE CAST(:resource_ids AS uuid[]) IS NULL OR resource_id = ANY (CAST(:resource
 RATE = _RATING + _LINES + "ORDER BY month_s, payer_unit_id, resource_id, meter, tariff_price_id"
 """Rated lines, then (``missing`` set) the gaps."""
 
-TOTALS = (
-    _RATING
-    + """
-SELECT payer_unit_id, sum(amount_fen) AS total_fen, count(*) AS lines, NULL AS resource_id, NULL AS meter,
-       NULL AS quantity_seconds, NULL AS missing
-FROM rated GROUP BY payer_unit_id
-UNION ALL
-(SELECT NULL, NULL, NULL, resource_id, meter, quantity_seconds, missing FROM gap
- ORDER BY missing, resource_id, meter LIMIT :most_gaps)
-"""
-)
-"""What each payer would owe, without the lines; then some of the gaps."""
-
 EXPORT_COLUMNS = (
     "resource_id, payer_id, city_code, sub_cloud, meter, quantity, start_at, end_at, operator, unit_class, term_months,"
     " state"
@@ -322,7 +328,8 @@ EXPORT = (
 SELECT u.resource_id, payer.code, coalesce(own.division_code, ''), c.code, u.meter, u.quantity,
        to_char(to_timestamp(greatest(u.begun_s, y.start_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
        to_char(to_timestamp(least(u.end_s, y.end_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-       c.operator, w.unit_class, u.term_months, CASE WHEN u.stopped THEN 'stopped' ELSE 'active' END
+       c.operator, w.unit_class, u.term_months,
+       CASE WHEN u.once THEN 'once' WHEN u.stopped THEN 'stopped' ELSE 'active' END
 FROM used u
 JOIN place w ON w.place_n = u.place_n
 JOIN payer_at y ON y.place_n = u.place_n AND y.start_s < u.end_s AND y.end_s > u.start_s

@@ -16,7 +16,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.chargeback.rating import epoch_seconds
-from broker.chargeback.rating_sql import RATE, TOTALS
+from broker.chargeback.rating_sql import RATE
 from broker.chargeback.values import ChargeRow, Gap, RatedLine, StatementRow
 from broker.pricing.months import Month
 from broker.pricing.rules import FREE_WHEN_STOPPED
@@ -25,7 +25,6 @@ from broker.tenancy.values import Actor
 
 _RATE = text(RATE)
 _BY_HASH = "SET LOCAL enable_nestloop = {0}; SET LOCAL enable_mergejoin = {0}; SET LOCAL enable_sort = {0}"
-_TOTALS = text(TOTALS)
 _RESOURCES = text("SELECT id FROM broker.resource WHERE request_id = :request_id")
 # What no tariff charges a stopped server for; and what payers share a free quantity of.
 _METERS = text("""
@@ -115,12 +114,6 @@ def joined_by_hash(session: Session) -> Iterator[None]:
     session.execute(text(_BY_HASH.format("off")))
     yield
     session.execute(text(_BY_HASH.format("on")))
-
-
-def totals(session: Session, month: Month, until: datetime, *, most_gaps: int) -> Sequence[Row[Any]]:
-    """What each payer would owe for a month, without its lines; then, with ``missing`` set, some of the gaps."""
-    with joined_by_hash(session):
-        return session.execute(_TOTALS, usage_of(session, (month,), until) | {"most_gaps": most_gaps}).all()
 
 
 def resources_of(session: Session, request_id: UUID) -> list[UUID]:

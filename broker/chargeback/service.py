@@ -11,21 +11,21 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from broker.chargeback import repository
-from broker.chargeback.values import CostToDate, Gap, Preview, StatementRow, StatementView, Totals
+from broker.chargeback import closing_sql, drawing, repository
+from broker.chargeback.values import CostToDate, Preview, StatementRow, StatementView, Totals, Unbilled
 from broker.errors import NotFound
 from broker.lifecycle import Role
 from broker.pricing.months import Month, months
 from broker.tenancy.values import Actor
 
 MAX_PAGE = 500
-MOST_GAPS = 100
+MOST_PROBLEMS = 100
 
 
 def preview(
     session: Session, month: Month, *, payer_unit_id: UUID | None = None, until: datetime | None = None
 ) -> Preview:
-    """A month as it would be billed, of one payer or all, with what has no price or payer. Writes nothing.
+    """A month's own usage, rated line by line, of one payer or all, with what has no price or payer. Writes nothing.
 
     ``until`` cuts usage (pass *now* for "so far"); without it usage that is still running counts to the month's end.
     """
@@ -35,19 +35,21 @@ def preview(
 
 
 def totals(session: Session, month: Month, *, until: datetime) -> Totals:
-    """A month as it would be billed now, by payer and without its lines: quick however many there are."""
+    """A month as a close would freeze it now, up to ``until``, by payer and without its lines; what would stop it.
+
+    The very computation of the close (``drawing``), with its late usage, decisions and settlements.
+    """
     covers_until = min(until, month.end)
-    rows = repository.totals(session, month, covers_until, most_gaps=MOST_GAPS)
+    drawing.draw(session, month, covers_until)
+    rows = drawing.run(session, closing_sql.TOTALS, month=month.first_day).all()
     return Totals(
         month,
         covers_until,
-        payers={row.payer_unit_id: int(row.total_fen) for row in rows if row.missing is None},
-        lines=sum(row.lines for row in rows if row.missing is None),
-        gaps=tuple(
-            Gap(month, row.resource_id, row.meter, row.quantity_seconds, row.missing)
-            for row in rows
-            if row.missing is not None
-        ),
+        payers={row.payer_unit_id: int(row.total_fen) for row in rows},
+        lines=sum(row.lines for row in rows),
+        adjustments=sum(row.adjustments for row in rows),
+        settled_fen=int(drawing.run(session, closing_sql.SETTLED).scalar_one()),
+        problems=tuple(Unbilled(row.id, row.meter, row.reason) for row in drawing.problems(session, MOST_PROBLEMS)),
     )
 
 

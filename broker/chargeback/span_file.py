@@ -26,7 +26,9 @@ OPTIONAL = ("operator", "unit_class", "term_months", "state")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|\+00:00)")
 _DECIMAL = re.compile(r"-?[0-9]{1,24}(?:\.[0-9]{1,24})?")
 _TERM = re.compile(r"[0-9]{0,4}")
-_STATES = frozenset({"", "active", "stopped"})
+STATES = ("", "active", "stopped", "once")
+"""``once``: no usage over time but an item charged once; its span is one second."""
+
 _PARQUET = b"PAR1"
 
 
@@ -117,12 +119,12 @@ def _span(values: list[str], place: str, problems: Problems) -> Span | None:
         problems.add("span.time", place, value=(start_at if start is None else end_at)[:40])
     elif not _TERM.fullmatch(term):
         problems.add("span.term", place, value=term[:40])
-    elif state not in _STATES:
+    elif state not in STATES:
         problems.add("span.state", place, value=state[:40])
     elif end < start:
         problems.add("span.ends_before_start", place, start_at=start_at, end_at=end_at)
     else:
-        rest = (operator, unit_class, int(term or 0), state == "stopped")
+        rest = (operator, unit_class, int(term or 0), state == "stopped", state == "once")
         return Span(place, resource_id, payer_id, city_code, sub_cloud, meter, amount, start, end, *rest)
     return None
 

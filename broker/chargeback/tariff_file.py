@@ -37,6 +37,7 @@ _KEYS = frozenset(
         *("discount", "free_quantity", "charged_when_stopped"),
     }
 )
+_FRACTION = re.compile(r"[.,][0-9]*[1-9]")
 _TRUTH = {"true": True, "false": False, "": True}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -203,7 +204,8 @@ def _time(text: str, place: str, problems: Problems) -> int | None:
     """A whole second; the text must say its offset."""
     try:
         at = datetime.fromisoformat(text)
-        instant = None if at.tzinfo is None or at.microsecond else at.astimezone(UTC)
+        # Of a fraction Python keeps six digits, in the time and in the offset; the text has them all.
+        instant = None if at.tzinfo is None or _FRACTION.search(text) else at.astimezone(UTC)
     except (ValueError, OverflowError):  # the second: in UTC it lies before the first year or after the last
         instant = None
     if instant is None:

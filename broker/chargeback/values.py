@@ -74,14 +74,28 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
+class Unbilled:
+    """What stops a close: a resource (or, for a settlement, a sub-cloud) and meter, and why.
+
+    ``reason``: price, payer, once, before, limit, settlement (``chargeback.closing.REFUSED``).
+    """
+
+    id: UUID
+    meter: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
-    """A month as it would be billed now, by payer, and the first of what could not be charged."""
+    """A month as a close would freeze it now, by payer; ``adjustments`` of its lines are about earlier months."""
 
     month: Month
     covers_until: datetime
     payers: Mapping[UUID, int]
     lines: int
-    gaps: tuple[Gap, ...]
+    adjustments: int
+    settled_fen: int
+    problems: tuple[Unbilled, ...]
 
     @property
     def total_fen(self) -> int:

@@ -14,6 +14,7 @@ import broker.audit.models
 import broker.catalog.models
 import broker.chargeback.models
 import broker.db.idempotency
+import broker.dedicated.models
 import broker.delivery.models
 import broker.extranet.models
 import broker.inventory.models

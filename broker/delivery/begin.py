@@ -36,9 +36,16 @@ def pin_hold(tools: Tools, job: Job) -> Plan:
     Everything that is about to be made is written down as ``building``: from here on the undo is known. If the hold's
     date has passed, the request goes back to the assessor. ``ended`` says that there is nothing to do for this run.
     """
+    try:
+        return _begin(tools, job)
+    except (HoldGone, PrefixGone):
+        return _expire(tools, job)
+
+
+def _begin(tools: Tools, job: Job) -> Plan:
     with tools.works.begin() as work:
-        request, delivery, applicants_key = _locked(work, job)
-        if delivery.run != job.run or delivery.state not in {"queued", "running"}:
+        _, delivery, applicants_key = _locked(work, job)
+        if not _waits(delivery, job):
             return Plan(ended=delivery.state)
         if delivery.mode == "undo":
             delivery.state = "running"
@@ -49,9 +56,7 @@ def pin_hold(tools: Tools, job: Job) -> Plan:
             .order_by(Resource.id)
             .add_cte(progress.done_at_once(work, job, "pin_hold"))
         ).all()
-        if not _pin(work, delivery, everything):
-            _expire(work, request)
-            return Plan(ended="expired")
+        _pin(work, delivery, everything)
         resources = [r for r in everything if r.delivery_id == job.id]
         looked_at = _OPEN | _AGAIN if delivery.run > 1 and delivery.state == "queued" else _OPEN
         open_ones = [r for r in resources if r.state in looked_at]
@@ -60,6 +65,10 @@ def pin_hold(tools: Tools, job: Job) -> Plan:
         if delivery.public_key is None and any(r.kind == "server" for r in resources):
             _take_key(tools, delivery, applicants_key)
     return _plan(tools, job, open_ones, resources)
+
+
+def _waits(delivery: Delivery, job: Job) -> bool:
+    return delivery.run == job.run and delivery.state in {"queued", "running"}
 
 
 def locked(job: Job) -> Select[ServiceRequest, Delivery]:
@@ -101,28 +110,33 @@ def _reachable(tools: Tools, job: Job) -> bool:
         return False
 
 
-def _pin(work: Work, delivery: Delivery, resources: Sequence[Resource]) -> bool:
+def _pin(work: Work, delivery: Delivery, resources: Sequence[Resource]) -> None:
     """Pin for all of the request's deliveries at once: one must not expire when another has begun."""
     mine = [r for r in resources if r.state == ResourceState.PLANNED.value or r.delivery_id == delivery.id]
-    try:
-        for hold_id in sorted({delivery.hold_id} | {r.hold_id for r in mine if r.hold_id is not None}):
-            quotas.pin(work.session, hold_id, now=work.now)
-        for resource in mine:
-            if resource.kind == "segment" and resource.state not in _GONE:
-                ipv6.pin(work.session, resource.id, now=work.now)
-    except (HoldGone, PrefixGone):
-        return False
-    return True
+    for hold_id in sorted({delivery.hold_id} | {r.hold_id for r in mine if r.hold_id is not None}):
+        quotas.pin(work.session, hold_id, now=work.now)
+    for resource in mine:
+        if resource.kind == "segment" and resource.state not in _GONE:
+            ipv6.pin(work.session, resource.id, now=work.now)
 
 
-def _expire(work: Work, request: ServiceRequest) -> None:
-    """Nothing was made yet, by any delivery: all end here, and the request is assessed anew."""
-    work.session.execute(
-        update(Delivery)
-        .where(Delivery.request_id == request.id, Delivery.state.in_(("queued", "running")))
-        .values(state="expired", finished_at=work.now)
-    )
-    letting_go.reassess(work, request)
+def _expire(tools: Tools, job: Job) -> Plan:
+    """Nothing was made yet, by any delivery: all end here, and the request is assessed anew.
+
+    In a transaction of its own, for what is let go is counted, and the first has pinned already (``quotas.order``).
+    What was gone then is gone still.
+    """
+    with tools.works.begin() as work:
+        request, delivery, _ = _locked(work, job)
+        if _waits(delivery, job):
+            work.session.execute(
+                update(Delivery)
+                .where(Delivery.request_id == request.id, Delivery.state.in_(("queued", "running")))
+                .values(state="expired", finished_at=work.now)
+                .add_cte(progress.done_at_once(work, job, "pin_hold"))
+            )
+            letting_go.reassess(work, request)
+    return Plan(ended="expired")
 
 
 def _take_key(tools: Tools, delivery: Delivery, applicants_key: str | None) -> None:

@@ -75,12 +75,16 @@ def hand_over(tools: Tools, job: Job) -> str:
         if failed:
             _to_the_desk(work, job, request, failed)
         allowed = bool(ready) and (not failed or revision.form["allow_partial"])
+        # Amounts first, prefixes after them (quotas.order).
         if allowed:
             _activate(work, delivery, ready, everything=len(ready) == len(resources))
-            places = _places(work, tools, job, ready)
-            _record(work, job, request, ready=ready, revision=revision, places=places)
         if not failed and len(ready) < len(resources):
             _let_go(work, delivery, undone)
+        if allowed:
+            for segment in _segments(ready):
+                ipv6.activate(work.session, segment.id, now=work.now)
+            places = _places(work, tools, job, ready)
+            _record(work, job, request, ready=ready, revision=revision, places=places)
         before = any(r.state == _RS.ACTIVE.value for r in resources)
         delivery.state = _outcome(failed=bool(failed), undone=bool(undone), handed_over=allowed or before)
         delivery.finished_at = work.now
@@ -113,13 +117,16 @@ def _outcome(*, failed: bool, undone: bool, handed_over: bool) -> str:
 def _let_go(work: Work, delivery: Delivery, undone: Sequence[Resource]) -> None:
     """Nothing waits any more: what was held and not used is free again."""
     quotas.void(work.session, delivery.hold_id)
-    for resource in undone:
-        if resource.kind == "segment":
-            ipv6.cancel(work.session, resource.id)
+    for segment in _segments(undone):
+        ipv6.cancel(work.session, segment.id)
+
+
+def _segments(resources: Sequence[Resource]) -> list[Resource]:
+    return [each for each in resources if each.kind == "segment"]
 
 
 def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource], *, everything: bool) -> None:
-    """From now on they are metered, their quota is used and their prefixes are theirs. Keyed by run: once."""
+    """From now on they are metered and their quota is used. Keyed by run: once."""
     inventory.activate(work, [r.id for r in ready])
     amounts = scarce.total(scarce.amounts(r.kind, r.spec) for r in ready)
     quotas.post(
@@ -129,9 +136,6 @@ def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource], *, ever
         key=uuid5(delivery.id, f"run/{delivery.run}"),
         now=work.now,
     )
-    for resource in ready:
-        if resource.kind == "segment":
-            ipv6.activate(work.session, resource.id, now=work.now)
 
 
 def _places(work: Work, tools: Tools, job: Job, ready: Sequence[Resource]) -> dict[UUID, dict[str, Any]]:

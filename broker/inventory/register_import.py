@@ -82,7 +82,7 @@ def look(work: Work, content: bytes, headings: Mapping[str, str], *, lock: bool 
     verdicts = []
     for line, (_, problems), entry in zip(lines, found, entries, strict=True):
         if entry is None:
-            cells = dict(zip(columns.values(), (_at(line, place) for place in columns), strict=True))
+            cells = sheets.texts(line, columns)
             verdicts.append(
                 Verdict(line.number, WRONG, cells["code"][:40], cells["name"][:200], (), (), tuple(problems))
             )
@@ -99,34 +99,14 @@ def look(work: Work, content: bytes, headings: Mapping[str, str], *, lock: bool 
 
 
 def _columns(head: Line, headings: Mapping[str, str]) -> dict[int, str]:
-    """Place -> field. What is wrong with the heading stops all: no line could be read rightly."""
-    found: dict[int, str] = {}
-    problems = []
-    for place, cell in enumerate(head.cells):
-        name = headings.get(cell.replace("*", "").replace("＊", "").replace("\n", "").strip())
-        if name is None:
-            problems.append(Problem("import.unknown_column", "file", params={"column": cell[:60] or "—"}))
-        elif name in found.values():
-            problems.append(Problem("import.column_twice", "file", params={"column": cell[:60]}))
-        else:
-            found[place] = name
-    missing = [name for name in READ if name in REQUIRED and name not in found.values()]
-    problems += [Problem("import.missing_column", "file", params={"column": name}) for name in missing]
-    if problems:
-        raise Invalid(problems)
+    found = sheets.columns(head, headings, [name for name in READ if name in REQUIRED])
     return {place: name for place, name in found.items() if name not in _SHOWN_ONLY}
 
 
-def _at(line: Line, place: int) -> str:
-    return line.cells[place] if place < len(line.cells) else ""
-
-
 def _entry(line: Line, columns: Mapping[int, str], wide: int) -> tuple[SystemEntry | None, list[Problem]]:
-    entry, problems = read({name: _at(line, place) for place, name in columns.items()})
-    cells = [Problem(code, columns[place]) for place, code in line.wrong.items() if place in columns]
+    entry, problems = read(sheets.texts(line, columns))
+    cells = sheets.complaints(line, columns, wide)
     bad = {problem.field for problem in cells}
-    if any(line.cells[wide:]):
-        cells.append(Problem("import.cell_beyond", "file"))
     every = [*cells, *(p for p in problems if p.field not in bad)]
     return (None, every) if every else (entry, [])
 

@@ -73,7 +73,8 @@ def project_for(work: Work, unit_id: UUID, sub_cloud_id: UUID) -> UUID:
 
 def plan(work: Work, **columns: Any) -> Resource:
     """Add one planned resource to the session; its number is made by the database."""
-    resource = Resource(id=new_id(), origin="delivered", state=ResourceState.PLANNED.value, addresses=[], **columns)
+    standing = {"origin": "delivered", "state": ResourceState.PLANNED.value, "created_at": work.now}
+    resource = Resource(id=new_id(), addresses=[], **standing, **columns)
     work.session.add(resource)
     return resource
 

@@ -1,6 +1,7 @@
 """Reads a table that somebody made in a spreadsheet: Excel (.xlsx) or CSV, as text, line by line, within limits.
 
-Called by: the import of the register. Must not: know a column's meaning, compute a formula, or unpack without bounds.
+Called by: the imports of the register and of usage. Must not: know a column's meaning, compute a formula, or unpack
+without bounds.
 
 A workbook is refused whole when it is none, would unpack to too much (a zip bomb) or declares XML entities. A cell with
 a formula, an error or a logical value is an answer of its own: what it shows is not what was written.
@@ -12,7 +13,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any
@@ -32,6 +33,8 @@ MOST_EXACT = 10**15
 """A larger number in a spreadsheet has lost digits."""
 _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a spreadsheet may take for the beginning of a formula; our own files put an apostrophe before it."""
 _FORMULA = re.compile(r"[=@]|[+-](?![\d.,]+$)")
 _BROKEN = (zipfile.BadZipFile, ParseError, KeyError, ValueError, TypeError, IndexError, OSError, AttributeError)
 _ENTITIES = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -46,28 +49,62 @@ class Line:
     wrong: dict[int, str] = field(default_factory=dict)
 
 
-def read(content: bytes) -> list[Line]:
+def read(content: bytes, *, most_bytes: int = MOST_BYTES, most_lines: int = MOST_LINES) -> list[Line]:
     """The lines that hold anything, the heading first.
 
     Raises Invalid: ``import.too_large``, ``import.empty``, ``import.old_excel``, ``import.broken``, ``import.bomb``,
     ``import.entities``, ``import.encoding``, ``import.too_many_lines``, ``import.too_many_columns``.
     """
-    if len(content) > MOST_BYTES:
-        raise _refused("import.too_large", most_mib=MOST_BYTES >> 20)
+    if len(content) > most_bytes:
+        raise _refused("import.too_large", most_mib=most_bytes >> 20)
     if content.startswith(_OLE):
         raise _refused("import.old_excel")
     rows = _excel(content) if content.startswith(_ZIP) else _csv(content)
-    lines = [line for line in _bounded(rows) if any(line.cells) or line.wrong]
+    lines = [line for line in _bounded(rows, most_lines) if any(line.cells) or line.wrong]
     if not lines:
         raise _refused("import.empty")
     return lines
+
+
+def columns(head: Line, headings: Mapping[str, str], required: Iterable[str]) -> dict[int, str]:
+    """Place -> field. What is wrong with the heading stops all: no line could be read rightly.
+
+    Raises Invalid with all of ``import.unknown_column``, ``import.column_twice``, ``import.missing_column``.
+    """
+    found: dict[int, str] = {}
+    problems = []
+    for place, heading in enumerate(head.cells):
+        name = headings.get(heading.replace("*", "").replace("＊", "").replace("\n", "").strip())
+        if name is None:
+            problems.append(Problem("import.unknown_column", "file", params={"column": heading[:60] or "—"}))
+        elif name in found.values():
+            problems.append(Problem("import.column_twice", "file", params={"column": heading[:60]}))
+        else:
+            found[place] = name
+    for name in (name for name in required if name not in found.values()):
+        called = next(h for h, given in headings.items() if given == name and not h.isascii())
+        problems.append(Problem("import.missing_column", "file", params={"column": called}))
+    if problems:
+        raise Invalid(problems)
+    return found
+
+
+def texts(line: Line, places: Mapping[int, str]) -> dict[str, str]:
+    """A line's cells by their fields."""
+    return {name: line.cells[place] if place < len(line.cells) else "" for place, name in places.items()}
+
+
+def complaints(line: Line, places: Mapping[int, str], wide: int) -> list[Problem]:
+    """What is wrong with a line's cells themselves. ``wide``: how many the heading has."""
+    found = [Problem(code, places[place]) for place, code in line.wrong.items() if place in places]
+    return found + [Problem("import.cell_beyond", "file")] * any(line.cells[wide:])
 
 
 def _refused(code: str, **params: object) -> Invalid:
     return Invalid([Problem(code, "file", params=params)])
 
 
-def _bounded(rows: Iterator[Line]) -> Iterator[Line]:
+def _bounded(rows: Iterator[Line], most_lines: int) -> Iterator[Line]:
     held = 0
     for line in rows:
         while line.cells and not line.cells[-1] and len(line.cells) - 1 not in line.wrong:
@@ -75,8 +112,8 @@ def _bounded(rows: Iterator[Line]) -> Iterator[Line]:
         if len(line.cells) > MOST_COLUMNS:
             raise _refused("import.too_many_columns", most=MOST_COLUMNS)
         held += bool(line.cells)
-        if held > MOST_LINES + 1 or line.number > 20 * MOST_LINES:
-            raise _refused("import.too_many_lines", most=MOST_LINES)
+        if held > most_lines + 1 or line.number > 20 * most_lines:
+            raise _refused("import.too_many_lines", most=most_lines)
         for place, cell in enumerate(line.cells):
             if len(cell) > MOST_CHARACTERS:
                 line.wrong[place] = "import.cell_long"
@@ -104,7 +141,7 @@ def _csv(content: bytes) -> Iterator[Line]:
             found = [cell.strip() for cell in cells]
             wrong = {n: "import.formula" for n, cell in enumerate(found) if _FORMULA.match(cell)}
             # An apostrophe before it says that it is text: so our own export writes it.
-            yield Line(start, [c[1:] if c[:1] == "'" and _FORMULA.match(c[1:]) else c for c in found], wrong)
+            yield Line(start, [c[1:] if c[:1] == "'" and c[1:].startswith(FORMULA_STARTS) else c for c in found], wrong)
             start = reader.line_num + 1
     except csv.Error as error:
         raise _refused("import.broken", detail=f"第 {reader.line_num} 行") from error

@@ -1,7 +1,9 @@
 """Tables of usage that no period of a resource tells: meters of other kinds, one-off items, terms; and late changes.
 
-Used by: the view ``usage_span``, which joins them with the resources' periods; ``chargeback``. Quantities are whole
-units of the meter.
+A meter has one source: what a resource's size tells (``OF_PERIODS``) is never recorded a second time beside it.
+
+Used by: the view ``usage_span``, which joins them with the resources' periods; ``metering.usage_import``, which writes
+them; ``chargeback``. Quantities are whole units of the meter; one that was recorded wrongly becomes zero, no row goes.
 """
 
 from __future__ import annotations
@@ -15,6 +17,37 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, CreatedAt, During, Id, Moment
 from broker.inventory.models import Resource
+from broker.tenancy.models import Account
+
+KINDS = ("records", "items", "terms")
+"""What a file can bring: usage records, items charged once, terms."""
+
+
+class UsageImport(Base):
+    """A file of usage that somebody brought: looked at first, applied once, kept as it came."""
+
+    __tablename__ = "usage_import"
+
+    id: Mapped[Id]
+    kind: Mapped[str]
+    file_name: Mapped[str]
+    content: Mapped[bytes]
+    digest: Mapped[str]
+    lines: Mapped[int]
+    created_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    created_at: Mapped[Moment]
+    applied_at: Mapped[Moment | None]
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('records', 'items', 'terms')", name="kind"),
+        CheckConstraint("lines >= 0", name="lines"),
+    )
+
+
+OF_PERIODS = "^(vcpu_.*|memory_gib|block_gib_.*|ipv6_segment)$"
+"""The meters that a resource's periods tell (``broker.meters_of``), as a pattern of PostgreSQL."""
+
+_ANOTHER_METER = f"meter <> '' AND meter !~ '{OF_PERIODS}'"
 
 
 class UsageRecord(Base):
@@ -28,10 +61,12 @@ class UsageRecord(Base):
     quantity: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(server_default="active")
     during: Mapped[During]
+    import_id: Mapped[UUID | None] = mapped_column(ForeignKey(UsageImport.id))
     created_at: Mapped[CreatedAt]
 
     __table_args__ = (
         CheckConstraint("quantity BETWEEN 0 AND 1000000000000", name="quantity"),
+        CheckConstraint(_ANOTHER_METER, name="meter"),
         CheckConstraint("state IN ('active', 'stopped')", name="state"),
         CheckConstraint("NOT isempty(during) AND NOT lower_inf(during)", name="during"),
         ExcludeConstraint(
@@ -55,10 +90,12 @@ class OneOffItem(Base):
     quantity: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[Moment]
     note: Mapped[str] = mapped_column(server_default="")
+    import_id: Mapped[UUID | None] = mapped_column(ForeignKey(UsageImport.id))
     created_at: Mapped[CreatedAt]
 
     __table_args__ = (
-        CheckConstraint("quantity BETWEEN 1 AND 1000000000000", name="quantity"),
+        CheckConstraint("quantity BETWEEN 0 AND 1000000000000", name="quantity"),
+        CheckConstraint(_ANOTHER_METER, name="meter"),
         CheckConstraint("at = date_trunc('second', at, 'UTC')", name="at"),
         UniqueConstraint("resource_id", "meter", "at"),
     )
@@ -73,6 +110,7 @@ class ResourceTerm(Base):
     resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
     term_months: Mapped[int]
     during: Mapped[During]
+    import_id: Mapped[UUID | None] = mapped_column(ForeignKey(UsageImport.id))
     created_at: Mapped[CreatedAt]
 
     __table_args__ = (

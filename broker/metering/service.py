@@ -1,6 +1,6 @@
-"""Usage spans: read from the resources' periods, stored nowhere a second time.
+"""Usage spans: read from the resources' periods and from what came by file, stored nowhere a second time.
 
-Called by: reclamation (last reading), the console. Must not: write, or know prices.
+Called by: reclamation (last reading), the console. Must not: know prices.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from broker.metering import usage_sql
 from broker.metering.values import Span
+from broker.tenancy.work import Work
 
 _SPANS = text("""
 SELECT resource_id, meter, quantity, state,
@@ -32,3 +34,8 @@ def spans(
     """Usage with any time in [start, end), cut to it; of all resources or of some, by resource, meter and time."""
     ids = None if resource_ids is None else list(resource_ids)
     return tuple(Span(*row) for row in session.execute(_SPANS, {"start": start, "end": end, "resource_ids": ids}))
+
+
+def end(work: Work, resource_ids: Collection[UUID]) -> None:
+    """Resources are given back: what is recorded beside their size ends now, as their periods do."""
+    usage_sql.end(work.session, resource_ids, work.now)

@@ -24,7 +24,14 @@ Subject = tuple[str, UUID]
 def tell_account(work: Work, account_id: UUID, code: str, subject: Subject, **params: object) -> None:
     """A notice for one person."""
     work.session.add(
-        Notice(account_id=account_id, code=code, params=params, subject_type=subject[0], subject_id=subject[1])
+        Notice(
+            account_id=account_id,
+            code=code,
+            params=params,
+            subject_type=subject[0],
+            subject_id=subject[1],
+            created_at=work.now,
+        )
     )
 
 
@@ -39,6 +46,7 @@ def tell_role(work: Work, audience: tuple[UUID | None, Role], code: str, subject
             params=params,
             subject_type=subject[0],
             subject_id=subject[1],
+            created_at=work.now,
         )
     )
 
@@ -47,7 +55,7 @@ def remind(work: Work, rows: list[dict[str, Any]]) -> int:
     """Insert reminders that carry a ``dedupe`` key, each at most once ever; returns how many were new."""
     if not rows:
         return 0
-    values = [{"id": new_id(), **row} for row in rows]
+    values = [{"id": new_id(), "created_at": work.now, **row} for row in rows]
     statement = insert(Notice).values(values).on_conflict_do_nothing(index_elements=["dedupe"]).returning(Notice.id)
     return len(work.session.execute(statement).all())
 

@@ -20,6 +20,7 @@ from broker.delivery.tools import Pace, Tools
 from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, ResourceState
+from broker.metering import service as metering
 from broker.reclamation import giving_back, history, look_again, share, snapshots
 from broker.reclamation.models import CaseResource, ReclaimCase
 from broker.reclamation.power import switch
@@ -242,7 +243,7 @@ def last_reading(tools: Tools, job: CaseJob) -> bool:
     with tools.works.begin() as work:
         if mine(work, job, CaseState.RELEASING) is None:
             return False
-        inventory.move(work, [r.id for r in resources_of(work, job.id)], ResourceState.RELEASING)
+        metering.end(work, inventory.move(work, [r.id for r in resources_of(work, job.id)], ResourceState.RELEASING))
         return True
 
 

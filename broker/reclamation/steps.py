@@ -17,6 +17,7 @@ from broker.delivery.values import Job
 from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import ItemState, RequestEvent, RequestState, ResourceState, Role, after
+from broker.metering import service as metering
 from broker.notify import service as notify
 from broker.reclamation import giving_back
 from broker.reclamation.models import Release, ReleaseResource
@@ -32,7 +33,7 @@ def last_reading(tools: Tools, job: Job) -> bool:
             return False
         release.state = "running"
         resources = _resources(work, job, progress.done_at_once(work, job, "last_reading"))
-        inventory.move(work, [r.id for r in resources], ResourceState.RELEASING)
+        metering.end(work, inventory.move(work, [r.id for r in resources], ResourceState.RELEASING))
         return True
 
 

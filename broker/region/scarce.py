@@ -67,6 +67,7 @@ def capacity(run: Run) -> None:
             there = None if row is None else (row.total, row.reserved, row.allocation_ratio)
             if there == (stock.total, stock.reserved, stock.ratio):
                 continue
+            service.alone(run.session)
             service.set_inventory(
                 run.session,
                 stock.pool,
@@ -103,6 +104,7 @@ def limits(run: Run) -> None:
         there = {kind: amount for (n, p, kind), amount in known.items() if (n, p) == (node, pool)}
         for kind in sorted(set(wanted) | set(there)):
             if wanted.get(kind) != there.get(kind):
+                service.alone(run.session)
                 service.set_limit(run.session, node, ResourceClass(kind), pool, wanted.get(kind))
                 run.counts["node_limit.added" if kind not in there else "node_limit.changed"] += 1
 

@@ -29,7 +29,7 @@ from broker.tenancy import repository as tenancy
 from broker.tenancy.models import Account
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
-from quotas import availability, models, service, together
+from quotas import availability, models, moving, service, together
 from quotas.errors import NotThatMuch, NotYours, QuotaError
 from quotas.values import HeldLine, Line, ResourceClass
 
@@ -183,13 +183,13 @@ def give_node(work: Work, hand: Hand, system_id: UUID) -> int:
     system = work.session.get(InformationSystem, system_id)
     if system is None:
         raise NotFound("system.unknown")
-    service.alone(work.session)  # from here on nobody holds for the system at its unit any more
+    moving.alone(work.session)  # from here on nobody holds for the system at its unit any more
     fresh = availability.lowest(work.session, [system_id]) is None
     service.add_node(work.session, id=system_id, parent_id=system.unit_id)
     asked = select(models.hold.c.id).join(ServiceRequest, ServiceRequest.id == models.hold.c.owner)
     has = select(Resource.hold_id).where(Resource.system_id == system_id, Resource.hold_id.is_not(None))
     of_system = work.session.scalars(asked.where(ServiceRequest.system_id == system_id).union(has)).all()
-    moved = service.move(work.session, of_system, system_id)
+    moved = moving.holds(work.session, of_system, system_id)
     if fresh or moved:
         data = {"unit": str(system.unit_id), "moved": moved} | hand.why
         work.record("quota.node_given", "system", system_id, mandate=hand.mandate, data=data)

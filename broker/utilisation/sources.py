@@ -50,7 +50,7 @@ class Source:
             yield from counters.hours(self.looks, start, end)
         elif self.telemetry is Telemetry.HOURS:
             hours = cast("Sequence[ServerHour]", self.provider().utilisation(start, end))
-            yield from (_row(hour) for hour in hours)
+            yield from (row_of(hour) for hour in hours)
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ def _sizes(row: Row, known: Facts) -> Row:
     return sizes
 
 
-def _row(hour: ServerHour) -> Row:
+def row_of(hour: ServerHour) -> Row:
     figures: Mapping[str, float | None] = {
         "vcpu": hour.vcpu,
         "mem_gib": hour.memory_gib,

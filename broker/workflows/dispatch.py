@@ -25,6 +25,7 @@ from broker.audit import seal
 from broker.bootstrap import App
 from broker.catalog.models import SubCloud
 from broker.db import idempotency
+from broker.dedicated import stops
 from broker.delivery.models import Delivery
 from broker.delivery.values import Job
 from broker.lifecycle import CASE_MACHINE, CaseState
@@ -54,6 +55,7 @@ _DATES_LOCK = 0x6461_7465
 _DATES_EVERY_S = 20.0
 _SEAL_EVERY_S = 1.0
 _CASES_EVERY_S = 300.0
+_NETWORKS_EVERY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class Dispatch:
     _dates_at: float = 0.0
     _sealed_at: float = 0.0
     _cases_at: float = -_CASES_EVERY_S
+    _networks_at: float = -_NETWORKS_EVERY_S
 
     async def round(self) -> int:
         """Start what wants acting on; look at the dates now and then. Returns how many workflows were started."""
@@ -177,10 +180,11 @@ class Dispatch:
 
     def dates(self) -> None:
         """Dates that have come: expired holds, clocks that run out or have run out, a new year's days, quotas."""
+        with self.app.works.begin() as work:  # of its own, for nobody counts meanwhile
+            expired = letting_go.expire_holds(work) if _mine(work) else 0
         with self.app.works.begin() as work:
-            if not work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}):
+            if not _mine(work):
                 return
-            expired = letting_go.expire_holds(work)
             recomputed = clocks.recompute_all(work)
             told = reminders.remind(work)
             cases = case_dates.come(work) + self._new_cases(work)
@@ -191,9 +195,17 @@ class Dispatch:
             accounts.forget_old_attempts(work.session, work.now)
             idempotency.forget(work.session, work.now)
             happened = {"expired_holds": expired, "recomputed_clocks": recomputed, "reminders": told, "quotas": full}
-            happened |= {"reclaim_cases": cases, "claims": claimed}
+            happened |= {"reclaim_cases": cases, "claims": claimed, "networks": self._late_networks(work)}
             if any(happened.values()):
                 log.info("dates", **happened)
+
+    def _late_networks(self, work: Work) -> int:
+        """Dedicated networks behind their plans: their days end at a close of business, a look now and then will do."""
+        if monotonic() - self._networks_at < _NETWORKS_EVERY_S:
+            return 0
+        self._networks_at = monotonic()
+        passed = stops.come(work, report_workdays=self.app.settings.network_report_workdays)
+        return passed.noticed + passed.stopped + passed.lifted
 
     def _new_cases(self, work: Work) -> int:
         """Now and then: what policies that are on found, and terms that come to their end."""
@@ -207,6 +219,11 @@ class Dispatch:
         with self.app.sessions.begin() as session:
             while seal.seal(session) == seal.BATCH:
                 pass
+
+
+def _mine(work: Work) -> bool:
+    """Whether no other worker looks at dates at this moment."""
+    return bool(work.session.scalar(text("SELECT pg_try_advisory_xact_lock(:k)"), {"k": _DATES_LOCK}))
 
 
 WORKFLOWS: dict[str, Any] = {

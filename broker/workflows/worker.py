@@ -93,7 +93,7 @@ async def _run(app: App, dials: Dials, words: Words | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    client = await _connect(app.settings)
+    client = await connect(app.settings)
     async with contextlib.AsyncExitStack() as stack:
         floor = Floor(app, client, dials, stack)
         await floor.look()
@@ -182,7 +182,7 @@ def all_steps(steps: Steps | CaseSteps) -> list[Callable[..., Any]]:
     return [getattr(steps, name) for name in names]
 
 
-async def _connect(settings: Settings) -> Client:
+async def connect(settings: Settings) -> Client:
     """Wait for the engine: it may come up after us. Raises RPCError after a minute."""
     address = settings.temporal_address or "127.0.0.1:7233"
     for _ in range(120):

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from quotas import order
 from quotas.errors import (
     BadPrefix,
     CannotGrow,
@@ -45,6 +46,7 @@ def give_back(
     """
     wanted = None if prefix is None else str(network_of(prefix))
     values = {"owner": owner, "prefix": wanted, "until": quarantine_until}
+    order.prefixes(session)
     answer: Mapping[str, Any] = session.scalars(GIVE_BACK, values).one()
     match answer["outcome"]:
         case "not_yours":
@@ -60,6 +62,7 @@ def grow(session: Session, owner: UUID, new_length: int) -> Allocation:
     CannotGrow: what is in the way, and how short it could become. BadPrefix: too_long (it would shrink), too_short
     (larger than its pool). PrefixGone; PrefixBusy: what is in the way is not committed yet, after some tries.
     """
+    order.prefixes(session)
     answer = patiently(lambda: session.scalars(GROW, {"owner": owner, "length": new_length}).one())
     match answer["outcome"]:
         case "blocked":
@@ -83,6 +86,7 @@ def reserve(session: Session, *, routing_domain: str, prefix: IPv6Network | str,
         raise BadPrefix("no_reason")
     network = str(network_of(prefix))
     values = {"id": uuid7(), "domain": routing_domain, "prefix": network, "reason": reason.strip()}
+    order.prefixes(session)
     answer: Mapping[str, Any] = session.scalars(RESERVE, values).one()
     match answer["outcome"]:
         case "no_domain":
@@ -98,6 +102,7 @@ def reserve(session: Session, *, routing_domain: str, prefix: IPv6Network | str,
 
 def lift(session: Session, reservation: UUID) -> Allocation:
     """The range may be handed out again, at once. PrefixGone: there is no such reservation."""
+    order.prefixes(session)
     answer: Mapping[str, Any] = session.scalars(LIFT, {"id": reservation}).one()
     if answer["outcome"] != "ok":
         raise PrefixGone(reservation, answer["state"])

@@ -4,7 +4,7 @@ Called by: the broker's assessment, delivery, reclamation, workflows and command
 is theirs. Must not: commit, know requests or clouds, choose a prefix in Python.
 
 Every verb is one SQL statement. Prefixes that are given out overlap nothing in their routing domain: the database
-excludes it. Where a transaction also counts quota, count first and allocate afterwards.
+excludes it. Where a transaction also counts quota, it counts first (``quotas.order``, which refuses anything else).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from quotas import models
+from quotas import models, order
 from quotas.errors import (
     BadPrefix,
     HasAnother,
@@ -162,6 +162,7 @@ def allocate(
     """
     wish = Wish(pool_id, owner, length, expires_at, active, label)
     asked = _values(wish)
+    order.prefixes(session)
     connection = session.connection()
     answer = patiently(lambda: connection.exec_driver_sql(ALLOCATE, asked).scalar_one())
     return _allocated(answer, wish, asked)
@@ -185,6 +186,7 @@ def allocate_many(session: Session, wishes: Sequence[Wish]) -> list[Allocation |
     Nobody is asked for again: who was answered PrefixBusy is to try by himself.
     """
     rows = [_values(wish) for wish in wishes]
+    order.prefixes(session)
     answers = session.scalars(ALLOCATE_MANY, {"wishes": json.dumps(rows, default=str)}).all()
     found: list[Allocation | QuotaError] = []
     for wish, asked, answer in zip(wishes, rows, answers, strict=True):
@@ -254,6 +256,7 @@ def allocation_of(answer: Mapping[str, Any]) -> Allocation:
 
 
 def _turn(session: Session, owner: UUID, what: str, at: datetime | None) -> Allocation | None:
+    order.prefixes(session)
     answer = session.scalars(TURN, {"owner": owner, "what": what, "at": at}).one()
     return None if answer is None else allocation_of(answer)
 
@@ -287,6 +290,7 @@ def release(session: Session, owner: UUID, quarantine_until: datetime) -> Alloca
 
 def sweep(session: Session, now: datetime, limit: int = 1000) -> list[SweptPrefix]:
     """Free the holds that expired and the quarantines that ended at ``now``, at most ``limit``."""
+    order.prefixes(session)
     return [
         SweptPrefix(row.id, row.owner, row.prefix, PrefixState(row.was))
         for row in session.execute(SWEEP, {"now": now, "limit": limit})

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
+from uuid import UUID
 
 import pytest
 
@@ -35,6 +36,26 @@ def test_a_refusal_in_json_is_the_problem_of_the_api(typist: Typist) -> None:
     said = typist.types("apply", "-f", typist.form(classified=True), "--json", as_="apply.jyt")
     assert (said.status, said.out) == (1, "")
     assert json.loads(said.err)["errors"][0]["code"] == "request.classified"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("quota", "verify"), ("quota", "show", "jyt"), ("quota", "void", str(UUID(int=1))),
+        ("quota", "limit", "jyt", "gpu", "1"),
+        ("ipv6", "verify"), ("ipv6", "plan"), ("audit", "verify"), ("bill", "verify", "2026-01"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_database_that_is_down_has_a_code(
+    typist: Typist, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Every verb that works on the database: 1, the code on standard error, no traceback, no answer."""
+    monkeypatch.setenv("GUIYUN_DATABASE_URL", f"postgresql+psycopg://guiyun_app@127.0.0.1:{free_port()}/guiyun")
+    said = typist.types(*words, "--json")
+    assert (said.status, said.out) == (1, "")
+    assert json.loads(said.err)["code"] == "database.failed"
+    assert typist.refused(*words).startswith("database.failed：")
 
 
 def test_checking_writes_nothing(typist: Typist) -> None:

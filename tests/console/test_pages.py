@@ -23,7 +23,15 @@ LOGINS = [
     "admin",
     "apply.chongzuo",
 ]
-NOT_FOLLOWED = ("reclaim-report.csv", "/systems/export/", "/systems/template/", "/attachments/", "/file/")
+NOT_FOLLOWED = (
+    "reclaim-report.csv",
+    "/systems/export/",
+    "/systems/template/",
+    "/networks/export/",
+    "/networks/template/",
+    "/attachments/",
+    "/file/",
+)
 """Files, not pages; they have tests of their own."""
 MANY = ("/quota?", "/ipv6?")
 """Pages of which there are hundreds, one for each unit or block: a few of them stand for all."""

@@ -91,6 +91,7 @@ def test_what_is_to_be_given_back_is_on_the_page_of_borrower_and_lender(console:
     with world.app.works.begin() as work:
         unit = {row.code: row.id for row in work.session.execute(text("SELECT code, id FROM broker.unit"))}
         cloud = work.session.scalars(text("SELECT id FROM broker.sub_cloud WHERE code = 'main'")).one()
+        quotas.alone(work.session)
         quotas.set_inventory(work.session, cloud, kind, total=100)
         for code, amount, borrowing in (("450000", 20, 0), ("jyt", 10, 0), ("rst", 10, None)):
             quotas.set_limit(work.session, unit[code], kind, None, amount, borrowing=borrowing)
@@ -101,6 +102,7 @@ def test_what_is_to_be_given_back_is_on_the_page_of_borrower_and_lender(console:
         assert "待归还的借用" in console.person(who).get("/quota").text
     assert "待归还的借用" not in console.person("apply.liuzhou").get("/quota").text
     with world.app.works.begin() as work:
+        quotas.alone(work.session)
         quotas.void(work.session, held)
         for code in ("450000", "jyt", "rst"):
             quotas.set_limit(work.session, unit[code], kind, None, None)

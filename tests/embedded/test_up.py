@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
+from api.cli.demo_past import PAST
 from broker.embedded.spawn import free_port, wait_until
 
 PATIENCE_S = 180
@@ -77,16 +79,31 @@ def gone(pid: int) -> bool:
         return True
 
 
+def counted(broker: psycopg.Connection[tuple[int]], what: str) -> int:
+    row = broker.execute(f"SELECT count(*) FROM broker.{what}".encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
 def test_one_command_starts_everything_and_the_next_goes_on(tmp_path: Path, started: list[Up]) -> None:
-    """First start: region and accounts. Ctrl-C: clean. Second start: the same home, nothing loaded again."""
+    """First start: region, its past, accounts. Ctrl-C: clean. Second start: the same home, nothing loaded again."""
     home = tmp_path / "home"
-    first = Up(home)
+    first = Up(home, "--past")
     started.append(first)
     first.read_until("桂云已启动")
     first.read_until("按 Ctrl-C 停止")
     assert ready(first)
     assert any("示范区域已载入" in line for line in first.lines)
     assert any("apply.jyt" in line for line in first.lines)
+
+    assert any("往事已补上" in line for line in first.lines), (home / "logs" / "past.log").read_text()
+    with psycopg.connect(
+        json.loads((home / "running.json").read_text())["GUIYUN_DATABASE_URL"].replace("+psycopg", "")
+    ) as broker:
+        assert counted(broker, "service_request WHERE state = 'delivered'") == len(PAST)
+        assert counted(broker, "month_close") >= 2
+        assert counted(broker, "idle_finding WHERE cleared_at IS NULL") > 0
+        assert counted(broker, "api_token WHERE revoked_at IS NULL") == 0
 
     published = json.loads((home / "running.json").read_text())
     assert published["GUIYUN_URL"] == f"http://127.0.0.1:{first.port}"
@@ -107,10 +124,10 @@ def test_one_command_starts_everything_and_the_next_goes_on(tmp_path: Path, star
     assert all(gone(pid) for pid in children)
     assert not (home / "running.json").exists()
 
-    second = Up(home)
+    second = Up(home, "--past")
     started.append(second)
     second.read_until("桂云已启动")
-    assert not any("示范区域已载入" in line for line in second.lines)
+    assert not any("示范区域已载入" in line or "往事" in line for line in second.lines)
     assert second.interrupt() == (0, "")
 
 

@@ -95,6 +95,7 @@ def test_a_limit_is_lowered_and_a_guarantee_made_one_after_the_other(engine: Eng
     """Neither could see the other's, and the guarantee passed the limit: now the second waits for the first."""
     tree = committed
     with Session(engine) as session:
+        service.alone(session)
         share(session, tree.county, 100)
         share(session, tree.units[0], 50)
         session.commit()
@@ -185,8 +186,10 @@ def test_on_any_tree_the_sql_the_functions_and_counting_by_hand_agree(session: S
     size = data.draw(st.integers(2, 9), "nodes")
     parents = [data.draw(st.integers(max(0, n - 2), n), "parent") for n in range(size - 1)]
     model, nodes, pool = Model(parents), [uuid4() for _ in range(size)], uuid4()
+    session.commit()
     for n, fresh in enumerate(nodes):
         service.add_node(session, id=fresh, parent_id=nodes[parents[n - 1]] if n else None)
+    service.alone(session)
     service.set_inventory(session, pool, X86, total=None)
     held: list[tuple[UUID, int, int]] = []
     for _ in range(data.draw(st.integers(5, 14), "steps")):

@@ -40,6 +40,7 @@ def test_writers_and_sweepers_on_crossing_paths_do_not_deadlock(engine: Engine, 
     nodes = (committed.root, committed.city, committed.county, *committed.units)
     other = uuid4()
     with Session(engine) as session:
+        service.alone(session)
         for node in nodes:
             for kind in (ResourceClass.VCPU, X86, ARM):
                 service.set_limit(session, node, kind, None, 60)

@@ -212,17 +212,37 @@ def test_an_amount_that_is_no_whole_number_above_zero_is_refused(
     assert bad.value.code == "quota.bad_amount"
 
 
+@pytest.mark.parametrize(
+    ("total", "ratio"),
+    [
+        (10, "0.00001"), (10, "1.00005"), (10, "0"), (10, "-1"), (10, "10000"), (10, "NaN"), (10, "Infinity"),
+        (10**15, "9999"), (10**15, "1.0001"), (10**15 + 1, "1"), (-1, "1"),
+    ],
+)  # fmt: skip
+def test_stock_that_could_not_be_kept_as_it_was_given_is_refused(
+    session: Session, tree: Tree, total: int, ratio: str
+) -> None:
+    """No ratio is rounded in silence, no capacity overflows; what was there stays."""
+    with pytest.raises(errors.BadAmount):
+        service.set_inventory(session, tree.pool, X86, total=total, allocation_ratio=Decimal(ratio))
+    service.set_inventory(
+        session, tree.pool, ARM, total=10**15, reserved=10**15 - 10**11, allocation_ratio=Decimal("9999.9999")
+    )
+    stock = {each.resource_class: each for each in availability.snapshot(session, tree.root, [tree.pool]).stock}
+    assert (stock[X86].capacity, stock[ARM].capacity) == (10**6, 999_999_990_000_000)
+
+
 def test_what_does_not_exist_has_a_code_of_its_own(session: Session, tree: Tree) -> None:
     """Unknown node, parent and hold; a node below another parent."""
     with pytest.raises(errors.UnknownNode):
-        service.hold(session, owner=uuid4(), node=uuid4(), lines=[Line(X86, 1, tree.pool)], expires_at=SOON)
-    with pytest.raises(errors.UnknownNode):
         service.add_node(session, id=uuid4(), parent_id=uuid4())
-    with pytest.raises(errors.UnknownNode):
-        service.set_limit(session, uuid4(), X86, None, 1)
     service.add_node(session, id=tree.county, parent_id=tree.city)
     with pytest.raises(errors.NodeElsewhere):
         service.add_node(session, id=tree.county, parent_id=tree.root)
+    with pytest.raises(errors.UnknownNode):
+        service.hold(session, owner=uuid4(), node=uuid4(), lines=[Line(X86, 1, tree.pool)], expires_at=SOON)
+    with pytest.raises(errors.UnknownNode):
+        service.set_limit(session, uuid4(), X86, None, 1)
     for attempt in (service.pin, service.post, service.void):
         with pytest.raises(errors.UnknownHold):
             attempt(session, uuid4())
@@ -246,6 +266,7 @@ def test_each_verb_is_one_statement(session: Session, tree: Tree) -> None:
 def test_a_tampered_counter_is_found(owner_engine: Engine, committed: Tree) -> None:
     """Verify recounts counters from lines and lines from the ledger."""
     with Session(owner_engine) as session:
+        service.alone(session)
         service.set_limit(session, committed.root, X86, None, 100)
         held = ask(session, committed, (X86, 5))
         service.post(session, held, [Line(X86, 2, committed.pool)], key=uuid4())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import inf
 from uuid import UUID, uuid4
 
@@ -23,22 +24,19 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from quotas import availability, errors, rules, service
+from quotas import availability, errors, moving, rules, service
 from quotas.values import Line, ResourceClass
 from tests.quotas.world import Tree, plant
 
 KINDS = (ResourceClass.VCPU_X86_64, ResourceClass.VCPU_AARCH64)
 LIMITED = (*KINDS, ResourceClass.VCPU)
 START = datetime(2026, 1, 1, tzinfo=UTC)
-BELOW = {0: (1,), 1: (2,), 2: (3, 4)}
-"""The tree: root, city, county and two units."""
+PARENTS = (None, 0, 1, 2, 2)
+"""The tree as it is planted: root, city, county and two units."""
 
 amounts = st.dictionaries(st.sampled_from(KINDS), st.integers(1, 9), min_size=1)
-
-
-def below(node: int) -> set[int]:
-    """All nodes below."""
-    return {n for child in BELOW.get(node, ()) for n in {child} | below(child)}
+keys = st.integers(0, 5)
+Asked = dict[ResourceClass, int]
 
 
 @dataclass
@@ -91,6 +89,9 @@ class Ledger(RuleBasedStateMachine):
         self.session = Session(self.connection)
         self.tree: Tree = plant(self.session, units=2)
         self.nodes = (self.tree.root, self.tree.city, self.tree.county, *self.tree.units)
+        self.parents = list(PARENTS)
+        self.keys = [uuid4() for _ in range(6)]
+        self.moved: dict[tuple[str, int], tuple[UUID, Asked]] = {}
         self.now = START
         self.held: dict[UUID, Held] = {}
         self.limits: dict[tuple[int, ResourceClass, bool], Share] = {}
@@ -106,7 +107,11 @@ class Ledger(RuleBasedStateMachine):
 
     def way(self, node: int) -> set[int]:
         """The node and everything above it."""
-        return {0, 1, 2, node} if node > 2 else set(range(node + 1))
+        parent = self.parents[node]
+        return {node} if parent is None else {node} | self.way(parent)
+
+    def below(self, node: int) -> set[int]:
+        return {n for n in range(5) if n != node and node in self.way(n)}
 
     def used(self, node: int, limited: ResourceClass) -> int:
         return sum(
@@ -126,7 +131,7 @@ class Ledger(RuleBasedStateMachine):
             h.counted(k) for h in self.held.values() if h.node == node for k in KINDS if limited in k.counted_as
         )
         direct += sum(a for k, a in more.items() if where == node and limited in k.counted_as)
-        for child in BELOW.get(node, ()):
+        for child in (n for n in range(5) if self.parents[n] == node):
             share = self.limits.get((child, *key))
             direct += max(self.load(child, key, more, where), share.guaranteed if share else 0)
         return direct
@@ -144,7 +149,7 @@ class Ledger(RuleBasedStateMachine):
         was = self.limits.pop((node, *key), None)
         if share is not None:
             self.limits[node, *key] = share
-        checked = {node} if any(self.guaranteed(n, key) for n in below(node)) else set()
+        checked = {node} if any(self.guaranteed(n, key) for n in self.below(node)) else set()
         if share is not None and share.guaranteed > (was.guaranteed if was else 0):
             checked |= self.way(node) - {node}
         fits = all(
@@ -241,9 +246,29 @@ class Ledger(RuleBasedStateMachine):
         service.pin(self.session, which, now=self.now)
         held.state = "pinned" if held.state == "held" else held.state
 
-    @rule(which=ids, part=amounts | st.none(), twice=st.booleans())
-    def post(self, which: UUID, part: dict[ResourceClass, int] | None, twice: bool) -> None:  # noqa: FBT001
-        held, key = self.held[which], uuid4()
+    def again(self, kind: str, key: int, which: UUID, part: Asked | None) -> bool:
+        """Whether the key was used before: the same call changes nothing, any other is refused."""
+        if (kind, key) not in self.moved:
+            return False
+        of, moved = self.moved[kind, key]
+        same = of == which and part in (None, moved)
+        lines = None if part is None else self.lines(part)
+        with nullcontext() if same else pytest.raises(errors.KeyReused):
+            if kind == "post":
+                service.post(self.session, which, lines, key=self.keys[key], now=self.now)
+            else:
+                service.release(self.session, key=self.keys[key], hold_id=which, lines=lines)
+        return True
+
+    def use(self, kind: str, key: int, which: UUID, moved: Asked) -> None:
+        if real := {each: amount for each, amount in moved.items() if amount}:
+            self.moved[kind, key] = which, real
+
+    @rule(which=ids, part=amounts | st.none(), number=keys, twice=st.booleans())
+    def post(self, which: UUID, part: Asked | None, number: int, twice: bool) -> None:  # noqa: FBT001
+        if self.again("post", number, which, part):
+            return
+        held, key = self.held[which], self.keys[number]
         lines = None if part is None else self.lines(part)
         if held.state in {"void", "expired"} or (held.state == "held" and held.due <= self.now):
             with pytest.raises(errors.HoldGone):
@@ -256,6 +281,7 @@ class Ledger(RuleBasedStateMachine):
         for _ in range(1 + twice):
             service.post(self.session, which, lines, key=key, now=self.now)
         moved = {kind: held.still_held(kind) for kind in KINDS} if part is None else part
+        self.use("post", number, which, moved)
         for kind, amount in moved.items():
             held.posted[kind] = held.posted.get(kind, 0) + amount
         if held.state != "done" and not any(held.still_held(kind) for kind in KINDS):
@@ -268,9 +294,11 @@ class Ledger(RuleBasedStateMachine):
         if held.state in {"held", "pinned"}:
             held.close("done" if any(held.posted.values()) else "void")
 
-    @rule(which=ids, part=amounts | st.none(), twice=st.booleans())
-    def release(self, which: UUID, part: dict[ResourceClass, int] | None, twice: bool) -> None:  # noqa: FBT001
-        held, key = self.held[which], uuid4()
+    @rule(which=ids, part=amounts | st.none(), number=keys, twice=st.booleans())
+    def release(self, which: UUID, part: Asked | None, number: int, twice: bool) -> None:  # noqa: FBT001
+        if self.again("release", number, which, part):
+            return
+        held, key = self.held[which], self.keys[number]
         lines = None if part is None else self.lines(part)
         there = {kind: held.posted.get(kind, 0) - held.released.get(kind, 0) for kind in KINDS}
         if part and any(amount > there[kind] for kind, amount in part.items()):
@@ -279,6 +307,7 @@ class Ledger(RuleBasedStateMachine):
             return
         for _ in range(1 + twice):
             service.release(self.session, key=key, hold_id=which, lines=lines)
+        self.use("release", number, which, part or there)
         for kind, amount in (part or there).items():
             held.released[kind] = held.released.get(kind, 0) + amount
 
@@ -291,8 +320,39 @@ class Ledger(RuleBasedStateMachine):
             self.load(key[0], key[1:], {}, 0) <= max(before[key], share.ceiling) for key, share in self.limits.items()
         )
         with nullcontext() if fits else pytest.raises(errors.QuotaExceeded):
-            assert service.move(self.session, [which], self.nodes[node]) == (was != node)
+            assert moving.holds(self.session, [which], self.nodes[node]) == (was != node)
         held.node = node if fits else was
+
+    @rule(node=st.integers(0, 4), parent=st.integers(0, 4), how=st.sampled_from(("within", "over", "look")))
+    def move_node(self, node: int, parent: int, how: moving.How) -> None:
+        ask = partial(moving.node, self.session, self.nodes[node], self.nodes[parent], how=how)
+        if node in self.way(parent):
+            with pytest.raises(errors.NodeInside):
+                ask()
+            return
+        was, loads = self.parents[node], {key: self.load(key[0], key[1:], {}, 0) for key in self.limits}
+        self.parents[node] = parent
+        came = {key: self.load(key[0], key[1:], {}, 0) - loads[key] for key in self.limits}
+        over = {key for key, share in self.limits.items() if came[key] > 0 and loads[key] + came[key] > share.ceiling}
+        if any(self.guaranteed(n, key[1:]) for key in over for n in self.below(key[0])):
+            with pytest.raises(errors.NotCovered):
+                ask()
+            self.parents[node] = was
+            return
+        if over and how == "within":
+            with pytest.raises(errors.QuotaExceeded) as refused:
+                ask()
+            told = refused.value.refusals
+        else:
+            found = ask()
+            assert found.nodes == (0 if was == parent else len(self.below(node)) + 1)
+            told = found.over
+        assert {(r.node, r.resource_class, r.pool is not None): (r.used, r.asked) for r in told} == {
+            (self.nodes[at], kind, of_pool): (loads[at, kind, of_pool], came[at, kind, of_pool])
+            for at, kind, of_pool in over
+        }
+        if how == "look" or (over and how == "within"):
+            self.parents[node] = was
 
     @rule(hours=st.integers(1, 3))
     def sweep(self, hours: int) -> None:
@@ -331,7 +391,7 @@ class Ledger(RuleBasedStateMachine):
                 *(self.used(at, limited), self.load(at, (limited, of_pool), {}, 0)),
             )
             for (at, limited, of_pool), share in self.limits.items()
-            if at != 4
+            if at in self.way(3)
         }
         self.what_is_left_passes_and_one_more_does_not()
 

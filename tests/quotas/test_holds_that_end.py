@@ -151,6 +151,7 @@ def test_one_bad_wish_fails_alone(owner_engine: Engine, committed: Tree) -> None
     )
     full = committed.units[1]
     with Session(owner_engine) as session:
+        service.alone(session)
         service.set_limit(session, committed.root, X86, None, 100)
         service.set_limit(session, full, ResourceClass.IPV6_64, None, 5, borrowing=None)
         session.execute(text("UPDATE quotas.node_limit SET used = 9223372036854775807 - 5 WHERE limit_amount = 5"))
@@ -214,6 +215,7 @@ def test_the_recount_finds_whatever_was_tampered_with(owner_engine: Engine, comm
     """Also a row whose other half is gone, a path that leads elsewhere, and a guarantee that is not covered."""
     ids = {"root": committed.root, "city": committed.city, "county": committed.county}
     with Session(owner_engine) as session:
+        service.alone(session)
         service.set_limit(session, committed.city, X86, None, 20)
         service.set_limit(session, committed.units[1], X86, None, 6, lending=2)
         ids |= {"open": ask(session, committed, (X86, 5)), "done": ask(session, committed, (ARM, 3))}

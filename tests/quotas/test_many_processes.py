@@ -138,6 +138,7 @@ def test_sixteen_processes_killed_writers_and_a_killed_server_oversell_nothing(
 def test_the_fast_way_and_use_cases_count_on_the_same_rows(engine: Engine, committed: Tree) -> None:
     """Group holds beside plain ones, resizes, voids and sweeps: exact to the unit, and nobody deadlocks."""
     with Session(engine) as session:
+        service.alone(session)
         service.set_limit(session, committed.root, ResourceClass.VCPU, None, 150)
         service.set_limit(session, committed.county, ResourceClass.VCPU, None, 140, borrowing=5, lending=100)
         for unit in committed.units[:4]:

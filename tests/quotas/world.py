@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from quotas import service
+from quotas import moving, service
 from quotas.values import ResourceClass
 
 SOON = datetime.now(UTC) + timedelta(days=1)
@@ -35,6 +35,7 @@ class Tree:
 def plant(session: Session, units: int = 4) -> Tree:
     """A tree of four levels and a pool whose stock does not bind."""
     tree = Tree(uuid4(), uuid4(), uuid4(), tuple(uuid4() for _ in range(units)), uuid4())
+    moving.alone(session)  # a test in one transaction counts and moves as it likes
     service.add_node(session, id=tree.root, parent_id=None)
     service.add_node(session, id=tree.city, parent_id=tree.root)
     service.add_node(session, id=tree.county, parent_id=tree.city)
@@ -71,3 +72,17 @@ def hammer(
 
     with ThreadPoolExecutor(writers) as pool:
         return [result for done in pool.map(run, range(writers)) for result in done]
+
+
+def somebody_waits(engine: Engine) -> None:
+    """Returns when a backend of this database waits for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with engine.connect() as looks:
+        for _ in range(10_000):
+            found = looks.execute(waiting).scalar_one()
+            looks.rollback()
+            if found:
+                return
+    raise AssertionError("nobody waits")

@@ -132,6 +132,7 @@ def test_a_mark_is_exact(world: World, percent: int, most: int, used: int) -> No
     node = uuid4()
     with world.app.works.begin() as work:
         quotas.add_node(work.session, id=node, parent_id=None)
+        quotas.alone(work.session)
         quotas.set_limit(work.session, node, GPU, None, most)
         line = [Line(GPU, used, cloud_of(world, "main"))]
         if used:

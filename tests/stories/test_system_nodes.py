@@ -12,10 +12,11 @@ from broker.errors import Conflict, Invalid, NotFound
 from broker.request import repository
 from broker.scarcity import asked, by_hand, notices, tree, waiting
 from broker.scarcity.by_hand import Hand
-from quotas import availability
+from quotas import availability, moving
 from quotas import service as quotas
-from quotas.errors import HoldBusy, QuotaExceeded
+from quotas.errors import QuotaExceeded
 from quotas.values import Line, ResourceClass
+from tests.quotas.world import somebody_waits
 from tests.stories import road
 from tests.stories.test_quota import beside, limit, row_of, unit_of, used
 from tests.stories.world import World
@@ -31,6 +32,11 @@ def id_of(world: World, code: str = SYSTEM) -> UUID:
 def give_node(world: World, code: str = SYSTEM) -> int:
     with world.app.works.begin() as work:
         return by_hand.give_node(work, Hand(reason="单独控制"), id_of(world, code))
+
+
+def move(world: World, hold: UUID, node: UUID) -> int:
+    with world.app.works.begin() as work:
+        return moving.holds(work.session, [hold], node)
 
 
 def cap(world: World, amount: int | None) -> None:
@@ -143,7 +149,7 @@ def test_the_units_people_are_told_of_a_systems_quota(world: World) -> None:
 def test_a_hold_and_a_node_that_comes_meanwhile_cannot_miss_each_other(world: World) -> None:
     """A hold that was made and not yet committed is waited for, and moves; one that comes later is there.
 
-    A hold that somebody is posting is not waited for: he may come to count next.
+    So is one that somebody is posting: he passed the gate before, and waits for nobody who moves it.
     """
     system, jyt, sessions = id_of(world), unit_of(world, "jyt"), world.app.sessions
     cloud = UUID(str(world.scalar("SELECT id FROM broker.sub_cloud WHERE code = 'jyt'")))
@@ -169,8 +175,11 @@ def test_a_hold_and_a_node_that_comes_meanwhile_cannot_miss_each_other(world: Wo
     with sessions.begin() as second:
         hold_for_it(second)
     assert (counted(world, system), counted(world, jyt)) == (8, 8)
-    with sessions.begin() as third, sessions.begin() as fourth:
+    with sessions.begin() as third:
         quotas.post(third, made)
-        with pytest.raises(HoldBusy):
-            quotas.move(fourth, [made], jyt)
+        mover = threading.Thread(target=lambda: moved.append(move(world, made, jyt)))
+        mover.start()
+        somebody_waits(world.app.engine)
+    mover.join(30)
+    assert (moved, counted(world, system), counted(world, jyt)) == ([1, 1], 4, 8)
     assert agrees(world)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -22,10 +22,15 @@ from broker.delivery import service as delivery
 from broker.delivery.service import Action
 from broker.errors import BrokerError, Conflict
 from broker.reclamation import service as reclamation
+from broker.request import repository
 from broker.request import service as requests
 from providers.contract import Kind
 from providers.simulated import faults
 from providers.simulated.faults import Fault, Mode
+from quotas import service as quotas
+from quotas.ipv6 import service as ipv6
+from quotas.values import Line, ResourceClass
+from tests.quotas.world import somebody_waits
 from tests.stories import road, slate
 from tests.stories.world import World
 
@@ -53,6 +58,39 @@ def dates(world: World) -> int:
     """What dispatch does every twenty seconds about holds."""
     with world.app.works.begin() as work:
         return letting_go.expire_holds(work)
+
+
+def test_an_expiry_and_who_counts_and_then_takes_prefixes_cannot_wait_in_a_ring(world: World) -> None:
+    """The sweep has no prefix while it waits for the gate, so whoever counted first ends and then the sweep does."""
+    request_id = road.submit(world)
+    road.approve(world, request_id)
+    road.assess(world, request_id)
+    segment = world.scalar("SELECT id FROM broker.resource WHERE request_id = :r AND kind = 'segment'", r=request_id)
+    cloud = world.scalar("SELECT id FROM broker.sub_cloud WHERE code = 'main'")
+    unit = world.scalar("SELECT id FROM broker.unit WHERE code = 'jyt'")
+    world.clock.forward(days=60)
+    with world.app.works.begin() as work, ThreadPoolExecutor(1) as other:
+        line = Line(ResourceClass.VCPU_X86_64, 1, cloud)
+        quotas.hold(work.session, owner=uuid4(), node=unit, lines=[line], expires_at=work.now + timedelta(days=1))
+        sweeping = other.submit(dates, world)
+        somebody_waits(world.app.engine)
+        ipv6.cancel(work.session, segment)
+        work.session.commit()
+        assert sweeping.result(timeout=20) == 1
+    assert world.request(request_id).state == "approved"
+
+
+def test_an_expiry_passes_by_a_request_that_somebody_decides_about(world: World) -> None:
+    """Its holds are met by the next look; neither waits for the other."""
+    request_id = road.submit(world)
+    road.approve(world, request_id)
+    road.assess(world, request_id)
+    world.clock.forward(days=60)
+    with world.acting("apply.jyt") as work, ThreadPoolExecutor(1) as other:
+        repository.load(work.session, work.actor, request_id, lock=True)
+        assert other.submit(dates, world).result(timeout=20) == 0
+        letting_go.withdraw(work, request_id, reason="不再需要")
+    assert (dates(world), world.request(request_id).state) == (0, "withdrawn")
 
 
 def item_states(world: World, request_id: UUID) -> set[str]:

@@ -31,6 +31,7 @@ class Use:
     operator: str = ""
     unit_class: str = ""
     term: int = 0
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class PriceRow:
     discount: str = "1"
     free: str = "0"
     stopped: bool | None = None
+
+    @property
+    def scope(self) -> tuple[object, ...]:
+        """What a version is a version of: they share what is free in a month."""
+        return self.meter, self.cloud, self.operator, self.unit_class, self.term, self.per == "once"
 
     @property
     def charges_stopped(self) -> bool:
@@ -113,6 +119,10 @@ def holds(window: Window, at: datetime) -> bool:
     return window[0] <= at and (window[1] is None or at < window[1])
 
 
+def meets(window: Window, start: datetime, end: datetime) -> bool:
+    return window[0] < end and (window[1] is None or window[1] > start)
+
+
 def seconds(start: datetime, end: datetime) -> Fraction:
     return Fraction((end - start) // timedelta(microseconds=1), 1_000_000)
 
@@ -136,7 +146,7 @@ def bill(  # noqa: C901 - one walk, so that it can be read beside the rules
     edges = {e for window in changes for e in window if e is not None}
     lines: dict[Key, Owed] = {}
     gaps: dict[tuple[object, str], Fraction] = {}
-    pools: dict[tuple[object, object], list[tuple[tuple[datetime, str, datetime], Fraction, Owed]]] = {}
+    pools: dict[tuple[object, tuple[object, ...]], list[tuple[tuple[datetime, str, datetime], Fraction, Owed]]] = {}
     per = {"hour": Fraction(3600), "month": whole, "once": Fraction(1)}
     by_id = {row.id: row for row in prices}
     charged_once_stopped = {row.meter for row in prices if row.stopped}
@@ -159,16 +169,17 @@ def bill(  # noqa: C901 - one walk, so that it can be read beside the rules
             amount = use.quantity * seconds(a, b)
             if use.state == "stopped" and price is not None and not price.charges_stopped:
                 continue
-            if price is None or found is None:
+            if price is None or found is None or (price.per == "once") != use.once:
                 gaps[use.resource, use.meter] = gaps.get((use.resource, use.meter), Fraction(0)) + amount
                 continue
             line = lines.setdefault((found[0], use.resource, use.meter, price.id), Owed())
             line.seconds += amount
             line.rules.add(found[1])
             if price.free != "0":
-                pools.setdefault((found[0], price.id), []).append(((begun, str(use.resource), a), amount, line))
-    for (_, price_id), claims in pools.items():
-        _use_up(Fraction(by_id[price_id].free) * per[by_id[price_id].per], claims)
+                pools.setdefault((found[0], price.scope), []).append(((begun, str(use.resource), a), amount, line))
+    for (_, scope), claims in pools.items():
+        versions = [row for row in prices if row.scope == scope and meets(row.window, start, end)]
+        _use_up(max(Fraction(row.free) * per[row.per] for row in versions), claims)
     for (_, _, _, price_id), line in lines.items():
         row = by_id[price_id]
         line.exact = Fraction(row.price) * Fraction(row.discount) * 100 * (line.seconds - line.free) / per[row.per]

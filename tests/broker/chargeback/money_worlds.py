@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, new_id
 from broker.inventory.models import Project, Resource, ResourcePeriod
-from broker.metering.models import ResourceTerm
+from broker.metering.models import OneOffItem, ResourceTerm, UsageRecord
 from broker.pricing.models import Payer, TariffPrice
 from broker.tenancy.models import Unit, UnitPeriod
 from tests.broker.chargeback.money_oracle import PayerRow, Place, PriceRow, Use, Window, month_window
@@ -30,6 +30,7 @@ MAIN, CITY_CLOUD, INDUSTRY = (UUID(int=n) for n in range(11, 14))
 CLOUDS = {MAIN: "main", CITY_CLOUD: "city", INDUSTRY: "industry"}
 OPERATORS = {MAIN: "one", CITY_CLOUD: "two", INDUSTRY: "two"}
 METERS = ("vcpu_x86_64", "memory_gib", "block_gib_ssd")
+RECORDED, ONE_OFF = "public_ip", "migration"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Thing:
     cloud: UUID
     periods: tuple[Period, ...]
     term: int = 0
+    records: tuple[tuple[str, int, Window], ...] = ()
+    items: tuple[tuple[str, int, datetime], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,23 @@ class World:
                 CLOUDS[t.cloud],
                 meter,
                 Fraction(amount),
-                p.state,
-                whole(p.window),
+                state,
+                whole(window),
                 operator=OPERATORS[t.cloud],
                 unit_class=UNITS[t.unit],
                 term=t.term,
+                once=state == "once",
             )
             for t in self.things
-            for p in t.periods
-            for meter, amount in zip(METERS, (p.vcpu, p.memory_gib, p.block_gib), strict=True)
+            for meter, amount, state, window in (
+                *(
+                    (meter, amount, p.state, p.window)
+                    for p in t.periods
+                    for meter, amount in zip(METERS, (p.vcpu, p.memory_gib, p.block_gib), strict=True)
+                ),
+                *((meter, amount, "active", window) for meter, amount, window in t.records),
+                *((meter, amount, "once", (at, at + timedelta(seconds=1))) for meter, amount, at in t.items),
+            )
             if amount
         ]
 
@@ -126,6 +137,16 @@ def worlds(draw: st.DrawFn, *, complete: bool = False) -> World:
     until = draw(st.one_of(st.just(end), instants(month))).replace(microsecond=0)
     payers = [row for unit in UNITS for tier in CLOUDS.values() for row in draw(_payers(month, unit, tier, complete))]
     prices = [row for meter in METERS for cloud in (None, MAIN) for row in draw(_prices(month, meter, cloud, complete))]
+    for meter, kinds in ((RECORDED, ["hour", "month"]), (ONE_OFF, ["once"])):
+        windows_ = draw(windows(month, 1))
+        kinds_ = kinds if complete else [*kinds, *kinds, *kinds, "hour", "once"]
+        prices += [
+            PriceRow(
+                new_id(), meter, None, draw(ORDINARY_PRICE), draw(st.sampled_from(kinds_)), window,
+                free=draw(st.sampled_from(["0", "3"])),
+            )
+            for window in windows_
+        ]  # fmt: skip
     payers += draw(
         st.lists(st.just(PayerRow(REGION, "city", CITY, "its own", "", (LONG_AGO, None), CITY_CLOUD)), max_size=1)
     )
@@ -205,12 +226,16 @@ def _things(draw: st.DrawFn, month: tuple[int, int]) -> Thing:
         for window in found
         if draw(st.integers(0, 5)) > 0
     ]
+    recorded = draw(st.sampled_from([(), (), tuple(found)]))
+    at = draw(st.lists(instants(month).map(lambda at: at.replace(microsecond=0)), max_size=2, unique=True))
     return Thing(
         new_id(),
         draw(st.sampled_from(list(UNITS))),
         draw(st.sampled_from(list(CLOUDS))),
         tuple(periods),
         draw(st.sampled_from([0, 0, 12, 36])),
+        tuple((RECORDED, n, window) for n, window in enumerate(recorded)),
+        tuple((ONE_OFF, n, each) for n, each in enumerate(at, 1)),
     )
 
 
@@ -329,5 +354,7 @@ def add_thing(session: Session, thing: Thing, *, number: str, request_id: UUID |
     session.flush()
     if thing.term:
         rows.append(ResourceTerm(resource_id=thing.id, term_months=thing.term, during=during((LONG_AGO, None))))
+    rows += [UsageRecord(resource_id=thing.id, meter=m, quantity=n, during=during(w)) for m, n, w in thing.records]
+    rows += [OneOffItem(resource_id=thing.id, meter=m, quantity=n, at=at) for m, n, at in thing.items]
     session.add_all(rows)
     session.flush()

@@ -22,18 +22,18 @@ _CLOSER = """
 import sys
 from contextlib import ExitStack
 from sqlalchemy.orm import Session
-from broker.chargeback import closing
+from broker.chargeback import closing, drawing
 from broker.db.session import make_engine
 from tests.broker.chargeback.test_statements import OCTOBER, work
 
-run = closing._run
+run = drawing.run
 def step(session, statement, **values):
     found = run(session, statement, **values)
     if statement.strip().startswith(sys.argv[2]):
         print("here", flush=True)
         sys.stdin.read()
     return found
-closing._run = step
+drawing.run = step
 with Session(make_engine(sys.argv[1])) as session, session.begin():
     closing.close(work(session), OCTOBER)
     print("not here", flush=True)
@@ -65,7 +65,7 @@ _RACER = """
 import sys
 from contextlib import ExitStack
 from sqlalchemy.orm import Session
-from broker.chargeback import closing
+from broker.chargeback import closing, drawing
 from broker.db.session import make_engine
 from broker.errors import Conflict
 from tests.broker.chargeback.test_statements import OCTOBER, work

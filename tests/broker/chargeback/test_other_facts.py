@@ -60,7 +60,7 @@ def test_terms_other_meters_and_one_off_items_are_billed_as_the_oracle_does(sess
 
     def use(meter: str, quantity: int, start: datetime, end: datetime | None, term: int = 0) -> Use:
         place = (mine.id, CITY, MAIN, "main", meter, Fraction(quantity), "active", (start, end))
-        return Use(*place, operator=OPERATORS[MAIN], unit_class="city", term=term)
+        return Use(*place, operator=OPERATORS[MAIN], unit_class="city", term=term, once=meter == "migration")
 
     uses = [
         use("vcpu_x86_64", 3, START, begins),
@@ -90,7 +90,8 @@ def test_a_decided_adjustment_is_a_line_of_the_next_close_and_of_no_other(sessio
     closing.close(work(session), OCTOBER)
     line = session.scalars(select(Charge)).one()
     decided = Adjustment(
-        id=new_id(), charge_id=line.id, amount_fen=-1234, reason="wrong size", decided_by=people(session)[0].account_id,
+        id=new_id(), charge_id=line.id, amount_fen=-1234, line_fen=line.amount_fen, reason="wrong size",
+        decided_by=people(session)[0].account_id,
         decided_at=END + HOUR,
     )  # fmt: skip
     session.add(decided)

@@ -1,0 +1,84 @@
+"""A month's bill as it comes to, drawn into a working table: the one computation of a preview and of a close.
+
+Called by: ``chargeback.closing``, which freezes what was drawn; ``chargeback.service``, which only shows it.
+Must not: write what stays, or decide whether a month may be closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from broker.chargeback import bill, closing_sql
+from broker.pricing.months import Month
+
+# A year of a region is a long statement; it may take more than a page of the console may.
+_PATIENCE = "SET LOCAL statement_timeout = '30min'; SET LOCAL work_mem = '256MB'; SET LOCAL hash_mem_multiplier = 2"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What was read: the snapshot of the usage, and the hints of late usage that are in the bill."""
+
+    snapshot: str
+    hint_ids: tuple[int, ...]
+
+
+def draw(session: Session, month: Month, until: datetime) -> Drawn:
+    """``pg_temp.bill``: the month's own lines, late usage of closed months, decisions, settlements, and what cannot be.
+
+    Late usage and decisions belong to the month that is closed next, and to no other.
+    """
+    run(session, _PATIENCE)
+    books = books_of(session, month)
+    hints: Sequence[Row[Any]] = ()
+    if books.expected == month.first_day:
+        # Before the usage is read: what is committed after this may be unseen, and its hint waits for the next close.
+        hints = run(session, closing_sql.WAITING_CORRECTIONS).all()
+    snapshot = bill.fill(session, "bill", (month,), until)
+    if books.expected == month.first_day:
+        _add_adjustments(session, month, hints)
+    return Drawn(snapshot, tuple(hint.id for hint in hints))
+
+
+def problems(session: Session, most: int) -> Sequence[Row[Any]]:
+    """What of the drawn bill cannot be charged or settled (``id, meter, reason``), the first ``most``."""
+    found: Sequence[Row[Any]] = run(session, closing_sql.REFUSED, most=most).all()
+    return found
+
+
+def books_of(session: Session, month: Month) -> Row[Any]:
+    """Which month is closed next (``expected``), and how this one stands."""
+    found: Row[Any] = run(session, closing_sql.BOOKS, month=month.first_day).one()
+    return found
+
+
+def run(session: Session, statement: str, **values: Any) -> Any:
+    """A statement of ``closing_sql``."""
+    return session.execute(text(statement), values)
+
+
+def month_of(day: date) -> Month:
+    """The month that a day is in."""
+    return Month(day.year, day.month)
+
+
+def _add_adjustments(session: Session, month: Month, hints: Sequence[Row[Any]]) -> None:
+    """Lines for usage of closed months that changed since, as ``hints`` say, and for decided adjustments."""
+    closed = [month_of(row.month) for row in run(session, closing_sql.CLOSED_MONTHS)]
+    late = tuple(one for one in closed if any(closing_sql.touches(hint, one) for hint in hints))
+    if late:
+        bill.fill(session, "late", late, late[-1].end)
+        months = {"late_months": [one.first_day for one in late]}
+        run(session, closing_sql.ADD_LATE, **months)
+        run(session, closing_sql.ADD_LATE_OWED, **months)
+        run(session, closing_sql.ADD_LATE_GAPS)
+    early = [hint.id for hint in hints if closed and (hint.start_at is None or hint.start_at < closed[0].start)]
+    if early:
+        run(session, closing_sql.ADD_BEFORE, hints=early, begin_at=closed[0].start)
+    run(session, closing_sql.ADD_DECIDED, month=month.first_day)

@@ -1,0 +1,291 @@
+"""Brings a file of usage in: a verdict on every line first, then all of it or nothing.
+
+Called by: the API, the console, the command line. Must not: write a line that nobody saw the verdict of (applying names
+its digest), charge anything, or touch what a resource's own size tells (vCPU, memory, disks, segments).
+
+What a line is about is its resource, meter and begin: a file brought twice says nothing new, one with another quantity
+or end changes the row. Changed time of closed months becomes adjustments at the next close (0008). Who may is ours:
+the operator of the unit that delivers for the resource's cloud (Art. 17(4)), and the administrator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from broker.db.base import new_id
+from broker.errors import Conflict, Invalid, NotFound, Problem
+from broker.inventory.sheets import Line
+from broker.metering import usage_file, usage_sql
+from broker.metering.models import KINDS, UsageImport
+from broker.metering.usage_lines import COLUMNS, REQUIRED, Fact, read, show_time
+from broker.tenancy.work import Work
+
+NEW, CHANGE, SAME, WRONG = VERDICTS = ("new", "change", "same", "wrong")
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a line would do. ``line``: its number in the file; ``was``: the row it changes."""
+
+    line: int
+    kind: str = NEW
+    cells: Mapping[str, str] = field(default_factory=dict)
+    fact: Fact | None = None
+    resource_id: UUID | None = None
+    resource_name: str = ""
+    was: Fact | None = None
+    row_id: UUID | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A file's verdicts and what they are called together."""
+
+    kind: str
+    verdicts: tuple[Verdict, ...]
+    digest: str
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        found = Counter(verdict.kind for verdict in self.verdicts)
+        return {kind: found[kind] for kind in VERDICTS}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Everything that is wrong, each with its line."""
+        return [replace(p, field=f"{v.line}.{p.field}") for v in self.verdicts for p in v.problems]
+
+
+def who(work: Work) -> dict[str, Any]:
+    """The parameters by which ``usage_sql`` finds what the actor meters."""
+    return {"everything": work.actor.sees_everything, "unit_id": work.actor.unit_id, "now": work.now}
+
+
+def look(work: Work, kind: str, content: bytes, headings: Mapping[str, str]) -> Looked:
+    """Read a file and say of every line what it would do. ``headings``: what a column may be called -> field.
+
+    Raises NotFound ``usage.kind``; Invalid (``usage_file.read``), ``import.unknown_column``, ``import.column_twice``,
+    ``import.missing_column``.
+    """
+    _check(kind)
+    head, *lines = usage_file.read(content)
+    columns = _columns(kind, head, headings)
+    verdicts = [_read(kind, line, columns) for line in lines]
+    facts = [v.fact for v in verdicts if v.fact is not None]
+    _place(work, kind, verdicts, {fact.resource for fact in facts}, {fact.meter for fact in facts})
+    _compare(work, kind, [v for v in verdicts if v.fact is not None and v.resource_id is not None])
+    for verdict in verdicts:
+        if verdict.problems:
+            verdict.kind = WRONG
+    called = repr([(v.line, v.kind, v.row_id, v.was, [p.code for p in v.problems]) for v in verdicts])
+    digest = hashlib.new("sm3", kind.encode() + content + called.encode()).hexdigest()
+    return Looked(kind, tuple(verdicts), digest)
+
+
+def _check(kind: str) -> None:
+    if kind not in KINDS:
+        raise NotFound("usage.kind")
+
+
+def _columns(kind: str, head: Line, headings: Mapping[str, str]) -> dict[int, str]:
+    """Place -> field. What is wrong with the heading stops all: no line could be read rightly."""
+    found: dict[int, str] = {}
+    problems = []
+    for place, cell in enumerate(head.cells):
+        name = headings.get(cell.replace("*", "").strip(), "")
+        if name not in COLUMNS[kind]:
+            problems.append(Problem("import.unknown_column", "file", params={"column": cell[:60] or "—"}))
+        elif name in found.values():
+            problems.append(Problem("import.column_twice", "file", params={"column": cell[:60]}))
+        else:
+            found[place] = name
+    missing = [name for name in REQUIRED[kind] if name not in found.values()]
+    problems += [Problem("import.missing_column", "file", params={"column": name}) for name in missing]
+    if problems:
+        raise Invalid(problems)
+    return found
+
+
+def _read(kind: str, line: Line, columns: Mapping[int, str]) -> Verdict:
+    cells = {name: line.cells[n] if n < len(line.cells) else "" for n, name in columns.items()}
+    fact, problems = read(kind, cells)
+    odd = [Problem(code, columns[place]) for place, code in line.wrong.items() if place in columns]
+    bad = {problem.field for problem in odd}
+    if any(line.cells[max(columns) + 1 :]):
+        odd.append(Problem("import.cell_beyond", "file"))
+    every = [*odd, *(p for p in problems if p.field not in bad)]
+    return Verdict(line.number, cells=cells, fact=None if every else fact, problems=every)
+
+
+def _place(work: Work, kind: str, verdicts: Sequence[Verdict], names: set[str], meters: set[str]) -> None:
+    """Find each line's resource; check its time and its meter."""
+    found = usage_sql.resources(work.session, names, who(work))
+    by_name = {row.number: row for row in found} | {str(row.id): row for row in found}
+    priced = usage_sql.meters(work.session, meters)
+    for verdict in verdicts:
+        fact = verdict.fact
+        if fact is None:
+            continue
+        row = by_name.get(fact.resource)
+        if row is None:
+            verdict.problems.append(Problem("usage.resource_unknown", "resource"))
+        else:
+            verdict.resource_id, verdict.resource_name = row.id, row.name
+            verdict.problems += _in_use(kind, fact, row, work.now)
+        if kind != "terms":
+            once, by_time = priced.get(fact.meter, (False, False))
+            if not (once or by_time):
+                verdict.problems.append(Problem("usage.meter_unknown", "meter", params={"meter": fact.meter}))
+            elif kind == "items" and not once:
+                verdict.problems.append(Problem("usage.meter_by_time", "meter"))
+            elif kind == "records" and not by_time:
+                verdict.problems.append(Problem("usage.meter_once", "meter"))
+
+
+def _in_use(kind: str, fact: Fact, row: Any, now: datetime) -> list[Problem]:
+    """Usage is within the time a resource was in use, and has happened; a term may still run."""
+    start_name = "at" if kind == "items" else "start_at"
+    if row.since is None:
+        return [Problem("usage.never_in_use", "resource")]
+    since = row.since.replace(microsecond=0)
+    if fact.start < since:
+        return [Problem("usage.before_use", start_name, params={"since": show_time(since)})]
+    if row.until is not None and (fact.start >= row.until or (kind == "records" and not _ends_by(fact.end, row.until))):
+        name = "end_at" if fact.start < row.until else start_name
+        return [Problem("usage.after_use", name, params={"until": show_time(row.until)})]
+    if fact.start > now:
+        return [Problem("usage.future", start_name)]
+    if kind == "records" and fact.end is not None and fact.end > now:
+        return [Problem("usage.future", "end_at")]
+    return []
+
+
+def _ends_by(end: datetime | None, until: datetime) -> bool:
+    return end is not None and end <= until
+
+
+def _compare(work: Work, kind: str, verdicts: Sequence[Verdict]) -> None:
+    """Against the rows that are there, and the lines against each other."""
+    timelines: dict[tuple[UUID, str], dict[datetime, tuple[Fact, Verdict | None]]] = defaultdict(dict)
+    ids: dict[tuple[UUID, str, datetime], UUID] = {}
+    for row in usage_sql.there(work.session, kind, {v.resource_id for v in verdicts if v.resource_id}):
+        start = row.start_at.replace(microsecond=0)
+        there = Fact(row.number, row.meter, row.quantity, start, row.end_at, row.state, row.note)
+        timelines[row.resource_id, row.meter][start] = (there, None)
+        ids[row.resource_id, row.meter, start] = row.id
+    for verdict in verdicts:
+        fact, resource_id = verdict.fact, verdict.resource_id
+        assert fact is not None
+        assert resource_id is not None
+        timeline = timelines[resource_id, fact.meter]
+        old, other = timeline.get(fact.start, (None, None))
+        if other is not None:
+            verdict.problems.append(Problem("usage.line_twice", "resource", params={"line": other.line}))
+            continue
+        if old is not None:
+            verdict.row_id = ids[resource_id, fact.meter, fact.start]
+            same = replace(fact, resource=old.resource) == old
+            verdict.kind, verdict.was = (SAME, None) if same else (CHANGE, old)
+        timeline[fact.start] = (fact, verdict)
+    if kind != "items":
+        for timeline in timelines.values():
+            _overlaps([timeline[start] for start in sorted(timeline)])
+
+
+def _overlaps(timeline: Sequence[tuple[Fact, Verdict | None]]) -> None:
+    """Neighbours that share time: told at the later line, or at the only one of the two that is in the file."""
+    for (first, one), (second, two) in pairwise(timeline):
+        if first.end is not None and first.end <= second.start:
+            continue
+        told, other, fact = (two, one, first) if two is not None else (one, None, second)
+        if told is not None:
+            at = {"line": other.line if other else "", "start_at": show_time(fact.start), "end_at": show_time(fact.end)}
+            code = "usage.overlap" if other is None else "usage.overlap_line"
+            told.problems.append(Problem(code, "start_at", params=at))
+
+
+def begin(
+    work: Work, kind: str, content: bytes, file_name: str, headings: Mapping[str, str]
+) -> tuple[UsageImport, Looked]:
+    """The dry run: keep the file, say what it would do. Raises what ``look`` does."""
+    looked = look(work, kind, content, headings)
+    assert work.actor.account_id is not None
+    kept = UsageImport(
+        id=new_id(),
+        kind=kind,
+        file_name=(PurePath(file_name.replace("\\", "/")).name or "—")[:200],
+        content=content,
+        digest=looked.digest,
+        lines=len(looked.verdicts),
+        created_by=work.actor.account_id,
+        created_at=work.now,
+    )
+    work.session.add(kept)
+    return kept, looked
+
+
+def again(work: Work, import_id: UUID, headings: Mapping[str, str]) -> tuple[UsageImport, Looked]:
+    """What a kept file would do now. Raises NotFound ``import.not_found``, also for somebody else's."""
+    kept = _mine(work, import_id)
+    return kept, look(work, kept.kind, kept.content, headings)
+
+
+def apply(work: Work, import_id: UUID, digest: str, headings: Mapping[str, str]) -> tuple[UsageImport, Looked]:
+    """Write everything that the verdict named ``digest`` says: all lines or none.
+
+    Raises NotFound ``import.not_found``; Conflict ``import.applied``, ``import.changed`` (look again); Invalid with
+    every problem of every line.
+    """
+    kept = _mine(work, import_id, lock=True)
+    if kept.applied_at is not None:
+        raise Conflict("import.applied")
+    work.session.execute(usage_sql.LOCK)
+    looked = look(work, kept.kind, kept.content, headings)
+    if looked.digest != digest:
+        raise Conflict("import.changed")
+    if looked.problems:
+        raise Invalid(looked.problems)
+    changed = [(v.row_id, v.fact) for v in looked.verdicts if v.kind == CHANGE and v.row_id and v.fact]
+    usage_sql.change(work.session, kept.kind, changed)
+    new = [(v.resource_id, v.fact) for v in looked.verdicts if v.kind == NEW and v.resource_id and v.fact]
+    usage_sql.add(work.session, kept.kind, new, kept.id)
+    kept.applied_at = work.now
+    data = {"kind": kept.kind, **looked.counts, "digest": digest}
+    work.record("usage.imported", "usage_import", kept.id, data=data)
+    return kept, looked
+
+
+def _mine(work: Work, import_id: UUID, *, lock: bool = False) -> UsageImport:
+    statement = select(UsageImport).where(UsageImport.id == import_id, UsageImport.created_by == work.actor.account_id)
+    found = work.session.scalar(statement.with_for_update() if lock else statement)
+    if found is None:
+        raise NotFound("import.not_found")
+    return found
+
+
+def rows(work: Work, kind: str, number: str = "") -> list[dict[str, str]]:
+    """What is recorded, in the columns of a file: of everything the actor meters (or may read), or of one resource.
+
+    Raises NotFound ``usage.kind``.
+    """
+    _check(kind)
+    out = []
+    for row in usage_sql.every(work.session, kind, number, who(work)):
+        start, end = show_time(row.start_at), show_time(row.end_at)
+        cells = {
+            "resource": row.number, "meter": row.meter, "quantity": str(row.quantity), "term_months": str(row.quantity),
+            "start_at": start, "at": start, "end_at": end, "state": row.state, "note": row.note,
+        }  # fmt: skip
+        out.append({name: cells[name] for name in COLUMNS[kind]})
+    return out

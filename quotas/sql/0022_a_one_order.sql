@@ -1,0 +1,178 @@
+-- One order of locks for all who pin, post, release and sweep: it stands in quotas/order.py.
+--
+-- Frozen once released, like the files before it; migration 0022_one_order executes it as it stands. New: who pins or posts
+-- passes the gate like who counts, so that whoever is alone meets no hold that is locked; a key is used by one call at a
+-- time, so that the second sees what it was used for (it ended in a unique violation, or in two uses of one key); a sweep
+-- may be told which holds, for its caller locks what is his own before the gate.
+
+CREATE FUNCTION quotas.one_at_a_time(p_kind text, p_key uuid) RETURNS void LANGUAGE sql
+SET search_path = quotas, pg_temp AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended('quotas.' || p_kind || p_key, 0))
+$$;
+
+
+-- Returns 'ok', or the state that forbids it ('overdue' for a due hold that no sweep has met yet).
+CREATE OR REPLACE FUNCTION quotas.pin(p_hold uuid, p_now timestamptz) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
+DECLARE
+    v_state text;
+BEGIN
+    PERFORM gate_shared();
+    UPDATE hold SET state = 'pinned', changed_at = clock_timestamp()
+    WHERE id = p_hold AND state = 'held' AND expires_at > coalesce(p_now, clock_timestamp());
+    IF FOUND THEN
+        RETURN 'ok';
+    END IF;
+    SELECT state INTO v_state FROM hold WHERE id = p_hold;
+    RETURN CASE v_state WHEN 'pinned' THEN 'ok' WHEN 'done' THEN 'ok' WHEN 'held' THEN 'overdue'
+           ELSE coalesce(v_state, 'unknown') END;
+END $$;
+
+
+-- Held becomes used: no counter moves. Without lines: all that is still held.
+CREATE OR REPLACE FUNCTION quotas.post(
+    p_hold uuid, p_key uuid, p_class text[], p_pool uuid[], p_amount bigint[], p_now timestamptz
+) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    h hold;
+    v_use text;
+    v_short jsonb;
+BEGIN
+    PERFORM gate_shared();
+    PERFORM one_at_a_time('post', p_key);
+    IF (p_class, p_pool, p_amount) IS DISTINCT FROM (NULL::text[], NULL::uuid[], NULL::bigint[])
+       AND are_bad(p_class, p_pool, p_amount) THEN
+        RETURN jsonb_build_object('outcome', 'bad_amount');
+    END IF;
+    SELECT * INTO h FROM hold WHERE id = p_hold FOR UPDATE;
+    IF h.id IS NULL THEN
+        RETURN jsonb_build_object('outcome', 'unknown');
+    END IF;
+    v_use := key_use('post', p_key, p_hold, p_class, p_pool, p_amount);
+    IF v_use <> 'no' THEN
+        RETURN jsonb_build_object('outcome', CASE v_use WHEN 'same' THEN 'ok' ELSE 'key_reused' END);
+    END IF;
+    IF h.state IN ('void', 'expired') OR h.state = 'held' AND h.expires_at <= coalesce(p_now, clock_timestamp()) THEN
+        RETURN jsonb_build_object('outcome', 'gone', 'state', CASE h.state WHEN 'held' THEN 'overdue' ELSE h.state END);
+    END IF;
+    SELECT jsonb_agg(jsonb_build_object('resource_class', a.resource_class, 'pool_id', a.pool_id, 'asked', a.amount,
+                     'there', coalesce(l.amount - l.posted - l.voided, 0)))
+    INTO v_short
+    FROM unnest(p_class, p_pool, p_amount) AS a (resource_class, pool_id, amount)
+    LEFT JOIN hold_line l ON l.hold_id = p_hold AND l.resource_class = a.resource_class AND l.pool_id = a.pool_id
+    WHERE a.amount > coalesce(l.amount - l.posted - l.voided, 0);
+    IF v_short IS NOT NULL THEN
+        RETURN jsonb_build_object('outcome', 'short', 'short', v_short);
+    END IF;
+
+    INSERT INTO movement (kind, key, resource_class, pool_id, hold_id, amount)
+    SELECT 'post', p_key, l.resource_class, l.pool_id, p_hold, coalesce(a.amount, l.amount - l.posted - l.voided)
+    FROM hold_line l
+    LEFT JOIN unnest(p_class, p_pool, p_amount) AS a (resource_class, pool_id, amount)
+        ON a.resource_class = l.resource_class AND a.pool_id = l.pool_id
+    WHERE l.hold_id = p_hold AND l.amount > l.posted + l.voided AND (p_class IS NULL OR a.amount IS NOT NULL);
+    UPDATE hold_line l SET posted = l.posted + m.amount
+    FROM movement m
+    WHERE m.kind = 'post' AND m.key = p_key AND m.hold_id = p_hold AND l.hold_id = p_hold
+      AND l.resource_class = m.resource_class AND l.pool_id = m.pool_id;
+    UPDATE hold SET state = 'done', changed_at = clock_timestamp()
+    WHERE id = p_hold AND state <> 'done'
+      AND NOT EXISTS (SELECT FROM hold_line WHERE hold_id = p_hold AND amount > posted + voided);
+    RETURN jsonb_build_object('outcome', 'ok');
+END $$;
+
+
+-- Gives back what was posted, never more. Without lines: all that is posted and not yet released.
+CREATE OR REPLACE FUNCTION quotas.release(
+    p_hold uuid, p_key uuid, p_class text[], p_pool uuid[], p_amount bigint[]
+) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    h hold;
+    r record;
+    v_use text;
+    v_short jsonb;
+BEGIN
+    IF (p_class, p_pool, p_amount) IS DISTINCT FROM (NULL::text[], NULL::uuid[], NULL::bigint[])
+       AND are_bad(p_class, p_pool, p_amount) THEN
+        RETURN jsonb_build_object('outcome', 'bad_amount');
+    END IF;
+    PERFORM gate_shared();
+    PERFORM one_at_a_time('release', p_key);
+    SELECT * INTO h FROM hold WHERE id = p_hold FOR UPDATE;
+    IF h.id IS NULL THEN
+        RETURN jsonb_build_object('outcome', 'unknown');
+    END IF;
+    v_use := key_use('release', p_key, p_hold, p_class, p_pool, p_amount);
+    IF v_use <> 'no' THEN
+        RETURN jsonb_build_object('outcome', CASE v_use WHEN 'same' THEN 'ok' ELSE 'key_reused' END);
+    END IF;
+    SELECT jsonb_agg(jsonb_build_object('resource_class', a.resource_class, 'pool_id', a.pool_id, 'asked', a.amount,
+                     'there', coalesce(l.posted - l.released, 0)))
+    INTO v_short
+    FROM unnest(p_class, p_pool, p_amount) AS a (resource_class, pool_id, amount)
+    LEFT JOIN hold_line l ON l.hold_id = p_hold AND l.resource_class = a.resource_class AND l.pool_id = a.pool_id
+    WHERE a.amount > coalesce(l.posted - l.released, 0);
+    IF v_short IS NOT NULL THEN
+        RETURN jsonb_build_object('outcome', 'short', 'short', v_short);
+    END IF;
+
+    INSERT INTO movement (kind, key, resource_class, pool_id, hold_id, amount)
+    SELECT 'release', p_key, l.resource_class, l.pool_id, p_hold, coalesce(a.amount, l.posted - l.released)
+    FROM hold_line l
+    LEFT JOIN unnest(p_class, p_pool, p_amount) AS a (resource_class, pool_id, amount)
+        ON a.resource_class = l.resource_class AND a.pool_id = l.pool_id
+    WHERE l.hold_id = p_hold AND l.posted > l.released AND (p_class IS NULL OR a.amount IS NOT NULL);
+    UPDATE hold_line l SET released = l.released + m.amount
+    FROM movement m
+    WHERE m.kind = 'release' AND m.key = p_key AND m.hold_id = p_hold AND l.hold_id = p_hold
+      AND l.resource_class = m.resource_class AND l.pool_id = m.pool_id;
+    SELECT array_agg(h.node_id) AS nodes, array_agg(resource_class) AS classes, array_agg(pool_id) AS pools,
+           array_agg(-amount) AS amounts
+    INTO r FROM movement WHERE kind = 'release' AND key = p_key AND hold_id = p_hold;
+    PERFORM count_on(r.nodes, r.classes, r.pools, r.amounts);
+    RETURN jsonb_build_object('outcome', 'ok');
+END $$;
+
+
+-- Expires holds that are due (p_only: of these), at most p_limit, passing by those that somebody is working on.
+DROP FUNCTION quotas.sweep(timestamptz, int);
+CREATE FUNCTION quotas.sweep(p_now timestamptz, p_limit int, p_only uuid[])
+RETURNS TABLE (hold_id uuid, owner uuid, node_id uuid, lines jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+    v_ids uuid[];
+    r record;
+BEGIN
+    PERFORM gate_shared();
+    SELECT array_agg(due.id) INTO v_ids FROM (
+        SELECT id FROM hold WHERE state = 'held' AND expires_at <= p_now AND (p_only IS NULL OR id = ANY (p_only))
+        ORDER BY expires_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS due;
+    IF v_ids IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(h.node_id) AS nodes, array_agg(l.resource_class) AS classes, array_agg(l.pool_id) AS pools,
+           array_agg(l.posted + l.voided - l.amount) AS amounts
+    INTO r FROM hold_line l JOIN hold h ON h.id = l.hold_id
+    WHERE l.hold_id = ANY (v_ids) AND l.amount > l.posted + l.voided;
+    PERFORM count_on(r.nodes, r.classes, r.pools, r.amounts);
+    PERFORM close_rest(v_ids, 'expire');
+    RETURN QUERY
+        SELECT h.id, h.owner, h.node_id, coalesce(jsonb_agg(jsonb_build_object('resource_class', m.resource_class,
+               'pool_id', m.pool_id, 'amount', m.amount)) FILTER (WHERE m.key IS NOT NULL), '[]')
+        FROM hold h LEFT JOIN movement m ON m.kind = 'expire' AND m.key = h.id
+        WHERE h.id = ANY (v_ids) GROUP BY h.id;
+END $$;
+
+
+REVOKE ALL ON FUNCTION quotas.one_at_a_time, quotas.sweep FROM PUBLIC;
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guiyun_app') THEN
+        REVOKE ALL ON FUNCTION quotas.one_at_a_time FROM guiyun_app;
+        GRANT EXECUTE ON FUNCTION quotas.sweep TO guiyun_app;
+    END IF;
+END $$;
