@@ -50,6 +50,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "level": names.LEVELS,
     "router_level": extranet.ROUTER_LEVELS,
     "standing_segment": extranet.STANDINGS,
+    "session": extranet.SESSIONS,
     "case_state": reclaim.STATES,
     "case_cause": reclaim.CAUSES,
     "case_event": reclaim.EVENTS,
@@ -58,7 +59,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 _COLOURS = {
-    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted", "routed"),
+    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted", "routed", "up"),
     "yellow": (
         "returned",
         "return",
@@ -75,7 +76,18 @@ _COLOURS = {
         "leaving",
         "unrouted",
     ),
-    "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone", "rejected", "desk"),
+    "red": (
+        "refused",
+        "needs_operator",
+        "failed",
+        "undelivered",
+        "refuse",
+        "late",
+        "undone",
+        "rejected",
+        "desk",
+        "down",
+    ),
     "azure": (
         "submitted",
         "approved",

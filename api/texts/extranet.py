@@ -84,6 +84,9 @@ STANDINGS: Mapping[str, str] = {
 }
 """How it is with a segment, on the map."""
 
+SESSIONS: Mapping[str, str] = {"up": "会话正常", "down": "会话中断", "unknown": "尚未核对"}
+"""How it was with a pair of neighbours at the last audit, on the map."""
+
 ROUTER_LEVELS: Mapping[str, str] = {
     "region": "自治区核心",
     "city": "设区市",

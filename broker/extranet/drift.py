@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from broker.catalog import repository as catalog
 from broker.catalog.models import SubCloud
-from broker.extranet import service
+from broker.extranet import looks, service
 from broker.extranet.checks import loopback, sessions_of
 from broker.extranet.models import SegmentAttachment
 from broker.extranet.networks import Network, Networks
@@ -93,11 +93,13 @@ def reconcile(networks: Networks, works: WorkFactory, *, repair: bool = True) ->
         return None
     with works.begin() as work:
         rows = _rows(work)
-    found = list(compare(network.loaded.topology, rows, network.provider.audit()))
+    heard = network.provider.audit()
+    found = list(compare(network.loaded.topology, rows, heard))
     if repair:
         found = _repair(network, found)
-    if found:
-        with works.begin() as work:
+    with works.begin() as work:
+        looks.keep(work, heard)
+        if found:
             _tell(work, network, found)
     return found
 

@@ -33,6 +33,20 @@ class ExtranetTopology(Base):
     loaded_at: Mapped[Moment]
 
 
+class RouterLook(Base):
+    """What the last audit heard from a router: whether it answered, and which sessions were down.
+
+    ``down``: ``[routing table, neighbour, state]`` each. One row a router, written over by the next audit.
+    """
+
+    __tablename__ = "router_look"
+
+    router: Mapped[str] = mapped_column(primary_key=True)
+    looked_at: Mapped[Moment]
+    silent: Mapped[bool]
+    down: Mapped[list[list[str]]] = mapped_column(JSONB)
+
+
 class SegmentAttachment(Base):
     """Where a segment is routed: in which table (``vrf``), on which router, by which VNI or VLAN; whose block it is of.
 
