@@ -170,6 +170,29 @@ def test_reconcile_repairs_what_is_ours_and_reports_the_rest(running: Product) -
     running.release("main", request)
 
 
+def test_a_router_that_was_rebooted_is_brought_back_by_drift(running: Product) -> None:
+    """What the worker does every hour: links that a reboot took are made again, and a host of the zone is answered."""
+    request = running.deliver("city", [SEGMENT])
+    (attached,) = running.attached(request)
+    lab, name = running.lab, host_on(running, "city-450200", "r9", attached.vni)
+    try:
+        address = lab.wait_address(name)
+        lab.stop_router("yufeng")
+        lab.start_router("yufeng")
+        assert within(30, lab.converged)
+        told = running.guiyun("reconcile", "extranet", "--json")
+        assert {(d["kind"], d["refs"][0], d["row_state"]) for d in json.loads(told.stdout)} == {
+            ("changed", "yufeng", "repaired")
+        }
+        seen_from_core = ("ping", "-6", "-q", "-c1", "-W1", "-I", "3fff:1ff:ffff::1", str(address))
+        assert within(20, lambda: lab.run("core", *seen_from_core, vrf="shared").returncode == 0)
+        looks = "SELECT count(*) FROM broker.router_look WHERE NOT silent AND down = '[]'"
+        assert running.stack.scalar(looks) == len(lab.topology.routers)
+    finally:
+        lab.remove_host(name)
+    running.release("city", request)
+
+
 def test_a_worker_killed_between_router_and_row(running: Product) -> None:
     """Kill -9 as soon as the router has the segment: the next worker finds it, and there is one of it."""
     request = running.submit("main", [SEGMENT])
