@@ -1,8 +1,9 @@
 """Rates a file of spans in DuckDB: millions of lines in seconds, exact in 128-bit integers.
 
 Called by: ``chargeback.offline``. Must not: report what is wrong with a row (``span_file`` and ``rating`` do, with its
-line), or give an amount it is not sure of. Whatever is out of the ordinary, a row that does not parse, a price that is
-missing, spans that overlap, a number that might not fit, raises ``NotOrdinary``: then the slow exact path decides.
+line), or give an amount it is not sure of. What is out of the ordinary, a row that does not parse, a price that is
+missing, spans that overlap, a number that might not fit, is set aside, with all of its resource's meter: the slow exact
+path rates it, and only it, and hands back its lines. A file that cannot be read at all raises ``NotOrdinary``.
 
 The rules are those of ``rating``, whose prices and pieces of time it uses; ``rating_sql`` is the same for the database.
 Integer arithmetic in DuckDB raises when it overflows, ``//`` and ``%`` on HUGEINT are exact; tests prove both.
@@ -22,9 +23,17 @@ from typing import Any
 
 import duckdb
 
-from broker.chargeback.rating import Place, Price, cut, epoch_seconds, grants
-from broker.chargeback.span_file import OPTIONAL, STATES, columns_of
-from broker.errors import Invalid, Problem
+from broker.chargeback.rating import Line, Place, Price, cut, epoch_seconds, grants, plain
+from broker.chargeback.span_file import OPTIONAL, STATES
+from broker.chargeback.span_source import (
+    NotOrdinary,
+    csv_source,
+    instant,
+    named_plainly,
+    parquet_source,
+    quoted,
+    text_of,
+)
 from broker.pricing.months import Month
 from broker.pricing.rules import FEN_PER_CNY, LIMIT_FEN, seconds_of
 from broker.pricing.values import Per
@@ -38,15 +47,12 @@ ROOM = 2**124
 SMALL = 2**62
 """What stays below is computed in 64 bits, which is several times as fast."""
 
-_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)"
-_QUANTITY = r"[0-9]{1,15}(\.[0-9]{1,9})?"
+BATCH = 400_000
+"""So many spans the slow path takes at a time: it holds them in memory."""
+
+_QUANTITY = r"0{0,9}[0-9]{1,15}(\.[0-9]{1,9}0{0,15})?"
+MOST_DECIMALS = 9
 _TERM = r"[0-9]{0,4}"
-_PATTERN = frozenset("*?[")
-"""DuckDB takes a path with one of these for a pattern, and reads whatever matches."""
-
-
-class NotOrdinary(Exception):
-    """This path does not answer; it says nothing about what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,14 @@ class Counts:
 
 
 class Columns:
-    """One run on one file: ``rate`` first, then ``write``."""
+    """One run on one file: ``rate`` first, then for each of ``batches`` ``odd_keys`` and ``add``, then ``write``."""
+
+    odd = 0
+    """Spans set aside; of ``odd_keys``."""
+
+    batches = 0
+    certain = True
+    """False: of what was set aside something must be wrong; if the slow path finds nothing, it has to rate it all."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, prices: Sequence[Price], month: Month) -> None:
         self._connection = connection
@@ -70,12 +83,39 @@ class Columns:
         self._end = self._start + month.seconds
 
     def rate(self, spans: Path, *, parquet: bool) -> None:
-        """Read, check and rate. Raises NotOrdinary."""
+        """Read, set aside what is not ordinary, and rate the rest. Raises NotOrdinary."""
         self._read(spans, parquet=parquet)
+        self._spans = self._one("SELECT count(*) FROM span")
         self._places()
-        self._check_spans()
+        self._find_odd()
         self._line()
         self._amounts()
+
+    def odd_keys(self, batch: int) -> set[tuple[str, str]]:
+        """The resources' meters (id, meter) of one batch of what was set aside."""
+        found = self._do(
+            f"SELECT resource_id, meter FROM suspect WHERE hash(resource_id, meter) % {self.batches} = {batch}"
+        )
+        return set(found.fetchall())
+
+    def add(self, lines: Sequence[Line], folder: Path) -> None:
+        """Take in the lines of what was set aside."""
+        path = folder.joinpath(".odd.csv")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+            for x in lines:
+                number, seconds = x.price_number - 1, plain(x.quantity_seconds)
+                writer.writerow((x.payer_id, x.city_code, x.resource_id, x.meter, number, seconds, x.amount_fen))
+        names = ("payer_id", "city_code", "resource_id", "meter", "number", "quantity_seconds", "amount_fen")
+        every = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
+        if lines:
+            self._do(f"""
+                INSERT INTO amount BY NAME
+                SELECT payer_id, coalesce(city_code, '') AS city_code, resource_id, meter,
+                       CAST(number AS INTEGER) AS number, quantity_seconds, CAST(amount_fen AS HUGEINT) AS amount_fen
+                FROM read_csv({quoted(str(path))}, columns = {{{every}}}, header = false, delim = ',', quote = '"',
+                              escape = '"', auto_detect = false, max_line_size = 1048576)""")
+        path.unlink()
 
     def write(self, lines: Path, totals: Path) -> Counts:
         """The two files, sorted, and what is in them."""
@@ -84,33 +124,35 @@ class Columns:
                          a.number + 1 AS price
                   FROM amount a JOIN price p USING (number)
                   ORDER BY a.payer_id, a.resource_id, a.meter, p.start_s, a.number)
-            TO {_text(str(lines))} (FORMAT csv, HEADER)""")
+            TO {quoted(str(lines))} (FORMAT csv, HEADER)""")
         self._do(f"""
             COPY (SELECT payer_id, nullif(city_code, '') AS city_code, sum(amount_fen) AS amount_fen FROM amount
                   GROUP BY payer_id, city_code ORDER BY payer_id, city_code NULLS FIRST)
-            TO {_text(str(totals))} (FORMAT csv, HEADER)""")
-        spans = self._one("SELECT count(*) FROM span")
+            TO {quoted(str(totals))} (FORMAT csv, HEADER)""")
         found = self._do("SELECT count(*), count(DISTINCT payer_id), coalesce(sum(amount_fen), 0) FROM amount")
         lines_, payers, fen = found.fetchall()[0]
-        return Counts(spans, lines_, payers, int(fen))
+        return Counts(self._spans, lines_, payers, int(fen))
 
     def _read(self, path: Path, *, parquet: bool) -> None:
-        with _named_plainly(path) as plain:
-            self._keep(*(_parquet(self._connection, path, plain) if parquet else _csv(path, plain)))
+        with named_plainly(path) as plain:
+            self._keep(*(parquet_source(self._connection, path, plain) if parquet else csv_source(path, plain)))
 
     def _keep(self, source: str, types: dict[str, str]) -> None:
-        text = {name: f"coalesce({_text_of(name, kind)}, '')" for name, kind in types.items()}
+        text = {name: f"coalesce({text_of(name, kind)}, '')" for name, kind in types.items()}
         quantity, start, end = text["quantity"], text["start_at"], text["end_at"]
         self._scale = self._one(
-            f"SELECT coalesce(max(CASE WHEN contains({quantity}, '.') THEN length({quantity}) - instr({quantity}, '.')"
-            f" ELSE 0 END), 0) FROM {source}"
+            f"SELECT coalesce(max(CASE WHEN digits <= {MOST_DECIMALS} THEN digits END), 0) FROM ("
+            f"SELECT CASE WHEN NOT contains(q, '.') THEN 0 WHEN length(q) - instr(q, '.') <= {MOST_DECIMALS}"
+            f" THEN length(q) - instr(q, '.') ELSE length(rtrim(q, '0')) - instr(q, '.') END AS digits"
+            f" FROM (SELECT {quantity} AS q FROM {source}))"
         )
         free = max((_decimals(price.free_quantity) for price in self._prices), default=0)
         self._scale = max(self._scale, free)
-        if self._scale > 9:
+        if self._scale > MOST_DECIMALS:
             raise NotOrdinary
         number = f"TRY_CAST({quantity} AS DECIMAL(27, {self._scale}))"
         most = self._one(f"SELECT coalesce(CAST(max({number}) * {10**self._scale} AS HUGEINT), 0) FROM {source}")
+        self._most = most
         self._whole = "BIGINT" if 0 <= most * self._month.seconds < SMALL else "HUGEINT"
         optional = {name: text.get(name, "''") for name in OPTIONAL}
         # What no price asks for does not tell places apart.
@@ -131,19 +173,19 @@ class Columns:
                    {where["unit_class"]} AS unit_class, {where["term_months"]} AS term_months,
                    {optional["state"]} = 'stopped' AS stopped, {optional["state"]} = 'once' AS once,
                    CAST({number} * {10**self._scale} AS {self._whole}) AS quantity,
-                   epoch_us({_instant(start)}) // 1000000 AS begun_s,
+                   epoch_us({instant(start)}) // 1000000 AS begun_s,
                    greatest(begun_s, {self._start}) AS start_s,
-                   epoch_us({_instant(end)}) // 1000000 AS over_s, least(over_s, {self._end}) AS end_s,
+                   epoch_us({instant(end)}) // 1000000 AS over_s, least(over_s, {self._end}) AS end_s,
                    {ordinary} AND {optional["state"]} IN {STATES}
                      AND resource_id <> '' AND payer_id <> '' AND meter <> '' AND {number} IS NOT NULL
                      AND begun_s IS NOT NULL AND over_s >= begun_s AND {ordinary_term} AS ordinary
             FROM {source}""")
-        self._none("SELECT count(*) FROM span WHERE ordinary IS NOT TRUE")
 
     def _places(self) -> None:
         """Which price holds where and when: worked out by ``rating.cut`` for each place that the file names."""
         rows = self._do(
-            "SELECT DISTINCT meter, sub_cloud, operator, unit_class, term_months FROM span WHERE start_s < end_s"
+            "SELECT DISTINCT meter, sub_cloud, operator, unit_class, term_months FROM span"
+            " WHERE start_s < end_s AND ordinary"
         ).fetchall()
         places = [Place(*row) for row in rows]
         pieces, gaps = [], []
@@ -183,26 +225,53 @@ class Columns:
             raise NotOrdinary
         return int(pool)
 
-    def _check_spans(self) -> None:
-        """No two spans of a resource's meter may overlap; usage without a price stops the run."""
+    def _find_odd(self) -> None:
+        """Set aside what is not ordinary, with all that it could change: its resource's meter, what shares its pool."""
+        self._do("CREATE TEMP TABLE suspect (resource_id VARCHAR, meter VARCHAR)")
+        numerator = max((self._fraction(price)[0] for price in self._prices), default=0)
+        most = (ROOM - 1) // max(numerator * self._month.seconds, 1)
+        self._suspect("span s WHERE ordinary IS NOT TRUE" + (f" OR quantity > {most}" if self._most > most else ""))
         # By a hash of the two names, which sorts faster: two that share one can only make a run too careful.
-        self._none("""
-            SELECT count(*) FROM (
+        self._suspect("""span s WHERE hash(resource_id, meter) IN (SELECT key FROM (
               SELECT key, start_s, lag(key) OVER spans AS before_key, lag(end_s) OVER spans AS before_s
               FROM (SELECT hash(resource_id, meter) AS key, start_s, end_s FROM span WHERE start_s < end_s)
               WINDOW spans AS (ORDER BY key, start_s, end_s)
-            ) WHERE before_key = key AND before_s > start_s""")
-        self._none(f"""
-            SELECT count(*) FROM span s JOIN gap_place g USING ({self._names})
+            ) WHERE before_key = key AND before_s > start_s)""")
+        self._suspect(f"""span s JOIN gap_place g USING ({self._names})
             WHERE s.start_s < s.end_s AND s.end_s - s.start_s > coalesce((
               SELECT sum(least(s.end_s, p.end_s) - greatest(s.start_s, p.start_s)) FROM piece p
               WHERE p.meter = s.meter AND p.sub_cloud = s.sub_cloud AND p.operator = s.operator
                 AND p.unit_class = s.unit_class AND p.term_months = s.term_months
                 AND p.start_s < s.end_s AND p.end_s > s.start_s), 0)""")
-        self._none(f"""
-            SELECT count(*) FROM span s JOIN piece p USING ({self._names}) JOIN price USING (number)
+        self._suspect(f"""span s JOIN piece p USING ({self._names}) JOIN price USING (number)
             WHERE p.start_s < s.end_s AND p.end_s > s.start_s AND s.start_s < s.end_s
               AND (s.once <> price.once OR price.once) AND NOT (price.once AND s.over_s - s.begun_s = 1)""")
+        self._set_aside()
+
+    def _suspect(self, rows: str) -> bool:
+        """Note the resources' meters of ``rows`` (``s``); whether there were any that were not noted."""
+        before = self._one("SELECT count(*) FROM suspect")
+        self._do(f"""
+            INSERT INTO suspect SELECT DISTINCT resource_id, meter FROM (SELECT s.resource_id, s.meter FROM {rows})
+            EXCEPT SELECT resource_id, meter FROM suspect""")
+        return self._one("SELECT count(*) FROM suspect") > before
+
+    def _set_aside(self) -> None:
+        free = ", ".join(sorted({quoted(self._prices[n].meter) for n in grants(self._prices, self._month)}))
+        shared = f"""span s WHERE s.meter IN ({free}) AND (s.payer_id, s.meter) IN (
+            SELECT o.payer_id, o.meter FROM span o JOIN suspect USING (resource_id, meter))"""
+        pooled = False
+        while free and self._suspect(shared):
+            pooled = True
+        self.odd = self._one("SELECT count(*) FROM span JOIN suspect USING (resource_id, meter)")
+        self.batches = 0 if not self.odd else 1 if pooled else 1 + self.odd // BATCH
+        if self.odd:
+            self._do("DELETE FROM span WHERE (resource_id, meter) IN (SELECT resource_id, meter FROM suspect)")
+
+    def _impossible(self, rows: str) -> None:
+        """Something of ``rows`` must be wrong: the slow path is to say what."""
+        if self._suspect(rows):
+            self.certain, self.batches = False, max(self.batches, 1)
 
     def _line(self) -> None:
         joined = f"""
@@ -216,7 +285,7 @@ class Columns:
                    max(s.city_code) AS other_city_code, CAST(sum({amount}) AS {self._whole}) AS used
             {joined}
             GROUP BY s.payer_id, s.resource_id, s.meter, p.number""")
-        self._none("SELECT count(*) FROM line WHERE city_code <> other_city_code")
+        self._impossible("line s WHERE city_code <> other_city_code")
         free = any(price.free_quantity for price in self._prices)
         joined = joined.replace("WHERE", "JOIN price USING (number) WHERE price.pool > 0 AND", 1)
         self._do(f"""
@@ -257,17 +326,13 @@ class Columns:
                      exact - whole * CAST(p.denominator AS {whole_type}) AS rest
               FROM line l JOIN price p USING (number) LEFT JOIN freed f USING (payer_id, resource_id, number)
             )""")
-        self._none(f"SELECT count(*) FROM amount WHERE amount_fen > {LIMIT_FEN}")
+        self._impossible(f"amount s WHERE amount_fen > {LIMIT_FEN}")
 
     def _table(self, name: str, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
         self._do(f"CREATE TEMP TABLE {name} ({columns})")
         if rows:
             marks = ", ".join("?" for _ in rows[0])
             self._connection.executemany(f"INSERT INTO {name} VALUES ({marks})", [list(row) for row in rows])
-
-    def _none(self, question: str) -> None:
-        if self._one(question):
-            raise NotOrdinary
 
     def _one(self, question: str) -> int:
         return int(self._do(question).fetchall()[0][0])
@@ -285,7 +350,7 @@ def columns(prices: Sequence[Price], month: Month, folder: Path) -> Iterator[Col
     """A DuckDB in memory, which may spill into ``folder``. What it cannot do it raises as NotOrdinary."""
     with TemporaryDirectory(dir=folder, prefix=".rate-spill-") as spill, duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute(f"SET temp_directory = {_text(spill)}")
+        connection.execute(f"SET temp_directory = {quoted(spill)}")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET enable_progress_bar = false")
@@ -293,97 +358,6 @@ def columns(prices: Sequence[Price], month: Month, folder: Path) -> Iterator[Col
             yield Columns(connection, prices, month)
         except duckdb.Error as error:
             raise NotOrdinary from error
-
-
-@contextmanager
-def _named_plainly(path: Path) -> Iterator[str]:
-    """A name of the file that DuckDB takes for nothing but a name."""
-    if _PATTERN.isdisjoint(str(path)):
-        yield str(path)
-        return
-    with TemporaryDirectory(prefix="rate-") as folder:
-        link = Path(folder, "spans")
-        link.symlink_to(path.absolute())
-        yield str(link)
-
-
-def _csv(path: Path, plain: str) -> tuple[str, dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            header = next(csv.reader(file, strict=True), None)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise NotOrdinary from error
-    where = columns_of(header, path.name)
-    names = {at: name for name, at in where.items()}
-    every = ", ".join(f"{_text(names.get(at, f'other_{at}'))}: 'VARCHAR'" for at in range(len(header or ())))
-    source = (
-        f"read_csv({_text(plain)}, columns = {{{every}}}, header = false, skip = 1, delim = ',', quote = '\"',"
-        " escape = '\"', auto_detect = false, strict_mode = true, null_padding = false, ignore_errors = false,"
-        " max_line_size = 1048576)"
-    )
-    return source, dict.fromkeys(where, "VARCHAR")
-
-
-def _parquet(connection: duckdb.DuckDBPyConnection, path: Path, plain: str) -> tuple[str, dict[str, str]]:
-    """Raises Invalid ``spans.parquet`` for a file that is none, and as for CSV for its columns."""
-    source = f"read_parquet({_text(plain)})"
-    try:
-        rows = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-    except duckdb.Error as error:
-        raise _no_parquet(path, error) from error
-    where = columns_of([row[0] for row in rows], path.name)
-    # Only ours, by our names: another column may be called as something that is computed from them.
-    ours = ", ".join(f"{_name(rows[at][0])} AS {name}" for name, at in where.items())
-    source = f"(SELECT {ours} FROM {source})"
-    return source, {name: str(rows[at][1]) for name, at in where.items()}
-
-
-def parquet_rows(path: Path) -> Iterator[list[str]]:
-    """A Parquet file as CSV would have it, header first: for the slow path, which names what is wrong."""
-    with _named_plainly(path) as plain, duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        source, types = _parquet(connection, path, plain)
-        yield list(types)
-        found = ", ".join(f"coalesce({_text_of(name, kind)}, '')" for name, kind in types.items())
-        try:
-            cursor = connection.execute(f"SELECT {found} FROM {source}")
-            while block := cursor.fetchmany(10_000):
-                yield from (list(row) for row in block)
-        except duckdb.Error as error:
-            raise _no_parquet(path, error) from error
-
-
-def _no_parquet(path: Path, error: duckdb.Error) -> Invalid:
-    return Invalid([Problem("spans.parquet", path.name, params={"detail": str(error)[:200]})])
-
-
-def _text_of(name: str, kind: str) -> str:
-    """A column as the text that CSV would hold: times in UTC with what they have, numbers without exponents."""
-    if kind.startswith("TIMESTAMP"):
-        instant = f"CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'" if "ZONE" in kind else f"CAST({name} AS TIMESTAMP)"
-        fine, whole = (f"strftime({instant}, '%Y-%m-%dT%H:%M:%S{rest}Z')" for rest in (".%f", ""))
-        return f"CASE WHEN epoch_us({instant}) % 1000000 <> 0 THEN {fine} ELSE {whole} END"
-    if kind.startswith("DECIMAL"):
-        plain = f"CAST({name} AS VARCHAR)"
-        return f"CASE WHEN contains({plain}, '.') THEN rtrim(rtrim({plain}, '0'), '.') ELSE {plain} END"
-    return f"CAST({name} AS VARCHAR)"
-
-
-def _instant(value: str) -> str:
-    """A time as the file may spell it, or NULL; nearly all have twenty characters, of which one form is left."""
-    plain = f"try_strptime({value}, '%Y-%m-%dT%H:%M:%SZ')"
-    other = f"CASE WHEN regexp_full_match({value}, '{_TIME}') THEN TRY_CAST({value} AS TIMESTAMP) END"
-    return f"CASE WHEN length({value}) = 20 AND NOT contains({value}, ' ') THEN {plain} ELSE {other} END"
-
-
-def _name(word: str) -> str:
-    """A column's name as SQL, whatever is in it."""
-    return '"' + word.replace('"', '""') + '"'
-
-
-def _text(word: str) -> str:
-    """A word as an SQL literal."""
-    return "'" + word.replace("'", "''") + "'"
 
 
 def _decimals(number: Decimal) -> int:

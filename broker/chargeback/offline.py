@@ -6,16 +6,16 @@ Called by: ``guiyun rate``. Must not: leave half a result behind: the files appe
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from broker.chargeback.columnar import NotOrdinary, columns, parquet_rows
+from broker.chargeback.columnar import Columns, columns
 from broker.chargeback.problems import Problems
-from broker.chargeback.rating import Line, Price, Rating
+from broker.chargeback.rating import Line, Price, Rating, Span, plain
 from broker.chargeback.span_file import is_parquet, read_spans, rows_as_spans
+from broker.chargeback.span_source import NotOrdinary, parquet_rows
 from broker.chargeback.tariff_file import read_tariff
 from broker.errors import Invalid, Problem
 from broker.pricing.months import Month
@@ -37,7 +37,7 @@ class Rated:
 def rate_files(spans: Path, tariff: Path, month: Month, out: Path) -> Rated:
     """Rate the spans of a file with the prices of another; writes ``lines.csv`` and ``totals.csv`` into ``out``.
 
-    In columns if nothing is out of the ordinary, else row by row: the same amounts, and every problem by its line.
+    In columns, and what is out of the ordinary row by row: the same amounts, and every problem by its line.
     Raises Invalid with every problem found (up to 20), each with file and line, or ``rate.files`` where the system
     does not let a file be read or written; then nothing is written.
     """
@@ -58,6 +58,7 @@ def _rate(spans: Path, prices: Sequence[Price], month: Month, out: Path, problem
         try:
             with columns(prices, month, folder) as fast:
                 fast.rate(spans, parquet=parquet)
+                _odd_ones(fast, spans, lambda: Rating(prices, month, problems), folder, problems)
                 done = fast.write(folder.joinpath(LINES), folder.joinpath(TOTALS))
                 rated = Rated(done.spans, done.lines, done.payers, done.amount_fen)
         except NotOrdinary:
@@ -73,13 +74,35 @@ def _existing(folder: Path) -> Path:
     return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
 
 
+def _odd_ones(fast: Columns, path: Path, rated_by: Callable[[], Rating], folder: Path, problems: Problems) -> None:
+    """Rate what the columns set aside, so much at a time as memory allows. Raises NotOrdinary if that is not enough."""
+    for batch in range(fast.batches):
+        keys = fast.odd_keys(batch)
+        rating = rated_by()
+        for span in _spans(path, problems):
+            if (span.resource_id, span.meter) in keys:
+                rating.add(span)
+        lines = rating.lines()
+        problems.stop_if_any()
+        if not fast.certain:
+            raise NotOrdinary
+        fast.add(lines, folder)
+
+
+def _spans(path: Path, problems: Problems) -> Iterator[Span]:
+    if is_parquet(path):
+        return rows_as_spans(parquet_rows(path), path.name, problems)
+    return read_spans(path, problems)
+
+
 def _row_by_row(spans: Path, prices: Sequence[Price], month: Month, folder: Path, problems: Problems) -> Rated:
+    """The whole file, where it cannot be read in columns; what cannot be read at all is told before it fills memory."""
+    for _ in _spans(spans, problems):
+        pass
+    problems.stop_if_any()
     rating = Rating(prices, month, problems)
     count = 0
-    found = (
-        rows_as_spans(parquet_rows(spans), spans.name, problems) if is_parquet(spans) else read_spans(spans, problems)
-    )
-    for span in found:
+    for span in _spans(spans, problems):
         rating.add(span)
         count += 1
     lines = rating.lines()
@@ -87,12 +110,6 @@ def _row_by_row(spans: Path, prices: Sequence[Price], month: Month, folder: Path
     totals = _totals(lines)
     _write_all(folder, lines, totals)
     return Rated(count, len(lines), len({payer for payer, _, _ in totals}), sum(line.amount_fen for line in lines))
-
-
-def plain(number: Decimal) -> str:
-    """A decimal without exponent and without zeros at the end."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _totals(lines: Iterable[Line]) -> list[tuple[str, str, int]]:

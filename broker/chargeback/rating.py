@@ -280,6 +280,12 @@ def cut(prices: Sequence[Price], place: Place, start: int, end: int) -> list[Pie
     return sorted(out)
 
 
+def plain(number: Decimal) -> str:
+    """A decimal without exponent and without zeros at the end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def epoch_seconds(at: datetime) -> int:
     """Whole seconds since 1970."""
     return (at - EPOCH) // timedelta(seconds=1)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
 from quotas import availability, errors, service, together
@@ -191,6 +191,32 @@ def test_the_fast_way_says_gone_as_well(engine: Engine, committed: Tree) -> None
         with pytest.raises(errors.HoldGone, match="void"):
             again()
         assert used(session, committed.root, X86) == 0
+        assert service.verify(session) == []
+
+
+def a_hold(session: Session, tree: Tree) -> None:
+    ask(session, tree, (X86, 2))
+
+
+def a_counter(session: Session, tree: Tree) -> None:
+    service.set_limit(session, tree.root, ARM, None, 9)
+
+
+@pytest.mark.parametrize(("level", "count"), [("REPEATABLE READ", a_hold), ("SERIALIZABLE", a_counter)])
+def test_who_sees_an_older_state_may_not_count(
+    engine: Engine, committed: Tree, level: str, count: Callable[[Session, Tree], None]
+) -> None:
+    """He would miss a limit that has come meanwhile, or begin a counter without the holds that have."""
+    with engine.connect().execution_options(isolation_level=level) as connection, Session(connection) as old:
+        assert used(old, committed.root, ARM) == 0
+        with Session(engine) as new:
+            service.set_limit(new, committed.root, X86, None, 1)
+            new.commit()
+            ask(new, committed, (ARM, 5))
+            new.commit()
+        with pytest.raises(DBAPIError, match="READ COMMITTED"):
+            count(old, committed)
+    with Session(engine) as session:
         assert service.verify(session) == []
 
 

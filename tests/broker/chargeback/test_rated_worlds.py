@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session
 from broker.chargeback import service
 from broker.chargeback.columnar import columns
 from broker.chargeback.export import export
-from broker.chargeback.offline import rate_files
+from broker.chargeback.offline import _row_by_row, rate_files
 from broker.chargeback.problems import Problems
 from broker.chargeback.rating import Price, Rating, Span, check_prices, epoch_seconds
 from broker.chargeback.span_file import COLUMNS
+from broker.chargeback.tariff_file import read_tariff
 from broker.errors import Invalid
 from broker.pricing.months import Month
 from broker.pricing.rules import LIMIT_FEN
@@ -132,6 +133,7 @@ def columnar_lines(
             writer.writerow((span.resource_id, payer, "", span.sub_cloud, span.meter, f"{span.quantity:f}", *times))
     with columns(named, month, folder) as fast:
         fast.rate(folder / "spans.csv", parquet=False)
+        assert (fast.odd, fast.batches) == (0, 0)
         fast.write(folder / "lines.csv", folder / "totals.csv")
     return read_lines(folder)
 
@@ -153,7 +155,10 @@ def amount_of(row: dict[str, str]) -> tuple[Fraction, int]:
 @settings(max_examples=25, deadline=None, suppress_health_check=ROLLED_BACK)
 @given(world=worlds(complete=True))
 def test_what_is_exported_rates_to_the_same_fen(session: Session, world: World) -> None:
-    """An auditor with two files comes to the lines of the database: free quantities, discounts, stops and all."""
+    """All three engines: an auditor with two files comes to the lines of the database, in columns as row by row.
+
+    Free quantities and discounts, terms, classes, stops, other meters and items: the very files, to the byte.
+    """
     trial = session.begin_nested()
     try:
         store(session, world)
@@ -165,6 +170,13 @@ def test_what_is_exported_rates_to_the_same_fen(session: Session, world: World) 
             refused = any(x.amount_fen > LIMIT_FEN for x in shown.lines)
             with pytest.raises(Invalid) if refused else nullcontext():
                 rate_files(folder / "spans.csv", folder / "tariff.yaml", month, folder)
+                by_rows = folder / "by-rows"
+                by_rows.mkdir()
+                problems = Problems()
+                prices = read_tariff(folder / "tariff.yaml", problems)
+                _row_by_row(folder / "spans.csv", prices, month, by_rows, problems)
+                for file in ("lines.csv", "totals.csv"):
+                    assert (folder / file).read_bytes() == (by_rows / file).read_bytes()
                 got = sorted((x["payer_id"], x["resource_id"], x["meter"], amount_of(x)) for x in read_rows(folder))
     finally:
         trial.rollback()
