@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0028_extranet_vlans"
-down_revision = "0027_dedicated_networks"
+down_revision = "0021c_looking_once"
 branch_labels = None
 depends_on = None
 
