@@ -48,6 +48,7 @@ class Permission(StrEnum):
     RESOURCE_READ = "resource.read"
     CATALOG_READ = "catalog.read"
     QUOTA_READ = "quota.read"
+    QUOTA_SET = "quota.set"
     COMPETING_READ = "competing.read"
     PREFIX_READ = "prefix.read"
     CAPACITY_READ = "capacity.read"
@@ -110,6 +111,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.RESOURCE_READ: _ROAD | {_R.FINANCE, _R.CLOUD_OPERATOR},
     Permission.CATALOG_READ: _EVERYBODY,
     Permission.QUOTA_READ: _ROAD,
+    Permission.QUOTA_SET: frozenset({_R.APPROVER}),
     Permission.COMPETING_READ: _OFFICES | _READERS,
     Permission.PREFIX_READ: _ROAD | {_R.CLOUD_OPERATOR},
     Permission.CAPACITY_READ: _OFFICES | _READERS | {_R.CLOUD_OPERATOR},

@@ -57,12 +57,13 @@ def snapshot(session: Session, node_id: UUID, pool_ids: Iterable[UUID] = ()) -> 
         .join(n, n.c.id == m.c.node_id)
         .order_by(n.c.depth.desc(), m.c.resource_class.collate("C"), m.c.pool_id.nulls_first())
     )
-    limits = tuple(_limit(row) for row in found)
+    limits = tuple(limit_of(row) for row in found)
     stock = pool_left(session, pool_ids)
     return Snapshot(limits, tuple(s for pool in stock.values() for s in pool.values()))
 
 
-def _limit(row: Row[Any]) -> Limit:
+def limit_of(row: Row[Any]) -> Limit:
+    """A row of ``node_limit`` as a value."""
     return Limit(
         row.node_id,
         ResourceClass(row.resource_class),
@@ -114,8 +115,8 @@ def cohort(
         return None
     nearest = {row.node_id: next((at for at in row.path[1:] if at in limited), None) for row in rows}
     return Cohort(
-        parent=next(_limit(row) for row in rows if row.node_id == node_id),
-        members=tuple(_limit(row) for row in rows if nearest[row.node_id] == node_id),
+        parent=next(limit_of(row) for row in rows if row.node_id == node_id),
+        members=tuple(limit_of(row) for row in rows if nearest[row.node_id] == node_id),
     )
 
 

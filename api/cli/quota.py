@@ -264,6 +264,43 @@ def node(
     call.done(answer, f"{system} 已有自己的节点，移入 {moved} 个预留（含已用）。")
 
 
+@group.command("move")
+@database_verb
+def move(
+    call: DatabaseCall,
+    node: Node,
+    below: Annotated[str, typer.Argument(metavar="上级", help="新的上级：单位、信息系统的代码，或节点编号")],
+    *,
+    check: Annotated[bool, typer.Option("--check", help="只看会怎样，不移动")] = False,
+    over: Annotated[bool, typer.Option("--over", help="超过新上级的限额也移动（此后只能减少）")] = False,
+    by: holds.By = "",
+    reason: holds.Reason = "",
+) -> None:
+    """把节点连同其下级移到新的上级之下：已有的预留与用量随之改在新的上级计数，不会丢失。
+
+    超过新上级的限额时不移动，列出各项（quota.exceeded）；机构改革等已成事实的，用 --over。
+    """
+    desk = holds.Desk(call)
+    try:
+        at, to, hand = desk.node(node), desk.node(below), desk.hand({"by": by, "reason": reason})
+        with call.core.works.begin() as work:
+            moved = by_hand.move_node(work, hand, at, to, how="look" if check else "over" if over else "within")
+            called = node_names(work.session, (r.node for r in moved.over), work.now)
+    except QuotaError as error:
+        raise holds.refusal_of(error) from error
+    found = [
+        {"node_id": str(r.node), "resource_class": r.resource_class.value, "limit": r.limit, "load": r.used + r.asked}
+        for r in moved.over
+    ]
+    done = f"{'将移动' if check else '已移动'} {moved.nodes} 个节点。"
+    lines = [
+        f"  {called.get(r.node, r.node) if r.node else ''}的{names.CLASSES.get(r.resource_class, r.resource_class)}"
+        f"限额 {r.limit:,}，{'将为' if check else '现为'} {r.used + r.asked:,}，只能减少。"
+        for r in moved.over
+    ]
+    call.done({"nodes": moved.nodes, "moved": not check, "over": found}, "\n".join([done, *lines]))
+
+
 @group.command("loans")
 @database_verb
 def loans(

@@ -1,6 +1,7 @@
 """A unit's quota before anything is asked for: limits, use, holds and what is left, and the units below it.
 
-Called by: browsers. Must not: set a limit, or decide whose quota an actor may see (``scarcity.tree`` does).
+Called by: browsers. Must not: decide whose quota an actor may see (``scarcity.tree`` does), or set a limit
+(``api.console.quota_limits``).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from uuid import UUID
 from fastapi import Query
 from fastapi.responses import Response
 
-from api.console.page import Context, console_router, page
+from api.console.page import Context, allowed, console_router, page
 from api.permissions import Permission, needs
 from api.uow import Uow
-from broker.scarcity import claims, tree
+from broker.scarcity import claims, setting, tree
 from broker.scarcity.tree import Bar, Branch
 from broker.tenancy.work import Work
 from quotas.values import ResourceClass
@@ -50,6 +51,7 @@ def quota(uow: Uow, unit: Annotated[str, Query(max_length=40)] = "") -> Response
             "below": [_line(branch) for branch in found.below if branch.bars],
             "systems": [_line(branch) for branch in found.systems],
             "claims": claims.open_claims(work, [found.unit.id, *(branch.unit.id for branch in found.systems)]),
+            "may_set": allowed(work.actor, Permission.QUOTA_SET) and setting.may_set(work),
             "plain": [branch.unit for branch in found.below if not branch.bars],
         }
 

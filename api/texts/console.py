@@ -29,6 +29,7 @@ DONE: Mapping[str, str] = {
     "release_confirmed": "已确认释放，资源正在收回。",
     "capacity_accept": "已采用云平台报告的总量，并记入审计。",
     "capacity_leave": "已记录：保留台账的总量。",
+    "limits_set": "限额已设置，并记入审计。",
     "issued": "账单已生成。",
     "budget_set": "预算已设定。",
     "step_set": "行业云上限已设定。",
@@ -110,6 +111,7 @@ PAYER_RULES: Mapping[str, str] = {
 PER: Mapping[str, str] = {"hour": "元/小时", "month": "元/月"}
 
 ITEM = "申请项 {n}"
+ROW = "第 {n} 行：{text}"
 DATA_DISK = "数据盘 {n}"
 SERVER = "{vcpu} 核 {memory} GiB，{disks}，{image}"
 

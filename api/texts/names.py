@@ -180,6 +180,8 @@ CLASSES: Mapping[str, str] = {
 }
 """What can be scarce."""
 
+UNLIMITED = "不限"
+
 DECISIONS: Mapping[str, str] = {
     "approve": "批准",
     "return": "退回补正",
@@ -283,6 +285,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "hold.expired": "预留到期收回",
     "quota.limit_set": "设置限额",
     "quota.node_given": "为信息系统单设配额节点",
+    "quota.node_moved": "移动配额节点",
     "quota.hold_asked": "要求预留",
     "quota.hold_refused": "预留未成立",
     "quota.held": "变更预留",

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from broker.catalog import repository as catalog
 from broker.db.base import AnyRow, AnySelect, new_id
 from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Stale
-from broker.inventory import systems
+from broker.inventory import nodes, systems
 from broker.inventory.models import InformationSystem, SystemProposal, SystemRevision
 from broker.inventory.system_entry import READ, Known, KnownSystem, SystemEntry, day, problems_of
 from broker.lifecycle import Role
@@ -78,7 +78,7 @@ def known(work: Work, entries: Iterable[SystemEntry], *, everywhere: bool = Fals
         .order_by(InformationSystem.code)
         .execution_options(populate_existing=True)
     )
-    rows = work.session.execute(named.with_for_update(of=InformationSystem) if lock else named).all()
+    rows = work.session.execute(named.with_for_update(of=InformationSystem, key_share=True) if lock else named).all()
     heads = {row[0].merged_into_id for row in rows} - {None}
     merged = select(InformationSystem.id, InformationSystem.code).where(InformationSystem.id.in_(heads))
     into = {row.id: row.code for row in work.session.execute(merged)} if heads else {}
@@ -225,7 +225,7 @@ def end(work: Work, system_id: UUID, ending: Ending, *, version: int | None) -> 
                 InformationSystem.retired_at.is_(None),
                 InformationSystem.id != system.id,
             )
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
         if head is None:
             problems.append(Problem("system.merge_unknown", "into", "Art. 29", {"code": ending.into}))
@@ -311,13 +311,15 @@ def _end(work: Work, system: InformationSystem, ending: Ending, into: UUID | Non
     system.handed_to = ending.handed_to.strip() if ending.kind == HANDED_OVER else None
     system.version += 1
     note_revision(work, system, "end")
+    if into is not None:
+        nodes.follow(work, system, work.session.get_one(InformationSystem, into))
     data = {"code": system.code, "kind": ending.kind, "into": None if into is None else str(into)}
     work.record("system.ended", "system", system.id, article="Art. 29" if into else "Art. 28", data=data)
 
 
 def _writable(work: Work, system_id: UUID, version: int | None) -> InformationSystem:
     mine = visible_units(work.actor, InformationSystem.unit_id, work.now)
-    statement = select(InformationSystem).where(InformationSystem.id == system_id, mine).with_for_update()
+    statement = select(InformationSystem).where(InformationSystem.id == system_id, mine).with_for_update(key_share=True)
     system = work.session.scalar(statement.execution_options(populate_existing=True))
     if system is None:
         if systems.is_seen(work, system_id):

@@ -196,6 +196,16 @@ def give_node(work: Work, hand: Hand, system_id: UUID) -> int:
     return moved
 
 
+def move_node(work: Work, hand: Hand, node: UUID, parent: UUID, *, how: moving.How) -> moving.MovedNode:
+    """As ``quotas.moving.node``; an event where something moved."""
+    moved = moving.node(work.session, node, parent, how=how)
+    if moved.nodes and how != "look":
+        over = [{"node": str(r.node), "class": r.resource_class.value} for r in moved.over]
+        data = {"below": str(parent), "nodes": moved.nodes, "over": over} | hand.why
+        work.record("quota.node_moved", "node", node, mandate=hand.mandate, data=data)
+    return moved
+
+
 def node_of(session: Session, code: str, *, now: datetime) -> UUID:
     """The node of a unit, or of an information system that has one, by its code.
 

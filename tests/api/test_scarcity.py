@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
+import pytest
+from sqlalchemy import text
 
+from quotas import service
+from quotas.values import Line, ResourceClass
 from tests.api.server import Server
 from tests.stories.world import form
 
@@ -98,3 +104,110 @@ def test_the_ipv6_plan_is_read_block_by_block_and_as_a_map(server: Server, appli
     assert mine[0]["prefix"] == "3fff:122::/32"
     answer = applicant.get(f"/api/v1/prefix-blocks/{mine[0]['id']}/map?within=10.0.0.0/8")
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "prefix.part_outside")
+
+
+GPU = ResourceClass.GPU
+"""Nobody in the demonstration region has one or asks for one."""
+
+
+@pytest.fixture
+def lent(server: Server) -> Iterator[None]:
+    """Of the region's 20 two departments have 10 each, and the second uses all."""
+    core = server.app.state.core
+    with core.works.begin() as work:
+        units = {row.code: row.id for row in work.session.execute(text("SELECT code, id FROM broker.unit"))}
+        cloud = UUID(str(work.session.scalar(text("SELECT id FROM broker.sub_cloud WHERE code = 'main'"))))
+        service.alone(work.session)
+        service.set_inventory(work.session, cloud, GPU, total=100)
+        for code, amount, borrowing in (("450000", 20, 0), ("jyt", 10, 0), ("rst", 10, None)):
+            service.set_limit(work.session, units[code], GPU, None, amount, borrowing=borrowing)
+        asked = {"owner": units["rst"], "lines": [Line(GPU, 20, cloud)], "expires_at": work.now + timedelta(days=1)}
+        held = service.hold(work.session, node=units["rst"], **asked)
+    yield
+    with core.works.begin() as work:
+        service.alone(work.session)
+        service.void(work.session, held)
+        for code in ("450000", "jyt", "rst"):
+            service.set_limit(work.session, units[code], GPU, None, None)
+
+
+def limit_line(limit: int | None, **more: Any) -> dict[str, Any]:
+    return {"resource_class": "gpu", "limit": limit} | more
+
+
+def test_the_bureau_looks_at_limits_and_then_sets_them(server: Server, lent: None) -> None:
+    """Who is over and who loses borrowing is said before and after; looking sets nothing; setting is an event."""
+    bureau = server.person("approve.1")
+    before = bureau.get("/api/v1/quota-nodes/450000/limits").json()
+    own = {"resource_class": "gpu", "sub_cloud": None, "limit": 20, "borrowing": 0, "lending": None, "load": 20}
+    assert own in before["limits"]
+    asked: dict[str, Any] = {"lines": [limit_line(15)]}
+    (change,) = bureau.post("/api/v1/quota-nodes/450000/limits/check", json=asked).json()["changes"]
+    assert (change["before"]["limit"], change["after"]["limit"], change["more"]) == (20, 15, 0)
+    (effect,) = change["effects"]
+    assert (effect["over"], effect["load"], effect["room_before"], effect["room_after"]) == (5, 20, 0, 0)
+    assert bureau.get("/api/v1/quota-nodes/450000/limits").json() == before
+
+    (kept,) = bureau.post("/api/v1/quota-nodes/jyt/limits/check", json={"lines": [limit_line(4, lending=4)]}).json()[
+        "changes"
+    ]
+    assert kept["after"] == {"limit": 4, "borrowing": 0, "lending": 4, "load": 0}
+    asked |= {"reason": "统筹调整", "seen": before["seen"]}
+    done = bureau.post("/api/v1/quota-nodes/450000/limits", json=asked)
+    assert (done.status_code, done.json()["changes"]) == (200, [change])
+    stale = bureau.post("/api/v1/quota-nodes/450000/limits", json=asked)
+    assert (stale.status_code, stale.json()["code"]) == (412, "quota.limits_moved")
+    core = server.app.state.core
+    with core.sessions() as session:
+        data = session.scalar(
+            text("SELECT data FROM broker.audit_event WHERE action = 'quota.limit_set' ORDER BY id DESC LIMIT 1")
+        )
+    assert (data["limit"], data["was"]["limit"], data["reason"]) == (15, 20, "统筹调整")
+    undone = {"lines": [limit_line(None)], "reason": "恢复"}
+    (freed,) = bureau.post("/api/v1/quota-nodes/rst/limits", json=undone).json()["changes"]
+    assert (freed["before"]["limit"], freed["after"], freed["effects"]) == (10, None, [])
+
+
+def test_what_is_wrong_with_limits_comes_at_once_and_changes_nothing(server: Server, lent: None) -> None:
+    """Every line's mistakes and the missing reason; a line that is right is not set either."""
+    bureau = server.person("approve.1")
+    before = bureau.get("/api/v1/quota-nodes/450000/limits").json()
+    lines = [
+        limit_line(30),
+        limit_line(30),
+        limit_line(-1, sub_cloud="main", lending=-2),
+        limit_line(1, sub_cloud="nowhere"),
+        {"resource_class": "abacus", "limit": 1},
+        {"resource_class": "object_gib", "limit": 5, "borrowing": 3},
+    ]
+    answer = bureau.post("/api/v1/quota-nodes/450000/limits", json={"lines": lines})
+    assert (answer.status_code, {(e["code"], e["field"]) for e in answer.json()["errors"]}) == (
+        422,
+        {
+            ("quota.twice", "lines[1].resource_class"),
+            ("quota.bad_amount", "lines[2].limit"),
+            ("quota.bad_amount", "lines[2].lending"),
+            ("cloud.unknown", "lines[3].sub_cloud"),
+            ("quota.unknown_class", "lines[4].resource_class"),
+            ("quota.no_lender", "lines[5].borrowing"),
+            ("reason.missing", "reason"),
+        },
+    )
+    guarantee = {"lines": [limit_line(30, lending=0)], "reason": "保留"}
+    answer = bureau.post("/api/v1/quota-nodes/jyt/limits", json=guarantee)
+    assert [e["code"] for e in answer.json()["errors"]] == ["quota.not_covered_by"]
+    assert (
+        bureau.post("/api/v1/quota-nodes/450000/limits", json={"lines": []}).json()["errors"][0]["code"]
+        == "quota.no_lines"
+    )
+    assert bureau.get("/api/v1/quota-nodes/450000/limits").json() == before
+
+
+def test_only_the_bureau_sets_limits(server: Server, applicant: httpx.Client) -> None:
+    """Not a unit, not the office of another cloud; an unknown node is unknown."""
+    asked = {"lines": [limit_line(1)], "reason": "试"}
+    assert applicant.post("/api/v1/quota-nodes/jyt/limits", json=asked).json()["code"] == "role.missing"
+    other = server.person("approve.jyt").post("/api/v1/quota-nodes/jyt/limits", json=asked)
+    assert (other.status_code, other.json()["code"]) == (403, "duty.missing")
+    unknown = server.person("approve.1").post("/api/v1/quota-nodes/nowhere/limits", json=asked)
+    assert unknown.status_code in {404, 422}

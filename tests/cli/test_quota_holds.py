@@ -239,5 +239,16 @@ def test_a_system_gets_a_node_then_a_limit(stocked: Typist) -> None:
     assert (
         code_of(stocked.refused("quota", "hold", system, f"{KIND}=7", "--cloud", CLOUD, "--json")) == "quota.exceeded"
     )
+    stocked.does("quota", "limit", "rst", KIND, "3")
+    assert code_of(stocked.refused("quota", "move", system, "rst", "--json")) == "quota.exceeded"
+    looked = stocked.does("quota", "move", system, "rst", "--check", "--json").json
+    assert (looked["nodes"], looked["moved"], looked["over"][0]["load"]) == (1, False, 4)
+    assert "限额 3，现为 4，只能减少" in stocked.does("quota", "move", system, "rst", "--over", "--reason", "划转").out
+    for place, used in (("jyt", None), ("rst", 4)):
+        rows = {one["resource_class"]: one for one in stocked.does("quota", "show", place, "--json").json}
+        assert (rows[KIND]["used"] if KIND in rows else None) == used, place
+    assert code_of(stocked.refused("quota", "move", "rst", system, "--json")) == "quota.node_inside"
+    stocked.does("quota", "move", system, "jyt-zsksy")
+    stocked.does("quota", "limit", "rst", KIND, "unlimited")
     stocked.does("quota", "void", made)
     stocked.does("quota", "limit", system, KIND, "unlimited")

@@ -108,3 +108,28 @@ def test_what_is_to_be_given_back_is_on_the_page_of_borrower_and_lender(console:
             quotas.set_limit(work.session, unit[code], kind, None, None)
         claims.look(work)
     assert "待归还的借用" not in console.person("apply.jyt").get("/quota").text
+
+
+def test_the_bureau_previews_and_sets_a_limit(console: Console) -> None:
+    """From the quota page: the rows as they are, what would happen, the reason that is missing, and it is done."""
+    assert "设置限额" not in console.person("apply.jyt").get("/quota").text
+    bureau = console.person("approve.1")
+    assert "/quota/limits?node=jyt" in bureau.get("/quota?unit=jyt").links
+    page = bureau.get("/quota/limits?node=jyt")
+    fields = {attrs["name"]: attrs.get("value", "") for attrs in page.all("input") if "name" in attrs}
+    rows = {int(name.removeprefix("limit.")) for name in fields if name.startswith("limit.")}
+    blank = max(rows)
+    fields |= {f"kind.{n}": "" for n in rows} | {f"cloud.{n}": "" for n in rows}
+    fields |= {f"kind.{blank}": "gpu", f"limit.{blank}": "1,0000", f"borrowing.{blank}": "不限"}
+    fields |= {f"lending.{blank}": "两块", "action": "look"}
+    url = "/quota/limits?node=jyt"
+    assert "第 1 行：数量应为" in bureau.post(url, fields, status=422).text
+    fields |= {f"lending.{blank}": "不限"}
+    assert "尚未设置" in bureau.post(url, fields).text
+    fields |= {"action": "apply"}
+    assert "请填写理由" in bureau.post(url, fields, status=422).text
+    assert "限额已设置" in bureau.post(url, fields | {"reason": "统筹"}).text
+    page = bureau.get(url)
+    assert "10000" in {attrs.get("value", "") for attrs in page.all("input")}
+    fields |= {f"limit.{blank}": "不限", f"borrowing.{blank}": "0", "reason": "恢复", "seen": page.value("seen")}
+    assert "限额已设置" in bureau.post(url, fields).text

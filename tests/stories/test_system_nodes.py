@@ -6,9 +6,11 @@ import threading
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from broker.errors import Conflict, Invalid, NotFound
+from broker.inventory import register
 from broker.request import repository
 from broker.scarcity import asked, by_hand, notices, tree, waiting
 from broker.scarcity.by_hand import Hand
@@ -117,6 +119,31 @@ def test_a_request_of_the_department_for_its_offices_system_counts_at_the_office
     assert give_node(world, "zsksy-wsbm") == 1
     assert (counted(world, office), used(world)[0]) == (8, (0, 8))
     assert agrees(world)
+
+
+def test_a_merged_system_takes_its_node_along(world: World) -> None:
+    """Art. 29: what it has is counted at the other unit at once; a limit there is passed and named, growth refused."""
+    jyt, rst, system = unit_of(world, "jyt"), unit_of(world, "rst"), id_of(world)
+    road.up_to_order(world)
+    road.walk(world)
+    give_node(world)
+    with world.app.works.begin() as work:
+        head = work.session.scalars(
+            text("SELECT code FROM broker.information_system WHERE unit_id = :rst ORDER BY code LIMIT 1"), {"rst": rst}
+        ).one()
+        quotas.set_limit(work.session, rst, VCPU, None, 4)
+    before = (counted(world, jyt), counted(world, system), counted(world, rst))
+    with world.acting("apply.jyt") as work:
+        register.end(work, system, register.Ending("merged", "并入", into=head), version=None)
+    assert (counted(world, jyt), counted(world, rst)) == (before[0] - before[1], before[2] + before[1])
+    assert counted(world, unit_of(world, "450000")) >= before[1] > 4
+    assert agrees(world)
+    moved = world.scalar("SELECT data FROM broker.audit_event WHERE action = 'quota.node_moved'")
+    assert [each["node"] for each in moved["over"]] == [str(rst)]
+    cloud = UUID(str(world.scalar("SELECT id FROM broker.sub_cloud WHERE code = 'jyt'")))
+    line, soon = [Line(ResourceClass.VCPU_X86_64, 2, cloud)], world.clock.now.replace(year=2099)
+    with world.app.works.begin() as work, pytest.raises(QuotaExceeded):
+        quotas.hold(work.session, owner=system, node=rst, below=system, lines=line, expires_at=soon)
 
 
 def test_a_system_without_a_node_has_no_limit_of_its_own(town: World) -> None:

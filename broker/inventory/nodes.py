@@ -1,0 +1,44 @@
+"""A system's node of the quota tree goes where the register says the system is.
+
+Called by: the register, when systems merge (Art. 29). Must not: count (``quotas`` does), or refuse a merger because a
+limit would be passed: what is over is named, and only growth is refused from then on.
+"""
+
+from __future__ import annotations
+
+from broker.errors import Conflict
+from broker.inventory.models import InformationSystem
+from broker.inventory.repository import node_names
+from broker.tenancy.work import Work
+from quotas import availability, moving
+from quotas.errors import NodeInside, NotCovered
+
+
+def follow(work: Work, system: InformationSystem, head: InformationSystem) -> None:
+    """The node of a system that was merged goes below that of the one it was merged into, or else below its unit's.
+
+    What is held and used for it is from then on counted there, exactly, with its own limits; a system without a node
+    stays counted at its unit. Raises Conflict ``quota.not_covered_by`` (a guarantee below a limit that would be
+    passed), ``quota.node_inside``.
+    """
+    if availability.lowest(work.session, [system.id]) is None:
+        return
+    moving.alone(work.session)
+    parent = availability.lowest(work.session, [head.id, head.unit_id])
+    if parent is None:
+        return
+    try:
+        moved = moving.node(work.session, system.id, parent, how="over")
+    except NotCovered as error:
+        called = node_names(work.session, [error.node], work.now).get(error.node, str(error.node))
+        raise Conflict("quota.not_covered_by", owner=called, limit=error.limit, needed=error.needed) from error
+    except NodeInside as error:
+        raise Conflict("quota.node_inside") from error
+    if moved.nodes:
+        over = [
+            {"node": str(r.node), "class": r.resource_class.value, "over": r.used + r.asked - r.limit}
+            for r in moved.over
+        ]
+        work.record(
+            "quota.node_moved", "system", system.id, article="Art. 29", data={"below": str(parent), "over": over}
+        )
