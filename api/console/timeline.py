@@ -69,7 +69,7 @@ def draw(network: NetworkShown, today: date) -> Timeline:
     def x(day: date) -> int:
         return LEFT + (WIDTH - LEFT - RIGHT) * (min(max(day, first), last) - first).days // span
 
-    lanes, begin = [], first
+    lanes, begin = [], _day(network.registered_at)
     for n, step in enumerate(network.steps):
         lanes.append(_lane(network, step, (n, begin, today), x))
         begin = step.done_on or (step.dates[0].due_on if step.dates else begin)

@@ -332,6 +332,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "system.registered": "登记信息系统",
     "system.revised": "修改信息系统登记",
     "system.ended": "信息系统终止",
+    "system.moved": "信息系统划转",
     "system.imported": "批量导入信息系统",
     "system.proposed": "报批新增信息系统",
     "system.proposal_approved": "批准新增信息系统",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import dedicated, reclaim
+from api.texts import dedicated, reclaim, zombies
 
 NOTICES: Mapping[str, str] = {
     **reclaim.NOTICES,
+    **zombies.NOTICES,
     **dedicated.NOTICES,
     "request.submitted": "申请 {number} 已提交，请在 1 个工作日内审批。",
     "approval.approve": "申请 {number} 已获批准，转入评估。",

@@ -80,10 +80,12 @@ def segment(console: Console, delivered: UUID) -> Iterator[str]:
 def fall_behind(console: Console, network_id: UUID) -> None:
     """The next step's day passes, its owner is told, then finance."""
     with console.world.app.works.begin() as work:
-        old = work.session.scalars(select(NetworkDate).filter_by(network_id=network_id, position=2)).one()
+        given = select(NetworkDate).filter_by(network_id=network_id, position=2)
+        old = work.session.scalars(given.order_by(NetworkDate.version.desc())).first()
+        assert old is not None
         work.session.add(
             NetworkDate(
-                network_id=network_id, position=2, version=2, due_on=date.today() - timedelta(days=9),  # noqa: DTZ011
+                network_id=network_id, position=2, version=old.version + 1, due_on=date.today() - timedelta(days=9),  # noqa: DTZ011
                 owner_id=old.owner_id, reason="测试", set_at=work.now,
             )
         )  # fmt: skip
@@ -135,6 +137,12 @@ def test_a_network_is_taken_to_its_end_in_a_browser(
     opener: Any = open_window
     page = opener("apply.jyt", DESK).go("/networks")
     page.screenshot(path=screenshots / "networks.png", full_page=True)
+    fall_behind(console, UUID(network.rsplit("/", 1)[1]))
+    finance = opener("finance", DESK).go("/funds-stops")
+    expect(finance.get_by_role("link", name="教育考试专网")).to_be_visible()
+    finance.screenshot(path=screenshots / "funds-stops.png", full_page=True)
+    finance.goto(f"{console.server.url}/budgets")
+    finance.screenshot(path=screenshots / "funds-stops-budgets.png", full_page=True)
     page.get_by_role("link", name="教育考试专网").click()
     page.get_by_label("依据").fill("联通测试报告")
     page.get_by_label("网段编号").fill(segment)

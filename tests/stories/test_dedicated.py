@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, timedelta
+from functools import partial
 from threading import Thread
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ from api.texts.dedicated import HEADINGS
 from broker.db.base import new_id
 from broker.dedicated import demonstration, stops
 from broker.extranet.models import SegmentAttachment
+from broker.workflows.dispatch import Dispatch
 from tests.api.server import DEADLINE_S, wait_until
 from tests.stories import road
 from tests.stories.world import World, make_world
@@ -233,6 +235,18 @@ def test_what_is_late_is_told_to_its_owner_then_to_finance_until_it_is_put_right
     world.clock.now = began
 
 
+def test_dispatch_finds_what_is_late_by_itself(office: Office) -> None:
+    """The worker's loop makes the pass: nobody has to call it, and a second worker finds nothing left to do."""
+    world, began = office.world, office.world.clock.now
+    made = office.done(UNIT, API, network("dispatch-1"))
+    world.clock.now = began + timedelta(days=40)
+    client: Any = None  # nothing is carried: only dates are looked at
+    for _ in range(2):
+        Dispatch(world.app, client, heartbeat_s=1).dates()
+    assert office.notices(UNIT, made["id"]) == ["network.late"]
+    world.clock.now = began
+
+
 def test_a_network_that_may_stay_is_not_late_until_its_day(office: Office) -> None:
     """Art. 6: the exception is on record with document, reason and a day; then the plan's days hold again."""
     world, began = office.world, office.world.clock.now
@@ -379,7 +393,7 @@ def csv_of(*rows: dict[str, str]) -> bytes:
     return "\r\n".join(",".join(f'"{cell}"' for cell in line) for line in lines).encode("gb18030")
 
 
-def test_of_two_people_at_once_one_takes_the_step(office: Office) -> None:
+def test_of_two_people_at_once_one_takes_the_step(office: Office, segment: str) -> None:
     """A race for one step: one is done, the others are told so; and of two at the second word, one confirms."""
     made = office.done(UNIT, API, network("race-1"))
     path, body = f"{API}/{made['id']}/plan", plan(office)
@@ -388,6 +402,18 @@ def test_of_two_people_at_once_one_takes_the_step(office: Office) -> None:
         who = (UNIT, "lead.jyt") * 3
         answers = list(pool.map(lambda login: office.ask(login, "POST", path, body).status_code, who))
     assert sorted(answers) == [200, 409, 409, 409, 409, 409]
+    path = path.removesuffix("/plan")
+    see(office, segment, verified=True)
+    office.done(UNIT, f"{path}/connection", done(office, segment))
+    office.done(UNIT, f"{path}/migration", done(office))
+    office.done(UNIT, f"{path}/closing", closing(office))
+    office.read(SECOND, API)
+    word = {"decision": "confirmed", "answer": "属实"}
+    with ThreadPoolExecutor(4) as pool:
+        ask = partial(office.ask, method="POST", path=f"{path}/closing/decision", body=word)
+        answers = list(pool.map(lambda login: ask(login).status_code, (BUREAU, SECOND) * 2))
+    assert sorted(answers) == [200, 409, 409, 409]
+    unsee(office)
 
 
 def test_the_database_keeps_the_order_whoever_writes(office: Office) -> None:
