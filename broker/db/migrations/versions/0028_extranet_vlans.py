@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0028_extranet_vlans"
-down_revision = "0021c_looking_once"
+down_revision = "0026d_system_moves"
 branch_labels = None
 depends_on = None
 
