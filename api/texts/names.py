@@ -262,6 +262,7 @@ FIELDS: Mapping[str, str] = {
     "system_disk_class": "系统盘类型",
     "data_disks": "数据盘",
     "size_gib": "容量（GiB）",
+    "services": "对外开放的服务",
     "block_class": "存储类型",
     "image": "操作系统镜像",
     "cpu_arch": "处理器架构",
