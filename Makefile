@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lock openstack openstack-down test-openstack extranet extranet-down test-extranet
+.PHONY: help setup run test check lock openstack openstack-down test-openstack test-kills extranet extranet-down test-extranet
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -77,6 +77,9 @@ $(VENV)/.stamp-bench: requirements-bench.lock $(VENV)/.stamp-packages
 
 test: setup ## 运行测试
 	@exec $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+test-kills: setup ## 回收事项每一步的 kill -9 全表（约三分钟）
+	@exec $(BIN)/python -m pytest -n0 -m kills $(PYTEST_ARGS)
 
 test-openstack: setup ## 在真实 OpenStack 上运行一致性套件与全程（先 make openstack）
 	@exec $(BIN)/python -m pytest -m openstack $(PYTEST_ARGS)

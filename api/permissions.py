@@ -151,6 +151,11 @@ def declared(route: object) -> Permission | None:
     return Permission(extra[KEY]) if KEY in extra else None
 
 
+def allowed(actor: Actor, permission: Permission) -> bool:
+    """Whether one of the actor's roles, own or as a deputy, is on the line."""
+    return permission is Permission.SELF or bool((actor.roles | frozenset(actor.deputy_for)) & ALLOWED[permission])
+
+
 def check(actor: Actor, permission: Permission) -> None:
     """Raises Forbidden ``role.missing`` unless one of the actor's roles, own or as a deputy, is on the line."""
     roles = actor.roles | frozenset(actor.deputy_for)

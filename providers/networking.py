@@ -6,7 +6,8 @@ broker, or how a router is spoken to.
 Rules every network adapter keeps, beside those of ``providers.contract`` (errors, threads, blocking):
 
 * A segment is keyed by **our** id, which the router carries. ``create`` brings it to what its spec says, whatever is
-  there already (``update`` is the same act under its own name); said twice it changes nothing the second time.
+  there already; said twice it changes nothing the second time. ``update`` is the same act for what somebody else has
+  changed: what was opened for the segment beside its spec is shut again.
 * Verbs take several segments and answer for each: one that is refused holds up no other. An answer is None or one of
   the four errors; verbs themselves do not raise.
 * Nothing that is not ours is changed: a VNI or a prefix that others use is refused, also when the plan contains it.
@@ -21,7 +22,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
-from providers.contract import Health
+from providers.contract import Addressing, Encapsulation, Health
 from providers.errors import ProviderError
 
 
@@ -36,7 +37,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSpec:
-    """A segment of the extranet: a prefix in a routing table, attached to a router by a VXLAN.
+    """A segment of the extranet: a prefix in a routing table, attached to a router by a VXLAN or a VLAN (``vni``).
 
     ``services`` None: everybody in the same routing table may reach it; otherwise echo and these services only.
     ``elsewhere``: other routing tables that have the same prefix rightly (departments with plans of their own).
@@ -50,6 +51,8 @@ class SegmentSpec:
     vni: int
     services: tuple[Service, ...] | None = None
     elsewhere: tuple[str, ...] = ()
+    encapsulation: Encapsulation = Encapsulation.VXLAN
+    addressing: Addressing = Addressing.SLAAC
 
     @property
     def gateway(self) -> IPv6Address:

@@ -1,88 +1,29 @@
-"""``guiyun idle scan|list|detect``: what is idle, by policies that are data.
+"""``guiyun idle list|sizes|detect``: what the daily detection has found; ``idle_scan`` has the verb ``scan``.
 
 Called by: the command line. Must not: decide what is idle (``broker.utilisation`` does), or act on what it finds.
-``scan`` computes the maximal runs of days; with ``--metrics`` it needs neither a database nor a home. ``list`` shows
-what the daily detection has found, ``detect`` carries today's at once.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from api.cli.client import Refusal
-from api.cli.utilisation import intake_answer, intake_lines
+from api.cli.idle_scan import app, group
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.formats import yuan
 from api.texts import sentence
-from api.texts.utilisation import CLEARED, FINDINGS, evidence, needs_words, risk_words, size_words
+from api.texts.utilisation import CLEARED, FINDINGS, needs_words, risk_words, size_words
 from broker.inventory import repository as inventory
-from broker.utilisation import detection, service, sizing
+from broker.utilisation import detection, sizing
 from broker.utilisation.collectors import Bench
 from broker.utilisation.findings import FindingKind
-from broker.utilisation.local_days import zone_of
 from broker.utilisation.models import IdleScan
-from broker.utilisation.samples import Report
-from broker.utilisation.service import Found
 from broker.utilisation.sizing import Proposal
-from broker.utilisation.values import OURS, Daily, Figures, PolicySet
 
-app = typer.Typer()
-group = typer.Typer(name="idle", help="闲置检测。", no_args_is_help=True)
-app.add_typer(group)
-
-SHOWN = 200
-"""How many runs a person is shown; programs get all."""
-
-
-@group.command("scan")
-@database_verb
-def scan(
-    call: DatabaseCall,
-    *,
-    policy: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="检测规则（YAML），默认随软件提供的自定规则")
-    ] = None,
-    metrics: Annotated[
-        Path | None, typer.Option(exists=True, help="监测数据文件或文件夹；不写则用已导入的数据与资源台账")
-    ] = None,
-    timezone: Annotated[str, typer.Option(help="按哪个时区划分日期")] = "Asia/Shanghai",
-    exempted: Annotated[bool, typer.Option("--exempted", help="同时列出被豁免的")] = False,
-) -> None:
-    """逐个资源找出符合检测规则的连续日期；每段只列一次。"""
-    policies = service.policies_of(call.settings, policy)
-    zone, now, report = zone_of(timezone), datetime.now(UTC), Report()
-    if metrics is not None:
-        found = service.scan_files(call.settings, metrics, policies, (zone, now), report)
-    else:
-        with call.core.works.begin() as work:
-            facts = service.facts_of(work)
-        found = service.scan_store(call.settings, facts, policies, (zone, now), report)
-    listed = 0
-    covered: list[Found] = []
-
-    def wanted() -> Iterator[Found]:
-        nonlocal listed
-        for each in found:
-            if each.exemption is not None:
-                covered.append(each)
-            if exempted or each.exemption is None:
-                listed += 1
-                yield each
-
-    if call.as_json:
-        for each in wanted():
-            sys.stdout.write(json.dumps(_answer(each), ensure_ascii=False) + "\n")
-    else:
-        _show(call, list(wanted()), policies)
-    _tell_intake(call, report, len(covered), exempted=exempted)
+__all__ = ["app"]
 
 
 @group.command("list")
@@ -109,7 +50,9 @@ def listed(
             f["first_day"],
             str(f["days"]),
             yuan(f["monthly_fen"]),
-            f["reason"] + (f"（已结束：{CLEARED[f['cleared_because']]}）" if f["cleared_because"] else ""),
+            f["reason"]
+            + (f"（回收事项 {f['case_number']}）" if f["case_number"] else "")
+            + (f"（已结束：{CLEARED[f['cleared_because']]}）" if f["cleared_because"] else ""),
         )
         for f in found
     )
@@ -167,66 +110,3 @@ def detect(call: DatabaseCall) -> None:
     if outcome["silent"]:
         told += f"没有答复的云平台：{'、'.join(outcome['silent'])}，其上原有结果保持不变。"
     call.done({"day": str(row.day), "policy_version": row.policy_version, **outcome}, told)
-
-
-def _tell_intake(call: DatabaseCall, report: Report, covered: int, *, exempted: bool) -> None:
-    """What was left out, on standard error: the result on standard output stays what programs expect."""
-    intake = report.intake()
-    if intake.left:
-        if call.as_json:
-            body = {"code": "metrics.rows_left", **intake_answer(intake)}
-            sys.stderr.write(json.dumps(body, ensure_ascii=False) + "\n")
-        else:
-            told = sentence("metrics.rows_left", {"count": intake.dropped})
-            sys.stderr.write("\n".join([f"metrics.rows_left：{told}", *intake_lines(intake)]) + "\n")
-    if covered and not exempted and not call.as_json:
-        call.terminal.say(f"另有 {covered} 段按豁免规定未列出，可加 --exempted 查看。")
-    if intake.rows and intake.dropped == intake.rows:
-        raise Refusal("metrics.nothing_read", sentence("metrics.nothing_read"))
-
-
-def _answer(found: Found) -> dict[str, Any]:
-    run = found.run
-    answer: dict[str, Any] = {
-        "resource_id": run.resource_id,
-        "policy": run.policy,
-        "first_day": run.first_day.isoformat(),
-        "last_day": run.last_day.isoformat(),
-        "days": run.days,
-        "evidence": [_figures(each) for each in run.evidence],
-    }
-    if found.facts is not None:
-        facts = found.facts
-        answer |= {"number": facts.number, "name": facts.name, "unit": facts.unit, "system": facts.system}
-        answer |= {"sub_cloud": facts.sub_cloud, "mlps_level": facts.mlps_level}
-    if found.exemption is not None:
-        answer["exemption"] = found.exemption.name
-    return answer
-
-
-def _figures(figures: Figures) -> dict[str, Any]:
-    leaf = figures.condition
-    limits = {name: float(x) for name, x in (("below", leaf.below), ("above", leaf.above)) if x is not None}
-    measured = {"least": figures.least, "greatest": figures.greatest, "mean": figures.mean}
-    if leaf.daily is Daily.P95:  # the share of the day's samples on this side of the limit
-        measured = {f"share_{name}": value for name, value in measured.items()}
-    return {"metric": leaf.metric, "daily": leaf.daily.value, **limits, **{k: round(v, 4) for k, v in measured.items()}}
-
-
-def _show(call: DatabaseCall, found: list[Found], policies: PolicySet) -> None:
-    found.sort(key=lambda each: (-each.run.days, each.run.resource_id, each.run.policy))
-    titles = {p.name: p.title + ("（自定规则）" if p.basis == OURS else "") for p in policies.policies}
-    rows = (
-        (
-            each.facts.number if each.facts else each.run.resource_id,
-            titles[each.run.policy],
-            f"{each.run.first_day} 至 {each.run.last_day}",
-            str(each.run.days),
-            evidence(each.run.evidence) + (f"（豁免：{each.exemption.reason}）" if each.exemption else ""),
-        )
-        for each in found[:SHOWN]
-    )
-    headers = ("资源", "检测规则", "起止日期", "天数", "依据")
-    call.listed(found, headers, rows, nothing="没有符合检测规则的资源。", right=("天数",), folds=("依据",))
-    if len(found) > SHOWN:
-        call.terminal.say(f"共 {len(found)} 段，只显示最长的 {SHOWN} 段；全部请用 --json。")

@@ -20,7 +20,7 @@ from api.cli.verb import Call, client_verb
 from api.texts import register as words
 
 app = typer.Typer()
-group = typer.Typer(help="信息系统台账：列表、导入导出、终止、总量")
+group = typer.Typer(help="信息系统台账：列表、导入导出、划转、终止、总量")
 app.add_typer(group, name="systems", invoke_without_command=True)
 
 Limit = Annotated[int, typer.Option(help="至多列出多少条", min=1, max=100_000)]
@@ -176,6 +176,21 @@ def end(
     body = {"kind": kind, "reason": reason, "into": into, "handed_to": handed_to}
     ended = call.api.post(f"/systems/{one['id']}/end", body, version=one["version"])
     call.done(ended, f"{one['name']}（{one['code']}）已{words.ENDINGS[kind]}。")
+
+
+@group.command("move")
+@client_verb
+def move(
+    call: Call,
+    which: Which,
+    to: Annotated[str, typer.Argument(metavar="单位", help="改由哪个单位主管（单位代码）")],
+    *,
+    reason: Annotated[str, typer.Option(help="原因")],
+) -> None:
+    """划转到另一单位（机构改革等），由大数据发展局办理；已交付的资源仍归原单位。"""
+    one = _one(call, which)
+    moved = call.api.post(f"/systems/{one['id']}/move", {"unit": to, "reason": reason}, version=one["version"])
+    call.done(moved, f"{one['name']}（{one['code']}）已由{one['unit_name']}划转到{moved['unit_name']}。")
 
 
 @group.command("total")

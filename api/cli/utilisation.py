@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli.client import Refusal
+from api.cli.intake import intake_answer, intake_lines
 from api.cli.verb import DatabaseCall, database_verb
 from api.formats import when
 from api.texts import sentence, trouble
@@ -21,7 +22,6 @@ from broker.utilisation import collectors, service
 from broker.utilisation.collectors import Bench
 from broker.utilisation.models import Collector
 from broker.utilisation.store import Imported
-from broker.utilisation.values import Intake
 
 app = typer.Typer()
 group = typer.Typer(name="utilisation", help="资源实际用量：导入监测数据。", no_args_is_help=True)
@@ -105,19 +105,6 @@ def _last(row: Collector) -> str:
     told = f"{done['resources']} 台，新增 {done['added']}、更新 {done['updated']}、未变 {done['unchanged']} 行"
     left = "；".join(f"{REASONS[each['reason']]} {each['count']} 行" for each in done["left"])
     return f"{told}；略去：{left}" if left else told
-
-
-def intake_answer(intake: Intake) -> dict[str, Any]:
-    """What was read and left out, for programs."""
-    return {"rows": intake.rows, "dropped": intake.dropped, "left": [asdict(left) for left in intake.left]}
-
-
-def intake_lines(intake: Intake) -> list[str]:
-    """One line a reason: code, count, sentence, and where the first of them stand."""
-    return [
-        f"  {left.reason}：{left.count} 行，{REASONS[left.reason]}（如 {'、'.join(left.first)}）"
-        for left in intake.left
-    ]
 
 
 def _answer(done: Imported) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from api.console import show
-from api.console.page import Context, Form, act, allowed, console_router, go, page, text_of
-from api.permissions import Permission, needs
+from api.console.page import Context, Form, act, console_router, go, page, text_of
+from api.permissions import Permission, allowed, needs
 from api.uow import UnitOfWork, Uow
 from broker.catalog import overview, repository
 from broker.chargeback import overviews

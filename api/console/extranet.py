@@ -12,7 +12,7 @@ from fastapi import Query
 from fastapi.responses import Response
 
 from api.console.page import Context, console_router, page
-from api.console.topology import draw
+from api.console.topology import draw, heard
 from api.permissions import Permission, needs
 from api.uow import Uow
 from broker.delivery.segments import ORDER, ExtranetMap, extranet_map
@@ -56,5 +56,7 @@ def _context(found: ExtranetMap, router: str) -> Context:
         "tables": {r.name: [v for v in vrfs_of(found.topology, r.name) if v in seen] for r in found.topology.routers},
         "on_router": Counter(s.router for s in found.segments),
         "in_vrf": Counter(s.vrf for s in found.segments if s.vni is not None),
+        "sessions": {s.lower: heard(found, s.upper, s.lower, seen) for s in found.topology.sessions},
+        "looked_at": max((look.looked_at for look in found.looks.values()), default=None),
         "access": {a.router: found.clouds.get(a.sub_cloud, a.sub_cloud) for a in found.topology.access},
     }

@@ -15,6 +15,8 @@ _STEP = re.compile(r"\[(\d{1,4})\]|\.?([a-z_]+)")
 _PATH = re.compile(r"[a-z_]+(\[\d{1,4}\])?(\.[a-z_]+(\[\d{1,4}\])?)*")
 _WHOLE = frozenset({"expected_users", "count", "vcpu", "memory_gib", "system_disk_gib", "size_gib"})
 _YES_NO = frozenset({"classified", "dedicated_network", "allow_partial"})
+_SEVERAL = frozenset({"services"})
+"""Several values in one field, with spaces or commas between them."""
 _OURS = frozenset({"csrf_token", "action", "request_id", "version", "file", "attachments"})
 _MOST_DIGITS = 15
 
@@ -72,6 +74,8 @@ def _put(root: dict[str, Any], name: str, text: str) -> None:
         here[last] = text == "true"
     elif last in _WHOLE and text.isascii() and text.lstrip("-").isdigit() and len(text) <= _MOST_DIGITS:
         here[last] = int(text)
+    elif last in _SEVERAL and text:
+        here[last] = re.split(r"[\s,，、;；]+", text)
     elif text:
         here[last] = text
 
@@ -136,7 +140,8 @@ def for_page(raw: Mapping[str, Any]) -> Lenient:
 
 
 def _item_for_page(item: Mapping[str, Any]) -> Lenient:
-    return Lenient({**item, "data_disks": [Lenient(disk) for disk in _objects(item.get("data_disks"))]})
+    several = {name: " ".join(map(str, value)) for name in _SEVERAL if isinstance(value := item.get(name), list)}
+    return Lenient({**item, **several, "data_disks": [Lenient(disk) for disk in _objects(item.get("data_disks"))]})
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

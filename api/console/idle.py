@@ -5,8 +5,8 @@ Called by: browsers. Must not: find anything, or read samples while a transactio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -14,14 +14,15 @@ from fastapi import Query
 from fastapi.responses import Response
 
 from api.console import charts
-from api.console.page import Context, allowed, console_router, page
+from api.console.page import Context, console_router, page
 from api.paging import Paged
-from api.permissions import Permission, needs
+from api.permissions import Permission, allowed, needs
+from api.texts import sentence
 from api.texts import utilisation as words
 from api.uow import UnitOfWork, Uow
 from broker.catalog import overview
 from broker.catalog import repository as catalog
-from broker.errors import Invalid
+from broker.errors import BrokerError, Invalid
 from broker.inventory import repository as inventory
 from broker.reclamation import board as reclaim
 from broker.reclamation import opening
@@ -98,8 +99,15 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
     first = last - timedelta(days=SHOWN_DAYS - 1)
     names = [name for name in (str(row[0].id), row[0].number, row[0].ref) if name]
     settings = uow.core.settings
-    figures = pictures.days(settings, names, first, last, detection.ZONE) if row[0].kind == "server" else {}
-    proposals = sizing.proposals(settings, servers, now)
+    figures: Mapping[date, pictures.DayFigures] = {}
+    proposals: Sequence[sizing.Proposal] = ()
+    missing = ""
+    try:
+        if row[0].kind == "server":
+            figures = pictures.days(settings, names, first, last, detection.ZONE)
+        proposals = sizing.proposals(settings, servers, now)
+    except BrokerError as error:  # the rest of the page needs no samples
+        missing = sentence(error.code)
     runs = [
         (f.first_day, f.last_day, f"{words.FINDINGS[f.kind.value]}：{f.first_day} 至 {f.last_day}，{f.days} 天")
         for f in (each.finding for each in found)
@@ -112,6 +120,7 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
         "held": next((case for case in cases if case.closed_at is None), None),
         "may_open": row.sub_cloud in openable and row[0].state in opening.LIVE,
         "picture": charts.line_chart(figures, first, last, runs) if figures else None,
+        "missing": missing,
         "figures": [figures[day] for day in sorted(figures, reverse=True)],
         "first": first,
         "last": last,

@@ -20,7 +20,7 @@ from starlette.datastructures import FormData
 
 from api import texts
 from api.console import show
-from api.permissions import ALLOWED, Permission
+from api.permissions import Permission, allowed
 from api.texts import console as words
 from api.uow import UnitOfWork
 from broker.errors import BrokerError
@@ -82,10 +82,6 @@ class Viewer:
             for name, url, need, icon in _MENU
             if allowed(self.actor, need) and (name != "statements" or self.actor.roles & _SEE_STATEMENTS)
         ]
-
-
-def allowed(actor: Actor, permission: Permission) -> bool:
-    return permission is Permission.SELF or bool((actor.roles | frozenset(actor.deputy_for)) & ALLOWED[permission])
 
 
 def console_router(tag: str) -> APIRouter:

@@ -12,8 +12,8 @@ from uuid import UUID
 from fastapi import Query
 from fastapi.responses import Response
 
-from api.console.page import Context, allowed, console_router, page
-from api.permissions import Permission, needs
+from api.console.page import Context, console_router, page
+from api.permissions import Permission, allowed, needs
 from api.uow import Uow
 from broker.scarcity import claims, setting, tree
 from broker.scarcity.tree import Bar, Branch

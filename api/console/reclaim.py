@@ -14,9 +14,9 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.datastructures import FormData
 
 from api.console import show
-from api.console.page import Context, Form, act, allowed, console_router, go, id_of, page, text_of
+from api.console.page import Context, Form, act, console_router, go, id_of, page, text_of
 from api.paging import Paged
-from api.permissions import Permission, needs
+from api.permissions import Permission, allowed, needs
 from api.texts import utilisation as words
 from api.uow import UnitOfWork, Uow
 from api.views import reclaim as views

@@ -50,6 +50,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "level": names.LEVELS,
     "router_level": extranet.ROUTER_LEVELS,
     "standing_segment": extranet.STANDINGS,
+    "session": extranet.SESSIONS,
     "case_state": reclaim.STATES,
     "case_cause": reclaim.CAUSES,
     "case_event": reclaim.EVENTS,
@@ -58,7 +59,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 _COLOURS = {
-    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted", "routed"),
+    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted", "routed", "up"),
     "yellow": (
         "returned",
         "return",
@@ -75,7 +76,18 @@ _COLOURS = {
         "leaving",
         "unrouted",
     ),
-    "red": ("refused", "needs_operator", "failed", "undelivered", "refuse", "late", "undone", "rejected", "desk"),
+    "red": (
+        "refused",
+        "needs_operator",
+        "failed",
+        "undelivered",
+        "refuse",
+        "late",
+        "undone",
+        "rejected",
+        "desk",
+        "down",
+    ),
     "azure": (
         "submitted",
         "approved",
@@ -179,7 +191,8 @@ def article(reference: str) -> str:
 def spec(values: Mapping[str, Any], kind: str, images: Mapping[str, str]) -> str:
     """An item's or resource's size in one line, its image by the name that ``images`` gives its code."""
     if kind == "segment":
-        return f"{word(values.get('zone'), 'zone')} /64"
+        opened = " ".join(map(str, values.get("services") or ()))
+        return f"{word(values.get('zone'), 'zone')} /64" + (f"，开放 {opened}" if opened else "")
     if kind == "volume":
         return _disk(values.get("size_gib"), values.get("block_class", ""))
     disks = [_disk(values.get("system_disk_gib"), values.get("system_disk_class", "ssd"))]

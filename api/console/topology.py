@@ -69,6 +69,8 @@ class Box:
     clouds: str
     url: str
     lanes: Sequence[Lane]
+    silent: bool = False
+    """The last audit heard nothing from it."""
 
     @property
     def row(self) -> int:
@@ -81,10 +83,11 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The sessions of a pair of neighbours."""
+    """The sessions of a pair of neighbours. ``state``: up, down (one of them at least), or unknown."""
 
     path: str
     title: str
+    state: str
 
 
 @dataclass(slots=True)
@@ -153,6 +156,7 @@ def _box(found: ExtranetMap, router: Router, segments: Sequence[Segment], at: tu
         clouds="、".join(found.clouds.get(a.sub_cloud, a.sub_cloud) for a in _access(found, router.name)),
         url=url_of(router.name),
         lanes=lanes,
+        silent=router.name in found.looks and found.looks[router.name].silent,
     )
 
 
@@ -183,5 +187,15 @@ def _lines(found: ExtranetMap, boxes: Mapping[str, Box]) -> Iterator[Line]:
         begin, middle = upper.x + WIDTH, upper.x + WIDTH + ACROSS // 2
         path = f"M{begin} {upper.y + HEAD // 2}H{middle}V{lower.y + HEAD // 2}H{lower.x}"
         tables = [v for v in sessions_of(found.topology, session) if v in seen]
-        title = f"{upper.router.title} — {lower.router.title}：{'、'.join(tables)}"
-        yield Line(path, title)
+        state, down = heard(found, session.upper, session.lower, set(tables))
+        said = f"{show.word(state, 'session')}{'：' if down else ''}{'、'.join(down)}"
+        title = f"{upper.router.title} — {lower.router.title}：{'、'.join(tables)}（{said}）"
+        yield Line(path, title, state)
+
+
+def heard(found: ExtranetMap, upper: str, lower: str, seen: set[str]) -> tuple[str, list[str]]:
+    """What the last audit heard of a pair's sessions, from either end; of tables the actor may see."""
+    heard = [(found.looks[name], other) for name, other in ((upper, lower), (lower, upper)) if name in found.looks]
+    told = [(look, other) for look, other in heard if not look.silent]
+    down = sorted({vrf for look, other in told for vrf, name, _ in look.down if name == other and vrf in seen})
+    return "down" if down else "up" if told else "unknown", down

@@ -5,6 +5,7 @@ Called by: the offices, units that look at their own, ``guiyun idle list``. Must
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,11 +14,12 @@ from fastapi.responses import JSONResponse, Response
 from pydantic_core import to_jsonable_python
 
 from api.paging import Paged
-from api.permissions import Permission, needs
+from api.permissions import Permission, allowed, needs
 from api.schemas.idle import Evidence, Finding, FindingPage, FindingSum, Sizing
 from api.texts.utilisation import evidence_words, risk_words
 from api.uow import Uow
 from broker.inventory import repository as inventory
+from broker.reclamation import board as reclaim
 from broker.request import repository
 from broker.tenancy.work import Work
 from broker.utilisation import board, sizing
@@ -52,7 +54,7 @@ def findings(
             after=page.after,
             limit=page.fetch,
         )
-        return page.render(rows, view, lambda row: row.finding.id)
+        return page.render(rows, _viewer(work, rows), lambda row: row.finding.id)
 
     return uow.read(read, render=lambda found: found)
 
@@ -76,7 +78,12 @@ def finding_sums(uow: Uow) -> Response:
 )
 def finding(finding_id: UUID, uow: Uow) -> Response:
     """依据、起止日期、天数与每月费用。"""
-    return uow.read(lambda work: board.one(work, finding_id), render=view)
+
+    def read(work: Work) -> Finding:
+        row = board.one(work, finding_id)
+        return _viewer(work, [row])(row)
+
+    return uow.read(read, render=lambda found: found)
 
 
 @router.get(
@@ -147,7 +154,19 @@ _OWN = (
 _RESOURCE = ("number", "name", "resource_kind", "unit_name", "system_name", "sub_cloud", "sub_cloud_name")
 
 
-def view(row: Listed) -> Finding:
+def _viewer(work: Work, rows: Sequence[Listed]) -> Callable[[Listed], Finding]:
+    """Shows findings, each with the open case of its resource."""
+    ids = [row.finding.resource_id for row in rows]
+    cases = reclaim.open_cases(work, ids) if allowed(work.actor, Permission.RECLAIM_READ) else {}
+
+    def show(row: Listed) -> Finding:
+        case = cases.get(row.finding.resource_id)
+        return view(row, case.number if case is not None else None)
+
+    return show
+
+
+def view(row: Listed, case_number: str | None) -> Finding:
     """A finding with its resource, its reason in words."""
     found = row.finding
     return Finding(
@@ -156,4 +175,5 @@ def view(row: Listed) -> Finding:
         kind=found.kind.value,
         evidence=[Evidence(code=each.code, params=dict(each.params)) for each in found.evidence],
         reason=evidence_words(found.evidence),
+        case_number=case_number,
     )

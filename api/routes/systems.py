@@ -24,7 +24,7 @@ from api.schemas.base import View
 from api.texts import register as words
 from api.uow import Uow
 from broker.db.base import AnyRow
-from broker.inventory import register, register_import, systems
+from broker.inventory import register, register_import, register_move, systems
 from broker.inventory.register import Ending
 from broker.inventory.register_import import Looked
 from broker.inventory.system_entry import SystemEntry
@@ -301,6 +301,22 @@ def end(system_id: UUID, form: schemas.EndSystem, version: Seen, uow: Uow) -> Re
 
     def write(work: Work) -> Any:
         register.end(work, system_id, Ending(**form.model_dump()), version=version)
+        return _again(work, system_id)
+
+    return uow.run(write, render=shown)
+
+
+@router.post(
+    "/systems/{system_id}/move",
+    response_model=schemas.InformationSystem,
+    summary="信息系统划转",
+    openapi_extra=needs(Permission.SYSTEM_APPROVE),
+)
+def move(system_id: UUID, form: schemas.MoveSystem, version: Seen, uow: Uow) -> Response:
+    """改由另一单位主管（机构改革等），由大数据发展局办理，写明原因；资源仍归原单位。`If-Match` 注明所见版本。"""
+
+    def write(work: Work) -> Any:
+        register_move.move(work, system_id, to=form.unit, reason=form.reason, version=version)
         return _again(work, system_id)
 
     return uow.run(write, render=shown)

@@ -22,7 +22,8 @@ class Evidence(View):
 class Finding(View):
     """A resource that a policy finds idle; ``monthly_fen``: what a month of it costs by the tariff, null without one.
 
-    ``object_ref``: the cloud's own id of what is idle where that is not the resource itself.
+    ``object_ref``: the cloud's own id of what is idle where that is not the resource itself. ``case_number``: the open
+    reclaim case that the resource is in, for whoever may see it.
     """
 
     id: UUID
@@ -48,6 +49,7 @@ class Finding(View):
     found_at: datetime
     cleared_at: datetime | None
     cleared_because: str | None
+    case_number: str | None
 
 
 class FindingPage(View):

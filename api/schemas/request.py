@@ -79,8 +79,9 @@ _SEGMENT = {
             "type": "array",
             "maxItems": 32,
             "uniqueItems": True,
-            "items": {"type": "string", "pattern": "^(tcp|udp)/[1-9][0-9]{0,4}$"},
-            "description": "公用网络区、互联网接入区内其他单位可以访问的服务，如 tcp/443；未列出的一律不可访问。",
+            "items": {"type": "string", "pattern": "^(tcp|udp)/[1-9][0-9]{0,4}(@[0-9a-f:]{2,39}/[0-9]{1,3})?$"},
+            "description": "公用网络区、互联网接入区内其他单位可以访问的服务，如 tcp/443；"
+            "只对某一网段开放的写作 tcp/443@3fff:122::/32。未列出的一律不可访问。",
         },
     },
 }

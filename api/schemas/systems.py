@@ -115,6 +115,13 @@ class EndSystem(Schema):
     handed_to: Annotated[str, Field(max_length=200)] = ""
 
 
+class MoveSystem(Schema):
+    """To which unit (its code) a system goes, and why."""
+
+    unit: Annotated[str, Field(max_length=40)]
+    reason: Reason
+
+
 class Proposal(View):
     """A new system that waits for the Bureau, or what the Bureau said."""
 

@@ -27,8 +27,9 @@ SENTENCES: Mapping[str, str] = {
     "extranet.one_top": "应当恰有一台没有上级的路由器：{code}。",
     "extranet.not_connected": "路由器“{code}”没有通往自治区核心的路径。",
     "extranet.link_too_small": "互联网段 {code} 不应小于 /64。",
-    "extranet.range": "VNI 的起止次序有误：{code}。",
-    "extranet.vnis_overlap": "VNI 范围与“{code}”的重叠。",
+    "extranet.range": "VNI 或 VLAN 的起止次序有误：{code}。",
+    "extranet.vnis_overlap": "VNI 或 VLAN 范围与“{code}”的重叠。",
+    "extranet.one_attachment": "云平台“{code}”以 VXLAN（local、remote、vnis）或 VLAN（vlans）之一接入。",
     "extranet.held_back": "网段 {code} 被 {by} 的过滤规则挡住，到不了自治区核心。",
     "extranet.cloud_not_attached": "云平台没有接入电子政务外网，网段无法开通。",
     "extranet.no_block": "外网拓扑没有为该单位在此平台的“{zone}”规划地址段。",
@@ -40,7 +41,7 @@ SENTENCES: Mapping[str, str] = {
     "extranet.no_topology": "还没有载入外网拓扑（guiyun extranet load）。",
     "extranet.no_router": "外网拓扑中没有这台路由器。",
     "extranet.differs": "外网有 {count} 处差异。",
-    "services.malformed": "服务应写成 tcp/443 的形式，不重复，最多 {most} 项。",
+    "services.malformed": "服务应写成 tcp/443 或 tcp/443@3fff:122::/32 的形式，同一端口的来源不重叠，最多 {most} 项。",
 }
 
 TROUBLES: Mapping[str, str] = {
@@ -82,6 +83,9 @@ STANDINGS: Mapping[str, str] = {
     "withdrawn": "已撤除",
 }
 """How it is with a segment, on the map."""
+
+SESSIONS: Mapping[str, str] = {"up": "会话正常", "down": "会话中断", "unknown": "尚未核对"}
+"""How it was with a pair of neighbours at the last audit, on the map."""
 
 ROUTER_LEVELS: Mapping[str, str] = {
     "region": "自治区核心",

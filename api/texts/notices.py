@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.texts import dedicated, reclaim
+from api.texts import dedicated, reclaim, zombies
 
 NOTICES: Mapping[str, str] = {
     **reclaim.NOTICES,
+    **zombies.NOTICES,
     **dedicated.NOTICES,
     "request.submitted": "申请 {number} 已提交，请在 1 个工作日内审批。",
     "approval.approve": "申请 {number} 已获批准，转入评估。",
@@ -29,6 +30,7 @@ NOTICES: Mapping[str, str] = {
     "extranet.extra": "路由器 {router}（{vrf}）上有台账之外的本系统网段 {subject}，已撤除或待核实。",
     "extranet.foreign": "路由器 {router}（{vrf}）上有规划之外的内容：{subject}，请核实。",
     "extranet.rogue": "路由器 {router}（{vrf}）拒绝了邻居 {detail} 发布的网段 {subject}，请核实。",
+    "extranet.filter": "路由器 {router}（{vrf}）对下级 {subject} 的前缀过滤与外网拓扑不符：{detail}，请核实。",
     "extranet.session": "路由器 {router}（{vrf}）与邻居 {subject} 的会话未建立（{detail}），请核实。",
     "extranet.silent": "路由器 {router} 没有答复，请核实。",
     "drift.orphan": "云平台 {sub_cloud} 上有不在台账中的资源（{kind} {id}），请核实。",

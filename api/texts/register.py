@@ -16,7 +16,9 @@ SENTENCES: Mapping[str, str] = {
     "system.proposal_unknown": "没有这份新增申请。",
     "system.proposal_decided": "这份新增申请已经作出决定。",
     "system.ended": "该信息系统已经终止，不能再修改。",
-    "system.unit_fixed": "所属单位不能改变；移交给其他单位请办理移交。",
+    "system.unit_fixed": "所属单位不能在此修改；改由其他单位主管由大数据发展局办理划转，移交给外部单位请办理移交。",
+    "system.same_unit": "该信息系统已经属于这个单位。",
+    "system.no_room": "该信息系统的配额单独计算，接收单位的配额不足以容纳，请先调整配额，再办理划转。",
     "system.code_fixed": "系统编号不能改变。",
     "system.code_form": "编号由字母、数字、点、横线、下划线组成，以字母或数字开头，至多 40 个字符。",
     "system.number": "应为不小于零的整数。",
@@ -139,6 +141,7 @@ SOURCES: Mapping[str, str] = {
     "region": "区域文件",
     "proposal": "报批新增",
     "end": "终止",
+    "move": "划转",
 }
 PROPOSALS: Mapping[str, str] = {"approved": "已批准", "refused": "未批准", "": "待批准"}
 TEMPLATE_NAME = "信息系统台账模板"

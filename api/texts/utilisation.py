@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from broker.utilisation.board import Warmth
-from broker.utilisation.findings import Evidence, Finding
-from broker.utilisation.pictures import DayFigures
-from broker.utilisation.sizing import Proposal
 from broker.utilisation.values import METRICS, Condition, Daily, Figures
+
+if TYPE_CHECKING:  # texts are part of every verb: none should load the database's layer for them
+    from broker.utilisation.board import Warmth
+    from broker.utilisation.findings import Evidence, Finding
+    from broker.utilisation.pictures import DayFigures
+    from broker.utilisation.sizing import Proposal
 
 SENTENCES: Mapping[str, str] = {
     "metrics.missing": "没有这个文件或文件夹。",
@@ -62,6 +65,7 @@ SENTENCES: Mapping[str, str] = {
     "policy.unknown_metric": "没有这个指标：{value}；可用：{choices}。",
     "policy.unknown_kind": "“{value}”类资源没有监测数据；可用：{choices}。",
     "policy.contradiction": "条件自相矛盾，永远不会成立：{metric}（{daily}）。",
+    "policy.rivals": "检测规则“{one}”与“{other}”的条件相同，天数、缺测、豁免或宽限却不同，两条都会适用，请确认。",
     "policy.basis": "依据应为 ours（自定规则）或条款，如 Art. 28：{value}。",
     "policy.seen_and_measured": "写了 seen（逐日查看）的检测规则不看监测数据，不能再写 {key}。",
     "policy.choice": "不认识的取值“{value}”；可用：{choices}。",
@@ -139,6 +143,7 @@ CLEARED: Mapping[str, str] = {
     "in_use": "已恢复使用",
     "not_measured": "没有监测数据，无法判断",
     "exempted": "已列入豁免",
+    "suspended": "已由回收事项停用",
     "gone": "资源已回收",
     "policy_gone": "检测规则已停用或修改",
 }

@@ -58,6 +58,10 @@ CAUTIONS: Mapping[str, str] = {
 }
 
 
+NOTICES: Mapping[str, str] = {
+    "zombie.proposed": "夜间检测新发现疑似僵尸信息系统 {count} 个：{systems}，请查看依据并认定。",
+}
+
 TOO_LITTLE = "依据不足"
 ENOUGH = 3
 """Of fewer signs known nobody can say that there are none."""

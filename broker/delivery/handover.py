@@ -144,7 +144,14 @@ def _places(work: Work, tools: Tools, job: Job, ready: Sequence[Resource]) -> di
     if not segments or tools.networks.serving(job.sub_cloud) is None:
         return {}
     return {
-        spec.id: {"router": spec.router, "vrf": spec.vrf, "vni": spec.vni, "gateway": str(spec.gateway)}
+        spec.id: {
+            "router": spec.router,
+            "vrf": spec.vrf,
+            "encapsulation": spec.encapsulation.value,
+            "vni": spec.vni,
+            "gateway": str(spec.gateway),
+            "addressing": spec.addressing.value,
+        }
         for spec in extranet.specs(work.session, extranet.attachments(work.session, segments))
     }
 

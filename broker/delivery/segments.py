@@ -6,7 +6,7 @@ Called by: the console's map. Must not: call a router; what routers really have 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -18,8 +18,8 @@ from sqlalchemy.orm import aliased
 from broker.catalog.models import SubCloud
 from broker.db.base import AnyRow
 from broker.delivery.models import DeskCase
-from broker.extranet import service
-from broker.extranet.models import SegmentAttachment
+from broker.extranet import looks, service
+from broker.extranet.models import RouterLook, SegmentAttachment
 from broker.extranet.schema import Topology, Vrf
 from broker.inventory import repository as inventory
 from broker.inventory.models import Resource
@@ -83,6 +83,8 @@ class ExtranetMap:
     units: Mapping[str, str]
     clouds: Mapping[str, str]
     segments: Sequence[Segment]
+    looks: Mapping[str, RouterLook] = field(default_factory=dict)
+    """What the last audit heard from each router; none before the first."""
 
 
 def extranet_map(work: Work) -> ExtranetMap | None:
@@ -99,7 +101,8 @@ def extranet_map(work: Work) -> ExtranetMap | None:
     clouds = work.session.execute(
         select(SubCloud.code, SubCloud.name).where(SubCloud.code.in_([a.sub_cloud for a in topology.access]))
     )
-    return ExtranetMap(topology, vrfs, units, {row.code: row.name for row in clouds}, found)
+    names = {row.code: row.name for row in clouds}
+    return ExtranetMap(topology, vrfs, units, names, found, looks.last(work.session))
 
 
 def standing(state: ResourceState, *, on_desk: bool, verified: bool, attached: bool, withdrawn: bool) -> Standing:

@@ -122,13 +122,21 @@ def _session_problems(topology: Topology) -> Iterator[Problem]:
 def _access_problems(topology: Topology) -> Iterator[Problem]:
     for index, access in enumerate(topology.access):
         here = f"access[{index}]"
-        if access.vnis.first > access.vnis.last:
-            yield Problem("extranet.range", f"{here}.vnis", params={"code": f"{access.vnis.first}-{access.vnis.last}"})
+        field = "vlans" if access.vlans is not None else "vnis"
+        vxlan = (access.local, access.remote, access.vnis)
+        if (access.vlans is None and None in vxlan) or (access.vlans is not None and any(v is not None for v in vxlan)):
+            yield Problem("extranet.one_attachment", here, params={"code": access.sub_cloud})
+        first, last = access.tags
+        if first > last:
+            yield Problem("extranet.range", f"{here}.{field}", params={"code": f"{first}-{last}"})
         for other in topology.access[:index]:
             if access.sub_cloud == other.sub_cloud:
                 yield Problem("extranet.twice", f"{here}.sub_cloud", params={"code": access.sub_cloud})
-            if access.vnis.first <= other.vnis.last and other.vnis.first <= access.vnis.last:
-                yield Problem("extranet.vnis_overlap", f"{here}.vnis", params={"code": other.router})
+            # A VNI is one in the whole extranet, a VLAN one on its router.
+            same = access.vlans is None or access.router == other.router
+            alike = same and access.encapsulation is other.encapsulation
+            if alike and first <= other.tags[1] and other.tags[0] <= last:
+                yield Problem("extranet.vnis_overlap", f"{here}.{field}", params={"code": other.router})
 
 
 def _block_problems(topology: Topology) -> Iterator[Problem]:

@@ -19,8 +19,8 @@ from sqlalchemy import select
 
 from broker.catalog import repository as catalog
 from broker.catalog.models import SubCloud
-from broker.extranet import service
-from broker.extranet.checks import loopback
+from broker.extranet import looks, service
+from broker.extranet.checks import loopback, sessions_of
 from broker.extranet.models import SegmentAttachment
 from broker.extranet.networks import Network, Networks
 from broker.extranet.schema import Topology
@@ -28,6 +28,7 @@ from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState, Role
 from broker.notify import service as notify
 from broker.tenancy.work import Work, WorkFactory
+from providers.contract import Addressing
 from providers.networking import RouterFacts, SegmentSpec
 
 _HANDED_OVER = {ResourceState.ACTIVE.value, ResourceState.STOPPED.value}
@@ -47,6 +48,8 @@ class Gap(StrEnum):
     """A router announces something, or has a segment, that the plan does not contain and that is not ours."""
     ROGUE = "rogue"
     """A neighbour announced something that no filter let in."""
+    FILTER = "filter"
+    """A router lets in from a neighbour other prefixes than the topology says."""
     SESSION = "session"
     """A session of the topology is not up."""
     SILENT = "silent"
@@ -90,11 +93,13 @@ def reconcile(networks: Networks, works: WorkFactory, *, repair: bool = True) ->
         return None
     with works.begin() as work:
         rows = _rows(work)
-    found = list(compare(network.loaded.topology, rows, network.provider.audit()))
+    heard = network.provider.audit()
+    found = list(compare(network.loaded.topology, rows, heard))
     if repair:
         found = _repair(network, found)
-    if found:
-        with works.begin() as work:
+    with works.begin() as work:
+        looks.keep(work, heard)
+        if found:
             _tell(work, network, found)
     return found
 
@@ -111,6 +116,7 @@ def compare(topology: Topology, rows: Rows, facts: Sequence[RouterFacts]) -> Ite
             planned = {f"{loopback(topology, v, router.router)}/128" for v in topology.vrfs if v.name == vrf}
             yield from _segments(rows, (router.router, vrf), about, planned, met)
             yield from _sessions(router.router, vrf, about)
+            yield from _filters(topology, (router.router, vrf), about)
         for spec in expected.values():
             if spec.id not in met:
                 yield RouterDrift(Gap.MISSING, router.router, spec.vrf, str(spec.prefix), spec=spec)
@@ -138,21 +144,63 @@ def _segments(
             continue
         if spec is None or (spec.router, spec.vrf) != (router, vrf):
             yield RouterDrift(Gap.EXTRA, router, vrf, name, spec=_as_spec(segment_id, router, vrf, name, prefixes))
-        elif wrong := _wrong(spec, segment, about["networks"]):
+        elif wrong := _wrong(spec, segment, about):
             yield RouterDrift(Gap.CHANGED, router, vrf, str(spec.prefix), wrong, spec)
+    for name in set(about["firewall"]["elements"]) - set(about["segments"]):
+        yield RouterDrift(Gap.FOREIGN, router, vrf, name, "firewall")
     for prefix in about["networks"]:
         if prefix not in planned:
             yield RouterDrift(Gap.FOREIGN, router, vrf, prefix)
 
 
-def _wrong(spec: SegmentSpec, segment: Mapping[str, Any], networks: Sequence[str]) -> str:
+def _wrong(spec: SegmentSpec, segment: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """What of a segment is not as it was made."""
-    wanted = {f"ipv6 address {spec.gateway}/{spec.prefix.prefixlen}", f"ipv6 nd prefix {spec.prefix}"}
+    managed = spec.addressing is Addressing.DHCPV6
+    autonomous = " no-autoconfig" if managed else ""
+    wanted = {f"ipv6 address {spec.gateway}/{spec.prefix.prefixlen}", f"ipv6 nd prefix {spec.prefix}{autonomous}"}
     lines = [line for line in segment["lines"] if line.startswith(("ipv6 address ", "ipv6 nd prefix "))]
     wrong = [] if segment["link"] else ["link"]
     wrong += [] if set(lines) == wanted else ["address"]
-    wrong += [] if "no ipv6 nd suppress-ra" in segment["lines"] else ["advertisements"]
-    return " ".join(wrong + ([] if str(spec.prefix) in networks else ["route"]))
+    advertises = "no ipv6 nd suppress-ra" in segment["lines"]
+    advertises &= ("ipv6 nd managed-config-flag" in segment["lines"]) == managed
+    wrong += [] if advertises else ["advertisements"]
+    firewall = about["firewall"]
+    opened = firewall["elements"].get(f"seg{spec.vni}", [])
+    wrong += [] if firewall["whole"] and sorted(opened) == _opened(spec) else ["firewall"]
+    return " ".join(wrong + ([] if str(spec.prefix) in about["networks"] else ["route"]))
+
+
+def _opened(spec: SegmentSpec) -> list[str]:
+    """What the firewall has to let in for a segment, as an audit says it."""
+    if spec.services is None:
+        return ["open"]
+    sources = [str(s.source or "::/0").removesuffix("/128") for s in spec.services]  # as the firewall writes it
+    return sorted(f"{source} {s.protocol} {s.port}" for source, s in zip(sources, spec.services, strict=True))
+
+
+def _filters(topology: Topology, where: tuple[str, str], about: Mapping[str, Any]) -> Iterator[RouterDrift]:
+    """Filters towards the routers below; the routers' own addresses may pass each of them."""
+    router, vrf = where
+    own = {str(v.loopbacks) for v in topology.vrfs if v.name == vrf}
+    lowers = {s.lower for s in topology.sessions if s.upper == router and vrf in sessions_of(topology, s)}
+    for session in about["sessions"].values():
+        if session["name"] not in lowers:
+            continue
+        key = (router, session["name"], vrf)
+        rules = [r for r in topology.filters if (r.router, r.neighbour, r.vrf) == key]
+        planned = {str(prefix) for rule in rules for prefix in rule.permit}
+        entries = session["filter"]
+        found = {"any"} if entries is None else {_permitted(e, topology.segment_length) for e in entries}
+        different = sorted((found - own - {f"{p} ge 128" for p in own}) ^ planned)
+        if different:
+            yield RouterDrift(Gap.FILTER, router, vrf, session["name"], " ".join(different)[:300])
+
+
+def _permitted(entry: str, length: int) -> str:
+    """An entry as the topology would write it: the prefix alone where it means its segments, else all of it."""
+    words = entry.split()
+    usual = words[0] == "permit" and words[2:] in ([], ["le", str(length)], ["ge", str(length), "le", str(length)])
+    return words[1] if usual else entry.removeprefix("permit ")
 
 
 def _sessions(router: str, vrf: str, about: Mapping[str, Any]) -> Iterator[RouterDrift]:
@@ -174,7 +222,7 @@ def _repair(network: Network, found: Sequence[RouterDrift]) -> list[RouterDrift]
     """Bring back what is missing or changed, take away what is ours and should not be there."""
     specs = {gap: [d.spec for d in found if d.gap is gap and d.spec is not None] for gap in _REPAIRED}
     back = [*specs[Gap.MISSING], *specs[Gap.CHANGED]]
-    outcomes = {**(network.provider.create(back) if back else {})}
+    outcomes = {**(network.provider.update(back) if back else {})}
     outcomes |= network.provider.delete(specs[Gap.EXTRA]) if specs[Gap.EXTRA] else {}
     return [_repaired(d, outcomes) for d in found]
 

@@ -22,7 +22,14 @@ def plan_of(topology: Topology) -> dict[str, Any]:
     return {
         "segment_length": topology.segment_length,
         "vrfs": {v.name: {"prefix": str(v.prefix), "loopbacks": str(v.loopbacks)} for v in topology.vrfs},
-        "routers": {a.router: {"vnis": [a.vnis.first, a.vnis.last], "remote": str(a.remote)} for a in topology.access},
+        "routers": {
+            a.router: {
+                "vnis": list(a.tags),
+                "remote": str(a.remote) if a.remote else "",
+                "encapsulation": a.encapsulation.value,
+            }
+            for a in topology.access
+        },
         "blocks": [
             {"unit": b.unit, "vrf": b.vrf, "prefix": str(b.prefix), "routers": list(b.routers)} for b in topology.blocks
         ],
@@ -53,7 +60,10 @@ def _account(topology: Topology, router: Router) -> RouterAccount:
 def _variables(topology: Topology, router: Router, access: Access | None) -> dict[str, Any]:
     variables: dict[str, Any] = {"extranet_vendor": router.vendor, "extranet_asn": router.asn}
     if access is not None:
-        variables["extranet_underlay"] = {"device": access.device, "local": str(access.local)}
+        variables["extranet_underlay"] = {
+            "device": access.device,
+            "local": str(access.local) if access.local else "",
+        }
     if router.probes:
         variables["extranet_vantages"] = [*_vantages(topology, router.name), {"vrf": ""}]
     return variables

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, and_, column, literal_column
 from sqlalchemy.dialects.postgresql import CIDR, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +18,8 @@ from broker.db.base import Base, Id, Moment
 from broker.inventory.models import Resource
 
 _THERE = column("withdrawn_at").is_(None)
+_VXLAN = and_(_THERE, column("encapsulation") == literal_column("'vxlan'"))
+_VLAN = and_(_THERE, column("encapsulation") == literal_column("'vlan'"))
 
 
 class ExtranetTopology(Base):
@@ -31,8 +33,22 @@ class ExtranetTopology(Base):
     loaded_at: Mapped[Moment]
 
 
+class RouterLook(Base):
+    """What the last audit heard from a router: whether it answered, and which sessions were down.
+
+    ``down``: ``[routing table, neighbour, state]`` each. One row a router, written over by the next audit.
+    """
+
+    __tablename__ = "router_look"
+
+    router: Mapped[str] = mapped_column(primary_key=True)
+    looked_at: Mapped[Moment]
+    silent: Mapped[bool]
+    down: Mapped[list[list[str]]] = mapped_column(JSONB)
+
+
 class SegmentAttachment(Base):
-    """Where a segment is routed: in which table (``vrf``), on which router, by which VXLAN; whose block it is of.
+    """Where a segment is routed: in which table (``vrf``), on which router, by which VNI or VLAN; whose block it is of.
 
     ``verified_at``: when the probes last saw it at home and nowhere else. ``withdrawn_at``: it is on no router now.
     """
@@ -45,14 +61,19 @@ class SegmentAttachment(Base):
     vrf: Mapped[str]
     router: Mapped[str]
     vni: Mapped[int]
+    encapsulation: Mapped[str]
+    addressing: Mapped[str]
     prefix: Mapped[str] = mapped_column(CIDR)
     attached_at: Mapped[Moment]
     verified_at: Mapped[Moment | None]
     withdrawn_at: Mapped[Moment | None]
 
     __table_args__ = (
-        CheckConstraint("vni BETWEEN 1 AND 16777215", name="vni"),
+        CheckConstraint("vni BETWEEN 1 AND CASE encapsulation WHEN 'vlan' THEN 4094 ELSE 16777215 END", name="vni"),
+        CheckConstraint("encapsulation IN ('vxlan', 'vlan')", name="encapsulation"),
+        CheckConstraint("addressing IN ('slaac', 'dhcpv6')", name="addressing"),
         Index("ux_segment_attachment_resource", "resource_id", unique=True, postgresql_where=_THERE),
-        Index("ux_segment_attachment_vni", "vni", unique=True, postgresql_where=_THERE),
+        Index("ux_segment_attachment_vni", "vni", unique=True, postgresql_where=_VXLAN),
+        Index("ux_segment_attachment_vlan", "router", "vni", unique=True, postgresql_where=_VLAN),
         Index("ux_segment_attachment_prefix", "vrf", "prefix", unique=True, postgresql_where=_THERE),
     )

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from providers.contract import Encapsulation
+
 FORMAT = "guiyun-extranet/1"
 
 T = TypeVar("T")
@@ -44,6 +46,7 @@ Address = Annotated[IPv6Address, BeforeValidator(_address)]
 Asn = Annotated[int, Field(ge=1, le=4_294_967_294)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Vni = Annotated[int, Field(ge=1, le=16_777_215)]
+Vlan = Annotated[int, Field(ge=1, le=4_094)]
 Zone = Literal["shared", "private", "internet"]
 Level = Literal["region", "city", "county", "edge"]
 Vendor = Literal["frr", "huawei", "h3c"]
@@ -109,24 +112,48 @@ class VniRange(_Entry):
     last: Vni
 
 
+class VlanRange(_Entry):
+    first: Vlan
+    last: Vlan
+
+
 class Access(_Entry):
-    """Where a sub-cloud's networks meet the extranet: VXLAN between the router (``local``) and the cloud's gateway."""
+    """Where a sub-cloud's networks meet the extranet: VXLAN between the router (``local``) and the cloud's gateway.
+
+    Or, with ``vlans`` in place of ``local``, ``remote`` and ``vnis``: VLANs of a trunk to the sub-cloud (``device``).
+    """
 
     router: Short
     sub_cloud: Code
     device: Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9._-]{0,14}$")]
-    local: Address
-    remote: Address
-    vnis: VniRange
+    local: Address | None = None
+    remote: Address | None = None
+    vnis: VniRange | None = None
+    vlans: VlanRange | None = None
+
+    @property
+    def encapsulation(self) -> Encapsulation:
+        return Encapsulation.VLAN if self.vlans is not None else Encapsulation.VXLAN
+
+    @property
+    def tags(self) -> tuple[int, int]:
+        """The VNIs or VLANs that segments here are given, first and last."""
+        given = self.vlans or self.vnis
+        return (given.first, given.last) if given is not None else (0, 0)
 
 
 class Block(_Entry):
-    """A unit's space in one VRF: its segments are taken from it, and nobody else's."""
+    """A unit's space in one VRF: its segments are taken from it, and nobody else's.
+
+    ``addressing``: how hosts get addresses. With ``dhcpv6`` routers advertise just that (managed and other flag, no
+    autonomous prefix); the server is the sub-cloud's or the unit's, none of ours.
+    """
 
     unit: Code
     vrf: Short
     prefix: Prefix
     routers: Rows[Short]
+    addressing: Literal["slaac", "dhcpv6"] = "slaac"
 
 
 class Topology(_Entry):

@@ -24,7 +24,7 @@ from broker.extranet.schema import Access, Topology
 from broker.extranet.space import Space, block_for, refused_by_plan
 from broker.inventory.models import Resource
 from broker.tenancy.work import Work
-from providers.contract import Encapsulation, Uplink
+from providers.contract import Addressing, Encapsulation, Uplink
 from providers.networking import SegmentSpec, Service
 
 _ATTACHING = 0x6774_6761
@@ -118,7 +118,11 @@ SELECT min(v) FROM (
   UNION ALL SELECT vni + 1 FROM broker.segment_attachment
   WHERE withdrawn_at IS NULL AND vni BETWEEN :first AND :last - 1
 ) candidate
-WHERE NOT EXISTS (SELECT FROM broker.segment_attachment a WHERE a.vni = candidate.v AND a.withdrawn_at IS NULL)
+WHERE NOT EXISTS (
+  SELECT FROM broker.segment_attachment a
+  WHERE a.vni = candidate.v AND a.withdrawn_at IS NULL AND a.encapsulation = :encapsulation
+    AND (a.encapsulation = 'vxlan' OR a.router = :router)
+)
 """)
 
 
@@ -128,7 +132,9 @@ def _attach_one(work: Work, loaded: Loaded, access: Access, segment: Resource) -
     block = block_for(loaded.topology, access.router, lineage, zone, prefix)
     if block is None:
         return "extranet.unit_not_attached"
-    vni = work.session.scalar(_FREE_VNI, {"first": access.vnis.first, "last": access.vnis.last})
+    first, last = access.tags
+    where = {"encapsulation": access.encapsulation.value, "router": access.router}
+    vni = work.session.scalar(_FREE_VNI, {"first": first, "last": last, **where})
     if vni is None:
         return "extranet.vnis_used_up"
     if refused := refused_by_plan(loaded.topology, access, block, prefix, vni):
@@ -141,6 +147,7 @@ def _attach_one(work: Work, loaded: Loaded, access: Access, segment: Resource) -
     if work.session.scalar(taken) is not None:
         return "extranet.overlap_announced"
     place = {"router": access.router, "unit": block.unit, "vrf": block.vrf, "prefix": str(prefix), "vni": vni}
+    place |= {"encapsulation": access.encapsulation.value, "addressing": block.addressing}
     work.session.add(SegmentAttachment(id=new_id(), resource_id=segment.id, attached_at=work.now, **place))
     work.session.flush()
     return ""
@@ -157,7 +164,7 @@ def attachments(session: Session, resource_ids: Sequence[UUID]) -> list[SegmentA
 def uplinks(session: Session, resource_ids: Sequence[UUID]) -> dict[UUID, Uplink]:
     """How the networks of attached segments meet their router, as a sub-cloud's provider takes it."""
     return {
-        spec.id: Uplink(Encapsulation.VXLAN, spec.vni, spec.gateway)
+        spec.id: Uplink(spec.encapsulation, spec.vni, spec.gateway, spec.addressing)
         for spec in specs(session, attachments(session, resource_ids))
     }
 
@@ -186,6 +193,8 @@ def specs(session: Session, found: Sequence[SegmentAttachment]) -> list[SegmentS
             prefix=IPv6Network(str(a.prefix)),
             router=a.router,
             vni=a.vni,
+            encapsulation=Encapsulation(a.encapsulation),
+            addressing=Addressing(a.addressing),
             services=services_of(resources[a.resource_id]),
             elsewhere=tuple(sorted(row.vrf for row in same if str(row.prefix) == str(a.prefix) and row.vrf != a.vrf)),
         )
@@ -197,8 +206,14 @@ def services_of(spec: Mapping[str, Any]) -> tuple[Service, ...] | None:
     """What may be reached: in the private zone everything by its own department, else what was declared, no more."""
     if spec["zone"] == "private":
         return None
-    pairs = [str(given).split("/") for given in spec.get("services", ())]
-    return tuple(Service(protocol, int(port)) for protocol, port in pairs)
+    return tuple(_service(str(given)) for given in spec.get("services", ()))
+
+
+def _service(text: str) -> Service:
+    """``tcp/443`` or ``tcp/443@3fff:122::/32``, as the form has checked it."""
+    what, _, source = text.partition("@")
+    protocol, _, port = what.partition("/")
+    return Service(protocol, int(port), IPv6Network(source) if source else None)
 
 
 def verified(work: Work, resource_ids: Sequence[UUID]) -> None:

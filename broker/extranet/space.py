@@ -49,7 +49,7 @@ def refused_by_plan(
 ) -> str:
     """The plan's own code, as the playbook would say it; ``vni`` None: any of the router's."""
     asked = {"router": access.router, "unit": block.unit, "vrf": block.vrf, "prefix": str(prefix)}
-    said = refusal({**asked, "vni": access.vnis.first if vni is None else vni}, plan_of(topology), access.router)
+    said = refusal({**asked, "vni": access.tags[0] if vni is None else vni}, plan_of(topology), access.router)
     return said[0] if said else ""
 
 

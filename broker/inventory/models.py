@@ -79,7 +79,7 @@ class SystemRevision(Base):
     entry: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
     __table_args__ = (
-        CheckConstraint("source IN ('form', 'import', 'region', 'proposal', 'end')", name="source"),
+        CheckConstraint("source IN ('form', 'import', 'region', 'proposal', 'end', 'move')", name="source"),
         CheckConstraint("version > 0", name="version"),
     )
 

@@ -24,27 +24,34 @@ LEASE = timedelta(minutes=3)
 """Longer than a whole conversation with a server may take."""
 MOST_ATTEMPTS = 12
 FRESH = timedelta(days=1)
-"""A notice older than this is not sent any more: nobody wants yesterday's flood when a server is configured."""
+"""A notice older than this is not sent by itself any more. After an outage, of what was sent by before, it lies on the
+desk and a person says; nobody wants yesterday's flood when a server is configured for the first time."""
 _AT_ONCE = 500
 
 _EXPAND_EMAIL = text("""
-INSERT INTO broker.notice_sending (id, notice_id, channel, account_id, next_at)
-SELECT gen_random_uuid(), n.id, 'email', a.id, :now
+INSERT INTO broker.notice_sending (id, notice_id, channel, account_id, next_at, state, code)
+SELECT gen_random_uuid(), n.id, 'email', a.id, :now,
+  CASE WHEN n.created_at > :fresh THEN 'waiting' ELSE 'failed' END,
+  CASE WHEN n.created_at > :fresh THEN '' ELSE 'sending.too_old' END
 FROM broker.notice n
 JOIN broker.account a ON a.disabled_at IS NULL AND (a.id = n.account_id OR (a.unit_id = n.unit_id AND EXISTS (
   SELECT FROM broker.role_grant g WHERE g.account_id = a.id AND g.role = n.role
     AND g.during @> CAST(:now AS timestamptz))))
 JOIN broker.person p ON p.id = a.person_id AND p.email <> '' AND p.blanked_at IS NULL
-WHERE n.id = ANY(CAST(:ids AS uuid[])) AND n.created_at > :fresh
+WHERE n.id = ANY(CAST(:ids AS uuid[])) AND (n.created_at > :fresh OR EXISTS (
+  SELECT FROM broker.notice_sending s WHERE s.channel = 'email' AND s.sent_at < n.created_at))
 ON CONFLICT DO NOTHING
 """)
 
 _EXPAND_WEBHOOK = text("""
-INSERT INTO broker.notice_sending (id, notice_id, channel, webhook, next_at)
-SELECT gen_random_uuid(), n.id, 'webhook', :name, :now
+INSERT INTO broker.notice_sending (id, notice_id, channel, webhook, next_at, state, code)
+SELECT gen_random_uuid(), n.id, 'webhook', :name, :now,
+  CASE WHEN n.created_at > :fresh THEN 'waiting' ELSE 'failed' END,
+  CASE WHEN n.created_at > :fresh THEN '' ELSE 'sending.too_old' END
 FROM broker.notice n JOIN broker.unit u ON u.id = n.unit_id
-WHERE n.id = ANY(CAST(:ids AS uuid[])) AND n.created_at > :fresh AND u.code = :unit
-  AND n.role = ANY(CAST(:roles AS text[]))
+WHERE n.id = ANY(CAST(:ids AS uuid[])) AND u.code = :unit
+  AND n.role = ANY(CAST(:roles AS text[])) AND (n.created_at > :fresh OR EXISTS (
+    SELECT FROM broker.notice_sending s WHERE s.webhook = :name AND s.sent_at < n.created_at))
 ON CONFLICT DO NOTHING
 """)
 

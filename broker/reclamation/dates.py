@@ -5,11 +5,12 @@ Called by: dispatch, every twenty seconds. Must not: act on a cloud; a case that
 
 from __future__ import annotations
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 
 from broker.lifecycle import CaseEvent, CaseState
-from broker.reclamation import history, terms
+from broker.reclamation import history, rules, terms
 from broker.reclamation.models import CaseObjection, ReclaimCase
+from broker.reclamation.values import Heard
 from broker.tenancy.work import Work
 
 _AT_ONCE = 200
@@ -43,20 +44,16 @@ def _tell_found(work: Work) -> int:
 
 
 def set_window(work: Work, case: ReclaimCase) -> None:
-    """The end of the objection window: working days from the notice, and as many more as answers gave.
-
-    While an objection waits for its answer the clock stands. A term's window begins with its end.
-    """
+    """The end of the objection window, as ``rules`` counts it. A term's window begins with its end."""
     assert case.noticed_at is not None
     begins = max(case.noticed_at, terms.ends_at(case) or case.noticed_at)
-    objections = work.session.execute(
-        select(CaseObjection.raised_at, CaseObjection.answered_at)
+    rows = work.session.execute(
+        select(CaseObjection.raised_at, CaseObjection.answered_at, CaseObjection.workdays)
         .where(CaseObjection.case_id == case.id)
         .order_by(CaseObjection.raised_at)
-    ).all()
-    more = work.session.scalar(select(func.sum(CaseObjection.workdays)).where(CaseObjection.case_id == case.id)) or 0
-    stops = [(row.raised_at, row.answered_at) for row in objections]
-    due = work.calendar.deadline_with_stops(begins, case.grace_workdays + more, stops)
+    )
+    heard = [Heard(row.raised_at, row.answered_at, row.workdays or 0) for row in rows]
+    due = rules.window_end(work.calendar, begins, case.grace_workdays, heard)
     if due is not None:
         case.due_at, case.due_provisional = due.at, due.provisional
     case.calendar_version = work.calendar.version

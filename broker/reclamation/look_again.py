@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -23,12 +24,13 @@ from broker.settings import Settings
 from broker.tenancy.work import Work
 from broker.utilisation import again, findings, policy_words, service
 from broker.utilisation.findings import FindingKind
-from broker.utilisation.values import Policy
+from broker.utilisation.values import AnyOf, Condition, Daily, Policy
 from providers.contract import Kind, Status
 from providers.errors import ProviderError
 
 _OVER = {"in_use", "exempted", "gone"}
 """Why detection clears a finding that is none any more. Not measured, or its policy gone, says nothing of its use."""
+_AT_A_STAND = Condition("cpu_avg_pct", Daily.MAX, below=Decimal(1))
 _AT_REST = {Status.STOPPED, Status.ERROR, Status.DELETING}
 """What a server says that does no work. Whatever else a cloud may say, it may be at work."""
 
@@ -49,6 +51,8 @@ class Question:
     now: datetime
     known: Again | None
     vouched: bool = False
+    stopped: bool = False
+    """It has been stopped meanwhile: a day on which it did nothing is idle, whatever else the policy asks."""
 
 
 def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Question | None:
@@ -65,7 +69,8 @@ def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Qu
     first = began.astimezone(zone).date() + timedelta(days=1)  # the first whole day that the owner knew
     detected = _detected(work, case) if case.suspended_at is None else None  # detection watches what is charged
     vouched = case.waived_by is not None
-    return Question(names, case.policy, case.policy_content, first, zone, work.now, detected, vouched)
+    stopped = case.suspended_at is not None
+    return Question(names, case.policy, case.policy_content, first, zone, work.now, detected, vouched, stopped)
 
 
 def _detected(work: Work, case: ReclaimCase) -> Again | None:
@@ -96,6 +101,8 @@ def _measured(settings: Settings, asked: Question) -> Again:
     policy = _policy(settings, asked)
     if policy is None or policy.seen or not asked.names:
         return Again(Verdict.UNMEASURED)
+    if asked.stopped:
+        policy = replace(policy, when=AnyOf((policy.when, _AT_A_STAND)))
     today = asked.now.astimezone(asked.zone).date()
     found = [_one(settings, names, policy, asked, today) for names in asked.names]
     measured, matching = sum(a.measured for a in found), sum(a.matching for a in found)

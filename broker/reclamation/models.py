@@ -74,7 +74,8 @@ class ReclaimCase(Base):
     ``look_at`` when a case that could not go on (``waits_for``) is looked at again. ``trouble`` is what stopped the
     machine: an operator's desk. ``ending`` is how a case that is being resumed will end. ``policy_content`` is the
     policy as it was when the case was opened: by it, and no other, the resources are measured again.
-    That the two who propose and confirm are two persons, and not two accounts of one, a trigger sees to.
+    ``admitted_at`` and the two shares: when it was admitted to its suspension, and by how much might be suspended at
+    once; a trigger counts again. Another one sees to it that who proposes and who confirms are not one person.
     """
 
     __tablename__ = "reclaim_case"
@@ -109,6 +110,9 @@ class ReclaimCase(Base):
     waits_for: Mapped[str | None]
     look_at: Mapped[Moment | None]
     waived_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    admitted_at: Mapped[Moment | None]
+    share_unit_percent: Mapped[int | None]
+    share_cloud_percent: Mapped[int | None]
     suspended_at: Mapped[Moment | None]
     keep_until: Mapped[Moment | None]
     proposed_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
@@ -131,6 +135,10 @@ class ReclaimCase(Base):
             f"{_IRREVERSIBLE} OR num_nonnulls(proposed_by, confirmed_by, suspended_at) = 3", name="confirmed"
         ),
         CheckConstraint(f"{_IRREVERSIBLE} OR confirmed_at >= keep_until", name="kept"),
+        CheckConstraint(
+            "num_nonnulls(admitted_at, share_unit_percent, share_cloud_percent) IN (0, 3)", name="admitted"
+        ),
+        CheckConstraint("share_unit_percent BETWEEN 1 AND 100 AND share_cloud_percent BETWEEN 1 AND 100", name="share"),
         CheckConstraint("(trouble IS NULL) = (trouble_step IS NULL)", name="trouble"),
         CheckConstraint("ending IN ('dropped', 'exempted', 'renewed')", name="ending"),
         Index(

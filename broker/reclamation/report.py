@@ -50,7 +50,10 @@ class _Sum:
 
 
 def taken_back(work: Work, *, first: str = "", last: str = "") -> list[TakenBack]:
-    """What the actor may see of it, newest month first. ``first``, ``last``: months (``2026-03``), both included."""
+    """What the actor may see of it: newest month first, in it what costs most.
+
+    ``first``, ``last``: months (``2026-03``), both included.
+    """
     zone = str(work.calendar.zone)
     month = func.to_char(func.timezone(zone, ReclaimCase.closed_at), "YYYY-MM")
     statement = (
@@ -96,7 +99,7 @@ def _lines(work: Work, sums: Mapping[tuple[str, UUID, UUID], _Sum]) -> list[Take
             monthly_fen=quote.total_fen,
         )
         out.append(line)
-    return sorted(out, key=lambda line: (line.month, -line.monthly_fen, line.unit_name), reverse=True)
+    return sorted(out, key=lambda line: (line.month, line.monthly_fen, line.unit_name), reverse=True)
 
 
 def _part(amounts: scarce.Amounts, prefix: str) -> int:

@@ -5,11 +5,12 @@ Called by: the services and steps of this room. Must not: import SQL, or read th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from broker.errors import Problem
-from broker.reclamation.values import Again, Answer, Decision, Verdict
+from broker.reclamation.values import Again, Answer, Decision, Heard, Verdict
+from broker.workdays import Deadline, WorkCalendar
 
 GRACE: Mapping[int, int] = {1: 5, 2: 5, 3: 10, 4: 15, 5: 15}
 """Working days to object, by MLPS level (ours: no regulation's number could be read). Without a system: as level 1."""
@@ -27,6 +28,20 @@ def grace(level: int | None, by_level: Mapping[int, int]) -> int:
     """Working days to object for a resource of this MLPS level: the policy's, else ours."""
     at = level if level is not None and level in GRACE else 1
     return by_level.get(at, GRACE[at])
+
+
+def window_end(calendar: WorkCalendar, begins: datetime, workdays: int, heard: Sequence[Heard]) -> Deadline | None:
+    """The end of an objection window: working days from its beginning, and as many more as answers gave.
+
+    From an objection to its answer the clock stands; None while one waits for its answer. What an answer gives is whole
+    working days after it, also when the window was over before the objection was raised.
+    """
+    more = sum(each.workdays for each in heard)
+    due = calendar.deadline_with_stops(begins, workdays + more, [(h.raised_at, h.answered_at) for h in heard])
+    if due is None:
+        return None
+    given = [calendar.deadline(h.answered_at, h.workdays) for h in heard if h.answered_at and h.workdays]
+    return max([due, *given], key=lambda each: each.at)
 
 
 def judge(measured: int, matching: int, newest: date | None, today: date) -> Again:

@@ -92,6 +92,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """An objection on the clock: when it was raised and answered (None: not yet), and how many working days it gave."""
+
+    raised_at: datetime
+    answered_at: datetime | None
+    workdays: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """What is live and what is held by cases in one scope; ``scope`` is ``unit`` or ``cloud``."""
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from ipaddress import IPv6Network
+from itertools import combinations
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -40,7 +42,7 @@ _JSON_NAMES: Mapping[type, str] = {
     list: "json.list",
 }
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_SERVICE = re.compile(r"(tcp|udp)/[1-9][0-9]{0,4}")
+_SERVICE = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})(?:@([0-9a-f:]{2,39}/[0-9]{1,3}))?")
 _PHONE = re.compile(r"\+?[0-9][0-9 \-]{5,19}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 _SSH_KINDS = r"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com"
@@ -202,15 +204,33 @@ def _segment(r: Reader) -> SegmentItem:
 
 
 def _services(r: Reader) -> tuple[str, ...]:
-    """Services of a segment that others may reach: ``tcp/443``, each once."""
+    """Services of a segment that others may reach: ``tcp/443``, or ``tcp/443@3fff:122::/32`` from there only."""
     given = r.take("services", list, [])
     if not given:
         return ()
-    good = [s for s in given if isinstance(s, str) and _SERVICE.fullmatch(s) and 0 < int(s.split("/")[1]) <= MAX_PORT]
-    if len(good) < len(given) or len(set(good)) < len(good) or len(good) > MAX_SERVICES:
+    good = [s for s in given if isinstance(s, str) and _is_service(s)]
+    if len(good) < len(given) or len(good) > MAX_SERVICES or _says_one_twice(good):
         r.problems.append(Problem("services.malformed", f"{r.path}services", params={"most": MAX_SERVICES}))
         return ()
     return tuple(good)
+
+
+def _is_service(text: str) -> bool:
+    """A source is written as routers write it, without host bits."""
+    found = _SERVICE.fullmatch(text)
+    if found is None or int(found[2]) > MAX_PORT:
+        return False
+    try:
+        return found[3] is None or str(IPv6Network(found[3])) == found[3]
+    except ValueError:
+        return False
+
+
+def _says_one_twice(services: Sequence[str]) -> bool:
+    """Whether a port is opened twice to somebody: two sources of one port must not overlap, on routers either."""
+    parts = [s.partition("@") for s in services]
+    opened = [(port, IPv6Network(source or "::/0")) for port, _, source in parts]
+    return any(a[0] == b[0] and a[1].overlaps(b[1]) for a, b in combinations(opened, 2))
 
 
 _ITEMS: Mapping[str, Callable[[Reader], Item]] = {"server": _server, "volume": _volume, "segment": _segment}

@@ -18,6 +18,8 @@ ROWS = 32_000_000
 """Of one batch. At 24 rows a day it makes 1.3 million sums at once, about 150 MiB."""
 WASTE = 1.5
 """How many times more rows than there are the batches may look at; beyond that the data is not sorted that way."""
+TWICE = 2.2
+"""The same where a batch is one local day, which lies in two files of UTC days: grouping costs more than reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Files to read and the part of them: local days (both included) with hours around them, or ids (half-open)."""
+    """Files to read and the part of them: local days (both included) with hours around them, or ids (half-open).
+
+    ``day``: all of it is this one local day, so that its samples are told apart by their resource alone.
+    """
 
     files: tuple[str, ...]
     days: tuple[int, int] | None = None
     hours: tuple[datetime, datetime] | None = None
     resources: tuple[str | None, str | None] | None = None
+    day: int | None = None
 
 
 def of(groups: Sequence[Group], zone: ZoneInfo, *, fixed: bool, rows: int = ROWS) -> list[Batch]:
@@ -48,13 +54,17 @@ def of(groups: Sequence[Group], zone: ZoneInfo, *, fixed: bool, rows: int = ROWS
     files = tuple(dict.fromkeys(group.file for group in groups))
     total = sum(group.rows for group in groups)
     if total > rows:
-        for cut in (_by_days(groups, zone, rows, fixed=fixed), _by_resources(groups, rows)):
-            if cut and sum(seen for _, seen in cut) <= WASTE * total:
+        ways = [(_by_days(groups, zone, rows, fixed=fixed), WASTE), (_by_resources(groups, rows), WASTE)]
+        if fixed:
+            ways.insert(0, (_by_days(groups, zone, 1, fixed=True), TWICE))
+        for cut, waste in ways:
+            if cut and sum(seen for _, seen in cut) <= waste * total:
                 return [batch for batch, _ in cut]
     return [Batch(files)]
 
 
 def _by_days(groups: Sequence[Group], zone: ZoneInfo, rows: int, *, fixed: bool) -> list[tuple[Batch, int]]:
+    """As many whole local days a batch as ``rows`` has room for, but at least one."""
     spans = [(group, *group.hours) for group in groups if group.hours is not None]
     if len(spans) < len(groups):
         return []
@@ -71,7 +81,8 @@ def _by_days(groups: Sequence[Group], zone: ZoneInfo, rows: int, *, fixed: bool)
         held = [span[0] for span in spans if span[1] < until and span[2] >= since]
         if held:
             files = tuple(dict.fromkeys(group.file for group in held))
-            batch = Batch(files, None if fixed else (start, end), (since, until))
+            only = start if fixed and start == end else None
+            batch = Batch(files, None if fixed else (start, end), (since, until), day=only)
             found.append((batch, sum(group.rows for group in held)))
     return found
 

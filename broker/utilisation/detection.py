@@ -23,6 +23,7 @@ from broker.catalog import repository as catalog
 from broker.db.base import new_id
 from broker.errors import BrokerError
 from broker.inventory import repository as inventory
+from broker.lifecycle import ResourceState
 from broker.pricing import rules as pricing
 from broker.pricing import service as prices
 from broker.pricing.values import PriceVersion
@@ -36,7 +37,7 @@ from broker.utilisation.pictures import Heat
 from broker.utilisation.rules import exemption_of
 from broker.utilisation.samples import Report
 from broker.utilisation.sightings import Shown, Sighting, Sky, Thing
-from broker.utilisation.values import HOUR, ID, Facts, Figures, Policy, PolicySet, Run, conditions
+from broker.utilisation.values import HOUR, ID, Facts, Figures, MissingDay, Policy, PolicySet, Run, conditions
 from providers.contract import Kind, Observed, Provider
 from providers.errors import ProviderError
 
@@ -47,13 +48,18 @@ AT = time(4, 0)
 """When a day's detection is due (Asia/Shanghai): the day before has been collected, and few people work."""
 CURRENT = timedelta(days=3)
 """A run is a finding while its last day, or the last scan that saw it, is no older: samples and scans may be late."""
+MARGIN = timedelta(days=14)
+"""How much further back than the longest policy's days samples are read: for days that were late or missing."""
 _AGAIN = timedelta(hours=1)
 _OFF_METRICS = frozenset({"vcpu", "n_off"})
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the rows say before a scan. ``open``: resources that have a finding or are watched. ``kept``: snapshots."""
+    """What the rows say before a scan. ``open``: resources that have a finding or are watched. ``kept``: snapshots.
+
+    ``going_on``: findings that the last scans saw, with the version of the policies they went by.
+    """
 
     day: date
     facts: Mapping[str, Facts]
@@ -61,6 +67,7 @@ class Known:
     clouds: Collection[str]
     open: frozenset[UUID]
     kept: frozenset[UUID]
+    going_on: Mapping[Key, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +134,16 @@ def detect(bench: Bench, errand: Errand) -> bool:
         row = work.session.get_one(IdleScan, errand.id)
         if row.run != errand.run or row.finished_at is not None:
             return True
+        day = work.now.astimezone(ZONE).date()
+        rows = findings.still_open(work.session)
         known = Known(
-            day=work.now.astimezone(ZONE).date(),
+            day=day,
             facts=service.facts_of(work),
             things=things_of(work),
             clouds=[cloud.code for cloud in catalog.in_service(work.session)],
-            open=frozenset(key[0] for key in findings.still_open(work.session)),
+            open=frozenset(key[0] for key in rows),
             kept=inventory.kept_snapshots(work.session),
+            going_on={key: row.policy_version for key, row in rows.items() if _goes_on(row, day)},
         )
     try:
         policies = service.policies_of(bench.settings)
@@ -166,7 +176,10 @@ def things_of(work: Work) -> dict[UUID, Thing]:
     for row in inventory.in_use(work.session, now=work.now):
         resource = row[0]
         taken, left_at = used.get(resource.id, (False, None))
-        found[resource.id] = Thing(resource.id, resource.sub_cloud_id, service.facts(row), row.since, taken, left_at)
+        suspended = resource.state == ResourceState.STOPPED.value
+        found[resource.id] = Thing(
+            resource.id, resource.sub_cloud_id, service.facts(row), row.since, taken, left_at, suspended
+        )
     return found
 
 
@@ -194,22 +207,45 @@ def look(bench: Bench, known: Known, policies: PolicySet) -> Look:
 
 
 def _measured(bench: Bench, known: Known, policies: PolicySet) -> tuple[list[Sighting], set[Key]]:
-    """Runs that go on, and those that a policy leaves alone."""
+    """Runs that go on, and those that a policy leaves alone; from as few days as tell.
+
+    A run that begins where reading began is continued from what was found before. Where nothing was found before, or
+    by other policies, all that is kept is read.
+    """
+    first = _first_day(known.day, policies)
+    found, exempted = _since(bench, known, policies, first)
+    if first is not None and any(each.cut and known.going_on.get(each.key) != policies.version for each in found):
+        return _since(bench, known, policies, None)
+    return found, exempted
+
+
+def _first_day(day: date, policies: PolicySet) -> date | None:
+    """The first day that has to be read; None: all of them. What a skipped day does to a run's days is only in them."""
+    if any(policy.missing_day is MissingDay.SKIP for policy in policies.measured):
+        return None
+    return day - timedelta(days=max((policy.days for policy in policies.measured), default=0)) - MARGIN
+
+
+def _since(bench: Bench, known: Known, policies: PolicySet, first: date | None) -> tuple[list[Sighting], set[Key]]:
     by_name = {policy.name: policy for policy in policies.policies}
     day = known.day
     idle: list[Sighting] = []
     exempted: set[Key] = set()
     end = datetime.combine(day + timedelta(days=1), time(), ZONE)
-    for each in service.scan_store(bench.settings, known.facts, policies, (ZONE, end), Report()):
+    for each in service.scan_store(bench.settings, known.facts, policies, (ZONE, end), Report(), first=first):
         run, policy = each.run, by_name[each.run.policy]
         if each.facts is None or each.facts.resource_id is None or run.last_day < day - CURRENT:
+            continue
+        if known.things[each.facts.resource_id].suspended:
             continue
         if each.exemption is not None:
             exempted.add((each.facts.resource_id, policy.name, ""))
             continue
         evidence = tuple(Evidence("measured", _figures(figures)) for figures in run.evidence)
         kind = FindingKind.OFF if _about_power(policy) else FindingKind.IDLE
-        idle.append(Sighting(each.facts.resource_id, kind, policy, evidence, run.last_day, run.first_day, run.days))
+        cut = first is not None and run.first_day <= first
+        seen = Sighting(each.facts.resource_id, kind, policy, evidence, run.last_day, run.first_day, run.days, cut=cut)
+        idle.append(seen)
     return idle, exempted
 
 
@@ -275,9 +311,11 @@ def write_down(work: Work, found: Look, policies: PolicySet, things: Mapping[UUI
 
 
 def _seen(each: Sighting, row: IdleFinding | None, day: date, costs: Mapping[UUID, int | None]) -> Seen:
-    going_on = row is not None and row.scanned_on >= day - CURRENT
-    first = each.first_day or (row.first_day if row is not None and going_on else day)
+    before = row if row is not None and _goes_on(row, day) else None
+    first = each.first_day or (before.first_day if before is not None else day)
     days = each.days or (each.last_day - first).days + 1
+    if each.cut and before is not None:
+        first, days = before.first_day, before.days + (each.last_day - before.last_day).days
     # What was kept of a snapshot or an address is not charged for by itself.
     cost = costs.get(each.resource_id) if not each.object_ref else None
     ripe = days >= each.policy.days
@@ -295,6 +333,10 @@ def _seen(each: Sighting, row: IdleFinding | None, day: date, costs: Mapping[UUI
     )
 
 
+def _goes_on(row: IdleFinding, day: date) -> bool:
+    return row.scanned_on >= day - CURRENT
+
+
 def _why(key: Key, found: Look, policies: PolicySet, things: Mapping[UUID, Thing]) -> str:
     """Why a row that was not seen again ends; empty: nobody could look, so that it stands."""
     thing = things.get(key[0])
@@ -305,6 +347,8 @@ def _why(key: Key, found: Look, policies: PolicySet, things: Mapping[UUID, Thing
         return "policy_gone"
     if key in found.exempted:
         return "exempted"
+    if thing.suspended:
+        return "suspended"
     if policy.seen:
         return "in_use" if thing.facts.sub_cloud in found.answered else ""
     return "in_use" if thing.id in found.measured else "not_measured"

@@ -7,7 +7,8 @@ Must not: read files or run SQL.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -88,6 +89,20 @@ def _covers(run: Run, facts: Facts | None, exemption: Exemption) -> bool:
         or facts.unit in exemption.units
         or (exemption.mlps_level_from is not None and facts.mlps_level >= exemption.mlps_level_from)
     )
+
+
+def rivals(policies: Sequence[Policy]) -> list[tuple[str, str]]:
+    """Policies of one file that look for the very same and differ in what they make of it: the first, and the other.
+
+    Both hold, each by its own days, missing days, exemptions and grace: whoever wrote them has to know which was meant.
+    """
+    first: dict[tuple[object, ...], Policy] = {}
+    found = []
+    for policy in policies:
+        known = first.setdefault((policy.kind, policy.seen, policy.when, policy.min_samples_per_day), policy)
+        if known is not policy and replace(known, name=policy.name, title=policy.title) != policy:
+            found.append((known.name, policy.name))
+    return found
 
 
 Bounds = dict[tuple[str, Daily], tuple[Decimal | None, Decimal | None]]

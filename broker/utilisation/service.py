@@ -7,8 +7,7 @@ hold a transaction while files are read: facts are read first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -21,12 +20,12 @@ from broker.settings import Settings
 from broker.tenancy.work import Work
 from broker.utilisation import store
 from broker.utilisation.engine import engine
+from broker.utilisation.files import Found, joined
 from broker.utilisation.policy_file import read_policies
-from broker.utilisation.rules import exemption_of
-from broker.utilisation.samples import Report, files_of
+from broker.utilisation.samples import Report
 from broker.utilisation.scan import Question, scan
 from broker.utilisation.store import Imported
-from broker.utilisation.values import Exemption, Facts, PolicySet, Run
+from broker.utilisation.values import Facts, PolicySet
 from providers.contract import Provider
 
 _MAY = frozenset({Role.SYSTEM, Role.ADMINISTRATOR, Role.AUDIT, Role.ASSESSOR, Role.OPERATOR})
@@ -34,15 +33,6 @@ _MAY = frozenset({Role.SYSTEM, Role.ADMINISTRATOR, Role.AUDIT, Role.ASSESSOR, Ro
 
 Providers = Callable[[str], Provider]
 """Looks an adapter up by its sub-cloud's code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A run, the resource it belongs to (None: the inventory does not know it), and the exemption that covers it."""
-
-    run: Run
-    facts: Facts | None
-    exemption: Exemption | None
 
 
 def policies_of(settings: Settings, path: Path | None = None) -> PolicySet:
@@ -89,27 +79,21 @@ def facts(row: AnyRow) -> Facts:
     )
 
 
-def scan_files(
-    settings: Settings, path: Path, policies: PolicySet, when: tuple[ZoneInfo, datetime], report: Report
+def scan_store(
+    settings: Settings,
+    facts: Mapping[str, Facts],
+    policies: PolicySet,
+    when: tuple[ZoneInfo, datetime],
+    report: Report,
+    *,
+    first: date | None = None,
 ) -> Iterator[Found]:
-    """Runs in files named by hand; no database. ``when``: whose days, and the instant of the scan.
+    """Runs in the stored samples of what is in use. Samples of what the inventory does not know are passed over.
 
-    Raises Invalid for files that cannot be read at all.
+    ``first``: the local day from which on samples are read (the day before it in part); None: all that are kept.
     """
     zone, now = when
-    if not policies.measured:
-        return
-    with engine(settings.utilisation_memory_mib) as db:
-        runs = scan(db, files_of(path), Question(policies.measured, zone, now), report)
-        yield from (_join(run, None, policies) for run in runs)
-
-
-def scan_store(
-    settings: Settings, facts: Mapping[str, Facts], policies: PolicySet, when: tuple[ZoneInfo, datetime], report: Report
-) -> Iterator[Found]:
-    """Runs in the stored samples of what is in use. Samples of what the inventory does not know are passed over."""
-    zone, now = when
-    files = store.hourly_files(settings)
+    files = store.hourly_files(settings, first and first - timedelta(days=1))
     kinds = {policy.name: policy.kind for policy in policies.policies}
     with engine(settings.utilisation_memory_mib) as db:
         for run in (
@@ -117,12 +101,7 @@ def scan_store(
         ):
             known = facts.get(run.resource_id)
             if known is not None and known.kind == kinds[run.policy]:
-                yield _join(run, known, policies)
-
-
-def _join(run: Run, facts: Facts | None, policies: PolicySet) -> Found:
-    policy = next(each for each in policies.policies if each.name == run.policy)
-    return Found(run, facts, exemption_of(run, facts, policy, policies))
+                yield joined(run, known, policies)
 
 
 def import_file(settings: Settings, path: Path, now: datetime, *, wait_s: float = 0) -> Imported:

@@ -18,7 +18,10 @@ from providers.contract import LooseAddress, Observed, Status
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A resource in use. ``used``: a server uses it (a volume, a segment); ``left_at``: when the last one went."""
+    """A resource in use. ``used``: a server uses it (a volume, a segment); ``left_at``: when the last one went.
+
+    ``suspended``: we have stopped it ourselves, and charge nothing for its work.
+    """
 
     id: UUID
     sub_cloud_id: UUID
@@ -26,6 +29,7 @@ class Thing:
     since: datetime
     used: bool = False
     left_at: datetime | None = None
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Shown:
 class Sighting:
     """Something idle on the day of a scan. ``first_day`` None: only known from being seen again and again.
 
-    ``days`` None: every day from the first on.
+    ``days`` None: every day from the first on. ``cut``: it begins where reading began, so that it may be longer.
     """
 
     resource_id: UUID
@@ -53,6 +57,7 @@ class Sighting:
     first_day: date | None = None
     days: int | None = None
     object_ref: str = ""
+    cut: bool = False
 
     @property
     def key(self) -> tuple[UUID, str, str]:
@@ -91,9 +96,12 @@ def _unused_things(policy: Policy, sky: Sky) -> Iterator[Sighting]:
 
 
 def _stopped(policy: Policy, sky: Sky) -> Iterator[Sighting]:
+    """Servers that are off and charged; those that we have suspended ourselves are not."""
     for thing in sky.things.values():
         cloud = sky.shown.get(thing.facts.sub_cloud)
-        if thing.facts.kind == "server" and cloud is not None and _off(cloud.servers.get(thing.id)):
+        if thing.facts.kind != "server" or thing.suspended or cloud is None:
+            continue
+        if _off(cloud.servers.get(thing.id)):
             yield Sighting(thing.id, FindingKind.OFF, policy, (Evidence("seen.stopped", {}),), sky.day)
 
 

@@ -31,14 +31,23 @@ class Collect:
 
 @workflow.defn
 class Detect:
-    """Find what is idle on one day."""
+    """Find what is idle on one day, then which systems look like zombies (Art. 28) by that and by the register."""
 
     @workflow.run
     async def run(self, order: MeasureOrder) -> bool:
-        return await workflow.execute_activity_method(
+        found = await workflow.execute_activity_method(
             MeasureSteps.detect,
             order,
             start_to_close_timeout=STEP_TIMEOUT,
             heartbeat_timeout=timedelta(seconds=order.heartbeat_s),
             retry_policy=MEASURE_RETRY,
         )
+        if found and workflow.patched("zombies"):
+            await workflow.execute_activity_method(
+                MeasureSteps.look_for_zombies,
+                order,
+                start_to_close_timeout=STEP_TIMEOUT,
+                heartbeat_timeout=timedelta(seconds=order.heartbeat_s),
+                retry_policy=MEASURE_RETRY,
+            )
+        return found

@@ -1,4 +1,4 @@
-"""The steps of measuring. Each hands over to ``broker.utilisation``, which writes down what came of it.
+"""The steps of measuring. Each hands over to ``utilisation`` or ``zombies``, which write down what came of it.
 
 Called by: ``workflows.measure``. Must not: hold a rule or an order.
 """
@@ -12,6 +12,7 @@ from broker.utilisation import collectors, detection
 from broker.utilisation.collectors import Bench
 from broker.workflows.orders import MeasureOrder
 from broker.workflows.steps import attempt
+from broker.zombies import nightly
 
 
 class MeasureSteps:
@@ -29,3 +30,8 @@ class MeasureSteps:
     def detect(self, order: MeasureOrder) -> bool:
         with attempt(order):
             return detection.detect(self.bench, order.job)
+
+    @activity.defn
+    def look_for_zombies(self, order: MeasureOrder) -> int:
+        with attempt(order):
+            return nightly.carry(self.bench.works, self.bench.settings)

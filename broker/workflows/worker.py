@@ -164,7 +164,7 @@ def measuring_worker(client: Client, steps: MeasureSteps, dials: Dials) -> Worke
         client,
         task_queue=MEASURING,
         workflows=[Collect, Detect],
-        activities=[steps.collect, steps.detect],
+        activities=[steps.collect, steps.detect, steps.look_for_zombies],
         interceptors=[Measured()],
         activity_executor=ThreadPoolExecutor(MEASURES_AT_ONCE, thread_name_prefix="measuring"),
         max_concurrent_activities=MEASURES_AT_ONCE,

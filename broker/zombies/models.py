@@ -19,7 +19,10 @@ from broker.tenancy.models import Account
 
 
 class ZombieScan(Base):
-    """One look at all systems, by one version of the rules. ``measured_until``: the last day with samples."""
+    """One look at all systems, by one version of the rules.
+
+    ``measured_until``: the last day with samples. ``night``: the day of a scan that nobody asked for, one at most.
+    """
 
     __tablename__ = "zombie_scan"
 
@@ -29,6 +32,7 @@ class ZombieScan(Base):
     rules_version: Mapped[str]
     systems: Mapped[int]
     measured_until: Mapped[date | None]
+    night: Mapped[date | None] = mapped_column(unique=True)
 
 
 class ZombieFinding(Base):

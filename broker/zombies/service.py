@@ -45,8 +45,13 @@ class Given:
     look_again_on: date | None = None
 
 
-def record(work: Work, known: Known, measured: Measured, rules: ZombieRules) -> ZombieScan:
-    """Score every system by what was gathered and measured, and keep it: one scan, a finding each."""
+def record(
+    work: Work, known: Known, measured: Measured, rules: ZombieRules, *, night: date | None = None
+) -> ZombieScan:
+    """Score every system by what was gathered and measured, and keep it: one scan, a finding each.
+
+    ``night``: the day of a scan that the machine makes.
+    """
     frozen = freeze(known, measured)
     scan = ZombieScan(
         id=new_id(),
@@ -55,6 +60,7 @@ def record(work: Work, known: Known, measured: Measured, rules: ZombieRules) -> 
         rules_version=rules.version,
         systems=len(frozen),
         measured_until=max(measured.until.values(), default=None),
+        night=night,
     )
     work.session.add(scan)
     work.session.flush()

@@ -46,8 +46,37 @@ def segments(config, vrf, links):
     return found
 
 
-def sessions(module, vrf, summary):
-    """Each neighbour: its state, and what it announced that no filter let in."""
+ELEMENT = re.compile(r'"(seg\d+)"((?: \. [^\s,{}]+)*)')
+RULES = 14
+"""How many rules the role's firewall has; who took one away or put one in has changed what is let through."""
+
+
+def firewall(module, vrf):
+    """What the firewall's sets let in, by interface (``open``, or source, protocol, port); whether all rules are."""
+    out = module.run_command(["ip", "netns", "exec", vrf, "nft", "list", "table", "inet", "guiyun"])[1]
+    elements = {}
+    for name, rest in ELEMENT.findall(out):
+        elements.setdefault(name, []).append(rest.replace(" . ", " ").strip() or "open")
+    lines = [line.strip() for chain in out.split("\tchain ")[1:] for line in chain.splitlines()[1:]]
+    rules = [line for line in lines if line not in {"", "}"} and not line.startswith("type ")]
+    return {"elements": {name: sorted(found) for name, found in elements.items()}, "whole": len(rules) == RULES}
+
+
+def filters(config, bgp):
+    """By neighbour: the prefix filter for what it announces, entry by entry; None where there is none."""
+    found = {}
+    for line in bgp:
+        words = line.split()
+        if words[0] == "neighbor" and words[2] == "remote-as":
+            found.setdefault(words[1], None)
+        if words[0] == "neighbor" and words[2] == "prefix-list" and words[4] == "in":
+            entries = [h.split(None, 5)[5] for h in config if h.startswith(f"ipv6 prefix-list {words[3]} seq ")]
+            found[words[1]] = sorted(entries)
+    return found
+
+
+def sessions(module, vrf, summary, entries):
+    """Each neighbour: its state, what it announced that no filter let in, and the filter."""
     peers = summary.get("ipv6Unicast", summary).get("peers", {})
     commands = [f"show bgp vrf {vrf} ipv6 unicast neighbors {peer} filtered-routes json" for peer in peers]
     filtered = dict(zip(peers, shown(module, commands)))
@@ -57,6 +86,7 @@ def sessions(module, vrf, summary):
             "state": about.get("state", ""),
             "received": about.get("pfxRcd", 0),
             "refused": refused(filtered.get(peer, {})),
+            "filter": entries.get(peer),
         }
         for peer, about in peers.items()
     }
@@ -100,10 +130,10 @@ def main():
         facts[vrf] = {
             "segments": segments(config, vrf, links),
             "networks": sorted(line.split()[1] for line in bgp if line.startswith("network ")),
-            "sessions": sessions(module, vrf, summaries.get(vrf, {})),
+            "sessions": sessions(module, vrf, summaries.get(vrf, {}), filters(config, bgp)),
+            "firewall": firewall(module, vrf),
         }
-    filters = sorted(header for header in config if header.startswith("ipv6 prefix-list "))
-    module.exit_json(changed=False, guiyun={"vrfs": facts, "absent": sorted(set(vrfs) - there), "filters": filters})
+    module.exit_json(changed=False, guiyun={"vrfs": facts, "absent": sorted(set(vrfs) - there)})
 
 
 if __name__ == "__main__":

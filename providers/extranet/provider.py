@@ -49,12 +49,14 @@ class Extranet:
     fabric: Fabric
     play: Play
     _present: Gathering[SegmentSpec, ProviderError | None] = field(init=False)
+    _renewed: Gathering[SegmentSpec, ProviderError | None] = field(init=False)
     _absent: Gathering[SegmentSpec, ProviderError | None] = field(init=False)
     _looks: Gathering[tuple[SegmentSpec, bool], Sight] = field(init=False)
 
     def __post_init__(self) -> None:
         most = CAPABILITIES.segments_per_run
         self._present = Gathering(partial(self._change, "provision-segment"), most)
+        self._renewed = Gathering(partial(self._change, "provision-segment", thorough=True), most)
         self._absent = Gathering(partial(self._change, "withdraw-segment"), most)
         self._looks = Gathering(self._look, most)
 
@@ -72,8 +74,8 @@ class Extranet:
         return _each(self._present, specs)
 
     def update(self, specs: Sequence[SegmentSpec]) -> Outcomes:
-        """The same act: a router is brought to what the spec says."""
-        return self.create(specs)
+        """The same act, and more of it: what others opened for these segments in the firewall is shut again."""
+        return _each(self._renewed, specs)
 
     def delete(self, specs: Sequence[SegmentSpec]) -> Outcomes:
         """Take segments off their routers; what is not there, or not ours, stays as it is."""
@@ -114,27 +116,28 @@ class Extranet:
         return self.fabric.routers[name]
 
     def _change(
-        self, playbook: str, specs: Sequence[SegmentSpec], *, check: bool = False
+        self, playbook: str, specs: Sequence[SegmentSpec], *, check: bool = False, thorough: bool = False
     ) -> Sequence[ProviderError | None]:
         """One run for all; what it said nothing of, though its router answers, is tried alone."""
         known = [s for s in specs if s.router in self.fabric.routers]
         if not known:
             return [error_of("extranet.router_unknown", s.router) for s in specs]
-        played = self._played(playbook, known, check=check)
+        played = self._played(playbook, known, check=check, thorough=thorough)
         outcomes: dict[UUID, ProviderError | None] = {}
         for spec in specs:
             if spec not in known:
                 outcomes[spec.id] = error_of("extranet.router_unknown", spec.router)
             elif played.status == "failed" and len(known) > 1 and not answered(played, spec.router, spec.id):
-                outcomes[spec.id] = self._change(playbook, [spec], check=check)[0]
+                outcomes[spec.id] = self._change(playbook, [spec], check=check, thorough=thorough)[0]
             else:
                 outcomes[spec.id] = answer_for(played, spec.router, spec.id)
         return [outcomes[spec.id] for spec in specs]
 
-    def _played(self, playbook: str, specs: Sequence[SegmentSpec], *, check: bool) -> Played:
+    def _played(self, playbook: str, specs: Sequence[SegmentSpec], *, check: bool, thorough: bool) -> Played:
         routers = [self._router(name) for name in sorted({s.router for s in specs})]
         segments = [segment_variables(self.fabric, spec) for spec in specs]
-        variables = {"extranet_segments": segments, "extranet_plan": self.fabric.plan}
+        variables: dict[str, Any] = {"extranet_segments": segments, "extranet_plan": self.fabric.plan}
+        variables |= {"extranet_thorough": True} if thorough else {}
         return self.play(playbook, routers, variables, check=check)
 
     def _look(self, asked: Sequence[tuple[SegmentSpec, bool]]) -> Sequence[Sight]:
@@ -179,6 +182,8 @@ def segment_variables(fabric: Fabric, spec: SegmentSpec) -> dict[str, Any]:
         "vrf": spec.vrf,
         "prefix": str(spec.prefix),
         "vni": spec.vni,
+        "encapsulation": spec.encapsulation.value,
+        "addressing": spec.addressing.value,
         "remote": fabric.plan["routers"].get(spec.router, {}).get("remote", ""),
         # What covers a segment and is no longer than its unit's block may be a planned aggregate.
         "block_length": max((b.prefixlen for b in blocks if spec.prefix.subnet_of(b)), default=0),

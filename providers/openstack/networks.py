@@ -152,6 +152,7 @@ class Networks:
             # A tag is given once: to another create with this id, which has a network now, or to somebody else.
             strays = [stray for stray in self._named("networks", ref, spec.id) if same_wire(stray, wire)]
             if not strays:
+                self.delete(Key(Kind.NETWORK, spec.id, spec.project_id))  # the group that was made for it
                 raise Permanent("uplink_taken", refusal.detail) from refusal
             made = min(strays, key=lambda each: str(each["id"]))
         return made

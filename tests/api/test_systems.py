@@ -107,6 +107,27 @@ def test_a_system_is_revised_and_ended_by_whom_it_belongs_to(server: Server) -> 
     assert [s["code"] for s in listed] == ["end-1"]
 
 
+def test_a_system_goes_to_another_unit_by_the_bureaus_word(server: Server) -> None:
+    """The register says since when; the old unit writes no more, the new one does; half a word changes nothing."""
+    old, bureau = server.person("apply.jyt"), server.person("approve.1")
+    made = done(post(old, "", system("move-1")))
+    move = f"/{made['id']}/move"
+    assert post(old, move, {"unit": "wjw", "reason": "机构改革"}).status_code == 403
+    assert codes(post(bureau, move, {"unit": "nobody", "reason": " "})) >= {"reason.missing", "unit.unknown"}
+    assert codes(post(bureau, move, {"unit": "jyt", "reason": "机构改革"})) >= {"system.same_unit"}
+    seen = {"If-Match": '"1"'}
+    moved = done(post(bureau, move, {"unit": "wjw", "reason": "机构改革"}, headers=seen))
+    assert (moved["unit"], moved["version"]) == ("wjw", 2)
+    path = f"/api/v1/systems/{made['id']}"
+    assert [r["source"] for r in done(bureau.get(path))["revisions"]] == ["move", "form"]
+    entry = system("move-1", name="划转后的名称", unit="wjw")
+    assert old.put(path, json=entry).status_code == 404
+    assert done(server.person("apply.wjw").put(path, json=entry))["name"] == "划转后的名称"
+    assert post(bureau, move, {"unit": "jyt", "reason": "退回"}, headers=seen).status_code == 412
+    done(post(server.person("apply.wjw"), f"/{made['id']}/end", {"kind": "shut_down", "reason": "停办"}))
+    assert codes(post(bureau, move, {"unit": "jyt", "reason": "退回"})) == {"system.ended"}
+
+
 def test_the_bureau_and_the_center_see_all_and_a_unit_its_own(server: Server) -> None:
     """Art. 26: the whole list is kept in one place; another unit's stays closed to units."""
     every = {s["code"] for s in done(server.person("approve.1").get("/api/v1/systems?limit=100"))["data"]}

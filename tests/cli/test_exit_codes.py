@@ -143,11 +143,12 @@ def test_every_verb_has_help_in_chinese_and_json(typist: Typist) -> None:
     """The verbs of the client and of the database all take --json."""
     groups = {
         "audit": ("verify", "head"),
-        "quota": ("show", "hold", "post", "void", "release", "limit", "loans", "verify"),
+        "quota": ("show", "hold", "post", "void", "release", "limit", "node", "move", "loans", "verify"),
         "ipv6": ("plan", "verify"),
         "bill": ("preview",),
         "db": ("migrate", "current", "check", "load-region"),
         "utilisation": ("import",),
+        "usage": ("import", "export"),
         "idle": ("scan",),
         "reclaim": ("cases", "show", "open", "answer"),
         "extranet": ("check", "load", "show"),

@@ -14,11 +14,13 @@ from api.console.topology import draw
 from broker.delivery import cases
 from broker.delivery.segments import ORDER, ExtranetMap, Segment, Standing, extranet_map, standing
 from broker.delivery.values import Job
-from broker.extranet import service
+from broker.extranet import looks, service
 from broker.extranet.reading import read_topology
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.yaml_file import read_yaml
+from providers.errors import Temporary
+from providers.networking import RouterFacts
 from tests.console.people import Console, Page
 from tests.console.test_browser import DESK, PHONE, open_window
 from tests.console.test_pages import blemishes
@@ -55,10 +57,9 @@ def mark_of(page: Page, number: str) -> str:
     return page.elements[at + 1][1]["class"].removeprefix("segment segment-")
 
 
-def test_without_a_topology_the_page_says_how_to_load_one(console: Console) -> None:
-    """Before anything is loaded: the command, no picture."""
-    if console.world.scalar("SELECT count(*) FROM broker.extranet_topology"):
-        pytest.fail("an earlier test of this session has loaded a topology: this one has to come first")
+def test_without_a_topology_the_page_says_how_to_load_one(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is loaded: the command, no picture. A topology is never taken back: the room is told of none."""
+    monkeypatch.setattr(service, "current", lambda *_: None)
     page = console.person("apply.jyt").get("/extranet")
     assert "guiyun extranet load" in page.text
     assert "data-map" not in page.text
@@ -114,6 +115,35 @@ def test_only_ones_own_segments_and_tables_are_shown(console: Console, delivered
         found = extranet_map(work)
     assert found is not None
     assert len(found.vrfs) == 6
+
+
+def test_the_map_says_what_the_last_audit_heard(console: Console) -> None:
+    """Sessions that were up or down, of tables one may see, and a router that did not answer; before it: unknown."""
+    loaded(console)
+    assert mark_classes(console, "admin") == {"session-unknown"}
+    core = {"sessions": {"p": {"name": "liuzhou", "state": "Active"}, "q": {"name": "nanning", "state": "Established"}}}
+    heard = [RouterFacts("core", {"vrfs": {"prv-slt": core}}), RouterFacts("dc", error=Temporary("x"))]
+    for _ in range(2):  # the next audit writes over it
+        with console.world.app.works.begin() as work:
+            looks.keep(work, heard)
+    try:
+        assert mark_classes(console, "admin") == {"session-up", "session-down", "session-unknown"}
+        page = console.person("admin").get("/extranet")
+        assert "会话中断：prv-slt" in page.text
+        assert "上次核对时无应答" in page.text
+        assert blemishes(page) == []
+        assert mark_classes(console, "apply.jyt") == {"session-up", "session-unknown"}
+    finally:
+        with console.world.app.works.begin() as work:
+            looks.keep(work, [RouterFacts(name, error=Temporary("x")) for name in ("core", "dc")])
+
+
+def mark_classes(console: Console, who: str) -> set[str]:
+    """How the lines between routers are drawn for somebody; the legend has one of those that are down."""
+    elements = console.person(who).get("/extranet").elements
+    classes = [attrs["class"] for tag, attrs in elements if tag == "path" and "session" in attrs.get("class", "")]
+    classes.remove("session session-down")
+    return {name.split()[1] for name in classes}
 
 
 def test_every_state_of_a_resource_has_a_standing() -> None:

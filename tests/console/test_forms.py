@@ -51,6 +51,17 @@ def test_adding_and_removing_items_keeps_what_was_typed(console: Console) -> Non
     assert disks.value("items[1].data_disks[1].size_gib") == "100"
 
 
+def test_a_segments_services_are_one_field(console: Console) -> None:
+    """With commas or spaces between them; what is not one, or opens a port twice, is said at the field."""
+    services = {"items[0].services": "tcp/443，udp/53@3fff:122::/32"}
+    page = applicant(console).post("/requests/form", flat(todays_form()) | services | {"action": "add:volume"})
+    assert page.value("items[0].services") == "tcp/443 udp/53@3fff:122::/32"
+    assert "可以提交" in applicant(console).post("/requests/check", flat(todays_form()) | services).text
+    for wrong in ("tcp/0", "tcp/443@3fff::1/32", "tcp/443@3fff:0122::/32", "tcp/443 tcp/443@3fff:122::/32", "icmp/1"):
+        refused = applicant(console).post("/requests/check", flat(todays_form()) | {"items[0].services": wrong})
+        assert "#f-items-0-services" in refused.links, wrong
+
+
 def test_checks_show_every_problem_with_its_article_the_quote_and_what_is_left(console: Console) -> None:
     """All at once, each with a link to its field."""
     fields = flat(todays_form(classified=True, purpose="x", system="nobody")) | {"items[1].vcpu": "0"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,8 @@ import pytest
 from playwright.sync_api import Browser
 from sqlalchemy import text
 
-from broker.utilisation import detection, service
+from broker.utilisation import detection, pictures, service
+from broker.utilisation.bucket import StoreDown
 from broker.utilisation.collectors import Bench
 from tests.broker.utilisation.files import hours, row, write_csv
 from tests.console.people import Console
@@ -97,6 +99,17 @@ def test_a_resource_shows_its_days_with_the_run_marked(console: Console, idle: d
     assert "40 天" in page.text
     assert "没有更小的规格" not in console.person("deliver.jyt").get(f"/resources/{idle['large']}").text
     assert page.scripts == []
+
+
+def test_a_resource_is_shown_when_its_samples_cannot_be_read(
+    console: Console, idle: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket does not answer: everything else of the page stands, and it says why the picture does not."""
+    down = StoreDown("store.unreachable")
+    monkeypatch.setattr(pictures, "days", Mock(side_effect=down))
+    page = console.person("deliver.jyt").get(f"/resources/{idle['idle']}")
+    assert "无法连接存放监测数据的对象存储" in page.text
+    assert idle["number"] in page.text
 
 
 def test_a_server_that_is_too_large_gets_a_smaller_size_proposed(console: Console, idle: dict[str, str]) -> None:

@@ -101,7 +101,10 @@ def test_a_finding_becomes_a_case_and_both_pages_say_so(console: Console, server
     operator.post("/reclaim", fields | {"reason": "长期关机"})
     (case,) = world.rows("SELECT id, number, cause FROM broker.reclaim_case WHERE finding_id = :f", f=finding)
     url = f"/reclaim/{case.id}"
-    assert case.cause == "idle"
+    assert (
+        case.cause,
+        [f["case_number"] for f in operator.client.get("/api/v1/findings?kind=off").json()["data"]],
+    ) == ("idle", [case.number])
     assert case.number in operator.post("/reclaim", fields | {"reason": "再一次"}, status=409).text
     for page in (operator.get("/idle?kind=off"), operator.get(resource), unit.get(resource)):
         assert "已列入回收" in page.text

@@ -82,13 +82,19 @@ class Lab:
     # ---- hosts: servers of a sub-cloud, as the extranet sees them
     def host(self, name: str, sub_cloud: str, vni: int) -> str:
         """A host on a segment's VXLAN, behind the sub-cloud's gateway. Its address comes by router advertisement."""
-        access = next(a for a in self.topology.access if a.sub_cloud == sub_cloud)
-        gateway = _gateway(access)
-        pid = spawn(name, f"host-{name}")
-        self.pids[name] = pid
-        _save(self.pids)
-        self._wire_host(gateway, access, name, vni)
+        self.boot_host(name)
+        self.plug(name, sub_cloud, vni)
         return name
+
+    def boot_host(self, name: str) -> None:
+        """A host that is plugged in nowhere yet."""
+        self.pids[name] = spawn(name, f"host-{name}")
+        _save(self.pids)
+
+    def plug(self, name: str, sub_cloud: str, vni: int) -> None:
+        """Plug a host into a segment's VXLAN."""
+        access = next(a for a in self.topology.access if a.sub_cloud == sub_cloud)
+        self._wire_host(_gateway(access), access, name, vni)
 
     def _wire_host(self, gateway: str, access: Access, name: str, vni: int) -> None:
         link, bridge, port = f"vx{vni}", f"br{vni}", f"p{self.pids[name]}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from ipaddress import IPv6Network
 
 import pytest
 
+from broker.extranet.drift import Rows, compare
+from providers.contract import Addressing
 from providers.errors import Temporary
 from providers.networking import Service
 from tests.extranet import lab as laboratory
@@ -147,6 +150,54 @@ def test_only_declared_services_are_reached(site: Site) -> None:
     assert said[:3] == ["8443 open", "9000 shut", "22 shut"]
     gateway = site.lab.run(server, "python3", "-c", CALL, str(spec.gateway), "179")
     assert gateway.stdout.strip() == "179 shut"
+
+
+def test_hosts_are_told_to_ask_for_their_addresses(site: Site) -> None:
+    """DHCPv6: managed and other flag, no autonomous prefix. The router is the way out, the host forms no address."""
+    spec = site.spec(addressing=Addressing.DHCPV6)
+    site.bring_up(spec)
+    assert site.provider.verify([spec]).verdicts == {spec.id: None}
+    host = site.host(spec)
+    assert within(15, lambda: "default" in site.lab.run(host, "ip", "-6", "route").stdout)
+    assert site.lab.address(host) is None
+    written = site.lab.vtysh("dc", "show running-config").split(f"interface seg{spec.vni} ")[1].split("exit")[0]
+    for line in ("managed-config-flag", "other-config-flag", f"prefix {spec.prefix} no-autoconfig"):
+        assert f" ipv6 nd {line}\n" in written
+    plain = replace(spec, addressing=Addressing.SLAAC)
+    site.bring_up(plain)
+    assert site.lab.wait_address(host) in spec.prefix
+
+
+def test_what_was_opened_or_shut_by_hand_is_found_and_put_right(site: Site) -> None:
+    """The firewall's elements and rules, a neighbour's prefix filter: ours are repaired, the filter is only named."""
+    spec = site.spec(services=(Service("tcp", 8443),))
+    other = site.spec()
+    site.bring_up(spec, other)
+    rows = Rows({s.id: s for s in (spec, other)}, frozenset())
+
+    def differences() -> list[tuple[str, str, str]]:
+        found = compare(site.lab.topology, rows, site.provider.audit())
+        return [(d.gap.value, d.subject, d.detail) for d in found]
+
+    assert differences() == []
+    table = ("nft", "delete", "rule", "inet", "guiyun", "through", "handle")
+    listed = site.lab.run("dc", "nft", "-a", "list", "chain", "inet", "guiyun", "through", vrf="shared").stdout
+    last = listed.strip().splitlines()[-3].split("handle ")[1]
+    by_hand = (
+        f'add element inet guiyun open {{ "seg{spec.vni}" }}; delete element inet guiyun open {{ "seg{other.vni}" }}'
+    )
+    site.lab.run("dc", "nft", by_hand, vrf="shared")
+    site.lab.run("dc", *table, last, vrf="shared")
+    site.lab.vtysh("nanning", "configure terminal", "ipv6 prefix-list shared-dc-in seq 99 permit 3fff:102::/32 le 64")
+    try:
+        assert sorted(differences()) == sorted(
+            [("changed", str(s.prefix), "firewall") for s in (spec, other)] + [("filter", "dc", "3fff:102::/32")]
+        )
+        assert not any(site.provider.update([spec, other]).values())
+        assert differences() == [("filter", "dc", "3fff:102::/32")]
+    finally:
+        site.lab.vtysh("nanning", "configure terminal", "no ipv6 prefix-list shared-dc-in seq 99")
+    assert differences() == []
 
 
 def test_a_host_speaks_for_its_own_addresses_only(site: Site) -> None:

@@ -30,7 +30,7 @@ policies:
     days: 3
     min_samples_per_day: 1
 """
-ITEMS = [
+ITEMS: list[dict[str, Any]] = [
     {"kind": "segment", "name": "net", "zone": "shared"},
     {"kind": "server", "name": "web", "count": 2, "vcpu": 2, "memory_gib": 4, "image": "openeuler-22.03-x86_64",
      "zone": "shared", "data_disks": [{"size_gib": 10}]},

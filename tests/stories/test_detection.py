@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 from broker.inventory.models import ServerSnapshot
 from broker.utilisation import detection, findings, service
 from broker.utilisation.collectors import Bench
+from broker.utilisation.files import Found
 from broker.utilisation.findings import Finding, FindingKind
 from broker.utilisation.models import IdleFinding
 from providers.contract import Key, Kind, SnapshotSpec
@@ -90,6 +91,12 @@ class Desk:
         ]
         service.import_file(self.world.app.settings, write_csv(folder / "m.csv", samples), self.world.clock())
 
+    def state(self, state: str) -> None:
+        """The first server's, as a case's suspension sets it."""
+        with self.world.app.sessions.begin() as session:
+            statement = text("UPDATE broker.resource SET state = :s WHERE id = :id")
+            session.execute(statement, {"s": state, "id": self.servers[0].id})
+
     @property
     def today(self) -> date:
         return self.world.clock().astimezone(ZONE).date()
@@ -151,6 +158,59 @@ def test_a_day_is_detected_once_and_the_next_one_goes_on_with_the_same_finding(d
     assert desk.detect()["cleared"] == 1
     assert desk.open(FindingKind.IDLE) == []
     assert desk.ended(first) == "in_use"
+
+
+def test_a_long_run_is_continued_without_reading_all_of_it_again(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time all is read; then the policies' days and a margin; all of it again for a new version."""
+    read: list[date | None] = []
+    real = service.scan_store
+
+    def scan(*given: Any, first: date | None = None) -> Iterator[Found]:
+        read.append(first)
+        return real(*given, first=first)
+
+    monkeypatch.setattr(service, "scan_store", scan)
+    number, window = desk.servers[0].number, timedelta(days=5) + detection.MARGIN
+    desk.measure(number, 40, tmp_path)
+    desk.detect()
+    found = desk.only(FindingKind.IDLE)
+    assert (found.days, read) == (40, [desk.today - window, None])
+
+    desk.world.clock.forward(days=1)
+    desk.measure(number, 1, tmp_path)
+    for _ in range(2):
+        read.clear()
+        desk.detect()
+        longer = desk.only(FindingKind.IDLE)
+        assert (longer.id, longer.first_day, longer.days) == (found.id, found.first_day, 41)
+        assert read == [desk.today - window]
+
+    desk.policies.write_text(desk.policies.read_text().replace("test-1", "test-2").replace("below: 5", "below: 1.6"))
+    desk.detect()
+    assert (desk.only(FindingKind.IDLE).days, read[-1]) == (41, None)
+
+
+def test_a_server_that_a_case_has_suspended_is_neither_idle_nor_off(desk: Desk, tmp_path: Path) -> None:
+    """It is off because we stopped it, and its work is not charged: the finding ends, and none begins."""
+    desk.measure(desk.servers[0].number, 6, tmp_path)
+    desk.detect()
+    found = desk.only(FindingKind.IDLE)
+    key = Key(Kind.SERVER, desk.servers[0].id, desk.servers[0].project_id)
+    desk.world.app.providers("jyt").power(key, on=False)
+    desk.state("stopped")
+    desk.measure(desk.servers[0].number, 6, tmp_path, vcpu="0", n_samples="24")
+    desk.detect()
+    assert desk.ended(found) == "suspended"
+    desk.detect(days=2)
+    desk.measure(desk.servers[0].number, 9, tmp_path, vcpu="0", n_samples="24")
+    desk.detect(days=2)
+    assert desk.open(FindingKind.OFF) == desk.open(FindingKind.IDLE) == []
+    desk.state("active")
+    desk.detect()
+    assert desk.only(FindingKind.OFF).resource_id == desk.servers[0].id, "started by nobody, and charged again"
+    desk.world.app.providers("jyt").power(key, on=True)
 
 
 def test_a_run_that_nobody_measures_any_more_ends_as_not_measured(desk: Desk, tmp_path: Path) -> None:

@@ -8,9 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import yaml
+from sqlalchemy import update
 
 from broker.reclamation import case_steps, cases
+from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Cause
+from broker.utilisation import policy_words
+from broker.utilisation.policy_file import parse_policies
 from providers.contract import Key, Kind, Status
 from providers.simulated import faults
 from providers.simulated.faults import Fault, Mode
@@ -121,6 +126,20 @@ def measured_and_proposed(world: World, folder: Path) -> tuple[UUID, Any]:
     with world.acting("deliver.jyt") as work:
         cases.propose(work, case_id, reason="期满无异议")
     return case_id, server
+
+
+def test_a_stopped_server_that_is_measured_as_stopped_is_deleted(world: World, tmp_path: Path) -> None:
+    """A policy may ask for a little work (above 0.1 %); a server that stands still does none, and is not in use."""
+    asking = reclaim.POLICY.replace("below: 5", "below: 5, above: 0.1")
+    case_id, server = measured_and_proposed(world, tmp_path)
+    since = reclaim.case(world, case_id).suspended_at
+    reclaim.measure(world, server, reclaim.days_from(since, world.clock(), 0.0), tmp_path)
+    kept = policy_words.written(parse_policies(yaml.safe_load(asking)).policies[0])
+    with world.app.sessions.begin() as session:
+        session.execute(update(ReclaimCase).where(ReclaimCase.id == case_id).values(policy_content=kept))
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "released"
 
 
 def test_what_was_used_since_it_was_suspended_is_not_deleted(world: World, tmp_path: Path) -> None:

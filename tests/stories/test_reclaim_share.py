@@ -5,11 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from broker.lifecycle import CASE_HOLDS, CaseState
 from broker.reclamation import cases
 from broker.reclamation.values import Cause
 from tests.stories import reclaim, road, slate
 from tests.stories.conftest import Databases
-from tests.stories.world import make_world
+from tests.stories.world import World, make_world
 
 
 def test_no_more_than_a_share_at_once(databases: Databases, tmp_path: Path) -> None:
@@ -37,4 +42,39 @@ def test_no_more_than_a_share_at_once(databases: Databases, tmp_path: Path) -> N
         road.walk(world)
         assert reclaim.state(world, waiting) == "suspended"
         slate.check(world)
+        the_database_counts(world)
         world.app.close()
+
+
+def the_database_counts(world: World) -> None:
+    """Two processes admit a case each at once, without asking anybody: one is refused when the other has ended."""
+    request_id = reclaim.delivered(world)
+    made = [reclaim.open_case(world, s.id, cause=Cause.PERSON) for s in reclaim.servers(world, request_id)]
+    admit = text(
+        "UPDATE broker.reclaim_case SET state = 'suspending', admitted_at = :now, share_unit_percent = 10,"
+        " share_cloud_percent = 10 WHERE id = :c"
+    )
+    bare = text("UPDATE broker.reclaim_case SET state = 'suspending' WHERE id = :c")
+    with pytest.raises(IntegrityError, match="without a share"), world.app.sessions.begin() as session:
+        session.execute(bare, {"c": made[0]})
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.reclaim_case SET state = 'dropped' WHERE NOT id = ANY(:m)"), {"m": made})
+
+    def second() -> None:
+        with pytest.raises(IntegrityError, match="share of the unit is full"), world.app.sessions.begin() as other:
+            other.execute(admit, {"c": made[1], "now": world.clock()})
+
+    with ThreadPoolExecutor(1) as pool:
+        with world.app.sessions.begin() as first:
+            first.execute(admit, {"c": made[0], "now": world.clock()})
+            waiting = pool.submit(second)
+            waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            while not first.scalar(waits):
+                assert not waiting.done()
+        waiting.result()
+
+
+def test_the_database_knows_which_states_hold(reclaiming: World) -> None:
+    """Its list is the lifecycle's."""
+    for state in CaseState:
+        assert reclaiming.scalar("SELECT broker.case_holds(:s)", s=state.value) is (state in CASE_HOLDS)

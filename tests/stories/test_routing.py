@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from broker.extranet.overview import overview
 from broker.yaml_file import read_yaml
 from providers.contract import Encapsulation, Kind, Uplink
 from providers.errors import Permanent, ProviderError, Temporary
-from providers.networking import SegmentSpec, Sight
+from providers.networking import SegmentSpec, Service, Sight
 from providers.simulated import faults
 from providers.simulated.faults import Fault, Mode
 from tests.extranet import TOPOLOGY
@@ -106,7 +106,10 @@ def standings(world: World, request_id: UUID) -> list[str]:
 
 def test_a_segment_is_routed_and_looked_at_before_it_is_posted(world: World, routers: Routers) -> None:
     """Where it goes is a row; in the shared zone only declared services are open."""
-    request_id = ordered(world, [{**SEGMENT, "services": ["tcp/443"]}, {**SEGMENT, "name": "two", "zone": "internet"}])
+    request_id = ordered(
+        world,
+        [{**SEGMENT, "services": ["tcp/443", "udp/53@3fff:122::/32"]}, {**SEGMENT, "name": "two", "zone": "internet"}],
+    )
     road.walk(world)
     assert world.request(request_id).state == "delivered"
     rows = attached(world, request_id)
@@ -115,7 +118,7 @@ def test_a_segment_is_routed_and_looked_at_before_it_is_posted(world: World, rou
         ("internet", "dc", 10001, True),
     ]
     opened = {spec.vrf: spec.services for spec in routers.there.values()}
-    assert [(s.protocol, s.port) for s in opened["shared"] or ()] == [("tcp", 443)]
+    assert opened["shared"] == (Service("tcp", 443), Service("udp", 53, IPv6Network("3fff:122::/32")))
     assert opened["internet"] == ()
     with world.acting("apply.chongzuo") as work:
         seen = overview(work)
@@ -142,7 +145,8 @@ def test_servers_stand_on_the_segment_they_were_asked_with(world: World, routers
     handed = world.scalar("SELECT record FROM broker.handover WHERE request_id = :r", r=request_id)["resources"]
     segment = next(r for r in handed if r["kind"] == "segment")
     server = next(r for r in handed if r["kind"] == "server")
-    where = {"router": "dc", "vrf": "shared", "vni": place.vni, "gateway": str(spec.gateway)}
+    where = {"router": "dc", "vrf": "shared", "encapsulation": "vxlan", "vni": place.vni}
+    where |= {"gateway": str(spec.gateway), "addressing": "slaac"}
     assert segment["extranet"] == where
     assert server["segment"] == segment["number"]
     assert all(IPv6Address(a) in spec.prefix for a in server["addresses"])

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from broker.errors import Conflict, Invalid, NotFound
-from broker.inventory import register
+from broker.inventory import register, register_move
 from broker.request import repository
 from broker.scarcity import asked, by_hand, notices, tree, waiting
 from broker.scarcity.by_hand import Hand
@@ -209,4 +209,23 @@ def test_a_hold_and_a_node_that_comes_meanwhile_cannot_miss_each_other(world: Wo
         somebody_waits(world.app.engine)
     mover.join(30)
     assert (moved, counted(world, system), counted(world, jyt)) == ([1, 1], 4, 8)
+    assert agrees(world)
+
+
+def test_a_system_that_goes_to_another_unit_takes_its_node_along(world: World) -> None:
+    """What is counted there is counted at the new unit from then on, if its limits bear it; else nothing moves."""
+    road.up_to_order(world)
+    give_node(world)
+    old, new, system = unit_of(world, "jyt"), unit_of(world, "wjw"), id_of(world)
+    before = counted(world, new)
+    with world.app.works.begin() as work:
+        quotas.set_limit(work.session, new, VCPU, None, before + 1)
+    with pytest.raises(Conflict, match=r"system\.no_room"), world.acting("approve.1") as work:
+        register_move.move(work, system, to="wjw", reason="机构改革", version=None)
+    assert (counted(world, old), counted(world, new)) == (8, before)
+    with world.app.works.begin() as work:
+        quotas.set_limit(work.session, new, VCPU, None, before + 8)
+    with world.acting("approve.1") as work:
+        register_move.move(work, system, to="wjw", reason="机构改革", version=None)
+    assert (counted(world, old), counted(world, new), counted(world, system)) == (0, before + 8, 8)
     assert agrees(world)

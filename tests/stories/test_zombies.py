@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from broker.errors import BrokerError, Invalid
+from broker.notify import service as notify
 from broker.tenancy.work import Work
-from broker.zombies import board, facts, service
+from broker.zombies import board, facts, nightly, service
 from broker.zombies.facts import LOCAL
 from broker.zombies.models import ZombieFinding
 from broker.zombies.rules_file import read_rules
@@ -115,6 +116,36 @@ def test_the_demonstration_shows_one_zombie_first_and_a_person_decides(world: Wo
         assert listed(work)[0] == "jyt-yqrb"
     with world.acting("apply.rst") as work:
         assert "jyt-yqrb" not in listed(work)
+
+
+def by_night(world: World) -> int:
+    return nightly.carry(world.app.works, world.app.settings)
+
+
+def test_by_night_the_bureau_is_told_of_what_is_new(world: World) -> None:
+    """Once a night, only what looks worse than before and is undecided; nothing changed, nothing is written."""
+    scans = "SELECT count(*) FROM broker.zombie_scan"
+    scan(world)
+    before = world.scalar(scans)
+    assert by_night(world) == 0
+    assert world.scalar(scans) == before, "as it was this afternoon"
+    with world.app.sessions.begin() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE broker.information_system SET business_stopped_on = '2020-01-01', maintenance_until = '2019-01-01',"
+            " last_business_on = '2019-12-31', last_maintained_on = '2018-06-30', monthly_users = 0"
+            " WHERE code IN ('jyt-xjgl', 'jyt-yqrb')"
+        )
+    world.clock.forward(days=1)
+    assert by_night(world) == 1, "the other one was a likely zombie yesterday"
+    assert by_night(world) == 0, "once a night"
+    assert world.scalar(scans) == before + 1
+    [notice] = world.rows("SELECT * FROM broker.notice WHERE code = 'zombie.proposed'")
+    name = world.scalar("SELECT name FROM broker.information_system WHERE code = 'jyt-xjgl'")
+    assert (notice.role, notice.params) == ("approver", {"count": 1, "systems": name})
+    with world.acting("approve.1") as work:
+        assert [row[0].code for row in notify.inbox(work)][:1] == ["zombie.proposed"]
+    world.clock.forward(days=1)
+    assert by_night(world) == 0, "told once"
 
 
 def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -> None:

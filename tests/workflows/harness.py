@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from providers.simulated.faults import Fault, Mode
 from tests.conftest import Database
 from tests.stories import road
 from tests.stories.world import MONDAY, Clock, World, make_world
-from tests.workflows.killable_worker import CONFIGURED
+from tests.workflows.killable_worker import CALLS, CONFIGURED
 
 ROOT = Path(__file__).parents[2]
 SETTLED = {"delivered", "partly_delivered", "needs_operator", "undelivered", "released", "approved"}
@@ -76,6 +77,11 @@ class Workshop:
         """The addresses of the servers that a playbook has run on."""
         return set((self.plans / CONFIGURED).read_text().split())
 
+    def switched(self) -> Counter[tuple[UUID, str]]:
+        """How often each server was told to start (``on``) or to stop (``off``)."""
+        lines = [line.split() for line in (self.plans / CALLS).read_text().splitlines()]
+        return Counter((UUID(server), to) for server, to in lines)
+
     def start_workers(self, count: int = 1, **settings: str) -> None:
         """Have ``count`` workers, with more settings if need be; one that dies is replaced."""
         assert self._workers is None
@@ -119,6 +125,11 @@ class Workshop:
                 text("UPDATE broker.sub_cloud SET options = options || CAST(:o AS jsonb) WHERE code = :c"),
                 {"o": json.dumps({"build_ms": build_ms}), "c": code},
             )
+
+    def only(self, code: str) -> None:
+        """Retire all clouds but this one: a worker that starts has less to get ready."""
+        with self.world.app.sessions.begin() as session:
+            session.execute(text("UPDATE broker.sub_cloud SET retired_at = now() WHERE code <> :c"), {"c": code})
 
     def until(self, ready: Callable[[], bool], *, timeout_s: float = PATIENCE_S) -> None:
         """Look again and again until ``ready``. Fails with the end of the workers' log."""

@@ -30,6 +30,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from broker import bootstrap
 from broker.delivery.values import Job
+from broker.reclamation import dates
 from broker.reclamation.values import CaseJob
 from broker.settings import Settings
 from broker.telemetry import configure_logging
@@ -45,6 +46,10 @@ IN_DATABASE |= {"suspended", "resumed", "case_last_reading", "case_give_back", "
 CONFIGURED = "configured"
 """The file beside the plans that names the addresses of the servers a playbook has run on."""
 PR_SET_PDEATHSIG = 1
+TELLING = "tell uncommitted"
+"""The plan of a case whose owner is to be told."""
+CALLS = "calls"
+"""The file beside the plans that names each order to start or to stop a server: its id, on or off."""
 _MUTATING = {"create", "change", "delete", "prune", "power"}
 
 
@@ -81,8 +86,9 @@ def acted() -> None:
 class DeadlyProvider:
     """A provider whose caller may die right after the cloud has acted. It says that its guests can be reached."""
 
-    def __init__(self, provider: Any) -> None:
+    def __init__(self, provider: Any, plans: Path) -> None:
         self._provider = provider
+        self._calls = plans / CALLS
         self.capabilities = replace(provider.capabilities, guest_reachable=True)
 
     def __getattr__(self, name: str) -> Any:
@@ -93,6 +99,9 @@ class DeadlyProvider:
         @functools.wraps(attribute)
         def call(*arguments: Any, **named: Any) -> Any:
             answer = attribute(*arguments, **named)
+            if name == "power":
+                with self._calls.open("a") as file:
+                    file.write(f"{arguments[0].id} {'on' if named['on'] else 'off'}\n")
             acted()
             return answer
 
@@ -161,22 +170,34 @@ def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any
     return run
 
 
+def telling(come: Callable[[Work], int], plans: Path, work: Work) -> int:
+    """The dates of reclaim cases; its process may die when owners have been told and nothing is committed yet."""
+    moved = come(work)
+    work.session.flush()
+    for file in plans.iterdir():
+        if file.suffix == "" and file.read_text() == TELLING:
+            Fuse(file).at("uncommitted")
+    return moved
+
+
 def work(plans: Path, shift: timedelta, way: str) -> None:
     """One worker, until it is stopped or dies."""
     all_steps = worker.all_steps
 
     def all_deadly(steps: Steps | CaseSteps) -> list[Callable[..., Any]]:
         tools = steps.tools
-        works: Any = DeadlyWorks(tools.works)
-        steps.tools = replace(
-            tools,
-            works=works,
-            providers=lambda code: DeadlyProvider(tools.providers(code)),
-            harden=DeadlyPlaybook(plans),
-        )
+        if not isinstance(tools.works, DeadlyWorks):  # all clouds' workers share them
+            works: Any = DeadlyWorks(tools.works)
+            steps.tools = replace(
+                tools,
+                works=works,
+                providers=lambda code: DeadlyProvider(tools.providers(code), plans),
+                harden=DeadlyPlaybook(plans),
+            )
         return [deadly(step, plans, way) for step in all_steps(steps)]
 
     worker.all_steps = all_deadly
+    dates.come = functools.partial(telling, dates.come, plans)
     on_our_clock = functools.partial(bootstrap.build, clock=lambda: datetime.now(UTC) + shift)
     setattr(bootstrap, "build", on_our_clock)  # noqa: B010  # mypy knows that nobody should
     settings = Settings()

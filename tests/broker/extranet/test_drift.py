@@ -9,8 +9,9 @@ from uuid import UUID
 
 from broker.extranet.drift import Rows, compare
 from broker.extranet.reading import read_topology
+from providers.contract import Addressing
 from providers.errors import Temporary
-from providers.networking import RouterFacts, SegmentSpec
+from providers.networking import RouterFacts, SegmentSpec, Service
 from tests.extranet import TOPOLOGY
 
 LAB = read_topology(TOPOLOGY)
@@ -26,12 +27,24 @@ LINES = [
 LOOPBACK = "3fff:1ff:ffff::4/128"
 
 
-def facts(*, segments: dict[str, Any] | None = None, networks: tuple[str, ...] = (), **session: Any) -> RouterFacts:
+OPEN = {"elements": {"seg10001": ["open"]}, "whole": True}
+
+
+def facts(
+    *,
+    segments: dict[str, Any] | None = None,
+    networks: tuple[str, ...] = (),
+    firewall: dict[str, Any] = OPEN,
+    **session: Any,
+) -> RouterFacts:
     """The data centre's router with the segment as it should be, unless said otherwise."""
     there = {"seg10001": {"lines": LINES, "link": True}} if segments is None else segments
-    peer = {"name": "nanning", "state": "Established", "received": 1, "refused": []} | session
+    peer = {"name": "nanning", "state": "Established", "received": 1, "refused": [], "filter": []} | session
+    if segments is not None:
+        firewall = {"elements": {n: e for n, e in firewall["elements"].items() if n in segments}, "whole": True}
     announced = [LOOPBACK, *(networks or ("3fff:12f:0:1::/64",))]
-    return RouterFacts("dc", {"vrfs": {"shared": {"segments": there, "networks": announced, "sessions": {"p": peer}}}})
+    table = {"segments": there, "networks": announced, "sessions": {"p": peer}, "firewall": firewall}
+    return RouterFacts("dc", {"vrfs": {"shared": table}})
 
 
 def gaps(found: RouterFacts, rows: Rows = ROWS) -> list[tuple[str, str, str]]:
@@ -81,3 +94,44 @@ def test_neighbours_are_looked_at_too() -> None:
     assert gaps(facts(state="Active")) == [("session", "nanning", "Active")]
     silent = RouterFacts("dc", error=Temporary("extranet.router_unreachable"))
     assert gaps(silent) == [("silent", "dc", "extranet.router_unreachable")]
+
+
+def test_a_firewall_that_was_changed_by_hand_is_put_right_and_what_is_not_ours_is_named() -> None:
+    """Opened or shut beside the declared services; a rule taken away; an element of an interface that nobody has."""
+    served = Rows({ID: replace(SPEC, services=(Service("tcp", 443),))}, frozenset())
+    declared = {"elements": {"seg10001": ["::/0 tcp 443"]}, "whole": True}
+    changed = [("changed", "3fff:12f:0:1::/64", "firewall")]
+    assert gaps(facts(firewall=declared), served) == []
+    for elements in ({}, {"seg10001": ["open"]}, {"seg10001": ["::/0 tcp 22", "::/0 tcp 443"]}):
+        assert gaps(facts(firewall={"elements": elements, "whole": True}), served) == changed
+    assert gaps(facts(firewall={**declared, "whole": False}), served) == changed
+    strange = {"elements": {"seg10001": ["open"], "seg77": ["open"]}, "whole": True}
+    assert gaps(facts(firewall=strange)) == [("foreign", "seg77", "firewall")]
+
+
+def test_a_segment_with_dhcpv6_is_compared_as_such() -> None:
+    """The flag and a prefix that is not autonomous belong to it; either alone is a change."""
+    managed = Rows({ID: replace(SPEC, addressing=Addressing.DHCPV6)}, frozenset())
+    right = [*LINES[:2], "ipv6 nd prefix 3fff:12f:0:1::/64 no-autoconfig", LINES[3], "ipv6 nd managed-config-flag"]
+    assert gaps(facts(segments={"seg10001": {"lines": right, "link": True}}), managed) == []
+    assert gaps(facts(), managed) == [("changed", "3fff:12f:0:1::/64", "address advertisements")]
+
+
+def test_a_neighbours_prefix_filter_that_differs_from_the_topology_is_named() -> None:
+    """Wider, narrower, longer than a segment, or none at all; who is above is not looked at."""
+    planned = ["3fff:122::/32", "3fff:126::/32", "3fff:12f::/32", "3fff:114::/32"]
+    entries = [f"permit {p} le 64" for p in planned] + ["permit 3fff:1ff:ffff::/64 ge 128"]
+
+    def told(entries: list[str] | None) -> list[tuple[str, str, str]]:
+        peer = {"name": "dc", "state": "Established", "received": 1, "refused": [], "filter": entries}
+        table = {"segments": {}, "networks": [], "sessions": {"p": peer}, "firewall": {"elements": {}, "whole": True}}
+        return gaps(RouterFacts("nanning", {"vrfs": {"shared": table}}), Rows({}, frozenset()))
+
+    assert told(entries) == []
+    assert told([*entries, "permit 3fff:102::/32 le 64"]) == [("filter", "dc", "3fff:102::/32")]
+    assert told(entries[1:]) == [("filter", "dc", "3fff:122::/32")]
+    assert told([entries[0].replace("le 64", "le 128"), *entries[1:]]) == [
+        ("filter", "dc", "3fff:122::/32 3fff:122::/32 le 128")
+    ]
+    assert told(None) == [("filter", "dc", " ".join(sorted([*planned, "any"])))]
+    assert gaps(facts(filter=["permit ::/0 le 128"])) == []

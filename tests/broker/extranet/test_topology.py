@@ -34,11 +34,26 @@ def test_the_laboratorys_topology_is_whole() -> None:
     assert vrfs_of(topology, "yufeng") == [v.name for v in topology.vrfs]
     fabric = fabric_of(topology)
     assert fabric.plan["routers"] == {
-        "dc": {"vnis": [10000, 19999], "remote": "3fff:f02:1::2"},
-        "yufeng": {"vnis": [20000, 29999], "remote": "3fff:f02:2::2"},
+        "dc": {"vnis": [10000, 19999], "remote": "3fff:f02:1::2", "encapsulation": "vxlan"},
+        "yufeng": {"vnis": [20000, 29999], "remote": "3fff:f02:2::2", "encapsulation": "vxlan"},
     }
     assert fabric.routers["nanning"].groups == ("routers",)
     assert "beacon" not in repr(fabric)
+
+
+def test_a_sub_cloud_may_be_attached_by_vlans() -> None:
+    """A trunk without tunnel ends; two routers may use the same VLANs, VNIs beside them are others."""
+    raw = copy.deepcopy(read_yaml(TOPOLOGY))
+    for access, last in zip(raw["access"], (200, 300), strict=True):
+        for name in ("local", "remote", "vnis"):
+            del access[name]
+        access["vlans"] = {"first": 100, "last": last}
+    plan = fabric_of(topology_of(raw)).plan["routers"]
+    assert plan["yufeng"] == {"vnis": [100, 300], "remote": "", "encapsulation": "vlan"}
+    raw["access"][1]["router"] = "dc"
+    with pytest.raises(TopologyError) as refused:
+        topology_of(raw)
+    assert ("extranet.vnis_overlap", "access[1].vlans") in [(p.code, p.field) for p in refused.value.problems]
 
 
 def test_every_mistake_is_said_at_once() -> None:
@@ -74,6 +89,14 @@ def test_every_mistake_is_said_at_once() -> None:
         (lambda r: r["sessions"][0].update(prefix="3fff:f01::/127"), "extranet.link_too_small", "sessions[0].prefix"),
         (lambda r: r["routers"][1].update(asn=64600), "extranet.twice", "routers"),
         (lambda r: r["vrfs"][0].update(loopbacks="3fff:9::/64"), "extranet.outside", "vrfs[0].loopbacks"),
+        (lambda r: r["access"][0].pop("remote"), "extranet.one_attachment", "access[0]"),
+        (lambda r: r["access"][0].update(vlans={"first": 1, "last": 9}), "extranet.one_attachment", "access[0]"),
+        (
+            lambda r: r["access"][0].update(vlans={"first": 1, "last": 4095}),
+            "extranet.malformed",
+            "access[0].vlans.last",
+        ),
+        (lambda r: r["blocks"][0].update(addressing="dhcp"), "extranet.unknown_value", "blocks[0].addressing"),
         (lambda r: r["access"][0].update(device="lan0; reboot"), "extranet.malformed", "access[0].device"),
         (lambda r: r["routers"][0].update(host_key="-o ProxyCommand=x"), "extranet.malformed", "routers[0].host_key"),
     ],

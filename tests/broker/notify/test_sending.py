@@ -143,6 +143,23 @@ def test_an_unknown_outcome_is_decided_by_a_person(world: World, mailbox: tuple[
         outbox.decide(work, waiting[-1], again=True)
 
 
+def test_after_a_long_outage_what_is_old_is_on_the_desk(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
+    """No worker for two days: nothing is sent that nobody waits for any more, and nothing is lost in silence."""
+    box, smtp = mailbox
+    mine = sender(world, smtp=smtp)
+    tell(world)
+    mine.round()
+    world.clock.forward(minutes=1)
+    tell(world)
+    world.clock.forward(days=2)
+    assert mine.round() == 0
+    assert states(world) == [("failed", "sending.too_old")]
+    with world.acting("admin") as work:
+        [row] = [r for r in outbox.desk(work) if r.code == "sending.too_old"]
+        outbox.decide(work, row.id, again=True)
+    assert (mine.round(), len(box.taken)) == (1, 2)
+
+
 def test_what_was_certainly_not_taken_is_tried_again_later(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
     """A recipient that is refused for now, then taken; one refused for good is not tried again."""
     box, smtp = mailbox

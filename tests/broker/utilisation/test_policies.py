@@ -12,7 +12,7 @@ import pytest
 from api.texts import SENTENCES
 from broker.errors import Invalid
 from broker.utilisation.policy_file import DEFAULTS, parse_policies, read_policies
-from broker.utilisation.rules import exemption_of
+from broker.utilisation.rules import exemption_of, rivals
 from broker.utilisation.values import OURS, Facts, PolicySet, Run
 
 QUIET = {"metric": "cpu_avg_pct", "daily": "mean", "below": 5}
@@ -182,3 +182,18 @@ def test_without_facts_only_names_and_months_exempt() -> None:
 
 def policy_set(exemptions: list[dict[str, Any]], used: list[str]) -> PolicySet:
     return parse_policies({"policies": [{**GOOD, "exempt": used}], "exemptions": exemptions})
+
+
+def test_policies_that_contradict_each_other_are_named() -> None:
+    """The same condition with other days or another grace; not one written twice alike, nor another condition."""
+    same = {"when": QUIET, "days": 30}
+    written = [
+        {"name": "a", **same},
+        {"name": "sooner", **same, "days": 10},
+        {"name": "kinder", **same, "grace_working_days": {1: 20}},
+        {"name": "again", **same, "title": "once more"},
+        {"name": "busy", "when": BUSY, "days": 10},
+    ]
+    found = parse_policies({"policies": written})
+    assert rivals(found.policies) == [("a", "sooner"), ("a", "kinder")]
+    assert rivals(read_policies().policies) == []

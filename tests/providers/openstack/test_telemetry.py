@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 
 from providers.contract import ServerCounters
-from providers.errors import ActionRequired
+from providers.errors import ActionRequired, Temporary
 from providers.openstack import build
 from providers.openstack.naming import metadata
+from providers.openstack.telemetry import AT_ONCE, HOST_TRIES
 from tests.providers.openstack.small_cloud import Answer, SmallCloud, small_cloud
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -28,8 +29,9 @@ def cloud() -> Iterator[SmallCloud]:
         yield running
 
 
-def server(identity: UUID | None, status: str) -> dict[str, Any]:
+def server(identity: UUID | None, status: str, host: str = "h1") -> dict[str, Any]:
     return {
+        "OS-EXT-SRV-ATTR:host": host,
         "id": f"nova-{identity}",
         "status": status,
         "flavor": {"vcpus": 2, "ram": 4096, "disk": 20},
@@ -84,3 +86,41 @@ def test_an_account_that_may_not_see_diagnostics_is_told(cloud: SmallCloud) -> N
     cloud.answers["GET", f"/compute/servers/nova-{ONE}/diagnostics"] = refusal
     with pytest.raises(ActionRequired):
         seen(cloud)
+
+
+def many(cloud: SmallCloud, hosts: dict[str, Answer], each: int) -> dict[UUID, ServerCounters]:
+    """What a look finds of so many servers on every host, which answer alike."""
+    servers = []
+    for h, (host, answer) in enumerate(hosts.items()):
+        for n in range(each):
+            one = server(UUID(int=1 + h * 1000 + n), "ACTIVE", host)
+            servers.append(one)
+            cloud.answers["GET", f"/compute/servers/{one['id']}/diagnostics"] = answer
+    cloud.answers["GET", "/compute/servers/detail"] = Answer(200, {"servers": servers})
+    return seen(cloud)
+
+
+def asked(cloud: SmallCloud) -> int:
+    return sum(path.endswith("/diagnostics") for _, path in cloud.asked)
+
+
+def test_a_host_that_does_not_answer_costs_the_others_nothing(cloud: SmallCloud) -> None:
+    """Its servers are tried a few times and left for the next look; all others are seen."""
+    broken = Answer(500, {"computeFault": {"message": "MessagingTimeout"}})
+    found = many(cloud, {"dead": broken, "well": diagnostics()}, 40)
+    assert sorted(each.int for each in found) == list(range(1001, 1041))
+    tried = asked(cloud) - 40
+    assert HOST_TRIES <= tried < HOST_TRIES + AT_ONCE, "those that were being asked at the same moment"
+
+
+def test_a_connection_that_breaks_is_one_servers_trouble(cloud: SmallCloud) -> None:
+    """It was the end of the whole look."""
+    assert len(many(cloud, {"h1": Answer(drop=True), "h2": diagnostics()}, 2)) == 2
+
+
+def test_a_nova_that_has_too_much_to_do_is_left_alone(cloud: SmallCloud) -> None:
+    """At its first word; the collector comes back later."""
+    with pytest.raises(Temporary) as caught:
+        many(cloud, {"h1": Answer(429, {"overLimit": {"message": "slow down"}})}, 60)
+    assert caught.value.code == "busy"
+    assert asked(cloud) <= AT_ONCE

@@ -24,32 +24,6 @@ LOCK = "/run/guiyun-segments.lock"
 LOCK_S = 60
 RA_INTERVAL_S = 10
 MTU = 1500
-# What no segment may do, whatever is in it: speak for addresses that are not its own, or with the router's BGP.
-BASE = """
-add table inet guiyun
-add set inet guiyun open { type ifname; }
-add set inet guiyun services { type ifname . ipv6_addr . inet_proto . inet_service; flags interval; }
-add chain inet guiyun ingress { type filter hook prerouting priority raw; }
-add chain inet guiyun local { type filter hook input priority filter; }
-add chain inet guiyun through { type filter hook forward priority filter; }
-flush chain inet guiyun ingress
-flush chain inet guiyun local
-flush chain inet guiyun through
-add rule inet guiyun ingress iifname != "seg*" accept
-add rule inet guiyun ingress ip6 saddr { ::, fe80::/10 } accept
-add rule inet guiyun ingress fib saddr . iif oif missing drop
-add rule inet guiyun local iifname != "seg*" accept
-add rule inet guiyun local meta l4proto ipv6-icmp accept
-add rule inet guiyun local ct state established,related accept
-add rule inet guiyun local drop
-add rule inet guiyun through ct state established,related accept
-add rule inet guiyun through oifname != "seg*" accept
-add rule inet guiyun through oifname @open accept
-add rule inet guiyun through icmpv6 type { echo-request, destination-unreachable, packet-too-big } accept
-add rule inet guiyun through icmpv6 type { time-exceeded, parameter-problem } accept
-add rule inet guiyun through oifname . ip6 saddr . meta l4proto . th dport @services accept
-add rule inet guiyun through drop
-"""
 
 
 class Refused(Exception):
@@ -68,19 +42,41 @@ class Segment:
         self.network = ipaddress.IPv6Network(given["prefix"])
         self.remote = given.get("remote", "")
         self.services = given.get("services")  # None: open to everybody in its VRF
+        self.vlan = given.get("encapsulation") == "vlan"
+        self.managed = given.get("addressing") == "dhcpv6"
         self.device = f"seg{self.vni}"
         self.gateway = self.network.network_address + 1
         self.mac = "02:67:79:" + ":".join(f"{self.vni:06x}"[i : i + 2] for i in (0, 2, 4))
-        made_from = json.dumps([str(self.network), self.remote, self.services, RA_INTERVAL_S], sort_keys=True)
+        # What is not as usual is added, so that segments made before there was a choice stay what they are.
+        unusual = [name for name, there in (("vlan", self.vlan), ("dhcpv6", self.managed)) if there]
+        wanted = [str(self.network), self.remote, self.services, RA_INTERVAL_S, *unusual]
+        made_from = json.dumps(wanted, sort_keys=True)
         self.mark = f"guiyun {self.id} {hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
+
+    def link(self, underlay):
+        """How the kernel makes its link: a VLAN of the trunk to the sub-cloud, or a VXLAN to its gateway."""
+        named = f"address {self.mac} mtu {MTU} type"
+        if self.vlan:
+            return f"link add link {underlay['device']} name {self.device} {named} vlan id {self.vni}"
+        return (
+            f"link add {self.device} {named} vxlan id {self.vni} local {underlay['local']} remote {self.remote}"
+            f" dev {underlay['device']} dstport 4789"
+        )
+
+    def advertised(self):
+        """What the router tells hosts: their prefix, and whether they form addresses or ask for them by DHCPv6."""
+        prefix, no = f" ipv6 nd prefix {self.network}", "" if self.managed else "no "
+        flags = [f" {no}ipv6 nd managed-config-flag", f" {no}ipv6 nd other-config-flag"]
+        return [f"{prefix} no-autoconfig" if self.managed else prefix, *flags]
 
     def elements(self):
         """What the firewall's sets have of it."""
         if self.services is None:
             return [("open", f'"{self.device}"')]
+        sources = [(s.get("source") or "::/0").removesuffix("/128") for s in self.services]  # as nft writes them
         return [
-            ("services", f'"{self.device}" . {s.get("source") or "::/0"} . {s["protocol"]} . {s["port"]}')
-            for s in self.services
+            ("services", f'"{self.device}" . {source} . {s["protocol"]} . {s["port"]}')
+            for source, s in zip(sources, self.services)
         ]
 
 
@@ -91,7 +87,7 @@ class Seen:
         self.text = interface
         self.known = bool(re.search(r"^Interface \S+ is ", interface, re.MULTILINE))
         # After a reboot the saved configuration knows an interface that is not there.
-        self.there = self.known and "vxlan" in interface.lower()
+        self.there = self.known and bool(re.search(r"interface type vx?lan", interface.lower()))
         found = re.search(r"^\s*Description: (.*)$", interface, re.MULTILINE)
         self.mark = found.group(1).strip() if found else ""
         self.addresses = re.findall(r"^\s*inet6 (\S+)", interface, re.MULTILINE)
@@ -114,7 +110,8 @@ class Router:
 
     def __init__(self, module):
         self.module, self.asn = module, module.params["asn"]
-        self.underlay = module.params["underlay"]
+        self.underlay, self.thorough = module.params["underlay"], module.params["thorough"]
+        self.firewall = module.params["firewall"]
         self.vrfs = set(self.run("ip", "netns", "list").split("\n"))
         self.vrfs = {line.split()[0] for line in self.vrfs if line.strip()}
 
@@ -149,6 +146,13 @@ class Router:
                      f"{{ {element} }}", check=False)
             for name, element in segment.elements()
         )  # fmt: skip
+
+    def strange_elements(self, segment):
+        """What somebody else opened for a segment's interface: the firewall's elements that are not its own."""
+        out = self.run("ip", "netns", "exec", segment.vrf, "nft", "list", "table", "inet", "guiyun", check=False)
+        found = re.findall(rf'"{segment.device}"(?: \. [^\s,{{}}]+)*', out)
+        listed = [("services" if " . " in element else "open", element) for element in found]
+        return [entry for entry in listed if entry not in segment.elements()]
 
     def configure(self, lines):
         """One batch for all, saved; a line that is refused fails the run and says which."""
@@ -203,11 +207,7 @@ def wanted(segment, seen, router):
     links, lines, elements = [], [], []
     gateway = f"{segment.gateway}/{segment.network.prefixlen}"
     if not seen.there:
-        u = router.underlay
-        links.append(
-            f"link add {segment.device} address {segment.mac} mtu {MTU} type vxlan id {segment.vni} local {u['local']}"
-            f" remote {segment.remote} dev {u['device']} dstport 4789"
-        )
+        links.append(segment.link(router.underlay))
     stale = [a for a in seen.addresses if not a.startswith("fe80:") and a != gateway]
     whole = seen.mark == segment.mark and gateway in seen.addresses and seen.advertises and not stale
     if not (whole and seen.up):
@@ -216,7 +216,7 @@ def wanted(segment, seen, router):
         lines += [f" no ipv6 nd prefix {ipaddress.IPv6Interface(a).network}" for a in stale]
         lines += [
             f" ipv6 address {gateway}",
-            f" ipv6 nd prefix {segment.network}",
+            *segment.advertised(),
             f" ipv6 nd ra-interval {RA_INTERVAL_S}",
             " no ipv6 nd ra-lifetime",
             " no ipv6 nd suppress-ra",
@@ -225,8 +225,10 @@ def wanted(segment, seen, router):
         ]
     if not seen.announced:
         lines += _bgp(segment, router, f"network {segment.network}")
-    if not (whole and seen.there and router.has_elements(segment)):
-        elements = [f"add element inet guiyun {name} {{ {element} }}" for name, element in segment.elements()]
+    strange = router.strange_elements(segment) if router.thorough else []
+    if router.thorough or not (whole and seen.there and router.has_elements(segment)):
+        elements = [f"delete element inet guiyun {name} {{ {element} }}" for name, element in strange]
+        elements += [f"add element inet guiyun {name} {{ {element} }}" for name, element in segment.elements()]
     return links, lines, elements
 
 
@@ -278,7 +280,9 @@ def present(router, segments, seen, check):
             kept = [s for s in segments if s.id not in failed and not answers[s.id]["code"]]
             return present(router, kept, router.look(kept), check)[0] | answers_of(answers, failed), difference
         for vrf, elements in firewall.items():
-            router.run("ip", "netns", "exec", vrf, "nft", "-f", "-", stdin=BASE + "\n".join(elements) + "\n")
+            router.run(
+                "ip", "netns", "exec", vrf, "nft", "-f", "-", stdin=f"{router.firewall}\n" + "\n".join(elements) + "\n"
+            )
         for vrf, devices in ups.items():
             router.run("ip", "-n", vrf, "-batch", "-", stdin="".join(f"link set {d} up\n" for d in devices))
         router.configure(lines)
@@ -368,6 +372,8 @@ def main():
             "state": {"choices": ["present", "absent"], "default": "present"},
             "asn": {"type": "int", "required": True},
             "underlay": {"type": "dict", "required": True},
+            "firewall": {"type": "str", "required": True},
+            "thorough": {"type": "bool", "default": False},
             "segments": {"type": "list", "elements": "dict", "required": True},
         },
         supports_check_mode=True,
