@@ -152,7 +152,6 @@ def test_every_verb_has_help_in_chinese_and_json(typist: Typist) -> None:
         "idle": ("scan",),
         "reclaim": ("cases", "show", "open", "answer"),
         "extranet": ("check", "load", "show"),
-        "usage": ("import", "export"),
     }
     for verb in set(VERBS) - {"up", "serve", "work"}:
         for more in groups.get(verb, ("",)):
