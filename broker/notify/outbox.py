@@ -45,13 +45,13 @@ ON CONFLICT DO NOTHING
 
 _EXPAND_WEBHOOK = text("""
 INSERT INTO broker.notice_sending (id, notice_id, channel, webhook, next_at, state, code)
-SELECT gen_random_uuid(), n.id, 'webhook', :name, :now,
+SELECT gen_random_uuid(), n.id, 'webhook', CAST(:name AS text), :now,
   CASE WHEN n.created_at > :fresh THEN 'waiting' ELSE 'failed' END,
   CASE WHEN n.created_at > :fresh THEN '' ELSE 'sending.too_old' END
 FROM broker.notice n JOIN broker.unit u ON u.id = n.unit_id
 WHERE n.id = ANY(CAST(:ids AS uuid[])) AND u.code = :unit
   AND n.role = ANY(CAST(:roles AS text[])) AND (n.created_at > :fresh OR EXISTS (
-    SELECT FROM broker.notice_sending s WHERE s.webhook = :name AND s.sent_at < n.created_at))
+    SELECT FROM broker.notice_sending s WHERE s.webhook = CAST(:name AS text) AND s.sent_at < n.created_at))
 ON CONFLICT DO NOTHING
 """)
 
