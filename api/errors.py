@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from api import texts
-from broker.errors import BrokerError, Problem, TooMany
+from broker.errors import BrokerError, Invalid, Problem, TooMany
 from broker.telemetry import METRICS
 
 MEDIA_TYPE = "application/problem+json"
@@ -69,8 +69,10 @@ def problem(
     code: str,
     problems: Sequence[Problem] = (),
     headers: Mapping[str, str] | None = None,
+    *,
+    total: int | None = None,
 ) -> Response:
-    """An answer in problem+json. Without ``problems`` there is one, with ``code``."""
+    """An answer in problem+json. Without ``problems`` there is one, with ``code``. ``total``: of a list cut before."""
     listed = list(problems) or [Problem(code)]
     METRICS.errors.labels(code).inc()
     body: dict[str, Any] = {
@@ -78,7 +80,7 @@ def problem(
         "title": texts.status_title(status),
         "status": status,
         "code": code,
-        "detail": _detail(code, listed),
+        "detail": _detail(code, listed, total),
         "instance": scope["path"],
         "request_id": scope.get("state", {}).get("request_id", ""),
         "errors": [
@@ -90,14 +92,15 @@ def problem(
             }
             for p in listed[:MOST_ERRORS]
         ],
+        "total": total or len(listed),
     }
     return JSONResponse(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def _detail(code: str, problems: Sequence[Problem]) -> str:
+def _detail(code: str, problems: Sequence[Problem], total: int | None) -> str:
     if len(problems) == 1:
         return texts.sentence(problems[0].code, problems[0].params)
-    return texts.sentence(code, {"count": len(problems)})
+    return texts.sentence(code, {"count": total or len(problems)})
 
 
 def of_broker(scope: Scope, error: BrokerError) -> Response:
@@ -105,7 +108,8 @@ def of_broker(scope: Scope, error: BrokerError) -> Response:
     headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, TooMany) else {}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="guiyun"'
-    return problem(scope, error.status, error.code, error.problems, headers)
+    total = error.total if isinstance(error, Invalid) else None
+    return problem(scope, error.status, error.code, error.problems, headers, total=total)
 
 
 def _field(location: Sequence[str | int]) -> str:

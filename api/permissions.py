@@ -68,8 +68,11 @@ class Permission(StrEnum):
     USAGE_WRITE = "usage.write"
     STATEMENT_READ = "statement.read"
     STATEMENT_DRAW = "statement.draw"
+    SETTLEMENT_READ = "settlement.read"
     DISPUTE_RAISE = "dispute.raise"
     DISPUTE_ANSWER = "dispute.answer"
+    ADJUSTMENT_DECIDE = "adjustment.decide"
+    """Proposing to put a closed line right, and confirming what another proposed."""
     MONTH_CLOSE = "month.close"
     BUDGET_SET = "budget.set"
     AUDIT_READ = "audit.read"
@@ -129,9 +132,11 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.USAGE_READ: frozenset({_R.OPERATOR}) | _READERS,
     Permission.USAGE_WRITE: frozenset({_R.OPERATOR, _R.ADMINISTRATOR}),
     Permission.STATEMENT_READ: _ROAD | {_R.FINANCE},
+    Permission.SETTLEMENT_READ: frozenset({_R.FINANCE, _R.CLOUD_OPERATOR}) | _READERS,
     Permission.STATEMENT_DRAW: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.DISPUTE_RAISE: frozenset({_R.FINANCE}),
     Permission.DISPUTE_ANSWER: frozenset({_R.FINANCE}),
+    Permission.ADJUSTMENT_DECIDE: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.MONTH_CLOSE: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.BUDGET_SET: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,

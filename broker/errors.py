@@ -33,13 +33,14 @@ class BrokerError(Exception):
 
 
 class Invalid(BrokerError):
-    """A form with problems; all of them. 422."""
+    """A form with problems; all of them. 422. ``total``: how many there are, where a long list was cut."""
 
     status = 422
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], *, total: int | None = None) -> None:
         super().__init__("form.invalid")
         self.problems = tuple(problems)
+        self.total = len(self.problems) if total is None else total
 
 
 class NotSignedIn(BrokerError):

@@ -5,20 +5,22 @@ Called by: the command line. Must not: compute an amount.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from api.cli import disputes
+from api.cli import adjustments, disputes
 from api.cli.amounts import parse_yuan
 from api.cli.client import Refusal
-from api.cli.display import moment, table, yuan
+from api.cli.display import SHOWN, moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.texts import names, sentence
 from broker.chargeback import budgets, closing, focus_file, service, statements
 from broker.chargeback.export import export as write_files
+from broker.chargeback.values import Forecast
 from broker.chargeback.verify import verify as recount
 from broker.pricing.months import Month
 from broker.tenancy import repository as tenancy
@@ -57,11 +59,12 @@ def preview(call: DatabaseCall, month: WhichMonth) -> None:
         "adjustments": found.adjustments,
         "settled_fen": found.settled_fen,
         "problems": [{"id": str(p.id), "meter": p.meter, "code": closing.REFUSED[p.reason]} for p in found.problems],
+        "problems_total": found.problems_total,
     }
     call.answer(answer, lambda: _show(call, answer))
     if found.problems:
         body = {"code": "bill.gaps"} | answer
-        raise Refusal("bill.gaps", f"有 {len(found.problems)} 项不能计费或结算，不能关账。", body=body)
+        raise Refusal("bill.gaps", f"有 {found.problems_total} 项不能计费或结算，不能关账。", body=body)
 
 
 def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
@@ -69,9 +72,11 @@ def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
     if answer["payers"]:
         rows = ((p["name"], yuan(p["total_fen"])) for p in answer["payers"])
         call.terminal.say(table(("付费单位", "金额"), rows, right=("金额",)))
-    for problem in answer["problems"]:
+    for problem in answer["problems"][:SHOWN]:
         meter = names.METERS.get(problem["meter"], problem["meter"])
         call.terminal.say(f"{sentence(problem['code'], {'meter': meter})}（{problem['id']}）")
+    if len(answer["problems"]) > SHOWN:
+        call.terminal.say(f"共 {answer['problems_total']} 项，以上为前 {SHOWN} 项，--json 逐项列出")
     call.terminal.say(
         f"共 {answer['lines']} 行（调整 {answer['adjustments']} 行），应收 {yuan(answer['total_fen'])}，"
         f"应付运营方 {yuan(answer['settled_fen'])}"
@@ -211,32 +216,50 @@ def budget(
     payer: Annotated[str, typer.Option(help="设定预算的付费单位代码", metavar="代码")] = "",
     amount: Yuan = None,
 ) -> None:
-    """各付费单位的年度预算、已用和全年预计；给出 --payer 与 --yuan 时先设定。"""
+    """各付费单位的年度预算、已用和全年预计；给出 --payer 与 --yuan 时先设定。
+
+    全年预计：已关账月份为实数；未关账月份按用量，仍在使用的计至月末；以后各月按现有资源和下一个月的价格。
+    """
     if (amount is None) != (not payer):
         raise typer.BadParameter("--payer 与 --yuan 应当同时给出")
     with call.core.works.begin() as work:
         if amount is not None:
             budgets.set_budget(work, tenancy.unit_id_of(work.session, payer, now=work.now), year, amount)
-        states = budgets.states(work.session, year)
-        called = tenancy.unit_names(work.session, [state.payer_unit_id for state in states], work.now)
+        states = budgets.seen(work, year, patience_s=0)
     found = [
         {
             "payer_unit_id": str(state.payer_unit_id),
-            "name": called.get(state.payer_unit_id, ""),
+            "name": state.name,
             "year": state.year,
             "amount_fen": state.amount_fen,
             "spent_fen": state.spent_fen,
             "months": state.months,
             "forecast_fen": state.forecast_fen,
+            "forecast": None if state.forecast is None else asdict(state.forecast),
         }
         for state in states
     ]
-    headers = ("付费单位", "预算", "已关账月份", "已用", "全年预计")
+    headers = ("付费单位", "预算", "已关账月份", "已用", "未关账月份", "以后各月", "全年预计")
     rows = (
-        (called.get(s.payer_unit_id, ""), yuan(s.amount_fen), str(s.months), yuan(s.spent_fen), yuan(s.forecast_fen))
+        (
+            s.name,
+            yuan(s.amount_fen),
+            str(s.months),
+            yuan(s.spent_fen),
+            *_expected(s.forecast),
+            _whole(s.forecast_fen),
+        )
         for s in states
     )
     call.listed(found, headers, rows, nothing=f"{year} 年没有设定预算。", right=headers[1:])
+
+
+def _whole(fen: int | None) -> str:
+    return "" if fen is None else yuan(fen)
+
+
+def _expected(forecast: Forecast | None) -> tuple[str, str]:
+    return ("", "") if forecast is None else (yuan(forecast.open_fen), yuan(forecast.later_fen))
 
 
 @group.command("step-down")
@@ -294,3 +317,4 @@ def issue(call: DatabaseCall, month: WhichMonth) -> None:
 
 
 group.add_typer(disputes.group)
+group.add_typer(adjustments.group)

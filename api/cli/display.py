@@ -25,6 +25,8 @@ PIPED_WIDTH = 2000
 """Wide enough that nothing is folded: what reads a pipe wants one line a row."""
 
 LISTED_CHARACTERS = 40
+SHOWN = 20
+"""Mistakes that a person is shown; ``--json`` lists them."""
 
 _COLOURS: Mapping[str, str] = {
     **dict.fromkeys(("delivered", "active", "done", "approve", "confirm", "approved", "assessed"), "green"),
@@ -141,3 +143,8 @@ def size(kind: str, spec: Mapping[str, Any]) -> str:
     if kind == "volume":
         return f"{spec['size_gib']} GiB {spec['block_class'].upper()}"
     return names.ZONES.get(str(spec.get("zone")), str(spec.get("zone", "")))
+
+
+def more(total: int) -> str:
+    """That there are more mistakes than a person is shown, before another sentence; else nothing."""
+    return f"共 {total} 处有误，以上为前 {SHOWN} 处，--json 逐项列出；" if total > SHOWN else ""

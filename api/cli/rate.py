@@ -11,56 +11,13 @@ from typing import Annotated
 
 import typer
 
+from api import texts
+from api.cli.display import SHOWN, more
 from broker.chargeback.offline import rate_files
 from broker.errors import Invalid, Problem
 from broker.pricing.months import Month
 
 app = typer.Typer()
-
-TEXTS = {
-    "line.limit": "金额超过上限 {limit_fen} 分：资源 {resource}，计量项 {meter}",
-    "span.city_differs": "同一资源、同一付费方的用量写了两个地市代码：{resource}",
-    "span.columns": "本行有 {found} 列，应为 {expected} 列",
-    "span.empty": "{column} 不能为空",
-    "span.ends_before_start": "结束时间 {end_at} 早于开始时间 {start_at}",
-    "span.meter_unknown": "价目表中没有计量项 {meter}",
-    "span.overlap": "资源 {resource} 的计量项 {meter} 与 {other} 的时段重叠",
-    "span.price_missing": "计量项 {meter} 在本月部分或全部时段没有价格",
-    "span.quantity": "数量应为十进制数：{value}",
-    "span.quantity_negative": "数量不能为负：{value}",
-    "span.time": "时间应为 UTC 整秒，如 2026-10-01T00:00:00Z：{value}",
-    "spans.broken": "CSV 格式有误：{detail}",
-    "spans.column_missing": "缺少列 {column}",
-    "spans.column_twice": "列 {column} 出现了两次",
-    "spans.empty": "用量文件为空",
-    "spans.not_utf8": "用量文件不是 UTF-8 编码",
-    "span.once": "计量项 {meter} 按次计费，用量应恰为一秒：资源 {resource}",
-    "span.once_price": "计量项 {meter} 是一次性收费项目，价格却按时间计：资源 {resource}",
-    "span.state": "state 应为 active、stopped 或 once：{value}",
-    "span.term": "term_months 应为整数：{value}",
-    "rate.files": "文件无法读写：{detail}",
-    "spans.parquet": "不是可以读取的 Parquet 文件：{detail}",
-    "tariff.broken": "YAML 格式有误：{detail}",
-    "tariff.empty": "价目表为空",
-    "tariff.condition": "term_months 应为 0 至 1200，charged_when_stopped 应为真或假，sub_cloud 与 operator 只能写一个",
-    "tariff.discount": "discount 是价格的折扣系数，应大于 0 且不超过 1，最多 {decimals} 位小数：{value}",
-    "tariff.free_quantity": "free_quantity 应为非负的十进制数：{value}",
-    "tariff.ends_before_start": "价格的截止时间应晚于开始时间",
-    "tariff.key_missing": "缺少 {key}",
-    "tariff.key_twice": "{key} 写了两次",
-    "tariff.key_unknown": "不认识的项目 {key}",
-    "tariff.not_utf8": "价目表不是 UTF-8 编码",
-    "tariff.overlap": "计量项 {meter} 的价格与 {other} 的有效期重叠",
-    "tariff.per": "per 应为 hour、month 或 once：{value}",
-    "tariff.price": "价格应为十进制数：{value}",
-    "tariff.price_decimals": "价格最多 {decimals} 位小数：{value}",
-    "tariff.price_limit": "价格过大：{value}",
-    "tariff.price_negative": "价格不能为负：{value}",
-    "tariff.shape": "价目表结构有误，此处应为 {expected}",
-    "tariff.time": "时间应为带时区的整秒，如 2026-10-01T00:00:00+08:00：{value}",
-    "tariff.too_large": "价目表超过 {limit_bytes} 字节",
-}
-"""Sentence per code; a code never changes its meaning."""
 
 SpansFile = Annotated[
     Path,
@@ -114,16 +71,18 @@ def rate(
 def _complain(error: Invalid, *, as_json: bool) -> None:
     if as_json:
         problems = [
-            {"code": p.code, "place": p.field, "text": sentence(p), "params": {k: str(v) for k, v in p.params.items()}}
+            {"code": p.code, "place": p.field, "text": _sentence(p), "params": {k: str(v) for k, v in p.params.items()}}
             for p in error.problems
         ]
-        typer.echo(json.dumps({"code": "rate.refused", "problems": problems}, ensure_ascii=False), err=True)
+        typer.echo(
+            json.dumps({"code": "rate.refused", "total": error.total, "problems": problems}, ensure_ascii=False),
+            err=True,
+        )
         return
-    for problem in error.problems:
-        typer.echo(f"{problem.field}: {problem.code}: {sentence(problem)}", err=True)
-    typer.echo("rate.refused: 未写出任何结果", err=True)
+    for problem in error.problems[:SHOWN]:
+        typer.echo(f"{problem.field}: {problem.code}: {_sentence(problem)}", err=True)
+    typer.echo(f"rate.refused: {more(error.total)}未写出任何结果", err=True)
 
 
-def sentence(problem: Problem) -> str:
-    """The Chinese sentence of a problem."""
-    return TEXTS.get(problem.code, problem.code).format_map(dict(problem.params))
+def _sentence(problem: Problem) -> str:
+    return texts.sentence(problem.code, problem.params)

@@ -24,9 +24,9 @@ from rich.console import RenderableType
 from api import texts
 from api.cli import access
 from api.cli.client import Api, Mistake, Refusal
-from api.cli.display import Terminal, table
+from api.cli.display import SHOWN, Terminal, more, table
 from api.cli.home import home_of, running
-from broker.errors import BrokerError
+from broker.errors import BrokerError, Invalid
 from providers.errors import ProviderError
 
 if TYPE_CHECKING:
@@ -186,8 +186,9 @@ def of_broker(error: BrokerError) -> Refusal:
     """A refusal of the core's own, in words."""
     mistakes = [Mistake(p.code, p.field, texts.sentence(p.code, p.params), p.article) for p in error.problems]
     lone = len(mistakes) == 1
-    message = mistakes[0].message if lone else texts.sentence(error.code, {"count": len(mistakes)})
-    body = {"code": error.code, "detail": message, "errors": [asdict(mistake) for mistake in mistakes]}
+    total = error.total if isinstance(error, Invalid) else len(mistakes)
+    message = mistakes[0].message if lone else texts.sentence(error.code, {"count": total})
+    body = {"code": error.code, "detail": message, "errors": [asdict(mistake) for mistake in mistakes], "total": total}
     return Refusal(error.code, message, mistakes, body)
 
 
@@ -213,7 +214,7 @@ def complain(refusal: Refusal, *, as_json: bool) -> None:
     lone = len(refusal.mistakes) == 1 and refusal.mistakes[0].code != refusal.code
     # A form with one mistake: its sentence stands on the mistake's own line.
     lines = [f"{refusal.code}：{texts.sentence(refusal.code, {'count': 1}) if lone else refusal.message}"]
-    for mistake in refusal.mistakes:
+    for mistake in refusal.mistakes[:SHOWN]:
         article = texts.article(mistake.article)
         rule = f"（{article}）" if article else ""
         if several or mistake.code != refusal.code:
@@ -221,4 +222,7 @@ def complain(refusal: Refusal, *, as_json: bool) -> None:
             lines.append(f"  {mistake.code}：{place}{mistake.message}{rule}")
         elif mistake.field or rule:
             lines[0] += f"（{mistake.field}）" * bool(mistake.field) + rule
+    total = refusal.body.get("total", len(refusal.mistakes)) if isinstance(refusal.body, dict) else 0
+    if len(refusal.mistakes) > SHOWN:
+        lines.append(f"  {more(total).rstrip('；')}。")
     sys.stderr.write("\n".join(lines) + "\n")

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from api.console import (
+    adjustments,
     approval,
     assessment,
     audit,
@@ -36,6 +37,7 @@ from api.console import (
     request,
     request_form,
     sessions,
+    usage,
     zombies,
 )
 from api.console.errors import ErrorPages
@@ -67,6 +69,8 @@ ROUTERS = (
     overviews.router,
     budgets.router,
     disputes.router,
+    adjustments.router,
+    usage.router,
     notify.router,
     audit.router,
 )

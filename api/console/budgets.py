@@ -37,11 +37,10 @@ def chart(uow: Uow, year: str = "") -> Response:
 
     def collect(work: Work) -> Context:
         found = budgets.seen(work, _year(work, year))
-        series = (
-            (money.BUDGET, [one.amount_fen for one in found]),
-            (money.SPENT, [one.spent_fen for one in found]),
-            (money.FORECAST, [one.forecast_fen for one in found]),
-        )
+        series = [(money.BUDGET, [one.amount_fen for one in found]), (money.SPENT, [one.spent_fen for one in found])]
+        expected = [one.forecast_fen for one in found if one.forecast_fen is not None]
+        if len(expected) == len(found):
+            series.append((money.FORECAST, expected))
         shown = [{"name": name, "data": data, "stack": ""} for name, data in series]
         return {"kind": "rows", "names": [one.name for one in found], "series": shown}
 

@@ -13,14 +13,14 @@ from fastapi.responses import HTMLResponse, Response
 
 from api import formats
 from api.console import show
-from api.console.page import Context, Form, act, console_router, go, page, text_of
+from api.console.page import Context, Form, act, allowed, console_router, go, page, text_of
 from api.documents import files
 from api.documents import statement as document
 from api.paging import Paged
 from api.permissions import Permission, needs
 from api.texts import money
 from api.uow import UnitOfWork, Uow
-from broker.chargeback import closing, disputes, overviews, service
+from broker.chargeback import adjustments, closing, disputes, overviews, service
 from broker.chargeback import statements as readers
 from broker.chargeback.views import Axis, Standing
 from broker.errors import BrokerError, Invalid, Problem
@@ -37,6 +37,7 @@ TAB_URLS = {
     "budgets": "/budgets",
     "settlements": "/settlements",
     "disputes": "/disputes",
+    "adjustments": "/adjustments",
 }
 WORDS: Context = {"axes": tuple(Axis), "money": money, "document": document, "shown": 12}
 """What the templates of statements need beside the values."""
@@ -76,6 +77,7 @@ def statement(statement_id: UUID, uow: Uow, after: int | None = None) -> Respons
             "next": lines[PAGE_LINES - 1].id if len(lines) > PAGE_LINES else None,
             "paged": after is not None,
             "may_object": summary.standing is Standing.CLOSED and disputes.may_object(work, summary.head.payer_unit_id),
+            "may_adjust": summary.standing is Standing.CLOSED and adjustments.may_propose(work),
         }
 
     return page(uow, "chargeback/statement.html", collect)
@@ -89,15 +91,15 @@ def statement_file(statement_id: UUID, form: str, uow: Uow) -> Response:
 
 def tabs(work: Work) -> list[tuple[str, str, str]]:
     """The pages about money that somebody may open: name, address, title."""
-    bureau = overviews.may_see_bureau(work)
-    region = overviews.sees_region(work)
+    reads = allowed(work.actor, Permission.STATEMENT_READ)
     shown = {
-        "statements": True,
-        "payers": True,
-        "industry": bureau,
-        "budgets": True,
-        "settlements": region,
-        "disputes": True,
+        "statements": reads,
+        "payers": reads,
+        "industry": reads and overviews.may_see_bureau(work),
+        "budgets": reads,
+        "settlements": overviews.sees_settlements(work),
+        "disputes": reads,
+        "adjustments": reads,
     }
     return [(name, TAB_URLS[name], money.TABS[name]) for name, see in shown.items() if see]
 

@@ -44,7 +44,7 @@ def object_to(statement_id: UUID, line_id: str, form: Form, uow: Uow) -> Respons
     reason = text_of(form, "reason")
     return act(
         uow,
-        lambda work: disputes.object_to(work, statement_id, _number(line_id), reason),
+        lambda work: disputes.object_to(work, statement_id, line_number(line_id), reason),
         then=lambda made: go(f"/disputes/{made}", done="disputed"),
         instead=lambda error: _form(uow, statement_id, line_id, error, reason),
     )
@@ -75,8 +75,8 @@ def answer(dispute_id: UUID, form: Form, uow: Uow) -> Response:
     )
 
 
-def _number(text: str) -> int:
-    """A line's number. Raises NotFound ``statement.line_unknown``."""
+def line_number(text: str) -> int:
+    """A line's number in an address. Raises NotFound ``statement.line_unknown``."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise NotFound("statement.line_unknown")
     return int(text)
@@ -108,7 +108,7 @@ def _form(
     uow: UnitOfWork, statement_id: UUID, line_id: str, error: BrokerError | None = None, reason: str = ""
 ) -> HTMLResponse:
     def collect(work: Work) -> Context:
-        line = disputes.line_to_dispute(work, statement_id, _number(line_id))
+        line = disputes.line_to_dispute(work, statement_id, line_number(line_id))
         return WORDS | {
             "line": line,
             "statement_id": statement_id,

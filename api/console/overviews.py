@@ -113,7 +113,7 @@ def industry_chart(uow: Uow, month: str = "") -> Response:
     return JSONResponse(uow.look(collect))
 
 
-@router.get("/settlements", openapi_extra=needs(Permission.STATEMENT_READ))
+@router.get("/settlements", openapi_extra=needs(Permission.SETTLEMENT_READ))
 def settlements(uow: Uow) -> Response:
     """各运营方结算（《实施细则》第十五条）。"""
     return page(
@@ -123,7 +123,7 @@ def settlements(uow: Uow) -> Response:
     )
 
 
-@router.get("/settlements/{settlement_id}", openapi_extra=needs(Permission.STATEMENT_READ))
+@router.get("/settlements/{settlement_id}", openapi_extra=needs(Permission.SETTLEMENT_READ))
 def settlement(settlement_id: UUID, uow: Uow) -> Response:
     """一个运营方一个月的结算单。"""
     return page(
@@ -133,7 +133,7 @@ def settlement(settlement_id: UUID, uow: Uow) -> Response:
     )
 
 
-@router.get("/settlements/{settlement_id}/chart", openapi_extra=needs(Permission.STATEMENT_READ))
+@router.get("/settlements/{settlement_id}/chart", openapi_extra=needs(Permission.SETTLEMENT_READ))
 def settlement_chart(settlement_id: UUID, uow: Uow) -> Response:
     """运营方逐月结算（图表数据）。"""
 

@@ -44,15 +44,20 @@ _MENU = (
     ("systems", "/systems", Permission.SYSTEM_READ, "database"),
     ("reclaim", "/reclaim", Permission.RECLAIM_READ, "recycle"),
     ("statements", "/statements", Permission.STATEMENT_READ, "file-invoice"),
+    ("usage", "/usage", Permission.USAGE_WRITE, "upload"),
+    ("settlements", "/settlements", Permission.SETTLEMENT_READ, "file-invoice"),
     ("audit", "/audit", Permission.AUDIT_READ, "shield-check"),
 )
 
 _SEE_STATEMENTS = frozenset({Role.FINANCE, Role.AUDIT, Role.ADMINISTRATOR})
-"""For everybody else the list is empty (the service says so): no use in showing the way to it."""
+"""For everybody else the list is empty (the service says so): no use in showing the way to it.
+
+Among the pages about statements these also find the settlements; an operator's people have an entry of their own.
+"""
 
 _SECTIONS = (
     {url.strip("/"): name for name, url, _, _ in _MENU}
-    | dict.fromkeys(("payers", "industry-clouds", "budgets", "settlements", "disputes"), "statements")
+    | dict.fromkeys(("payers", "industry-clouds", "budgets", "settlements", "disputes", "adjustments"), "statements")
     | dict.fromkeys(("zombies", "networks", "funds-stops"), "systems")
     | {"resources": "idle"}
     | {"extranet": "ipv6"}
@@ -77,10 +82,12 @@ class Viewer:
     @property
     def menu(self) -> list[tuple[str, str, str, str]]:
         """The entries of the main menu: name, address, title, icon."""
+        money = bool(self.actor.roles & _SEE_STATEMENTS)
+        shown = {"statements": money, "settlements": not money}
         return [
             (name, url, words.MENU[name], icon)
             for name, url, need, icon in _MENU
-            if allowed(self.actor, need) and (name != "statements" or self.actor.roles & _SEE_STATEMENTS)
+            if allowed(self.actor, need) and shown.get(name, True)
         ]
 
 

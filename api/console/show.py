@@ -41,6 +41,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "payer_rule": console.PAYER_RULES,
     "standing": names.STANDINGS,
     "dispute_state": names.DISPUTE_STATES,
+    "adjustment_state": names.ADJUSTMENT_STATES,
     "per": console.PER,
     "desk": console.DESKS,
     "stop": console.STOPS,
@@ -59,7 +60,19 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 _COLOURS = {
-    "green": ("delivered", "active", "done", "released", "approve", "confirm", "closed", "accepted", "routed", "up"),
+    "green": (
+        "delivered",
+        "active",
+        "done",
+        "released",
+        "approve",
+        "confirm",
+        "closed",
+        "accepted",
+        "confirmed",
+        "routed",
+        "up",
+    ),
     "yellow": (
         "returned",
         "return",

@@ -109,6 +109,8 @@ def facts(summary: StatementSummary) -> Sequence[tuple[str, str]]:
         ("本月合计（元）", formats.yuan(summary.head.total_fen)),
         ("上月合计（元）", console.NO_NAME if before is None else formats.yuan(before)),
     ]
+    if summary.head.part:
+        out.append(("范围", money.PART))
     if before is not None:
         shown = formats.percent(summary.head.total_fen - before, before)
         out.append(("较上月（元）", f"{formats.yuan(int(change))}（{shown}）"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.routes import (
     accounts,
+    adjustments,
     approvals,
     assessments,
     budgets,
@@ -48,6 +49,7 @@ ROUTERS = (
     accounts.router,
     chargeback.router,
     budgets.router,
+    adjustments.router,
     people.router,
     sendings.router,
     operations.router,

@@ -29,7 +29,7 @@ InYear = Annotated[int | None, Query(ge=2000, le=2999, description="年度；缺
     openapi_extra=needs(Permission.STATEMENT_READ),
 )
 def listing(uow: Uow, year: InYear = None) -> Response:
-    """可查看的各付费单位：预算、已关账月份已用、按此进度的全年预计。"""
+    """可查看的各付费单位：预算、已关账月份已用、全年预计（已关账月份实数，未关账月份计至月末，以后各月按现有资源和届时价格）。"""
     return uow.read(
         lambda work: budgets.seen(work, year or Month.of(work.now).year),
         render=lambda found: [Budget.model_validate(one) for one in found],

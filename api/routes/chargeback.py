@@ -172,10 +172,10 @@ def industry(
     "/settlements",
     response_model=list[SettlementHead],
     summary="运营方结算",
-    openapi_extra=needs(Permission.STATEMENT_READ),
+    openapi_extra=needs(Permission.SETTLEMENT_READ),
 )
 def settlements(uow: Uow, *, month: Annotated[str, Query(description="月份，如 2026-03")] = "") -> Response:
-    """已关账月份应付各运营方的费用，新的在前（《实施细则》第十五条）。"""
+    """已关账月份应付运营方的费用，新的在前（《实施细则》第十五条）；运营方人员只看到本运营方的。"""
     return uow.read(
         lambda work: overviews.settlements(work, files.month_of(month) if month else None),
         render=lambda rows: [_settlement(row) for row in rows],
@@ -186,7 +186,7 @@ def settlements(uow: Uow, *, month: Annotated[str, Query(description="月份，�
     "/settlements/{settlement_id}",
     response_model=Settlement,
     summary="一份结算单",
-    openapi_extra=needs(Permission.STATEMENT_READ),
+    openapi_extra=needs(Permission.SETTLEMENT_READ),
 )
 def settlement(settlement_id: UUID, uow: Uow) -> Response:
     """总额等于各行之和。"""

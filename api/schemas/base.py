@@ -43,7 +43,7 @@ class Mistake(View):
 
 
 class ProblemDetails(View):
-    """Every error, as RFC 9457 has it, with a stable ``code``."""
+    """Every error, as RFC 9457 has it, with a stable ``code``. ``errors`` has 200 at most, ``total`` counts all."""
 
     type: str
     title: str
@@ -53,3 +53,4 @@ class ProblemDetails(View):
     instance: str
     request_id: str
     errors: list[Mistake]
+    total: int

@@ -15,8 +15,21 @@ from api.schemas.base import Integer, Schema, View
 Year = Annotated[Integer, Field(ge=2000, le=2999)]
 
 
+class Forecast(View):
+    """What the months that are not closed will cost."""
+
+    open_months: int
+    open_fen: int
+    later_months: int
+    later_fen: int
+
+
 class Budget(View):
-    """A payer's year: what closed months have used, and what twelve would at that pace."""
+    """A payer's year: what closed months have used, and what the year will end with if what is there now stays.
+
+    ``forecast_fen`` is the sum of ``spent_fen``, of the ``open_months`` that have begun, each rated to its end, and of
+    the ``later_months`` at the next month's price; null where rating them takes longer than a page may.
+    """
 
     id: UUID
     payer_unit_id: UUID
@@ -25,7 +38,8 @@ class Budget(View):
     amount_fen: int
     spent_fen: int
     months: int
-    forecast_fen: int
+    forecast_fen: int | None
+    forecast: Forecast | None
 
 
 class NewBudget(Schema):

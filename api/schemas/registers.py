@@ -146,6 +146,7 @@ class StatementHead(View):
     version: int
     latest: bool
     total_fen: int
+    part: bool = False
     covers_until: datetime
     created_at: datetime
 

@@ -33,6 +33,9 @@ DONE: Mapping[str, str] = {
     "issued": "账单已生成。",
     "budget_set": "预算已设定。",
     "step_set": "行业云上限已设定。",
+    "adjustment_proposed": "调整已提出，由自治区财政的另一人确认。",
+    "adjustment_confirmed": "调整已确认，差额将计入下一个关账月份的账单。",
+    "adjustment_dropped": "该调整不再进行。",
     "disputed": "异议已提交，自治区财政将予以答复。",
     "dispute_accepted": "已接受异议，差额将计入下一个关账月份的账单。",
     "dispute_rejected": "已答复：不接受该异议。",
@@ -43,6 +46,7 @@ DONE: Mapping[str, str] = {
     "proposal_approved": "已同意新增，信息系统已登记。",
     "proposal_refused": "已作出不同意新增的决定。",
     "imported": "文件已导入台账。",
+    "usage_imported": "用量已导入，已关账月份的变动在下一次关账时列为调整。",
     "network_registered": "业务专网已登记，请在期限内报送迁移计划。",
     "network_done": "已办理。",
     "zombies_scanned": "检测完成，结果如下。",
@@ -96,6 +100,8 @@ MENU: Mapping[str, str] = {
     "systems": "信息系统",
     "reclaim": "资源回收",
     "statements": "账单",
+    "settlements": "结算",
+    "usage": "用量",
     "audit": "审计",
 }
 

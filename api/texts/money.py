@@ -32,6 +32,8 @@ ROUNDING = "每行金额由“单价 × 数量 × 时间”一次舍入到分（
 ISSUER = "开具单位：{name}。"
 MORE_LINES = "本账单共 {lines} 行，此处只列前 {shown} 行；全部明细见 Excel 或 CSV。"
 
+PART = "只列出本县（市、区）使用的部分；全部账单由付费的市财政查看。"
+
 OWED = "应付"
 THIS_MONTH = "本月"
 LAST_MONTH = "上月"
@@ -58,4 +60,5 @@ TABS: Mapping[str, str] = {
     "budgets": "预算",
     "settlements": "运营方结算",
     "disputes": "异议",
+    "adjustments": "调整",
 }

@@ -195,6 +195,8 @@ DECISIONS: Mapping[str, str] = {
 STANDINGS: Mapping[str, str] = {"interim": "试算账单", "closed": "已关账", "reopened": "已重开"}
 """Whether a statement is owed."""
 
+ADJUSTMENT_STATES: Mapping[str, str] = {"proposed": "待确认", "confirmed": "已确认", "dropped": "不调整"}
+
 DISPUTE_STATES: Mapping[str, str] = {"raised": "待答复", "accepted": "已接受", "rejected": "未接受"}
 
 NATURES: Mapping[str, str] = {"new": "新建", "migration": "迁移上云"}

@@ -3,13 +3,16 @@
 Called by: the use-cases of chargeback. Must not: read an amount.
 
 Finance acts for its payer: the nearest unit at or above its own that pays for anything. It sees that unit's tree; for
-the region's finance that is everything. Audit, the administrator and the system see all, everybody else nothing.
+the region's finance that is everything. The finance of a county, whose city pays (Art. 16(2)), acts for nobody and sees
+of its city's statements the lines of its own county: the rest of the city's bill is none of its business.
+Audit, the administrator and the system see all, everybody else nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -23,13 +26,24 @@ from broker.tenancy.values import Actor
 class Scope:
     """What an actor sees: ``everything``, or the payers in the tree of ``root_unit_id`` (None: nothing).
 
-    ``payer_unit_id`` is whom the actor acts for as finance; ``whole_region`` says that this is the region.
+    Of these, with ``part_unit_id``, only the lines of that unit's tree. ``payer_unit_id`` is whom the actor acts for as
+    finance; ``whole_region`` says that this is the region.
     """
 
     everything: bool
     root_unit_id: UUID | None
     payer_unit_id: UUID | None
     whole_region: bool
+    part_unit_id: UUID | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What statements about what is seen ask for: see ``PART`` and ``STATEMENT``."""
+        return {
+            "everything": self.everything,
+            "root_unit_id": self.root_unit_id,
+            "part_unit_id": None if self.everything else self.part_unit_id,
+        }
 
     @property
     def sees_region(self) -> bool:
@@ -38,7 +52,7 @@ class Scope:
 
 def scope(session: Session, actor: Actor, now: datetime) -> Scope:
     """What the actor sees today."""
-    payer, whole = None, False
-    if Role.FINANCE in actor.roles:
-        payer, whole = repository.finance_scope(session, actor.unit_id, now)
-    return Scope(actor.sees_everything, payer, payer, whole)
+    if Role.FINANCE not in actor.roles:
+        return Scope(actor.sees_everything, None, None, whole_region=False)
+    payer, whole, part = repository.finance_scope(session, actor.unit_id, now)
+    return Scope(actor.sees_everything, payer, payer if part is None else None, whole, part)

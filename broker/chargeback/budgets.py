@@ -16,9 +16,9 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloud
-from broker.chargeback import access, overviews
+from broker.chargeback import access, forecasts, overviews
 from broker.chargeback.models import Budget, FundingStep
-from broker.chargeback.values import BudgetState, NamedBudget
+from broker.chargeback.values import BudgetState, Forecast, NamedBudget
 from broker.db.base import new_id
 from broker.errors import Forbidden, Invalid, NotFound, Problem
 from broker.lifecycle import Role
@@ -29,6 +29,9 @@ from broker.tenancy.work import Work
 
 STEPS = (80, 100)
 """Percent of a budget at which its payer's finance is told (ours)."""
+
+PAGE_S = 10
+"""How long a page waits for the forecast."""
 
 _STATES = text("""
 SELECT b.id, b.payer_unit_id, b.year, b.amount_fen, coalesce(s.spent_fen, 0) AS spent_fen,
@@ -145,18 +148,31 @@ def steps(session: Session) -> Sequence[Row[Any]]:
 
 
 def states(session: Session, year: int) -> tuple[BudgetState, ...]:
-    """Each budget of a year with what closed months have used of it and what the year would end with at that pace."""
+    """Each budget of a year with what closed months have used of it."""
     wanted = {"year": year, "everything": True, "root_unit_id": None, "now": None}
     return tuple(_state(row) for row in session.execute(_STATES, wanted))
 
 
-def seen(work: Work, year: int) -> tuple[NamedBudget, ...]:
-    """The budgets of a year that the actor may see: all, or those in the tree of the payer whose finance it is."""
+def seen(work: Work, year: int, *, patience_s: int = PAGE_S) -> tuple[NamedBudget, ...]:
+    """The budgets of a year that the actor may see: all, or those in the tree of the payer whose finance it is.
+
+    Each with the year's forecast; without it where rating the open months takes longer than a page may.
+    """
     scope = access.scope(work.session, work.actor, work.now)
-    wanted = {"everything": scope.sees_region, "root_unit_id": scope.root_unit_id, "now": work.now}
+    # A budget is for the payer as a whole: who sees a part of it sees none.
+    root = None if scope.part_unit_id else scope.root_unit_id
+    wanted = {"everything": scope.sees_region, "root_unit_id": root, "now": work.now}
     found = [_state(row) for row in work.session.execute(_STATES, wanted | {"year": year})]
     called = tenancy.unit_names(work.session, [one.payer_unit_id for one in found], work.now)
-    return tuple(NamedBudget(**asdict(one), name=called.get(one.payer_unit_id, "")) for one in found)
+    expected = forecasts.of_year(work.session, year, work.now, patience_s=patience_s) if found else {}
+    return tuple(
+        NamedBudget(
+            **asdict(one),
+            name=called.get(one.payer_unit_id, ""),
+            forecast=None if expected is None else expected.get(one.payer_unit_id, Forecast()),
+        )
+        for one in found
+    )
 
 
 def steps_seen(work: Work) -> Sequence[Row[Any]]:
@@ -196,6 +212,4 @@ def _check_may(work: Work) -> None:
 
 
 def _state(row: Row[Any]) -> BudgetState:
-    # An even pace over the months that are closed; a month without a statement counts as not yet closed.
-    forecast = row.spent_fen * 12 // row.months if row.months else 0
-    return BudgetState(row.id, row.payer_unit_id, row.year, row.amount_fen, row.spent_fen, row.months, forecast)
+    return BudgetState(row.id, row.payer_unit_id, row.year, row.amount_fen, row.spent_fen, row.months)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from broker.chargeback import bill, budgets, closing_sql, drawing, repository
 from broker.chargeback.drawing import month_of
 from broker.chargeback.models import BooksBeginning, MonthClose, MonthReopening
+from broker.chargeback.problems import MOST
 from broker.chargeback.values import ClosedMonth, IssuedStatement
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem
@@ -25,7 +26,6 @@ from broker.pricing.months import Month
 from broker.tenancy.work import Work
 
 _ALWAYS = frozenset({Role.ADMINISTRATOR, Role.SYSTEM})
-MOST_REFUSED = 20
 REFUSED = {
     "price": "charge.price_missing",
     "payer": "charge.payer_missing",
@@ -44,7 +44,7 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
     A payer who had a statement in an older version and owes nothing now gets one of zero, so that the newest version
     of a month is complete. Raises Forbidden ``duty.missing``, Conflict ``statement.month_not_begun`` or
     ``month.closed``, and Invalid with ``charge.price_missing``, ``charge.payer_missing`` or ``charge.limit`` for each
-    line (the first 20): then nothing is written.
+    line (the first 10,000, and how many): then nothing is written.
     """
     _check_may(work)
     covers_until = min(work.now, month.end)
@@ -71,7 +71,7 @@ def close(work: Work, month: Month) -> ClosedMonth:
     came late or was corrected, and decided adjustments, become lines of this month's statements.
     Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``,
     ``month.nothing_used``; Invalid with ``charge.price_missing``, ``charge.payer_missing``, ``charge.once``,
-    ``charge.before_books``, ``charge.limit`` or ``settlement.price_missing`` for what cannot be charged (the first 20):
+    ``charge.before_books``, ``charge.limit`` or ``settlement.price_missing`` for what cannot be (at most 10,000):
     then nothing is written.
     """
     _check_may(work)
@@ -220,9 +220,12 @@ def _asked(session: Session, close_id: UUID) -> MonthReopening | None:
 
 
 def _refuse(session: Session) -> None:
-    refused = drawing.problems(session, MOST_REFUSED)
+    refused = drawing.problems(session, MOST)
     if refused:
-        raise Invalid([Problem(REFUSED[row.reason], str(row.id), params={"meter": row.meter}) for row in refused])
+        raise Invalid(
+            [Problem(REFUSED[row.reason], str(row.id), params={"meter": row.meter}) for row in refused],
+            total=refused[0].total,
+        )
 
 
 def _write_statements(

@@ -158,7 +158,8 @@ ONLY_CHARGES = f"DELETE FROM pg_temp.bill WHERE kind IN ('owed', 'settlement') A
 
 REFUSED = f"""
 SELECT coalesce(resource_id, sub_cloud_id) AS id, meter,
-       CASE WHEN kind IN ('line', 'owed') THEN 'limit' ELSE kind END AS reason
+       CASE WHEN kind IN ('line', 'owed') THEN 'limit' ELSE kind END AS reason,
+       count(*) OVER () AS total
 FROM pg_temp.bill WHERE {ODD} AND (kind <> 'owed' OR abs(amount_fen) > {LIMIT_FEN})
 ORDER BY reason, meter, id LIMIT :most
 """

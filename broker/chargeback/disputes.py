@@ -20,6 +20,7 @@ from broker.chargeback import access, repository, statements, views_sql
 from broker.chargeback.access import Scope
 from broker.chargeback.line_now import line_now
 from broker.chargeback.models import Adjustment, Dispute
+from broker.chargeback.seen_sql import PART
 from broker.chargeback.views import ExplainedLine, Standing
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem
@@ -60,7 +61,7 @@ class DisputeRow:
         return self.decision or "raised"
 
 
-_LIST = text("""
+_LIST = text(f"""
 SELECT d.id, d.statement_id, d.charge_id, d.payer_unit_id, coalesce(n.name, u.code) AS payer_name, s.month,
        r.number AS resource_number, r.name AS resource_name, c.meter, c.amount_fen, d.reason, d.raised_by, d.raised_at,
        d.decision, d.answer, d.answered_by, d.answered_at, a.amount_fen AS adjusted_fen
@@ -82,9 +83,10 @@ WHERE (:everything OR EXISTS (
   AND (CAST(:id AS uuid) IS NULL OR d.id = CAST(:id AS uuid))
   AND (CAST(:before AS uuid) IS NULL OR d.id < CAST(:before AS uuid))
   AND (NOT :only_open OR d.decision IS NULL)
+  AND {PART}
 ORDER BY d.id DESC
 LIMIT :limit
-""")
+""")  # noqa: S608 - our own constants
 
 _FINANCE_UNITS = text("""
 SELECT DISTINCT a.unit_id FROM broker.role_grant g JOIN broker.account a ON a.id = g.account_id
@@ -95,7 +97,7 @@ WHERE g.role = 'finance' AND g.during @> CAST(:now AS timestamptz) AND a.disable
 def line_to_dispute(work: Work, statement_id: UUID, charge_id: int) -> ExplainedLine:
     """The line, if the actor may object to it now. Raises what ``object_to`` raises, but for the reason."""
     seen = access.scope(work.session, work.actor, work.now)
-    head = statements.visible(work.session, statement_id, work.actor, seen)
+    head = statements.visible(work.session, statement_id, seen)
     line = views_sql.one_line(work.session, statement_id, charge_id)
     if line is None:
         raise NotFound("statement.line_unknown")
@@ -122,7 +124,7 @@ def object_to(work: Work, statement_id: UUID, charge_id: int, reason: str) -> UU
     line = line_to_dispute(work, statement_id, charge_id)
     if not reason.strip():
         raise Invalid([Problem("dispute.reason_missing", "reason")])
-    head = statements.visible(work.session, statement_id, work.actor, _scope(work))
+    head = statements.visible(work.session, statement_id, _scope(work))
     row = {
         "id": new_id(),
         "statement_id": statement_id,
@@ -138,7 +140,7 @@ def object_to(work: Work, statement_id: UUID, charge_id: int, reason: str) -> UU
     data = {"statement_id": str(statement_id), "charge_id": charge_id, "amount_fen": line.amount_fen}
     work.record("dispute.raised", "dispute", made, data=data)
     about = {"month": f"{head.month:%Y-%m}", "resource": line.resource_number}
-    for unit_id in _finance_of_the_region(work):
+    for unit_id in finance_of_the_region(work):
         notify.tell_role(work, (unit_id, Role.FINANCE), "dispute.raised", ("dispute", made), **about)
     return made
 
@@ -244,7 +246,8 @@ def _missing_answer(answer: str) -> list[Problem]:
     return [] if answer.strip() else [Problem("dispute.answer_missing", "reason")]
 
 
-def _finance_of_the_region(work: Work) -> list[UUID]:
+def finance_of_the_region(work: Work) -> list[UUID]:
+    """The units whose finance people keep the region's books."""
     units = work.session.scalars(_FINANCE_UNITS, {"now": work.now})
     return [unit_id for unit_id in units if repository.finance_scope(work.session, unit_id, work.now)[1]]
 
@@ -254,7 +257,7 @@ def _scope(work: Work) -> Scope:
 
 
 def _rows(session: Session, seen: Scope, wanted: dict[str, Any]) -> Sequence[Row[Any]]:
-    return session.execute(_LIST, wanted | {"everything": seen.everything, "root_unit_id": seen.root_unit_id}).all()
+    return session.execute(_LIST, wanted | seen.parameters).all()
 
 
 def _row(row: Row[Any]) -> DisputeRow:

@@ -47,7 +47,7 @@ def draw(session: Session, month: Month, until: datetime) -> Drawn:
 
 
 def problems(session: Session, most: int) -> Sequence[Row[Any]]:
-    """What of the drawn bill cannot be charged or settled (``id, meter, reason``), the first ``most``."""
+    """What of the drawn bill cannot be charged or settled, the first ``most``: ``id, meter, reason, total``."""
     found: Sequence[Row[Any]] = run(session, closing_sql.REFUSED, most=most).all()
     return found
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from broker.chargeback import known, repository
 from broker.chargeback.rating_sql import EXPORT, EXPORT_COLUMNS
+from broker.chargeback.whole_files import together
 from broker.pricing.months import Month
 from broker.pricing.rules import FREE_WHEN_STOPPED
 
@@ -35,20 +36,25 @@ def export(session: Session, month: Month, until: datetime, folder: Path) -> int
     """Write ``spans.csv`` and ``tariff.yaml`` for a month up to ``until`` into ``folder``; how many spans there are.
 
     A closed month is written as its close knew it, so that it rates to the closed lines whatever came since; an open
-    one as it is known now. Raises Conflict ``month.facts_changed`` (``known.check``): then nothing is written.
+    one as it is known now. Raises Conflict ``month.facts_changed`` (``known.check``): then nothing is written. Killed
+    anywhere, both files are there or none.
     """
     close_id, statement = known.closed_as(session, month), EXPORT
     if close_id is not None:
         known.recall(session, close_id)
         known.check(session, month, close_id)
         until, statement = month.end, known.as_known(EXPORT)
-    folder.mkdir(parents=True, exist_ok=True)
+    with together(folder, (TARIFF, SPANS)) as made:
+        return _write(session, month, statement, min(until, month.end), made)
+
+
+def _write(session: Session, month: Month, statement: str, until: datetime, folder: Path) -> int:
     columns = [name.strip() for name in EXPORT_COLUMNS.split(",")]
     session.execute(text("DROP TABLE IF EXISTS pg_temp.exported"))
     shape = ", ".join(f"{name} text" for name in columns)
     session.execute(text(f"CREATE TEMP TABLE exported ({shape}) ON COMMIT DROP"))
     with repository.joined_by_hash(session):
-        session.execute(text(statement), repository.usage_of(session, (month,), min(until, month.end)))
+        session.execute(text(statement), repository.usage_of(session, (month,), until))
     driver: Any = session.connection().connection.driver_connection
     query = f"COPY (SELECT {EXPORT_COLUMNS} FROM pg_temp.exported ORDER BY 1, 5, 7, 2) TO STDOUT (FORMAT csv, HEADER)"
     with folder.joinpath(SPANS).open("wb") as file, driver.cursor() as cursor, cursor.copy(query) as copy:

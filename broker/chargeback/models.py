@@ -355,3 +355,34 @@ class Dispute(Base):
         CheckConstraint("(decision IS NOT DISTINCT FROM 'accepted') = (adjustment_id IS NOT NULL)", name="adjustment"),
         Index("ux_dispute_open", "charge_id", unique=True, postgresql_where=text("decision IS NULL")),
     )
+
+
+class AdjustmentProposal(Base):
+    """Finance would put a closed line right by itself: one person proposes, another confirms, or somebody drops it.
+
+    A confirmed one has an ``adjustment``, which the next close posts; it is undone by another proposal only.
+    """
+
+    __tablename__ = "adjustment_proposal"
+
+    id: Mapped[Id]
+    charge_id: Mapped[int] = mapped_column(ForeignKey(Charge.id))
+    amount_fen: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str]
+    proposed_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    proposed_at: Mapped[Moment]
+    decision: Mapped[str | None]
+    note: Mapped[str] = mapped_column(server_default="")
+    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    decided_at: Mapped[Moment | None]
+    adjustment_id: Mapped[UUID | None] = mapped_column(ForeignKey(Adjustment.id), unique=True)
+
+    __table_args__ = (
+        CheckConstraint("amount_fen <> 0", name="amount"),
+        CheckConstraint("btrim(reason) <> ''", name="reason"),
+        CheckConstraint("decision IN ('confirmed', 'dropped')", name="decision"),
+        CheckConstraint("num_nonnulls(decision, decided_by, decided_at) IN (0, 3)", name="decided"),
+        CheckConstraint("decision <> 'confirmed' OR decided_by <> proposed_by", name="two_people"),
+        CheckConstraint("(decision IS NOT DISTINCT FROM 'confirmed') = (adjustment_id IS NOT NULL)", name="adjustment"),
+        Index("ux_adjustment_proposal_open", "charge_id", unique=True, postgresql_where=text("decision IS NULL")),
+    )

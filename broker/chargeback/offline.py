@@ -38,8 +38,8 @@ def rate_files(spans: Path, tariff: Path, month: Month, out: Path) -> Rated:
     """Rate the spans of a file with the prices of another; writes ``lines.csv`` and ``totals.csv`` into ``out``.
 
     In columns, and what is out of the ordinary row by row: the same amounts, and every problem by its line.
-    Raises Invalid with every problem found (up to 20), each with file and line, or ``rate.files`` where the system
-    does not let a file be read or written; then nothing is written.
+    Raises Invalid with every problem found and their number, each with file and line, or ``rate.files`` where the
+    system does not let a file be read or written; then nothing is written.
     """
     problems = Problems()
     prices = read_tariff(tariff, problems)

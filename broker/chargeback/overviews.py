@@ -86,7 +86,7 @@ def payers(work: Work, month: Month) -> PayersOverview:
 def payer(work: Work, payer_unit_id: UUID, month: Month) -> PayerOverview:
     """One payer's month. Raises NotFound ``statement.unknown`` when it has none that the actor may see."""
     seen = _scope(work)
-    found = statements.of_payer(work.session, work.actor, seen, payer_unit_id, month)
+    found = statements.of_payer(work.session, seen, payer_unit_id, month)
     if found is None:
         raise NotFound("statement.unknown")
     one = statements.summary(work.session, found.id, actor=work.actor, now=work.now)
@@ -97,7 +97,7 @@ def payer(work: Work, payer_unit_id: UUID, month: Month) -> PayerOverview:
         payer=next(_payer(row) for row in rows if row.payer_unit_id == payer_unit_id),
         statement=one,
         trend=_points(points),
-        movers=views_sql.movers(work.session, found.id, one.previous.id if one.previous else None, TOP),
+        movers=views_sql.movers(work.session, found.id, one.previous.id if one.previous else None, seen, TOP),
     )
 
 
@@ -169,19 +169,24 @@ def _industry(
 
 
 def settlements(work: Work, month: Month | None = None) -> tuple[SettlementRow, ...]:
-    """What closed months owe to operators (Art. 15). Raises Forbidden ``duty.missing``."""
-    _check_settlement(work)
+    """What closed months owe to operators (Art. 15): to all, or to the one whose people the actor belongs to.
+
+    Raises Forbidden ``duty.missing``.
+    """
+    operator = _settled_to(work)
     first = None if month is None else month.first_day
-    return tuple(_settlement(row) for row in overviews_sql.settlements(work.session, month=first))
+    return tuple(_settlement(row) for row in overviews_sql.settlements(work.session, month=first, operator=operator))
 
 
 def settlement(work: Work, settlement_id: UUID) -> SettlementView:
     """One settlement with its lines and the operator's other months.
 
-    Raises Forbidden ``duty.missing`` and NotFound ``settlement.unknown``.
+    Raises Forbidden ``duty.missing`` and NotFound ``settlement.unknown``, also for another operator's.
     """
-    _check_settlement(work)
-    found = overviews_sql.settlements(work.session, settlement_id=settlement_id, every_version=True, limit=1)
+    operator = _settled_to(work)
+    found = overviews_sql.settlements(
+        work.session, settlement_id=settlement_id, operator=operator, every_version=True, limit=1
+    )
     if not found:
         raise NotFound("settlement.unknown")
     head = _settlement(found[0])
@@ -194,9 +199,25 @@ def settlement(work: Work, settlement_id: UUID) -> SettlementView:
     )
 
 
-def _check_settlement(work: Work) -> None:
-    if not sees_region(work):
+def _settled_to(work: Work) -> str | None:
+    """Whose settlements the actor sees; None: every operator's."""
+    if sees_region(work):
+        return None
+    operator = None
+    if Role.CLOUD_OPERATOR in work.actor.roles:
+        operator = overviews_sql.operator_of(work.session, work.actor.account_id, work.now)
+    if operator is None:
         raise Forbidden("duty.missing", role=Role.FINANCE.value)
+    return operator
+
+
+def sees_settlements(work: Work) -> bool:
+    """Whether the actor sees any operator's settlement."""
+    try:
+        _settled_to(work)
+    except Forbidden:
+        return False
+    return True
 
 
 def _scope(work: Work) -> Scope:

@@ -16,17 +16,18 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.chargeback.access import Scope
+from broker.chargeback.seen_sql import STATEMENT
 
 # A payer is seen in the tree as it stood in the time that the statement covers. The newest version of a month stands.
-_STANDING = """
-  FROM broker.statement s
+_STANDING = f"""
+  FROM {STATEMENT} s
   WHERE s.version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month)
     AND (:everything OR EXISTS (
       SELECT FROM broker.unit_period p
       WHERE p.unit_id = s.payer_unit_id AND p.ancestors @> ARRAY[CAST(:root_unit_id AS uuid)]
         AND p.during && tstzrange(CAST(s.month AS timestamp) AT TIME ZONE 'Asia/Shanghai', s.covers_until)
     ))
-"""
+"""  # noqa: S608 - our own constant
 
 _PAYERS = text(
     f"""
@@ -90,6 +91,12 @@ SELECT EXISTS (
 )
 """)
 
+_OPERATOR = text("""
+SELECT operator FROM broker.role_grant
+WHERE account_id = CAST(:account_id AS uuid) AND role = 'cloud_operator' AND operator IS NOT NULL
+  AND during @> CAST(:now AS timestamptz)
+""")
+
 _SETTLEMENTS = text("""
 SELECT t.id, m.month, m.version, t.operator, t.total_fen, m.reopened_at IS NOT NULL AS reopened
 FROM broker.settlement t JOIN broker.month_close m ON m.id = t.close_id
@@ -150,6 +157,12 @@ def is_bureau(session: Session, unit_id: UUID | None, now: datetime) -> bool:
     return bool(session.scalar(_BUREAU, {"unit_id": unit_id, "now": now}))
 
 
+def operator_of(session: Session, account_id: UUID | None, now: datetime) -> str | None:
+    """The operator that an account's cloud-operator role is for."""
+    found: str | None = session.scalar(_OPERATOR, {"account_id": account_id, "now": now})
+    return found
+
+
 def settlements(
     session: Session,
     *,
@@ -176,4 +189,4 @@ def settlement_lines(session: Session, settlement_id: UUID) -> Rows:
 
 
 def _seen(seen: Scope) -> dict[str, Any]:
-    return {"everything": seen.everything, "root_unit_id": seen.root_unit_id}
+    return seen.parameters

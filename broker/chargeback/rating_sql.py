@@ -315,6 +315,9 @@ WHERE CAST(:resource_ids AS uuid[]) IS NULL OR resource_id = ANY (CAST(:resource
 RATE = _RATING + _LINES + "ORDER BY month_s, payer_unit_id, resource_id, meter, tariff_price_id"
 """Rated lines, then (``missing`` set) the gaps."""
 
+PAYER_TOTALS = _RATING + "SELECT payer_unit_id, sum(amount_fen) AS total_fen FROM rated GROUP BY payer_unit_id"
+"""What each payer would owe for the months asked for together, by charge prices alone."""
+
 EXPORT_COLUMNS = (
     "resource_id, payer_id, city_code, sub_cloud, meter, quantity, start_at, end_at, operator, unit_class, term_months,"
     " state"

@@ -5,7 +5,7 @@ Called by: ``chargeback.service``. Must not: decide who may issue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from fractions import Fraction
@@ -16,14 +16,15 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.chargeback.rating import epoch_seconds
-from broker.chargeback.rating_sql import RATE
+from broker.chargeback.rating_sql import PAYER_TOTALS, RATE
+from broker.chargeback.seen_sql import PART, STATEMENT
 from broker.chargeback.values import ChargeRow, Gap, RatedLine, StatementRow
 from broker.pricing.months import Month
 from broker.pricing.rules import FREE_WHEN_STOPPED
 from broker.pricing.values import Per
-from broker.tenancy.values import Actor
 
 _RATE = text(RATE)
+_PAYER_TOTALS = text(PAYER_TOTALS)
 _BY_HASH = "SET LOCAL enable_nestloop = {0}; SET LOCAL enable_mergejoin = {0}; SET LOCAL enable_sort = {0}"
 _RESOURCES = text("SELECT id FROM broker.resource WHERE request_id = :request_id")
 # What no tariff charges a stopped server for; and what payers share a free quantity of.
@@ -37,10 +38,15 @@ SELECT min(s.start_at) FROM broker.usage_span s JOIN broker.resource r ON r.id =
 WHERE r.request_id = :request_id
 """)
 # Finance acts for the nearest unit at or above its own that pays for anything or once did: where a city's time as a
-# payer has run out, its finance keeps its own bills and does not become the region's.
+# payer has run out, its finance keeps its own bills and does not become the region's. A county on the way is a part.
 _FINANCE_SCOPE = text("""
-SELECT a.unit_id, a.depth = 1 AS whole_region
+SELECT a.unit_id, a.depth = 1 AND below.unit_id IS NULL AS whole_region, below.unit_id AS part_unit_id
 FROM broker.unit_period u CROSS JOIN LATERAL unnest(u.ancestors) WITH ORDINALITY AS a(unit_id, depth)
+LEFT JOIN LATERAL (
+  SELECT b.unit_id FROM unnest(u.ancestors) WITH ORDINALITY AS b(unit_id, depth)
+  JOIN broker.unit k ON k.id = b.unit_id AND k.kind = 'county'
+  WHERE b.depth > a.depth ORDER BY b.depth LIMIT 1
+) AS below ON true
 WHERE u.unit_id = :unit_id AND u.during @> CAST(:now AS timestamptz)
   AND EXISTS (SELECT FROM broker.payer p
               WHERE p.payer_unit_id = a.unit_id AND p.during && tstzrange(NULL, CAST(:now AS timestamptz), '[]'))
@@ -49,17 +55,17 @@ ORDER BY a.depth DESC LIMIT 1
 
 # A statement's payer is placed in the tree as it stood in the time that the statement covers: a reorganisation hides
 # nothing old.
-_STATEMENTS = text("""
+_STATEMENTS = text(f"""
 SELECT s.id, s.payer_unit_id, coalesce(n.name, u.code), s.month, s.version,
        s.version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month) AS latest,
-       s.total_fen, s.covers_until, s.created_at
-FROM broker.statement s
+       s.total_fen, s.covers_until, s.created_at, CAST(:part_unit_id AS uuid) IS NOT NULL AS part
+FROM {STATEMENT} s
 JOIN broker.unit u ON u.id = s.payer_unit_id
 LEFT JOIN LATERAL (
   SELECT name FROM broker.unit_period p WHERE p.unit_id = s.payer_unit_id AND lower(p.during) < s.covers_until
   ORDER BY lower(p.during) DESC LIMIT 1
 ) AS n ON true
-WHERE (:sees_everything OR EXISTS (
+WHERE (:everything OR EXISTS (
     SELECT FROM broker.unit_period p
     WHERE p.unit_id = s.payer_unit_id AND p.ancestors @> ARRAY[CAST(:root_unit_id AS uuid)]
       AND p.during && tstzrange(CAST(s.month AS timestamp) AT TIME ZONE 'Asia/Shanghai', s.covers_until)
@@ -71,9 +77,9 @@ WHERE (:sees_everything OR EXISTS (
   AND (NOT :only_latest OR s.version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month))
 ORDER BY s.id DESC
 LIMIT CAST(:limit AS int)
-""")
+""")  # noqa: S608 - our own constants
 
-_CHARGES = text("""
+_CHARGES = text(f"""
 SELECT c.unit_id, coalesce(n.name, u.code) AS unit_name, c.resource_id, r.number AS resource_number,
        r.name AS resource_name, c.sub_cloud_id, k.name AS sub_cloud_name, c.meter, c.quantity_seconds, t.price_cny,
        t.per, t.version AS tariff_version, c.payer_rule, c.article, c.amount_fen
@@ -87,9 +93,9 @@ LEFT JOIN LATERAL (
   SELECT name FROM broker.unit_period p WHERE p.unit_id = c.unit_id AND lower(p.during) < s.covers_until
   ORDER BY lower(p.during) DESC LIMIT 1
 ) AS n ON true
-WHERE c.statement_id = :id
+WHERE c.statement_id = :id AND {PART}
 ORDER BY r.number, c.meter, lower(t.during)
-""")
+""")  # noqa: S608 - our own constants
 
 
 def rate(
@@ -116,6 +122,13 @@ def joined_by_hash(session: Session) -> Iterator[None]:
     session.execute(text(_BY_HASH.format("on")))
 
 
+def sums(session: Session, months: Sequence[Month]) -> dict[UUID, int]:
+    """What each payer would owe for some months together, were what is running to run to the end of the last."""
+    with joined_by_hash(session):
+        rows = session.execute(_PAYER_TOTALS, usage_of(session, months, max(month.end for month in months)))
+        return {row.payer_unit_id: int(row.total_fen) for row in rows}
+
+
 def resources_of(session: Session, request_id: UUID) -> list[UUID]:
     """The resources of a request."""
     return list(session.scalars(_RESOURCES, {"request_id": request_id}))
@@ -127,17 +140,16 @@ def first_use(session: Session, request_id: UUID) -> datetime | None:
     return found
 
 
-def finance_scope(session: Session, unit_id: UUID | None, now: datetime) -> tuple[UUID | None, bool]:
-    """The unit whose tree the finance people of ``unit_id`` see, and whether that is the whole region."""
+def finance_scope(session: Session, unit_id: UUID | None, now: datetime) -> tuple[UUID | None, bool, UUID | None]:
+    """Whose tree the finance people of ``unit_id`` see, whether that is the whole region, and the part of it if any."""
     row = session.execute(_FINANCE_SCOPE, {"unit_id": unit_id, "now": now}).one_or_none()
-    return (None, False) if row is None else (row.unit_id, row.whole_region)
+    return (None, False, None) if row is None else (row.unit_id, row.whole_region, row.part_unit_id)
 
 
 def statements(
     session: Session,
-    actor: Actor,
+    seen: Mapping[str, Any],
     *,
-    root_unit_id: UUID | None,
     statement_id: UUID | None = None,
     month: date | None = None,
     payer_unit_id: UUID | None = None,
@@ -145,12 +157,11 @@ def statements(
     only_latest: bool = False,
     limit: int = 1,
 ) -> tuple[StatementRow, ...]:
-    """Statements of payers in the tree of ``root_unit_id``, or of all where ``actor`` sees everything; newest first."""
+    """Statements that are seen (``access.Scope.parameters``), newest first; totals are of the lines that are seen."""
     rows = session.execute(
         _STATEMENTS,
         {
-            "root_unit_id": root_unit_id,
-            "sees_everything": actor.sees_everything,
+            **seen,
             "id": statement_id,
             "month": month,
             "payer_unit_id": payer_unit_id,
@@ -162,9 +173,9 @@ def statements(
     return tuple(StatementRow(*row) for row in rows)
 
 
-def charges(session: Session, statement_id: UUID) -> tuple[ChargeRow, ...]:
-    """A statement's lines with their names, by resource, meter and time."""
-    rows = session.execute(_CHARGES, {"id": statement_id}).mappings()
+def charges(session: Session, statement_id: UUID, seen: Mapping[str, Any]) -> tuple[ChargeRow, ...]:
+    """A statement's lines that are seen with their names, by resource, meter and time."""
+    rows = session.execute(_CHARGES, {"id": statement_id, "part_unit_id": seen["part_unit_id"]}).mappings()
     return tuple(ChargeRow(**{**row, "per": Per(row["per"])}) for row in rows)
 
 

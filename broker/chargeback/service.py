@@ -11,15 +11,14 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from broker.chargeback import closing_sql, drawing, repository
+from broker.chargeback import access, closing_sql, drawing, repository
+from broker.chargeback.problems import MOST
 from broker.chargeback.values import CostToDate, Preview, StatementRow, StatementView, Totals, Unbilled
 from broker.errors import NotFound
-from broker.lifecycle import Role
 from broker.pricing.months import Month, months
 from broker.tenancy.values import Actor
 
 MAX_PAGE = 500
-MOST_PROBLEMS = 100
 
 
 def preview(
@@ -41,6 +40,7 @@ def totals(session: Session, month: Month, *, until: datetime) -> Totals:
     """
     covers_until = min(until, month.end)
     drawing.draw(session, month, covers_until)
+    problems = drawing.problems(session, MOST)
     rows = drawing.run(session, closing_sql.TOTALS, month=month.first_day).all()
     return Totals(
         month,
@@ -49,18 +49,18 @@ def totals(session: Session, month: Month, *, until: datetime) -> Totals:
         lines=sum(row.lines for row in rows),
         adjustments=sum(row.adjustments for row in rows),
         settled_fen=int(drawing.run(session, closing_sql.SETTLED).scalar_one()),
-        problems=tuple(Unbilled(row.id, row.meter, row.reason) for row in drawing.problems(session, MOST_PROBLEMS)),
+        problems=tuple(Unbilled(row.id, row.meter, row.reason) for row in problems),
+        problems_total=problems[0].total if problems else 0,
     )
 
 
 def statement(session: Session, statement_id: UUID, *, actor: Actor, now: datetime) -> StatementView:
     """One statement with its lines. Raises NotFound ``statement.unknown``, also when the actor may not see it."""
-    found = repository.statements(
-        session, actor, root_unit_id=_scope(session, actor, now), statement_id=statement_id, limit=1
-    )
+    seen = access.scope(session, actor, now).parameters
+    found = repository.statements(session, seen, statement_id=statement_id)
     if not found:
         raise NotFound("statement.unknown")
-    return StatementView(found[0], repository.charges(session, statement_id))
+    return StatementView(found[0], repository.charges(session, statement_id, seen))
 
 
 def list_statements(
@@ -74,15 +74,10 @@ def list_statements(
     before: UUID | None = None,
     limit: int = 50,
 ) -> tuple[StatementRow, ...]:
-    """The statements the actor may see, newest first; ``before`` is the last id of the page before.
-
-    Finance sees the tree of its payer: the nearest unit at or above its own that pays for anything (the region's
-    finance: all). Audit, the administrator and the system see all, everybody else none.
-    """
+    """The statements the actor may see (``access``), newest first; ``before`` is the last id of the page before."""
     return repository.statements(
         session,
-        actor,
-        root_unit_id=_scope(session, actor, now),
+        access.scope(session, actor, now).parameters,
         month=None if month is None else month.first_day,
         payer_unit_id=payer_unit_id,
         before=before,
@@ -99,9 +94,3 @@ def resource_cost_to_date(session: Session, request_id: UUID, now: datetime) -> 
     resource_ids = repository.resources_of(session, request_id)
     lines, gaps = repository.rate(session, months(first, now), now, resource_ids=resource_ids)
     return CostToDate(now, lines, gaps)
-
-
-def _scope(session: Session, actor: Actor, now: datetime) -> UUID | None:
-    if Role.FINANCE not in actor.roles:
-        return None
-    return repository.finance_scope(session, actor.unit_id, now)[0]

@@ -26,11 +26,11 @@ MOST_PAYERS = 100_000
 def summary(session: Session, statement_id: UUID, *, actor: Actor, now: datetime) -> StatementSummary:
     """A statement's sums and its payer's month before. Raises NotFound ``statement.unknown``."""
     seen = access.scope(session, actor, now)
-    found = visible(session, statement_id, actor, seen)
+    found = visible(session, statement_id, seen)
     month = Month(found.month.year, found.month.month)
-    previous = of_payer(session, actor, seen, found.payer_unit_id, month.previous)
-    more = views_sql.head(session, statement_id)
-    sums = views_sql.sums(session, statement_id, previous.id if previous else None)
+    previous = of_payer(session, seen, found.payer_unit_id, month.previous)
+    more = views_sql.head(session, statement_id, seen)
+    sums = views_sql.sums(session, statement_id, previous.id if previous else None, seen)
     return StatementSummary(head=found, previous=previous, sums=sums, **more)
 
 
@@ -38,14 +38,16 @@ def lines(
     session: Session, statement_id: UUID, *, actor: Actor, now: datetime, after: int | None = None, limit: int = 100
 ) -> tuple[ExplainedLine, ...]:
     """A page of explained lines. Raises NotFound ``statement.unknown``."""
-    visible(session, statement_id, actor, access.scope(session, actor, now))
-    return views_sql.lines(session, statement_id, after=after, limit=max(1, min(limit, MOST_LINES)))
+    seen = access.scope(session, actor, now)
+    visible(session, statement_id, seen)
+    return views_sql.lines(session, statement_id, seen, after=after, limit=max(1, min(limit, MOST_LINES)))
 
 
 def every_line(session: Session, statement_id: UUID, *, actor: Actor, now: datetime) -> Iterator[ExplainedLine]:
     """All explained lines, in portions, for a document. Raises NotFound ``statement.unknown``."""
-    visible(session, statement_id, actor, access.scope(session, actor, now))
-    return views_sql.every_line(session, statement_id)
+    seen = access.scope(session, actor, now)
+    visible(session, statement_id, seen)
+    return views_sql.every_line(session, statement_id, seen)
 
 
 def of_month(
@@ -54,26 +56,25 @@ def of_month(
     """The newest statement of every payer that the actor may see, each with its lines, one after the other."""
     seen = access.scope(session, actor, now)
     for row in repository.statements(
-        session, actor, root_unit_id=seen.root_unit_id, month=month.first_day, only_latest=True, limit=MOST_PAYERS
+        session, seen.parameters, month=month.first_day, only_latest=True, limit=MOST_PAYERS
     ):
-        more = views_sql.head(session, row.id)
-        yield StatementSummary(head=row, previous=None, sums=(), **more), views_sql.every_line(session, row.id)
+        more = views_sql.head(session, row.id, seen)
+        yield StatementSummary(head=row, previous=None, sums=(), **more), views_sql.every_line(session, row.id, seen)
 
 
-def visible(session: Session, statement_id: UUID, actor: Actor, seen: Scope) -> StatementRow:
+def visible(session: Session, statement_id: UUID, seen: Scope) -> StatementRow:
     """The statement's head. Raises NotFound ``statement.unknown``, also when the actor may not see it."""
-    found = repository.statements(session, actor, root_unit_id=seen.root_unit_id, statement_id=statement_id, limit=1)
+    found = repository.statements(session, seen.parameters, statement_id=statement_id)
     if not found:
         raise NotFound("statement.unknown")
     return found[0]
 
 
-def of_payer(session: Session, actor: Actor, seen: Scope, payer_unit_id: UUID, month: Month) -> StatementRow | None:
+def of_payer(session: Session, seen: Scope, payer_unit_id: UUID, month: Month) -> StatementRow | None:
     """A payer's newest statement of a month, if there is one that the actor may see."""
     found = repository.statements(
         session,
-        actor,
-        root_unit_id=seen.root_unit_id,
+        seen.parameters,
         payer_unit_id=payer_unit_id,
         month=month.first_day,
         only_latest=True,

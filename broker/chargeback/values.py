@@ -87,7 +87,10 @@ class Unbilled:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A month as a close would freeze it now, by payer; ``adjustments`` of its lines are about earlier months."""
+    """A month as a close would freeze it now, by payer; ``adjustments`` of its lines are about earlier months.
+
+    ``problems``: the first of what stops a close; ``problems_total``: all of it.
+    """
 
     month: Month
     covers_until: datetime
@@ -96,6 +99,7 @@ class Totals:
     adjustments: int
     settled_fen: int
     problems: tuple[Unbilled, ...]
+    problems_total: int
 
     @property
     def total_fen(self) -> int:
@@ -118,7 +122,7 @@ class ClosedMonth:
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A payer's year: the budget, what ``months`` closed months have used, what twelve would at that pace."""
+    """A payer's year: the budget, and what ``months`` closed months have used of it."""
 
     id: UUID
     payer_unit_id: UUID
@@ -126,14 +130,33 @@ class BudgetState:
     amount_fen: int
     spent_fen: int
     months: int
-    forecast_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a year's open months will cost a payer if what is there now stays: ``chargeback.forecasts``."""
+
+    open_months: int = 0
+    open_fen: int = 0
+    later_months: int = 0
+    later_fen: int = 0
+
+    @property
+    def fen(self) -> int:
+        return self.open_fen + self.later_fen
 
 
 @dataclass(frozen=True, slots=True)
 class NamedBudget(BudgetState):
-    """The same with the payer's name."""
+    """The same with the payer's name and the forecast; None: there is too much usage to rate it on a page."""
 
     name: str
+    forecast: Forecast | None
+
+    @property
+    def forecast_fen(self) -> int | None:
+        """What the year will end with: closed months as they were, open ones as they stand, later ones at today's."""
+        return None if self.forecast is None else self.spent_fen + self.forecast.fen
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +193,10 @@ class IssuedStatement:
 
 @dataclass(frozen=True, slots=True)
 class StatementRow:
-    """A statement in a list. ``month`` is the first day; ``latest`` is false where a newer version stands."""
+    """A statement in a list. ``month`` is the first day; ``latest`` is false where a newer version stands.
+
+    ``part``: its lines and total are those of a part of the payer only, as its reader may see it.
+    """
 
     id: UUID
     payer_unit_id: UUID
@@ -181,6 +207,7 @@ class StatementRow:
     total_fen: int
     covers_until: datetime
     created_at: datetime
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)

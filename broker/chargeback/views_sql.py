@@ -12,13 +12,15 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 from sqlalchemy.orm import Session
 
+from broker.chargeback.access import Scope
+from broker.chargeback.seen_sql import PART
 from broker.chargeback.views import Axis, ExplainedLine, Mover, Standing, Sum
 
 _FETCH = 2000
 
 # Names as they were in the time that the statement covers. The order is that of uq_charge_line, so that a page of a
 # statement with millions of lines is read from the index and not sorted.
-_LINES = """
+_LINES = f"""
 SELECT c.id, c.usage_month, c.unit_id, u.code AS unit_code, coalesce(n.name, u.code) AS unit_name, c.resource_id,
        r.number AS resource_number, r.name AS resource_name, r.kind, coalesce(i.code, '') AS system_code,
        coalesce(i.name, '') AS system_name, k.code AS sub_cloud_code, k.name AS sub_cloud_name, k.tier, k.operator,
@@ -44,8 +46,8 @@ LEFT JOIN LATERAL (
   WHERE w.division_code = k.division_code AND w.kind IN ('region', 'city') AND lower(p.during) < s.covers_until
   ORDER BY lower(p.during) DESC LIMIT 1
 ) AS d ON true
-WHERE c.statement_id = CAST(:statement_id AS uuid)
-"""
+WHERE c.statement_id = CAST(:statement_id AS uuid) AND {PART}
+"""  # noqa: S608 - our own constants
 _ORDER = " ORDER BY c.resource_id, c.meter, c.tariff_price_id, c.usage_month, c.id"
 _AFTER = """
   AND (c.resource_id, c.meter, c.tariff_price_id, c.usage_month, c.id) >
@@ -56,12 +58,12 @@ _NEXT_LINES = text(f"{_LINES}{_AFTER}{_ORDER} LIMIT :limit")
 _ALL_LINES = text(f"{_LINES}{_ORDER}")
 _ONE_LINE = text(f"{_LINES} AND c.id = :id")
 
-_SUMS = text("""
+_SUMS = text(f"""
 WITH line AS (
   SELECT c.statement_id = CAST(:statement_id AS uuid) AS current, r.system_id, c.meter, c.sub_cloud_id, c.unit_id,
          c.payer_rule, c.article, sum(c.amount_fen) AS fen, count(*) AS lines
   FROM broker.charge c JOIN broker.resource r ON r.id = c.resource_id
-  WHERE c.statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid))
+  WHERE c.statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid)) AND {PART}
   GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), heading AS (
   SELECT 'system' AS axis, coalesce(CAST(system_id AS text), '') AS key, system_id AS id, current, fen, lines FROM line
@@ -86,12 +88,12 @@ LEFT JOIN LATERAL (
   ORDER BY lower(p.during) DESC LIMIT 1
 ) AS n ON true
 ORDER BY x.axis, x.amount_fen DESC, x.before_fen DESC, name
-""")
+""")  # noqa: S608 - our own constants
 
 # The issuer is the region: the root of the tree in which the payer stands.
-_HEAD = text("""
+_HEAD = text(f"""
 SELECT u.code AS payer_code, w.code AS issuer_code, coalesce(q.name, w.code) AS issuer_name, s.close_id,
-       m.reopened_at, (SELECT count(*) FROM broker.charge c WHERE c.statement_id = s.id) AS lines
+       m.reopened_at, (SELECT count(*) FROM broker.charge c WHERE c.statement_id = s.id AND {PART}) AS lines
 FROM broker.statement s
 JOIN broker.unit u ON u.id = s.payer_unit_id
 LEFT JOIN broker.month_close m ON m.id = s.close_id
@@ -105,16 +107,16 @@ LEFT JOIN LATERAL (
   ORDER BY lower(p.during) DESC LIMIT 1
 ) AS q ON true
 WHERE s.id = CAST(:statement_id AS uuid)
-""")
+""")  # noqa: S608 - our own constants
 
-_MOVERS = text("""
+_MOVERS = text(f"""
 SELECT r.id AS resource_id, r.number, r.name, coalesce(n.name, u.code) AS unit_name, x.amount_fen, x.before_fen
 FROM (
   SELECT resource_id, coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:statement_id AS uuid)), 0)
            AS amount_fen,
          coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:previous_id AS uuid)), 0) AS before_fen
-  FROM broker.charge
-  WHERE statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid))
+  FROM broker.charge c
+  WHERE statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid)) AND {PART}
   GROUP BY resource_id
 ) AS x
 JOIN broker.resource r ON r.id = x.resource_id
@@ -125,12 +127,14 @@ LEFT JOIN LATERAL (
 WHERE x.amount_fen <> x.before_fen
 ORDER BY abs(x.amount_fen - x.before_fen) DESC, r.number
 LIMIT :limit
-""")
+""")  # noqa: S608 - our own constants
 
 
-def lines(session: Session, statement_id: UUID, *, after: int | None, limit: int) -> tuple[ExplainedLine, ...]:
-    """A page of a statement's lines, by resource, meter and price version, after the line ``after``."""
-    wanted = {"statement_id": statement_id, "limit": limit}
+def lines(
+    session: Session, statement_id: UUID, seen: Scope, *, after: int | None, limit: int
+) -> tuple[ExplainedLine, ...]:
+    """A page of a statement's lines that are seen, by resource, meter and price version, after the line ``after``."""
+    wanted = {"statement_id": statement_id, "limit": limit, **_part(seen)}
     if after is None:
         rows = session.execute(_FIRST_LINES, wanted)
     else:
@@ -138,30 +142,32 @@ def lines(session: Session, statement_id: UUID, *, after: int | None, limit: int
     return tuple(_line(row) for row in rows.mappings())
 
 
-def every_line(session: Session, statement_id: UUID) -> Iterator[ExplainedLine]:
-    """All lines of a statement, fetched in portions: there may be millions."""
-    with session.execute(_ALL_LINES, {"statement_id": statement_id}, execution_options={"yield_per": _FETCH}) as rows:
+def every_line(session: Session, statement_id: UUID, seen: Scope) -> Iterator[ExplainedLine]:
+    """All lines of a statement that are seen, fetched in portions: there may be millions."""
+    wanted = {"statement_id": statement_id, **_part(seen)}
+    with session.execute(_ALL_LINES, wanted, execution_options={"yield_per": _FETCH}) as rows:
         for row in rows.mappings():
             yield _line(row)
 
 
 def one_line(session: Session, statement_id: UUID, line_id: int) -> ExplainedLine | None:
-    """One line of a statement."""
-    row = session.execute(_ONE_LINE, {"statement_id": statement_id, "id": line_id}).mappings().one_or_none()
+    """One line of a statement, for whoever may see it: the caller has checked that."""
+    wanted = {"statement_id": statement_id, "id": line_id, "part_unit_id": None}
+    row = session.execute(_ONE_LINE, wanted).mappings().one_or_none()
     return None if row is None else _line(row)
 
 
-def sums(session: Session, statement_id: UUID, previous_id: UUID | None) -> tuple[Sum, ...]:
-    """A statement's sums by each axis beside those of an older one."""
-    rows = session.execute(_SUMS, {"statement_id": statement_id, "previous_id": previous_id})
+def sums(session: Session, statement_id: UUID, previous_id: UUID | None, seen: Scope) -> tuple[Sum, ...]:
+    """The sums of a statement's lines that are seen by each axis beside those of an older one."""
+    rows = session.execute(_SUMS, {"statement_id": statement_id, "previous_id": previous_id, **_part(seen)})
     return tuple(
         Sum(Axis(row.axis), row.key, row.name, int(row.amount_fen), int(row.before_fen), int(row.lines)) for row in rows
     )
 
 
-def head(session: Session, statement_id: UUID) -> Mapping[str, Any]:
+def head(session: Session, statement_id: UUID, seen: Scope | None = None) -> Mapping[str, Any]:
     """``payer_code``, ``issuer_code``, ``issuer_name``, ``lines`` and ``standing`` of a statement that exists."""
-    row = session.execute(_HEAD, {"statement_id": statement_id}).mappings().one()
+    row = session.execute(_HEAD, {"statement_id": statement_id, **_part(seen)}).mappings().one()
     return {
         "payer_code": row["payer_code"],
         "issuer_code": row["issuer_code"],
@@ -171,9 +177,12 @@ def head(session: Session, statement_id: UUID) -> Mapping[str, Any]:
     }
 
 
-def movers(session: Session, statement_id: UUID, previous_id: UUID | None, limit: int) -> tuple[Mover, ...]:
+def movers(
+    session: Session, statement_id: UUID, previous_id: UUID | None, seen: Scope, limit: int
+) -> tuple[Mover, ...]:
     """The resources whose cost changed most between two statements."""
-    rows = session.execute(_MOVERS, {"statement_id": statement_id, "previous_id": previous_id, "limit": limit})
+    wanted = {"statement_id": statement_id, "previous_id": previous_id, "limit": limit, **_part(seen)}
+    rows = session.execute(_MOVERS, wanted)
     return tuple(
         Mover(r.resource_id, r.number, r.name, r.unit_name, int(r.amount_fen), int(r.before_fen)) for r in rows
     )
@@ -184,6 +193,10 @@ def standing(close_id: UUID | None, reopened_at: object) -> Standing:
     if close_id is None:
         return Standing.INTERIM
     return Standing.CLOSED if reopened_at is None else Standing.REOPENED
+
+
+def _part(seen: Scope | None) -> dict[str, Any]:
+    return {"part_unit_id": None if seen is None else seen.parameters["part_unit_id"]}
 
 
 def _line(row: RowMapping) -> ExplainedLine:

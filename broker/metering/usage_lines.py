@@ -1,4 +1,4 @@
-"""A line of a file of usage as a value, and what is wrong with it by itself. Pure.
+"""A line of a file of usage as a value, and what is wrong with it by itself.
 
 Called by: ``metering.usage_import``. Must not: read the database, or guess at a time without a zone.
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from broker.errors import Problem
+from broker.metering.models import OF_PERIODS
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "records": ("resource", "meter", "quantity", "start_at", "end_at", "state"),
@@ -29,7 +30,7 @@ MOST_QUANTITY = 10**12
 MOST_MONTHS = 1200
 MOST_NOTE = 200
 METER = re.compile(r"[a-z][a-z0-9_]{0,59}")
-_OF_SIZE = re.compile(r"vcpu_.*|memory_gib|block_gib_.*|ipv6_segment")
+_OF_SIZE = re.compile(OF_PERIODS)
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})")
 _WHOLE = re.compile(r"[0-9]{1,13}")
 

@@ -215,11 +215,19 @@ def _prices(region: Region) -> Iterator[Problem]:
 
 
 def _people(region: Region) -> Iterator[Problem]:
-    """Who approves does not deliver (Art. 17); a deputy stands in for a role that its principal has."""
+    """Who approves does not deliver (Art. 17); a deputy stands in for a role that its principal has.
+
+    A cloud operator's people name the operator of a cloud of the file (Art. 15).
+    """
+    operators = {cloud.operator for cloud in region.sub_clouds}
     roles = {person.login: frozenset(person.roles) for person in region.people}
     for index, person in enumerate(region.people):
         if roles[person.login] >= {Role.APPROVER, Role.OPERATOR}:
             yield Problem("region.duties_together", f"people[{index}].roles", article="Art. 17")
+        if person.operator is not None and (
+            Role.CLOUD_OPERATOR not in person.roles or person.operator not in operators
+        ):
+            yield Problem("region.unknown_value", f"people[{index}].operator", params={"code": person.operator})
         if Role.SYSTEM in roles[person.login]:
             yield Problem("region.unknown_value", f"people[{index}].roles", params={"code": Role.SYSTEM.value})
     for index, deputy in enumerate(region.deputies):

@@ -265,6 +265,7 @@ class PersonEntry(_Entry):
     email: Annotated[str, Field(max_length=120)] = ""
     unit: Code
     roles: Annotated[Rows[RoleName], AfterValidator(_some)]
+    operator: Text | None = None
 
 
 class DeputyEntry(_Entry):

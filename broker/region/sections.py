@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import Range
 from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority
 from broker.inventory.models import InformationSystem, SystemRevision
 from broker.inventory.register import to_json
+from broker.lifecycle import Role
 from broker.pricing.models import Payer, TariffPrice
 from broker.region.dated import Wanted
 from broker.region.rows import Plain, Run, midnight
@@ -269,20 +270,22 @@ def people(run: Run, password_hash: Callable[[], str | None]) -> None:
     _accounts(run, password_hash)
     unit_since = midnight(run.region.valid_from)
     account = run.ids["account"]
-    grants = {(row.account_id, row.role) for row in run.session.execute(_CURRENT_GRANTS, {})}
+    grants = {(row.account_id, row.role): row for row in run.session.execute(_CURRENT_GRANTS, {})}
     new = {row["id"] for row in run.inserts[Account]}
     for person in run.region.people:
         for role in person.roles:
-            if (account[person.login], role.value) not in grants:
+            operator = person.operator if role is Role.CLOUD_OPERATOR else None
+            held = grants.get((account[person.login], role.value))
+            if held is None:
                 since = unit_since if account[person.login] in new else run.now
-                run.add(
-                    RoleGrant,
-                    {"account_id": account[person.login], "role": role.value, "during": Range(since, None)},
-                )
+                values = {"account_id": account[person.login], "role": role.value, "operator": operator}
+                run.add(RoleGrant, values | {"during": Range(since, None)})
+            elif operator != held.operator:  # it was renamed, or the file names it only now
+                run.updates[RoleGrant].append({"id": held.id, "operator": operator})
     _deputies(run)
 
 
-_CURRENT_GRANTS = select(RoleGrant.account_id, RoleGrant.role)
+_CURRENT_GRANTS = select(RoleGrant.id, RoleGrant.account_id, RoleGrant.role, RoleGrant.operator)
 
 
 def _accounts(run: Run, password_hash: Callable[[], str | None]) -> None:

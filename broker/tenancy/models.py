@@ -76,16 +76,21 @@ class Account(Base):
 
 
 class RoleGrant(Base):
-    """A role an account holds for its unit, from when to when."""
+    """A role an account holds for its unit, from when to when.
+
+    ``operator``: whose person a cloud operator is (``SubCloud.operator``): he sees what is owed to it (Art. 15).
+    """
 
     __tablename__ = "role_grant"
 
     id: Mapped[Id]
     account_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
     role: Mapped[str]
+    operator: Mapped[str | None]
     during: Mapped[During]
 
     __table_args__ = (
+        CheckConstraint("operator IS NULL OR role = 'cloud_operator'", name="operator"),
         ExcludeConstraint(
             (column("account_id"), "="),
             (column("role"), "="),

@@ -27,7 +27,7 @@ from broker.telemetry import configure_logging
 from broker.tenancy.passwords import hash_password
 from tests.api.server import DEADLINE_S, Server, wait_until
 from tests.conftest import Database, DatabaseFactory
-from tests.console.billing import bill_months, finance_of_nanning
+from tests.console.billing import bill_months, finance_of_nanning, finance_of_pingxiang
 from tests.stories.world import AT_ONCE
 
 
@@ -115,4 +115,5 @@ def months(server: Server) -> list[Month]:
     """Two billed months, the older one closed; the tests about money share them."""
     with make_sessions(server.engine).begin() as session:
         finance_of_nanning(session)
+        finance_of_pingxiang(session)
         return bill_months(session, datetime.now(UTC), 2)

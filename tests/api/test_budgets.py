@@ -16,7 +16,7 @@ def year(months: list[Month]) -> int:
 
 
 def test_the_regions_finance_sets_a_budget_and_sees_the_forecast(server: Server, year: int) -> None:
-    """What closed months have used, twelve at that pace; others may not set one, and see only their own."""
+    """What closed months have used, and what the others will; others may not set one, and see only their own."""
     with server.engine.connect() as connection:
         payer = str(connection.scalar(text("SELECT id FROM broker.unit WHERE code = '450200'")))
         office = str(connection.scalar(text("SELECT id FROM broker.unit WHERE kind = 'office' LIMIT 1")))
@@ -25,7 +25,9 @@ def test_the_regions_finance_sets_a_budget_and_sees_the_forecast(server: Server,
     assert made.status_code == 201, made.text
     state = made.json()
     assert (state["name"], state["amount_fen"], state["months"]) == ("柳州市", 123_456_789, 1)
-    assert state["forecast_fen"] == 12 * state["spent_fen"] > 0
+    more = state["forecast"]
+    assert state["forecast_fen"] == state["spent_fen"] + more["open_fen"] + more["later_fen"] > state["spent_fen"] > 0
+    assert more["open_months"] + more["later_months"] <= 12 - state["months"]
     assert finance.get(f"/api/v1/budgets?year={year}").json() == [state]
     assert server.person("audit").get(f"/api/v1/budgets?year={year}").json() == [state]
     assert server.person("apply.jyt").get(f"/api/v1/budgets?year={year}").json() == []

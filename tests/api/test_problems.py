@@ -19,7 +19,7 @@ from api import errors, texts
 from api.middleware import Surroundings
 from tests.api.server import Server, wait_until
 
-FIELDS = {"type", "title", "status", "code", "detail", "instance", "request_id", "errors"}
+FIELDS = {"type", "title", "status", "code", "detail", "instance", "request_id", "errors", "total"}
 REFUSALS = {
     "Problem", "BrokerError", "NotSignedIn", "Forbidden", "NotFound", "Conflict", "Stale", "TooLarge", "TooMany",
 }  # fmt: skip

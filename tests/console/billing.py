@@ -30,18 +30,28 @@ SERVERS = [
     ("451400", "main", 12, 48, 4000, 1),
     ("wjw", "wjw", 40, 160, 9000, 5),
     ("rst", "rst", 32, 128, 4000, 5),
+    ("451481", "main", 6, 24, 800, 3),
 ]
 """A unit's servers on a cloud since some months; those that are newest make the movers."""
 
 
 def finance_of_nanning(session: Session) -> None:
     """A city's finance, who is none of the demonstration's people."""
-    name = Person(id=new_id(), name="梁志远", title="预算科科长")
-    unit_id = session.execute(text("SELECT id FROM broker.unit WHERE code = '450100'")).scalar_one()
+    _finance(session, "finance.nanning", "梁志远", "450100")
+
+
+def finance_of_pingxiang(session: Session) -> None:
+    """The finance of a county, whose city pays for it."""
+    _finance(session, "finance.pingxiang", "农海霞", "451481")
+
+
+def _finance(session: Session, login: str, name: str, code: str) -> None:
+    person = Person(id=new_id(), name=name, title="预算科科长")
+    unit_id = session.execute(text("SELECT id FROM broker.unit WHERE code = :code"), {"code": code}).scalar_one()
     kept = session.execute(text("SELECT password_hash FROM broker.account WHERE login = 'finance'")).scalar_one()
-    session.add(name)
+    session.add(person)
     session.flush()
-    account = Account(id=new_id(), login="finance.nanning", person_id=name.id, unit_id=unit_id, password_hash=kept)
+    account = Account(id=new_id(), login=login, person_id=person.id, unit_id=unit_id, password_hash=kept)
     session.add(account)
     session.flush()
     session.add(RoleGrant(account_id=account.id, role="finance", during=during((LONG_AGO, None))))

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from broker.db.session import make_sessions
 from broker.pricing.months import Month
-from tests.console.billing import bill_months, finance_of_nanning
+from tests.console.billing import bill_months, finance_of_nanning, finance_of_pingxiang
 from tests.console.people import Console
 from tests.console.test_browser import DESK, PHONE, Window, open_window
 
@@ -28,6 +28,7 @@ def months(console: Console) -> list[Month]:
     """Three months of the demonstration region that have been billed."""
     with make_sessions(console.server.engine).begin() as session:
         finance_of_nanning(session)
+        finance_of_pingxiang(session)
         return bill_months(session, datetime.now(UTC), 3)
 
 
@@ -135,6 +136,7 @@ def test_a_payer_objects_on_the_page_and_the_region_answers(
         ("approve.jyt", "/industry-clouds", 403),
         ("approve.1", "/settlements", 403),
         ("cloud.operator", "/payers", 403),
+        ("cloud.operator", "/settlements", 200),
     ],
 )
 def test_each_overview_is_for_whom_it_concerns(
@@ -220,3 +222,53 @@ def test_how_the_pages_about_money_look(
         page = phone.go(pages[name])
         expect(page.locator("[data-chart]:not([data-ready])")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+
+
+HEAD = "资源编号,计量项,数量,开始时间,结束时间\n"
+
+
+@pytest.mark.browser
+def test_usage_by_file_adjustments_and_parts_of_bills_in_a_browser(
+    open_window: object, console: Console, months: list[Month], shown: Shown, screenshots: Path
+) -> None:
+    """An operator brings a file, two of finance put a line right, a county and a cloud's operator see their part."""
+    assert callable(open_window)
+    start = f"{months[-1]}-10T00:00:00+08:00"
+    page = open_window("deliver.1", DESK).go("/usage")
+    page.screenshot(path=screenshots / "money-usage.png", full_page=True)
+    right = f"ZY-90000000,public_ip,2,{start},\n"
+    for name, lines in (("wrong", f"{right}ZY-90000000,memory_gib,1.5,{start},\n"), ("right", right)):
+        page.set_input_files(
+            "#f-records", {"name": "用量.csv", "mimeType": "text/csv", "buffer": (HEAD + lines).encode()}
+        )
+        page.click("form[action='/usage/records/imports'] button[type=submit]")
+        expect(page.locator("h1")).to_contain_text("用量记录预检")
+        page.screenshot(path=screenshots / f"money-usage-{name}.png", full_page=True)
+        if name == "wrong":
+            expect(page.locator("main")).to_contain_text("由资源本身的规格计量")
+            page.click("main a[href='/usage']")
+    page.click("main form button[type=submit]")
+    expect(page.locator("main")).to_contain_text("用量已导入")
+
+    page = open_window("finance", DESK).go(f"/statements/{shown.closed}")
+    page.locator("a[href$='/adjustment']").first.click()
+    page.fill("#f-amount", "-0.01")
+    page.fill("#f-reason", "单价录入有误")
+    page.screenshot(path=screenshots / "money-adjustment-form.png", full_page=True)
+    page.click("main form button[type=submit]")
+    expect(page.locator("main")).to_contain_text("待确认")
+    page = open_window("admin", DESK).go("/adjustments")
+    page.screenshot(path=screenshots / "money-adjustments.png", full_page=True)
+    page.click("form[action$='/confirm'] button")
+    expect(page.locator("main")).to_contain_text("已确认")
+
+    page = open_window("finance.pingxiang", DESK).go("/statements")
+    page.locator("table a[href^='/statements/']").first.click()
+    expect(page.locator("main")).to_contain_text("只列出本县")
+    page.screenshot(path=screenshots / "money-part.png", full_page=True)
+
+    page = open_window("cloud.operator", DESK).go("/settlements")
+    page.screenshot(path=screenshots / "money-operator.png", full_page=True)
+    assert page.locator("nav.tabs a").count() == 1
+    phone = open_window("deliver.1", PHONE).go("/usage")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

@@ -69,6 +69,7 @@ def segment(console: Console, delivered: UUID) -> Iterator[str]:
         work.session.add(
             SegmentAttachment(
                 id=new_id(), resource_id=row.id, unit="jyt", vrf="shared", router="dc", vni=9_000,
+                encapsulation="vxlan", addressing="slaac",
                 prefix=str(row.prefix), attached_at=work.now, verified_at=work.now,
             )
         )  # fmt: skip

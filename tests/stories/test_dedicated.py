@@ -124,6 +124,7 @@ def see(office: Office, number: str, *, verified: bool) -> None:
         work.session.add(
             SegmentAttachment(
                 id=new_id(), resource_id=row.id, unit="jyt", vrf="shared", router="dc", vni=100,
+                encapsulation="vxlan", addressing="slaac",
                 prefix=str(row.prefix), attached_at=work.now, verified_at=work.now if verified else None,
             )
         )  # fmt: skip

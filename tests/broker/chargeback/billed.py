@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -18,10 +18,8 @@ from broker.lifecycle import Role
 from broker.pricing.models import TariffPrice
 from broker.pricing.months import Month
 from broker.tenancy.models import Account
-from broker.tenancy.values import SYSTEM, Actor
-from broker.tenancy.work import Work
-from broker.workdays import load_calendar
-from tests.broker.chargeback.money_oracle import PayerRow, Place, PriceRow, Window, month_window
+from broker.tenancy.values import Actor
+from tests.broker.chargeback.money_oracle import PriceRow, month_window
 from tests.broker.chargeback.money_worlds import (
     CITY,
     CITY_CLOUD,
@@ -31,38 +29,21 @@ from tests.broker.chargeback.money_worlds import (
     LONG_AGO,
     MAIN,
     OTHER_CITY,
-    REGION,
-    Period,
     Thing,
     World,
     during,
     store,
 )
+from tests.broker.chargeback.small_region import ALWAYS, END, NOW, OCTOBER, PAYERS, PLACES, START, running, work
 
-SEPTEMBER, OCTOBER = Month(2026, 9), Month(2026, 10)
-START, END = month_window(2026, 10)
+SEPTEMBER = Month(2026, 9)
 BEFORE = month_window(2026, 9)[0]
 CHANGE = START + timedelta(days=9, seconds=12345)
-NOW = END + timedelta(hours=1)
-ALWAYS: Window = (LONG_AGO, None)
 PRICES = [
     PriceRow(new_id(), "vcpu_x86_64", None, "0.36", "hour", (LONG_AGO, CHANGE), free="100.5"),
     PriceRow(new_id(), "vcpu_x86_64", None, "0.33333333", "hour", (CHANGE, None)),
     PriceRow(new_id(), "memory_gib", None, "17", "month", ALWAYS, discount="0.95"),
     PriceRow(new_id(), "block_gib_ssd", None, "0.9", "month", ALWAYS),
-]
-PLACES = [
-    Place(REGION, (REGION,), ALWAYS),
-    Place(CITY, (CITY, REGION), ALWAYS),
-    Place(OTHER_CITY, (OTHER_CITY, REGION), ALWAYS),
-    Place(DEPARTMENT, (DEPARTMENT, REGION), ALWAYS),
-    Place(COUNTY, (COUNTY, CITY, REGION), ALWAYS),
-]
-PAYERS = [
-    PayerRow(REGION, "main", REGION, "region_budget", "", ALWAYS),
-    PayerRow(REGION, "industry", REGION, "unified_management", "Art. 16(3)", ALWAYS),
-    PayerRow(CITY, "main", CITY, "city_without_cloud", "Art. 16(2)", ALWAYS),
-    PayerRow(OTHER_CITY, "city", OTHER_CITY, "own_city_cloud", "", ALWAYS),
 ]
 
 
@@ -74,14 +55,6 @@ class Billed:
     city: Thing
     county: Thing
     statements: dict[UUID, UUID]
-
-
-def running(start: datetime, end: datetime | None, *, vcpu: int = 1, memory: int = 0, disk: int = 0) -> Period:
-    return Period("active", vcpu, memory, disk, (start, end))
-
-
-def work(session: Session, actor: Actor = SYSTEM, now: datetime = NOW) -> Work:
-    return Work(session, actor, now, load_calendar(None))
 
 
 def person(session: Session, role: Role, unit: UUID) -> Actor:

@@ -23,6 +23,7 @@ from broker.chargeback.models import (
     SettlementLine,
     Statement,
 )
+from broker.chargeback.values import Forecast
 from broker.chargeback.verify import verify
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid
@@ -35,7 +36,7 @@ from broker.tenancy.models import Account
 from broker.tenancy.values import SYSTEM, Actor
 from tests.broker.chargeback.money_oracle import month_window
 from tests.broker.chargeback.money_worlds import CITY, DEPARTMENT, LONG_AGO, MAIN, REGION, add_thing, store
-from tests.broker.chargeback.test_statements import END, HOUR, OCTOBER, START, running, thing, work, world
+from tests.broker.chargeback.small_region import END, HOUR, OCTOBER, START, running, thing, work, world
 
 NOVEMBER = OCTOBER.next
 LATER = month_window(2026, 11)[1] + HOUR
@@ -187,7 +188,7 @@ def test_only_the_last_closed_month_is_reopened(session: Session) -> None:
 
 
 def test_a_budget_tells_once_at_80_and_at_100_percent(session: Session) -> None:
-    """And says what the year will end with at this pace."""
+    """And says what the year will end with: both closed months as they were, December as its servers run."""
     store(session, world(thing(CITY, MAIN, running(START, None))))
     month_fen = 36 * 24 * 31
     budgets.set_budget(work(session), CITY, 2026, month_fen * 5 // 4)
@@ -195,7 +196,10 @@ def test_a_budget_tells_once_at_80_and_at_100_percent(session: Session) -> None:
     closing.close(work(session, now=LATER), NOVEMBER)
     state = budgets.states(session, 2026)[0]
     spent = month_fen + 36 * 24 * 30
-    assert (state.spent_fen, state.months, state.forecast_fen) == (spent, 2, spent * 6)
+    assert (state.spent_fen, state.months) == (spent, 2)
+    [seen] = budgets.seen(work(session, now=LATER), 2026)
+    assert seen.forecast == Forecast(open_months=1, open_fen=month_fen)
+    assert seen.forecast_fen == spent + month_fen
     told = [n.params["percent"] for n in session.scalars(select(Notice).where(Notice.code == "budget.used"))]
     assert sorted(told) == [80, 100]
 

@@ -24,8 +24,9 @@ from broker.pricing.models import Payer, TariffPrice
 from broker.tenancy.models import RoleGrant
 from broker.tenancy.values import SYSTEM, Actor
 from broker.tenancy.work import Work
-from tests.broker.chargeback.billed import ALWAYS, NOW, OCTOBER, START, Billed, bill, close, person, work
+from tests.broker.chargeback.billed import Billed, bill, close, person
 from tests.broker.chargeback.money_worlds import CITY, COUNTY, LONG_AGO, OTHER_CITY, REGION, during
+from tests.broker.chargeback.small_region import ALWAYS, NOW, OCTOBER, START, work
 
 
 class Court:
@@ -125,14 +126,15 @@ def refused(court: Court, actor: Actor, payer: UUID = CITY, reason: str = "x") -
 
 
 def test_only_the_payers_own_finance_objects(court: Court) -> None:
-    """Not another city's, which does not see it; not the region's, not audit; a county's finance acts for its city."""
+    """Not another city's, which does not see it; not the region's, not audit, nor a county's, which sees its part."""
     assert isinstance(refused(court, court.finance(OTHER_CITY)), NotFound)
     assert refused(court, court.region).code == "dispute.not_the_payer"
     assert refused(court, SYSTEM).code == "dispute.not_the_payer"
     assert refused(court, person(court.session, Role.AUDIT, REGION)).code == "dispute.not_the_payer"
     nothing_said = refused(court, court.city, reason=" ")
     assert [p.code for p in nothing_said.problems] == ["dispute.reason_missing"]
-    assert disputes.object_to(court.as_(court.finance(COUNTY)), court.statements[CITY], court.line().id, "x")
+    assert refused(court, court.finance(COUNTY)).code == "dispute.not_the_payer"
+    assert disputes.object_to(court.as_(court.city), court.statements[CITY], court.line().id, "x")
 
 
 def test_an_interim_statement_is_owed_by_nobody_and_disputed_by_nobody(court: Court) -> None:
@@ -251,5 +253,5 @@ def test_finance_of_a_city_that_pays_no_more_does_not_become_the_regions(court: 
     assert (closing.may_close(city), closing.may_close(court.as_(court.region))) == (False, True)
     scope = access.scope(court.session, court.city, NOW)
     assert scope == Scope(everything=False, root_unit_id=CITY, payer_unit_id=CITY, whole_region=False)
-    seen = statements.visible(court.session, court.statements[CITY], court.city, scope)
+    seen = statements.visible(court.session, court.statements[CITY], scope)
     assert seen.payer_unit_id == CITY

@@ -13,8 +13,9 @@ from broker.db.base import new_id
 from broker.errors import Forbidden, NotFound
 from broker.lifecycle import Role
 from broker.tenancy.values import SYSTEM
-from tests.broker.chargeback.billed import NOW, OCTOBER, SEPTEMBER, Billed, bill, close, person, settle, work
+from tests.broker.chargeback.billed import SEPTEMBER, Billed, bill, close, person, settle
 from tests.broker.chargeback.money_worlds import CITY, COUNTY, DEPARTMENT, MAIN, OTHER_CITY, REGION
+from tests.broker.chargeback.small_region import NOW, OCTOBER, work
 
 
 @pytest.fixture

@@ -24,8 +24,9 @@ from broker.db.base import new_id
 from broker.errors import Invalid
 from broker.pricing.rules import half_even
 from broker.tenancy.values import SYSTEM
-from tests.broker.chargeback.billed import NOW, START, Billed, bill, close
+from tests.broker.chargeback.billed import Billed, bill, close
 from tests.broker.chargeback.money_worlds import CITY
+from tests.broker.chargeback.small_region import NOW, START
 
 Statements = list[tuple[StatementSummary, list[ExplainedLine]]]
 

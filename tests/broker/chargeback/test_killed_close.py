@@ -15,7 +15,7 @@ from broker.chargeback import closing
 from broker.chargeback.models import Charge, LedgerPosting, MonthClose, Statement
 from broker.chargeback.verify import verify
 from tests.broker.chargeback.money_worlds import CITY, DEPARTMENT, MAIN, store
-from tests.broker.chargeback.test_statements import OCTOBER, START, running, thing, work, world
+from tests.broker.chargeback.small_region import OCTOBER, START, running, thing, work, world
 from tests.conftest import Database
 
 _CLOSER = """
@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from sqlalchemy.orm import Session
 from broker.chargeback import closing, drawing
 from broker.db.session import make_engine
-from tests.broker.chargeback.test_statements import OCTOBER, work
+from tests.broker.chargeback.small_region import OCTOBER, work
 
 run = drawing.run
 def step(session, statement, **values):
@@ -68,7 +68,7 @@ from sqlalchemy.orm import Session
 from broker.chargeback import closing, drawing
 from broker.db.session import make_engine
 from broker.errors import Conflict
-from tests.broker.chargeback.test_statements import OCTOBER, work
+from tests.broker.chargeback.small_region import OCTOBER, work
 
 with Session(make_engine(sys.argv[1])) as session, session.begin():
     print("ready", flush=True)

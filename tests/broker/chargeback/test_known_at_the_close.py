@@ -24,9 +24,7 @@ from broker.pricing.models import TariffPrice
 from broker.pricing.months import Month
 from tests.broker.chargeback.money_oracle import PriceRow
 from tests.broker.chargeback.money_worlds import CITY, DEPARTMENT, MAIN, Thing, add_thing, store
-from tests.broker.chargeback.test_closing import LATER, NOVEMBER, people
-from tests.broker.chargeback.test_rated_worlds import amount_of, read_rows
-from tests.broker.chargeback.test_statements import (
+from tests.broker.chargeback.small_region import (
     ALWAYS,
     END,
     HOUR,
@@ -38,6 +36,8 @@ from tests.broker.chargeback.test_statements import (
     work,
     world,
 )
+from tests.broker.chargeback.test_closing import LATER, NOVEMBER, people
+from tests.broker.chargeback.test_rated_worlds import amount_of, read_rows
 
 TARIFF = [
     *(price for price in PRICES if price.meter != "vcpu_x86_64"),

@@ -24,10 +24,7 @@ from broker.pricing.months import Month
 from broker.tenancy.values import Actor
 from tests.broker.chargeback.money_oracle import Use, bill
 from tests.broker.chargeback.money_worlds import CITY, MAIN, REGION, Thing, add_thing, store
-from tests.broker.chargeback.test_closing import people, refused_by
-from tests.broker.chargeback.test_disputes import Court
-from tests.broker.chargeback.test_rated_worlds import ROLLED_BACK
-from tests.broker.chargeback.test_statements import (
+from tests.broker.chargeback.small_region import (
     END,
     HOUR,
     OCTOBER,
@@ -40,6 +37,9 @@ from tests.broker.chargeback.test_statements import (
     work,
     world,
 )
+from tests.broker.chargeback.test_closing import people, refused_by
+from tests.broker.chargeback.test_disputes import Court
+from tests.broker.chargeback.test_rated_worlds import ROLLED_BACK
 
 
 @pytest.fixture

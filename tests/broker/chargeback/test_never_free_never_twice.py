@@ -20,9 +20,9 @@ from broker.metering.models import OneOffItem, UsageRecord
 from broker.pricing.models import Payer, TariffPrice
 from tests.broker.chargeback.money_oracle import PriceRow
 from tests.broker.chargeback.money_worlds import CITY, LONG_AGO, MAIN, REGION, Thing, store
+from tests.broker.chargeback.small_region import ALWAYS, HOUR, OCTOBER, START, running, thing, work, world
 from tests.broker.chargeback.test_closing import settlement_price
 from tests.broker.chargeback.test_rate_command import HEADER, read, run
-from tests.broker.chargeback.test_statements import ALWAYS, HOUR, OCTOBER, START, running, thing, work, world
 
 
 def ip(thing: Thing) -> Base:

@@ -16,8 +16,7 @@ from broker.db.base import new_id
 from broker.metering.models import OneOffItem, ResourceTerm, UsageRecord
 from tests.broker.chargeback.money_oracle import PriceRow, Use, bill
 from tests.broker.chargeback.money_worlds import CITY, MAIN, OPERATORS, store
-from tests.broker.chargeback.test_closing import LATER, NOVEMBER, people
-from tests.broker.chargeback.test_statements import (
+from tests.broker.chargeback.small_region import (
     ALWAYS,
     END,
     HOUR,
@@ -30,6 +29,7 @@ from tests.broker.chargeback.test_statements import (
     work,
     world,
 )
+from tests.broker.chargeback.test_closing import LATER, NOVEMBER, people
 
 TARIFF = [
     PriceRow(new_id(), "vcpu_x86_64", None, "0.36", "hour", ALWAYS),

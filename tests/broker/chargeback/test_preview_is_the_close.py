@@ -19,8 +19,8 @@ from broker.inventory.models import ResourcePeriod
 from broker.pricing.models import TariffPrice
 from broker.pricing.months import Month
 from tests.broker.chargeback.money_worlds import LONG_AGO, METERS, World, during, store, worlds
+from tests.broker.chargeback.small_region import work
 from tests.broker.chargeback.test_closing import people
-from tests.broker.chargeback.test_statements import work
 
 
 def freeze(session: Session, month: Month, shown: Totals) -> bool:

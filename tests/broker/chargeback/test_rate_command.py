@@ -13,7 +13,9 @@ from typer.testing import CliRunner, Result
 
 import broker.chargeback
 from api.cli.main import build
-from api.cli.rate import TEXTS
+from api.texts.files import SENTENCES
+from broker.chargeback.problems import MOST, Problems
+from broker.errors import Invalid
 
 HEADER = "resource_id,payer_id,city_code,sub_cloud,meter,quantity,start_at,end_at"
 SPAN = "vm1,p1,450100,main,vcpu,4,2026-10-01T00:00:00Z,2026-10-02T00:00:00Z"
@@ -338,12 +340,24 @@ def test_a_result_that_cannot_be_written_is_refused_with_its_code(tmp_path: Path
 
 
 def test_many_mistakes_are_shown_at_once_but_not_without_end(tmp_path: Path) -> None:
-    """Twenty are enough to mend a file; with --json they are one object on stderr."""
+    """A person is shown twenty and told how many there are; with --json all are one object on stderr."""
     rows = [f"vm{n},p1,c,main,vcpu,-1,{OCT}" for n in range(1000)]
     done = run(tmp_path, *rows, more=("--json",))
     told = json.loads(done.stderr)
-    assert (done.exit_code, done.stdout, told["code"]) == (1, "", "rate.refused")
-    assert [p["place"] for p in told["problems"]] == [f"spans.csv:{n}" for n in range(2, 22)]
+    assert (done.exit_code, done.stdout, told["code"], told["total"]) == (1, "", "rate.refused", 1000)
+    assert [p["place"] for p in told["problems"]] == [f"spans.csv:{n}" for n in range(2, 1002)]
+    shown = run(tmp_path, *rows).stderr.splitlines()
+    assert (len(shown), "共 1000 处有误" in shown[-1]) == (21, True)
+
+
+def test_beyond_ten_thousand_mistakes_are_only_counted() -> None:
+    """A file of millions of wrong rows does not fill the memory."""
+    problems = Problems()
+    for number in range(MOST + 5):
+        problems.add("span.time", f"spans.csv:{number}")
+    with pytest.raises(Invalid) as refused:
+        problems.stop_if_any()
+    assert (len(refused.value.problems), refused.value.total) == (MOST, MOST + 5)
 
 
 def test_what_was_there_before_a_refusal_stays(tmp_path: Path) -> None:
@@ -365,12 +379,14 @@ def test_what_is_no_month_is_wrong_usage(tmp_path: Path, month: str) -> None:
 
 def test_every_sentence_is_chinese() -> None:
     """Texts that people see are Chinese."""
-    assert all(any("\u4e00" <= c <= "\u9fff" for c in text) for text in TEXTS.values())
+    assert all(any("\u4e00" <= c <= "\u9fff" for c in text) for text in SENTENCES.values())
 
 
 def test_every_code_has_its_sentence() -> None:
-    """Each code that a reader or the rating can give is in the list of texts, and no other."""
+    """Each code that a reader or the rating can give is in the list of texts, and no other of their kind."""
     room = Path(broker.chargeback.__file__).parent
     rooms = ("columnar", "offline", "rating", "span_file", "span_source", "tariff_file")
     source = "".join((room / f"{name}.py").read_text() for name in rooms)
-    assert set(re.findall(r'(?:Problem|add)\(\s*"([a-z0-9_.]+)"', source)) == set(TEXTS)
+    assert set(re.findall(r'(?:Problem|add)\(\s*"([a-z0-9_.]+)"', source)) == {
+        code for code in SENTENCES if code.split(".")[0] in {"line", "rate", "span", "spans", "tariff"}
+    }

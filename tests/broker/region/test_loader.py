@@ -143,6 +143,7 @@ def test_what_may_be_edited_is_updated(world: Session, edited: Edited) -> None:
         world,
         edited(
             put("sub_clouds", 0, "operator", value="另一家演示公司"),
+            put("people", 29, "operator", value="另一家演示公司"),
             put("people", 0, "title", value="主任"),
             put("offerings", "large", "volumes", 0, "max_gib", value=20000),
             put("quotas", 0, "limits", "vcpu", value=3000),
@@ -156,6 +157,7 @@ def test_what_may_be_edited_is_updated(world: Session, edited: Edited) -> None:
         "node_limit.changed": 1,
         "offering.changed": 1,
         "person.changed": 1,
+        "role_grant.changed": 1,
         "sub_cloud.changed": 1,
         "system_revision.added": 1,
     }
