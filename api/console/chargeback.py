@@ -13,11 +13,11 @@ from fastapi.responses import HTMLResponse, Response
 
 from api import formats
 from api.console import show
-from api.console.page import Context, Form, act, allowed, console_router, go, page, text_of
+from api.console.page import Context, Form, act, console_router, go, page, text_of
 from api.documents import files
 from api.documents import statement as document
 from api.paging import Paged
-from api.permissions import Permission, needs
+from api.permissions import Permission, allowed, needs
 from api.texts import money
 from api.uow import UnitOfWork, Uow
 from broker.chargeback import adjustments, closing, disputes, overviews, service

@@ -112,7 +112,7 @@ def test_a_month_is_previewed_and_issued(typist: Typist, world: World) -> None:
     before = typist.does("statements", "--json", as_="finance").json
     previewed = typist.does("bill", "preview", month, "--json").json
     assert previewed["problems"] == []
-    assert "合计" in typist.does("bill", "preview", month).out
+    assert "应收" in typist.does("bill", "preview", month).out
     assert typist.does("statements", "--json", as_="finance").json == before
     first, second = (typist.does("bill", "issue", month, "--json").json for _ in range(2))
     assert {s["version"] + 1 for s in first} == {s["version"] for s in second}
