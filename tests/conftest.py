@@ -27,6 +27,16 @@ from broker.embedded.postgres import EmbeddedPostgres, libpq_url
 
 TEMPLATE = "guiyun_template"
 
+LONGEST = (
+    "embedded/test_up.py",
+    "workflows/test_kills.py",
+    "cli/test_demo.py",
+    "stories/test_configure.py",
+    "workflows/test_engine_kills.py",
+    "workflows/test_workers.py",
+)
+"""Begun first: `make test` gives each file whole to one of two processes, which are to end at the same time."""
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -65,12 +75,14 @@ def left_out(config: pytest.Config) -> dict[str, str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a part that is not here; ``pytest_terminal_summary`` says so."""
+    """Leave out what needs a part that is not here; ``pytest_terminal_summary`` says so. The longest files first."""
     missing = left_out(config)
     without = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]
     if without:
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
+    first = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

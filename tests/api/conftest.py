@@ -20,7 +20,7 @@ from api.server import Server as RunningServer
 from broker.db.session import make_engine, make_sessions
 from broker.embedded.postgres import EmbeddedPostgres
 from broker.pricing.months import Month
-from broker.region.loader import load
+from broker.region.loader import DEMONSTRATION_PASSWORD, load
 from broker.region.reading import read_region
 from broker.settings import Settings
 from broker.telemetry import configure_logging
@@ -30,6 +30,9 @@ from tests.conftest import Database, DatabaseFactory
 from tests.console.billing import bill_months, finance_of_nanning, finance_of_pingxiang
 from tests.stories.world import AT_ONCE
 
+ONE_HASH = hash_password(DEMONSTRATION_PASSWORD)
+"""Argon2 is slow on purpose; all demonstration accounts have the same password."""
+
 
 @pytest.fixture(scope="session")
 def region_database(clone: DatabaseFactory) -> Database:
@@ -37,7 +40,7 @@ def region_database(clone: DatabaseFactory) -> Database:
     made = clone()
     engine = make_engine(made.app_url)
     with make_sessions(engine).begin() as session:
-        load(session, read_region(), now=datetime.now(UTC), demonstration=True, hasher=hash_password)
+        load(session, read_region(), now=datetime.now(UTC), demonstration=True, hasher=lambda _: ONE_HASH)
         session.execute(text(f"UPDATE broker.sub_cloud SET options = options || '{AT_ONCE}'"))
     engine.dispose()
     return made

@@ -22,18 +22,15 @@ from api.server import Server as RunningServer
 from broker.bootstrap import build
 from broker.db.session import make_engine, make_sessions
 from broker.embedded.postgres import EmbeddedPostgres
-from broker.region.loader import DEMONSTRATION_PASSWORD, load
+from broker.region.loader import load
 from broker.region.reading import read_region
 from broker.telemetry import configure_logging
-from broker.tenancy.passwords import hash_password
+from tests.api.conftest import ONE_HASH
 from tests.api.server import DEADLINE_S, Server, wait_until
 from tests.conftest import BROWSERS, Database, DatabaseFactory
 from tests.console.people import Console
 from tests.stories import road
 from tests.stories.world import AT_ONCE, Clock, World, form, make_settings
-
-ONE_HASH = hash_password(DEMONSTRATION_PASSWORD)
-"""Argon2 is slow on purpose; all demonstration accounts have the same password."""
 
 
 @pytest.fixture(scope="session")

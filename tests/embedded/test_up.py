@@ -85,8 +85,20 @@ def counted(broker: psycopg.Connection[tuple[int]], what: str) -> int:
     return row[0]
 
 
+def kill_each(up: Up) -> None:
+    """Kill -9 of each of the four processes in turn: the broker is ready again without anybody's help."""
+    for victim in up.children():
+        os.kill(victim, signal.SIGKILL)
+        up.read_until("意外退出")
+        up.read_until("已就绪")
+        assert wait_until(lambda: ready(up), timeout_s=PATIENCE_S)
+
+
 def test_one_command_starts_everything_and_the_next_goes_on(tmp_path: Path, started: list[Up]) -> None:
-    """First start: region, its past, accounts. Ctrl-C: clean. Second start: the same home, nothing loaded again."""
+    """First start: region, its past, accounts. Ctrl-C: clean. Second start: the same home, nothing loaded again.
+
+    Whatever of it is then killed comes back.
+    """
     home = tmp_path / "home"
     first = Up(home, "--past")
     started.append(first)
@@ -127,21 +139,10 @@ def test_one_command_starts_everything_and_the_next_goes_on(tmp_path: Path, star
     second = Up(home, "--past")
     started.append(second)
     second.read_until("桂云已启动")
+    second.read_until("按 Ctrl-C 停止")
     assert not any("示范区域已载入" in line or "往事" in line for line in second.lines)
+    kill_each(second)
     assert second.interrupt() == (0, "")
-
-
-def test_whatever_is_killed_comes_back(tmp_path: Path, started: list[Up]) -> None:
-    """Kill -9 of each of the four processes in turn: the broker is ready again without anybody's help."""
-    up = Up(tmp_path / "home")
-    started.append(up)
-    up.read_until("按 Ctrl-C 停止")
-    for victim in up.children():
-        os.kill(victim, signal.SIGKILL)
-        up.read_until("意外退出")
-        up.read_until("已就绪")
-        assert wait_until(lambda: ready(up), timeout_s=PATIENCE_S)
-    assert up.interrupt() == (0, "")
 
 
 def test_demonstration_accounts_are_refused_beyond_loopback(tmp_path: Path, started: list[Up]) -> None:

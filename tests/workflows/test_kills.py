@@ -59,6 +59,7 @@ def aftermath(request: pytest.FixtureRequest, workshops: Workshops) -> Aftermath
     So a kill also meets what is on its way of the requests before, which the engine brings back at about that time.
     """
     workshop = workshops(way=request.param)
+    workshop.only("jyt")
     workshop.start_workers()
     made = {case: prepare(workshop) for case in MAKING}
     cleaned = {case: prepare(workshop, without_backup=True) for case in CLEANING}
