@@ -78,6 +78,7 @@ def close(work: Work, month: Month) -> ClosedMonth:
     if work.now < month.end:
         raise Conflict("month.not_over", month=str(month))
     session = work.session
+    drawing.be_patient(session)  # before the locks: another's close is waited for
     _lock(session, closing_sql.LOCK)
     _lock(session, closing_sql.LOCK_STATEMENTS, month_number=month.year * 12 + month.number)
     books = drawing.books_of(session, month)
@@ -121,9 +122,12 @@ def begin(work: Work, month: Month, reason: str) -> None:
     """State that the books begin with ``month``: what was used before is never charged. Once, and with a reason.
 
     Also afterwards, of the month they did begin with: then late usage from before it no longer stops a close.
-    Raises Forbidden ``duty.missing``, Invalid ``books.reason_missing``, Conflict ``books.begun``.
+    Raises Forbidden ``duty.missing``, Invalid ``books.reason_missing``, Conflict ``books.begun``,
+    ``statement.month_not_begun`` (it would keep every month before it from being closed).
     """
     _check_may(work)
+    if work.now < month.start:
+        raise Conflict("statement.month_not_begun", month=str(month))
     if not reason.strip():
         raise Invalid([Problem("books.reason_missing", "reason")])
     _lock(work.session, closing_sql.LOCK)

@@ -144,12 +144,18 @@ WHERE (o.reopened_at IS NULL OR (s.month = CAST(:month AS date) AND a.line_fen =
 (``line_fen``; by its line alone or with what is put right later): where it was put right meanwhile, the decision has
 nothing left to put right."""
 
-ADD_BEFORE = """
+FIRST_CLOSED = "SELECT min(month) FROM broker.month_close"
+"""The first month that was ever closed, whether it was opened again or not."""
+
+ADD_ALL_BEFORE = """
 INSERT INTO pg_temp.bill (resource_id, meter, quantity_seconds, kind)
 SELECT DISTINCT s.resource_id, s.meter, CAST(NULL AS numeric), 'before'
 FROM broker.usage_span s
-WHERE s.resource_id IN (SELECT resource_id FROM broker.usage_correction WHERE id = ANY (CAST(:hints AS bigint[])))
-  AND s.start_at < :begin_at AND NOT EXISTS (SELECT FROM broker.books_beginning)
+WHERE s.start_at < :begin_at AND NOT EXISTS (SELECT FROM broker.books_beginning)
+"""
+
+ADD_BEFORE = f"""{ADD_ALL_BEFORE}
+  AND s.resource_id IN (SELECT resource_id FROM broker.usage_correction WHERE id = ANY (CAST(:hints AS bigint[])))
 """
 """Usage from before the first month that was ever closed, which came after that close: no month will charge it."""
 

@@ -155,17 +155,16 @@ def accept(work: Work, dispute_id: UUID, answer: str, amount_fen: int | None) ->
     everything put right and decided since, would owe less than nothing, or absurdly much).
     """
     found = _to_answer(work, dispute_id)
+    # First: it keeps months from being opened or closed until we are through.
+    line = line_now(work.session, found.charge_id)
     if views_sql.head(work.session, found.statement_id)["standing"] is not Standing.CLOSED:
         raise Conflict("dispute.reopened")
     problems = _missing_answer(answer)
-    line = None
     if not amount_fen:
         problems.append(Problem("dispute.amount_missing", "amount_fen"))
-    else:
-        line = line_now(work.session, found.charge_id)
-        if not 0 <= line.owed_fen + amount_fen <= LIMIT_FEN:
-            problems.append(Problem("dispute.amount_range", "amount_fen"))
-    if problems or not amount_fen or line is None or work.actor.account_id is None:
+    elif not 0 <= line.owed_fen + amount_fen <= LIMIT_FEN:
+        problems.append(Problem("dispute.amount_range", "amount_fen"))
+    if problems or not amount_fen or work.actor.account_id is None:
         raise Invalid(problems)
     adjustment = Adjustment(
         id=new_id(),

@@ -34,7 +34,7 @@ def draw(session: Session, month: Month, until: datetime) -> Drawn:
 
     Late usage and decisions belong to the month that is closed next, and to no other.
     """
-    run(session, _PATIENCE)
+    be_patient(session)
     books = books_of(session, month)
     hints: Sequence[Row[Any]] = ()
     if books.expected == month.first_day:
@@ -44,6 +44,11 @@ def draw(session: Session, month: Month, until: datetime) -> Drawn:
     if books.expected == month.first_day:
         _add_adjustments(session, month, hints)
     return Drawn(snapshot, tuple(hint.id for hint in hints))
+
+
+def be_patient(session: Session) -> None:
+    """A drawing, and who waits for another's, may take longer than a page; until the transaction ends."""
+    run(session, _PATIENCE)
 
 
 def problems(session: Session, most: int) -> Sequence[Row[Any]]:
@@ -78,7 +83,12 @@ def _add_adjustments(session: Session, month: Month, hints: Sequence[Row[Any]]) 
         run(session, closing_sql.ADD_LATE, **months)
         run(session, closing_sql.ADD_LATE_OWED, **months)
         run(session, closing_sql.ADD_LATE_GAPS)
-    early = [hint.id for hint in hints if closed and (hint.start_at is None or hint.start_at < closed[0].start)]
-    if early:
-        run(session, closing_sql.ADD_BEFORE, hints=early, begin_at=closed[0].start)
     run(session, closing_sql.ADD_DECIDED, month=month.first_day)
+    first = run(session, closing_sql.FIRST_CLOSED).scalar()
+    if first is None:
+        return
+    begin_at = month_of(first).start
+    if not closed:  # the first month is closed anew: what came meanwhile has left no hint
+        run(session, closing_sql.ADD_ALL_BEFORE, begin_at=begin_at)
+    elif early := [hint.id for hint in hints if hint.start_at is None or hint.start_at < begin_at]:
+        run(session, closing_sql.ADD_BEFORE, hints=early, begin_at=begin_at)

@@ -28,7 +28,8 @@ WITH line AS (
   SELECT c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id
   FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id WHERE c.id = :charge_id
 ), same AS (
-  SELECT c.id, c.amount_fen, c.adjustment_id, m.reopened_at IS NULL AS standing
+  SELECT c.id, c.amount_fen, c.adjustment_id, m.reopened_at IS NULL AS standing,
+         NOT EXISTS (SELECT FROM broker.month_close n WHERE n.month = s.month AND n.reopened_at IS NULL) AS opened
   FROM line l
   JOIN broker.statement s ON s.payer_unit_id = l.payer_unit_id AND s.month >= l.usage_month
   JOIN broker.month_close m ON m.id = s.close_id
@@ -39,7 +40,7 @@ WITH line AS (
 SELECT l.*, coalesce((SELECT sum(amount_fen) FROM same WHERE standing AND adjustment_id IS NULL), 0) AS charged_fen,
        coalesce((SELECT sum(amount_fen) FROM same WHERE standing AND adjustment_id IS NOT NULL), 0)
        + coalesce((SELECT sum(a.amount_fen) FROM same JOIN broker.adjustment a ON a.charge_id = same.id
-                   WHERE same.standing
+                   WHERE (same.standing OR same.opened)
                      AND NOT EXISTS (SELECT FROM same b WHERE b.standing AND b.adjustment_id = a.id)), 0) AS decided_fen
 FROM line l
 """)

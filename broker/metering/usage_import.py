@@ -72,8 +72,10 @@ def who(work: Work) -> dict[str, Any]:
     return {"everything": work.actor.sees_everything, "unit_id": work.actor.unit_id, "now": work.now}
 
 
-def look(work: Work, kind: str, content: bytes, headings: Mapping[str, str]) -> Looked:
+def look(work: Work, kind: str, content: bytes, headings: Mapping[str, str], *, hold: bool = False) -> Looked:
     """Read a file and say of every line what it would do. ``headings``: what a column may be called -> field.
+
+    ``hold``: its resources cannot be given back meanwhile, for what it says is going to be written.
 
     Raises NotFound ``usage.kind``; Invalid (``usage_file.read``), ``import.unknown_column``, ``import.column_twice``,
     ``import.missing_column``.
@@ -83,6 +85,8 @@ def look(work: Work, kind: str, content: bytes, headings: Mapping[str, str]) -> 
     columns = _columns(kind, head, headings)
     verdicts = [_read(kind, line, columns) for line in lines]
     facts = [v.fact for v in verdicts if v.fact is not None]
+    if hold:
+        usage_sql.hold(work.session, {fact.resource for fact in facts})
     _place(work, kind, verdicts, {fact.resource for fact in facts}, {fact.meter for fact in facts})
     _compare(work, kind, [v for v in verdicts if v.fact is not None and v.resource_id is not None])
     for verdict in verdicts:
@@ -251,7 +255,7 @@ def apply(work: Work, import_id: UUID, digest: str, headings: Mapping[str, str])
     if kept.applied_at is not None:
         raise Conflict("import.applied")
     work.session.execute(usage_sql.LOCK)
-    looked = look(work, kept.kind, kept.content, headings)
+    looked = look(work, kept.kind, kept.content, headings, hold=True)
     if looked.digest != digest:
         raise Conflict("import.changed")
     if looked.problems:

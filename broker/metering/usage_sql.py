@@ -37,6 +37,11 @@ WHERE (r.number = ANY (:names) OR CAST(r.id AS text) = ANY (:names)) AND {_MINE}
 GROUP BY r.id
 """)  # noqa: S608 - our own constant
 
+_HOLD = text("""
+SELECT FROM broker.resource WHERE number = ANY (:names) OR CAST(id AS text) = ANY (:names) ORDER BY id FOR SHARE
+""")
+"""Nobody gives these back until the import is through; who is giving one back now is waited for."""
+
 _METERS = text("""
 SELECT meter, bool_or(per = 'once') AS once, bool_or(per <> 'once') AS by_time
 FROM broker.tariff_price WHERE side = 'charge' AND meter = ANY (:meters) GROUP BY meter
@@ -75,6 +80,11 @@ Rows = Sequence[Row[Any]]
 def resources(session: Session, names: Collection[str], who: Mapping[str, Any]) -> Rows:
     """Resources by number or id that the actor meters, each with when it was in use (``until`` None: still)."""
     return session.execute(_RESOURCES, {"names": list(names), **who}).all()
+
+
+def hold(session: Session, names: Collection[str]) -> None:
+    """Keep the resources in use as they are until the transaction ends."""
+    session.execute(_HOLD, {"names": list(names)})
 
 
 def meters(session: Session, wanted: Collection[str]) -> dict[str, tuple[bool, bool]]:

@@ -180,12 +180,13 @@ def give_node(work: Work, hand: Hand, system_id: UUID) -> int:
     same transaction, exactly. Again: nothing more happens. UnknownNode (its unit has none), QuotaExceeded (a limit
     between the unit that asked and the system's own would not bear it), HoldBusy; NotFound ``system.unknown``.
     """
-    system = work.session.get(InformationSystem, system_id)
+    # Locked first (quotas/order.py): the register moves and merges systems, and would not see a node made meanwhile.
+    system = work.session.get(InformationSystem, system_id, with_for_update={"key_share": True}, populate_existing=True)
     if system is None:
         raise NotFound("system.unknown")
     moving.alone(work.session)  # from here on nobody holds for the system at its unit any more
     fresh = availability.lowest(work.session, [system_id]) is None
-    service.add_node(work.session, id=system_id, parent_id=system.unit_id)
+    service.add_node(work.session, id=system_id, parent_id=_parent(work, system))
     asked = select(models.hold.c.id).join(ServiceRequest, ServiceRequest.id == models.hold.c.owner)
     has = select(Resource.hold_id).where(Resource.system_id == system_id, Resource.hold_id.is_not(None))
     of_system = work.session.scalars(asked.where(ServiceRequest.system_id == system_id).union(has)).all()
@@ -194,6 +195,14 @@ def give_node(work: Work, hand: Hand, system_id: UUID) -> int:
         data = {"unit": str(system.unit_id), "moved": moved} | hand.why
         work.record("quota.node_given", "system", system_id, mandate=hand.mandate, data=data)
     return moved
+
+
+def _parent(work: Work, system: InformationSystem) -> UUID:
+    """Its unit; for a system that was merged, where a node of its own would have gone with the merger."""
+    if system.merged_into_id is None:
+        return system.unit_id
+    head = work.session.get_one(InformationSystem, system.merged_into_id)
+    return availability.lowest(work.session, [head.id, head.unit_id]) or head.unit_id
 
 
 def move_node(work: Work, hand: Hand, node: UUID, parent: UUID, *, how: moving.How) -> moving.MovedNode:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, DBAPIError
@@ -216,6 +217,21 @@ def test_who_sees_an_older_state_may_not_count(
             new.commit()
         with pytest.raises(DBAPIError, match="READ COMMITTED"):
             count(old, committed)
+    with Session(engine) as session:
+        assert service.verify(session) == []
+
+
+def test_who_holds_together_may_not_see_an_older_state(engine: Engine, committed: Tree) -> None:
+    """The server's default isolation is not ours to choose; a limit that was set meanwhile would be passed."""
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with (
+        psycopg.connect(url, autocommit=True, options="-c default_transaction_isolation=repeatable\\ read") as old,
+        pytest.raises(psycopg.errors.InvalidTransactionState, match="READ COMMITTED"),
+    ):
+        old.execute(
+            "CALL quotas.hold_together(%s, %s, %s, %s, %s, %s, %s, NULL)",
+            (uuid4(), uuid4(), committed.units[0], [X86.value], [committed.pool], [1], SOON),
+        )
     with Session(engine) as session:
         assert service.verify(session) == []
 

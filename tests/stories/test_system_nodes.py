@@ -229,3 +229,35 @@ def test_a_system_that_goes_to_another_unit_takes_its_node_along(world: World) -
         register_move.move(work, system, to="wjw", reason="机构改革", version=None)
     assert (counted(world, old), counted(world, new), counted(world, system)) == (0, before + 8, 8)
     assert agrees(world)
+
+
+def test_a_system_that_was_merged_gets_its_node_where_the_merger_would_have_put_it(world: World) -> None:
+    """One fact, one answer: before the merger or after it, the node stands below what the system became part of."""
+    system, head = id_of(world), unit_of(world, "rst")
+    into = world.scalar(
+        "SELECT code FROM broker.information_system WHERE unit_id = :rst AND ended_kind IS NULL ORDER BY code LIMIT 1",
+        rst=head,
+    )
+    with world.acting("apply.jyt") as work:
+        register.end(work, system, register.Ending("merged", "并入", into=into), version=None)
+    give_node(world)
+    assert world.scalar("SELECT parent_id FROM quotas.node WHERE id = :id", id=system) == head
+    assert agrees(world)
+
+
+def test_a_node_and_a_move_that_comes_meanwhile_cannot_miss_each_other(world: World) -> None:
+    """Who gives a node waits for who is moving the system, and then stands where the register says."""
+    system = id_of(world)
+    with world.acting("approve.1") as work:
+        register_move.move(work, system, to="wjw", reason="职能划转", version=None)
+        work.session.flush()
+        other = threading.Thread(target=give_node, args=(world,))
+        other.start()
+        somebody_waits(world.app.engine)
+    other.join()
+    [row] = world.rows(
+        "SELECT n.parent_id, s.unit_id FROM quotas.node n JOIN broker.information_system s ON s.id = n.id"
+        " WHERE n.id = :id", id=system,
+    )  # fmt: skip
+    assert row.parent_id == row.unit_id == unit_of(world, "wjw")
+    assert agrees(world)

@@ -257,3 +257,20 @@ def test_late_usage_from_before_the_books_is_not_free_in_silence(session: Sessio
                                   VALUES ('2026-11-01', 'x', now())""") == "begun_once"  # fmt: skip
     closing.begin(work(session), OCTOBER, "九月为试运行")
     close(session, OCTOBER.next)
+
+
+def test_early_usage_that_comes_while_the_first_month_is_open_again_is_not_free_in_silence(session: Session) -> None:
+    """Nothing is closed then, so that no hint is left: the new close of the first month looks at all usage."""
+    store(session, world(thing(CITY, MAIN, running(START, None))))
+    one, two = people(session)
+    close(session, OCTOBER)
+    reopen(session, OCTOBER, one, two)
+    add_thing(session, used_since_september(), number="late")
+    assert refused(session, OCTOBER) == "charge.before_books"
+
+
+def test_books_do_not_begin_in_a_month_to_come(session: Session) -> None:
+    """A slip of the pen would keep every month before it from being closed, for good."""
+    with pytest.raises(Conflict) as to_come:
+        closing.begin(work(session), Month(2062, 10), "手误")
+    assert to_come.value.code == "statement.month_not_begun"

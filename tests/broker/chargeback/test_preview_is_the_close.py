@@ -63,7 +63,7 @@ def test_what_is_shown_is_what_is_frozen(session: Session, world: World, settled
         )  # fmt: skip
         month = Month(*world.month)
         who, _ = people(session)
-        closing.begin(work(session), month, "test")
+        closing.begin(work(session, now=month.end), month, "test")
         if not freeze(session, month, service.totals(session, month, until=month.end)):
             return
         for period in session.query(ResourcePeriod).limit(2):
