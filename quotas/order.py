@@ -63,6 +63,8 @@ def grow_tree(session: Session) -> None:
 def reshape(session: Session) -> None:
     """Before the tree and the gate are taken for itself. Raises OutOfOrder: anything of the list was begun."""
     way = _way(session)
+    if way.tree < 2:
+        _no_savepoint(session)
     if way.tree < 2 and (way.tree or way.gate or way.prefixes):
         raise OutOfOrder("whoever moves nodes begins with moving.alone")
     way.tree, way.alone, way.gate = 2, True, True
@@ -71,6 +73,8 @@ def reshape(session: Session) -> None:
 def alone(session: Session) -> None:
     """Before the gate is taken for itself. Raises OutOfOrder: something was counted, pinned, posted or allocated."""
     way = _way(session)
+    if not way.alone:
+        _no_savepoint(session)
     if not way.alone and (way.gate or way.prefixes):
         raise OutOfOrder("alone comes before the first count, pin, post or prefix of a transaction")
     way.alone = way.gate = True
@@ -108,6 +112,12 @@ def count(session: Session, hold: UUID | None = None) -> None:
 def prefixes(session: Session) -> None:
     """Before a prefix is taken, turned or swept."""
     _way(session).prefixes = True
+
+
+def _no_savepoint(session: Session) -> None:
+    """An advisory lock goes with the savepoint in which it was taken; the way would go on believing in it."""
+    if session.in_nested_transaction():
+        raise OutOfOrder("who wants to be alone is so before the first savepoint")
 
 
 def _in_order(way: _Way, hold: UUID) -> None:

@@ -6,12 +6,14 @@ limit would be passed: what is over is named, and only growth is refused from th
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from broker.errors import Conflict
 from broker.inventory.models import InformationSystem
 from broker.inventory.repository import node_names
 from broker.tenancy.work import Work
 from quotas import availability, moving
-from quotas.errors import NodeInside, NotCovered
+from quotas.errors import NotCovered, QuotaError, QuotaExceeded
 
 
 def follow(work: Work, system: InformationSystem, head: InformationSystem) -> None:
@@ -19,7 +21,7 @@ def follow(work: Work, system: InformationSystem, head: InformationSystem) -> No
 
     What is held and used for it is from then on counted there, exactly, with its own limits; a system without a node
     stays counted at its unit. Raises Conflict ``quota.not_covered_by`` (a guarantee below a limit that would be
-    passed), ``quota.node_inside``.
+    passed), ``quota.node_inside``, ``quota.too_deep``.
     """
     if availability.lowest(work.session, [system.id]) is None:
         return
@@ -29,11 +31,8 @@ def follow(work: Work, system: InformationSystem, head: InformationSystem) -> No
         return
     try:
         moved = moving.node(work.session, system.id, parent, how="over")
-    except NotCovered as error:
-        called = node_names(work.session, [error.node], work.now).get(error.node, str(error.node))
-        raise Conflict("quota.not_covered_by", owner=called, limit=error.limit, needed=error.needed) from error
-    except NodeInside as error:
-        raise Conflict("quota.node_inside") from error
+    except QuotaError as error:
+        raise refused(work, parent, error) from error
     if moved.nodes:
         over = [
             {"node": str(r.node), "class": r.resource_class.value, "over": r.used + r.asked - r.limit}
@@ -42,3 +41,14 @@ def follow(work: Work, system: InformationSystem, head: InformationSystem) -> No
         work.record(
             "quota.node_moved", "system", system.id, article="Art. 29", data={"below": str(parent), "over": over}
         )
+
+
+def refused(work: Work, parent: UUID, error: QuotaError) -> Conflict:
+    """Why a system's node cannot go below ``parent``, in the register's words: each reason under its own code."""
+    if isinstance(error, QuotaExceeded):
+        return Conflict("system.no_room")
+    if isinstance(error, NotCovered):
+        called = node_names(work.session, [error.node], work.now).get(error.node, str(error.node))
+        return Conflict("quota.not_covered_by", owner=called, limit=error.limit, needed=error.needed)
+    called = node_names(work.session, [parent], work.now).get(parent, str(parent))
+    return Conflict(error.code, node=called)

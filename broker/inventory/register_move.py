@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from broker.catalog import repository as catalog
 from broker.errors import Conflict, Invalid, NotFound, Problem, Stale
-from broker.inventory import register
+from broker.inventory import nodes, register
 from broker.inventory.models import InformationSystem
 from broker.lifecycle import Role
 from broker.tenancy.models import Unit, UnitPeriod
@@ -56,7 +56,7 @@ def move(work: Work, system_id: UUID, *, to: str, reason: str, version: int | No
         try:
             moving.node(work.session, system.id, unit_id)
         except QuotaError as error:
-            raise Conflict("system.no_room") from error
+            raise nodes.refused(work, unit_id, error) from error
     before = system.unit_id
     system.unit_id, system.owner_person_id = unit_id, None
     system.version += 1

@@ -31,6 +31,9 @@ NOT_FOLLOWED = (
     "/networks/template/",
     "/attachments/",
     "/file/",
+    "/usage/records/file",
+    "/usage/items/file",
+    "/usage/terms/file",
 )
 """Files, not pages; they have tests of their own."""
 MANY = ("/quota?", "/ipv6?")

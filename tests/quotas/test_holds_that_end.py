@@ -250,6 +250,8 @@ TAMPERED = {
     "UPDATE quotas.node_limit SET limit_amount = 8, ceiling = 8 WHERE node_id = :city": {"node_limit.ceiling"},
     "UPDATE quotas.node_limit SET booked = booked + 1 WHERE node_id = :city": {"node_limit.booked"},
     "UPDATE quotas.inventory SET used = 1 WHERE total IS NULL": {"inventory"},
+    "DELETE FROM quotas.inventory": {"hold_line.without_stock"},
+    "ALTER TABLE quotas.node_limit DROP CONSTRAINT ck_node_limit_used": {"unguarded"},
 }
 
 

@@ -205,3 +205,14 @@ def test_one_key_on_two_holds_at_once_serves_one_of_them(
         found = text("SELECT DISTINCT hold_id FROM quotas.movement WHERE key = :key AND kind = :kind")
         assert first.scalars(found, {"key": key, "kind": kind}).all() == [held[0]]
         assert service.verify(first) == []
+
+
+def test_nobody_is_alone_inside_a_savepoint(engine: Engine, committed: Tree) -> None:
+    """Its lock would go with the savepoint, and the guard would let pass what deadlocks."""
+    with Session(engine) as session:
+        with pytest.raises(errors.OutOfOrder), session.begin_nested():
+            service.alone(session)
+        service.alone(session)
+        ask(session, committed, 0)
+        ask(session, committed, 1)
+        session.rollback()

@@ -1,6 +1,6 @@
-"""Holding together passes the gate that everybody passes.
+"""Holding together passes the gate that everybody passes; the recount sees stock and guards that are gone.
 
-The SQL stands in ``quotas/sql/0029_a_one_gate.sql`` and is frozen, as that of ``0001_quotas`` is.
+The SQL stands in ``quotas/sql/0029_*.sql`` and is frozen, as that of ``0001_quotas`` is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ down_revision = "0024c_adjustment_proposals"
 branch_labels = None
 depends_on = None
 
-FILES = ("0029_a_one_gate.sql",)
+FILES = ("0029_a_one_gate.sql", "0029_b_verifying.sql")
 
 
 def upgrade() -> None:
