@@ -36,7 +36,7 @@ DECLARE
     v_refused boolean := true;
     v_answer jsonb;
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(1902458740, 1);  -- the gate
+    PERFORM gate_shared();  -- refuses a transaction that keeps an older snapshot, in which a new limit is unseen
     SELECT array_agg(hold_id) FILTER (WHERE nth = 1) AS holds, array_agg(owner) FILTER (WHERE nth = 1) AS owners,
            array_agg(node_id) FILTER (WHERE nth = 1) AS nodes, array_agg(expires_at) FILTER (WHERE nth = 1) AS dates,
            array_agg(backend) FILTER (WHERE nth = 1) AS backends,

@@ -70,6 +70,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
     SELECT 'node.path', n.id::text, array_to_string(n.path, '/'), coalesce(array_to_string(w.path, '/'), '')
     FROM node n LEFT JOIN way w ON w.id = n.id
     WHERE n.path IS DISTINCT FROM w.path
+    UNION ALL
+    -- What is held or used stands on stock that is offered: nothing else could have been held.
+    SELECT 'hold_line.without_stock', concat_ws('/', l.hold_id, l.resource_class, l.pool_id),
+           (l.amount - l.voided - l.released)::text, '0'
+    FROM hold_line l
+    WHERE l.amount > l.voided + l.released
+      AND NOT EXISTS (SELECT FROM inventory i WHERE (i.pool_id, i.resource_class) = (l.pool_id, l.resource_class))
+    UNION ALL
+    SELECT 'unguarded', w.name, 'the constraint is missing or not valid', ''
+    FROM unnest(ARRAY['ck_node_limit_used', 'ck_node_limit_ceiling', 'ck_node_limit_booked', 'ck_inventory_used',
+                      'ck_hold_line_amount', 'ck_hold_line_balance', 'ck_movement_amount', 'pk_hold', 'pk_hold_line',
+                      'pk_movement', 'pk_inventory', 'uq_node_limit_node_id_resource_class_pool_id']) AS w (name)
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c
+                      WHERE c.conname = w.name AND c.connamespace = 'quotas'::regnamespace AND c.convalidated)
     ORDER BY 1, 2
 $$;
 

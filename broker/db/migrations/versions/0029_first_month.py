@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0029b_first_month"
-down_revision = "0029_one_gate"
+revision = "0029_first_month"
+down_revision = "0024c_adjustment_proposals"
 branch_labels = None
 depends_on = None
 
