@@ -259,5 +259,5 @@ def populated(work: Any) -> ExtranetMap:
         r.name: RouterLook(router=r.name, looked_at=work.now, silent=False, down=down.get(r.name, []))
         for r in found.topology.routers
     }
-    clouds = found.clouds | {CLOUD: "壮美广西·政务云", "city-450200": "柳州市云"}
+    clouds = {**found.clouds, CLOUD: "壮美广西·政务云", "city-450200": "柳州市云"}
     return replace(found, segments=segments, looks=heard, clouds=clouds)
