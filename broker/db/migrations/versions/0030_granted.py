@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0030_granted"
-down_revision = "0029_first_month"
+down_revision = "0050_cloud_uplinks"
 branch_labels = None
 depends_on = None
 
