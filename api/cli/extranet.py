@@ -49,13 +49,13 @@ def load(call: DatabaseCall, file: File) -> None:
 @group.command("show")
 @database_verb
 def show(call: DatabaseCall) -> None:
-    """列出已接入外网的网段：路由表、路由器、VNI、核验时间。"""
+    """列出已接入外网的网段：路由表、路由器、VNI 或 VLAN、核验时间。"""
     with call.core.works.begin() as work:
         found = overview(work)
     if found is None:
         raise Refusal("extranet.no_topology", sentence("extranet.no_topology"))
     rows = [_row(r) for r in found.segments]
-    headers = ("资源", "单位", "路由表", "路由器", "VNI", "网段", "状态")
+    headers = ("资源", "单位", "路由表", "路由器", "VNI 或 VLAN", "网段", "状态")
     columns = ("number", "unit", "vrf", "router", "vni", "prefix")
     table = [(*(str(r[c]) for c in columns), STATES[r["state"]]) for r in rows]
     call.listed(rows, headers, table, nothing=f"{found.topology.name}：还没有网段。")

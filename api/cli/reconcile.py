@@ -30,6 +30,7 @@ KINDS = {
     "orphan": "云上有、台账无",
     "lost": "台账有、云上无",
     "size": "规格不一致",
+    "uplink": "网段未接在外网安排的 VNI 或 VLAN 上",
     "duplicate": "重复创建",
     "total": "总量不一致",
     "less": "云上用量少于台账",

@@ -258,6 +258,7 @@ FIELDS: Mapping[str, str] = {
     "items": "申请项",
     "name": "名称",
     "count": "数量",
+    "uplink": "接入外网",
     "vcpu": "处理器核数",
     "memory_gib": "内存（GiB）",
     "system_disk_gib": "系统盘（GiB）",

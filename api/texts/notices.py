@@ -37,6 +37,7 @@ NOTICES: Mapping[str, str] = {
     "drift.orphan": "云平台 {sub_cloud} 上有不在台账中的资源（{kind} {id}），请核实。",
     "drift.lost": "台账中的资源在云平台 {sub_cloud} 上已不存在（{kind} {id}），请核实。",
     "drift.size": "云平台 {sub_cloud} 上的资源与台账规格不一致（{kind} {id}），请核实。",
+    "drift.uplink": "云平台 {sub_cloud} 上的网段没有接在外网为它安排的 VNI 或 VLAN 上（{id}），请核实。",
     "drift.duplicate": "云平台 {sub_cloud} 上有重复创建的资源（{kind} {id}），请核实。",
     "quota.near": "{unit}的{class}配额已用 {used}（限额 {limit}），达到 {percent}%（自定规则）。",
     "quota.full": "{unit}的{class}配额已满：已用 {used}，限额 {limit}（自定规则）。",

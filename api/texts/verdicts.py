@@ -38,6 +38,7 @@ VERDICTS: Mapping[str, str] = {
     "health.bad": "运行异常：{detail}。",
     "extranet.attached": "平台已接入电子政务外网，单位在“{zone}”有规划的地址段。",
     "extranet.cloud_not_attached": "平台没有接入电子政务外网（外网拓扑中没有它的接入路由器），网段无法开通。",
+    "extranet.uplink_unsupported": "外网拓扑以 {encapsulation} 接入此平台，而平台的适配器不支持，网段无法开通。",
     "extranet.no_block": "外网拓扑没有为该单位在此平台的“{zone}”规划地址段，网段无法开通。",
 }
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from broker.assessment.values import Judgement, Verdict, Wish
 from broker.catalog.values import Candidate, Offered
+from broker.extranet.values import Attachable
 from broker.inventory.rules import Amounts, amounts, total
 from broker.request.values import Item, SegmentItem, ServerItem, VolumeItem, item_spec
 from quotas.values import ResourceClass
@@ -31,8 +32,8 @@ class Asked:
     home_id: UUID | None
     home_article: str
     authorities: Mapping[str, UUID]
-    attached: Mapping[str, frozenset[str]] | None = None
-    """By sub-cloud's code: the zones in which the extranet has space for the unit there. None: no extranet."""
+    attached: Mapping[str, Attachable] | None = None
+    """By sub-cloud's code: what the extranet has for the unit there. None: no extranet."""
 
 
 Left = Mapping[ResourceClass, int | None]
@@ -178,14 +179,21 @@ def _health(candidate: Candidate) -> Verdict:
     )
 
 
-def _extranet(candidate: Candidate, item: Item, attached: Mapping[str, frozenset[str]] | None) -> tuple[Verdict, ...]:
-    """A segment needs a router where the sub-cloud is attached, and a block of the unit's there."""
+def _extranet(candidate: Candidate, item: Item, attached: Mapping[str, Attachable] | None) -> tuple[Verdict, ...]:
+    """A segment needs a router where the sub-cloud is attached by what it can do, and a block of the unit's there.
+
+    A cloud that never said what it can do has not said that it is well either: ``health`` refuses it.
+    """
     if attached is None or not isinstance(item, SegmentItem):
         return ()
     zone = item.zone.value
     if candidate.code not in attached:
         return (Verdict("extranet", False, "extranet.cloud_not_attached"),)
-    if zone not in attached[candidate.code]:
+    there = attached[candidate.code]
+    if candidate.uplinks is not None and there.encapsulation not in candidate.uplinks:
+        params = {"encapsulation": there.encapsulation.upper()}
+        return (Verdict("extranet", False, "extranet.uplink_unsupported", "", params),)
+    if zone not in there.zones:
         return (Verdict("extranet", False, "extranet.no_block", "", {"zone": zone}),)
     return (Verdict("extranet", True, "extranet.attached", "", {"zone": zone}),)
 

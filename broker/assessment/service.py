@@ -127,7 +127,7 @@ def _propose(work: Work, request: ServiceRequest, changes: Changes) -> Proposal:
         home_id=home,
         home_article=unit.home_article or "",
         authorities=_authorities(request),
-        attached=None if space is None else space.zones,
+        attached=None if space is None else space.attachable,
     )
     stock = availability.pool_left(work.session, [c.id for c in candidates])
     left = {pool: {kind: s.left for kind, s in classes.items()} for pool, classes in stock.items()}

@@ -128,3 +128,5 @@ class SubCloudStatus(Base):
     detail: Mapped[str]
     capacity: Mapped[dict[str, Any]] = mapped_column(JSONB)
     checked_at: Mapped[Moment]
+    uplinks: Mapped[list[str] | None] = mapped_column(ARRAY(String))
+    """How its networks can meet a router of the extranet (``vxlan``, ``vlan``); None: it never said."""

@@ -28,6 +28,7 @@ SELECT c.id, c.code, c.name, c.tier, c.position, c.mlps_level, c.zones, c.accred
     FROM broker.offering o WHERE o.sub_cloud_id = c.id) AS offers,
   (SELECT array_agg(i.code) FROM broker.image i WHERE i.sub_cloud_id = c.id) AS images,
   CASE WHEN s.checked_at > CAST(:stale AS timestamptz) THEN s.healthy END AS healthy, coalesce(s.detail, '') AS detail,
+  s.uplinks,
   (SELECT array_agg(DISTINCT r.spec->>'zone') FROM broker.resource r
     JOIN broker.project j ON j.id = r.project_id AND j.unit_id = r.unit_id  -- servers stand on their own project's
     WHERE r.sub_cloud_id = c.id AND r.unit_id = :unit AND r.kind = 'segment' AND r.state = 'active') AS segment_zones,
@@ -63,6 +64,7 @@ def _candidate(row: Any) -> Candidate:
         healthy=row.healthy,
         health_detail=row.detail,
         segment_zones=frozenset(row.segment_zones or ()),
+        uplinks=None if row.uplinks is None else frozenset(row.uplinks),
     )
 
 
@@ -112,9 +114,18 @@ def main_authority(session: Session, duty: str, now: datetime) -> UUID | None:
 
 
 def note_status(
-    session: Session, sub_cloud_id: UUID, *, healthy: bool, detail: str, capacity: dict[str, Any], at: datetime
+    session: Session,
+    sub_cloud_id: UUID,
+    *,
+    healthy: bool,
+    detail: str,
+    capacity: dict[str, Any],
+    at: datetime,
+    uplinks: Iterable[str] | None = None,
 ) -> None:
-    """Write down what a sub-cloud said of itself."""
-    values = {"healthy": healthy, "detail": detail[:500], "capacity": capacity, "checked_at": at}
+    """Write down what a sub-cloud said of itself; ``uplinks`` None: nothing new of them."""
+    values: dict[str, Any] = {"healthy": healthy, "detail": detail[:500], "capacity": capacity, "checked_at": at}
+    if uplinks is not None:
+        values["uplinks"] = sorted(uplinks)
     statement = insert(SubCloudStatus).values(sub_cloud_id=sub_cloud_id, **values)
     session.execute(statement.on_conflict_do_update(index_elements=["sub_cloud_id"], set_=values))

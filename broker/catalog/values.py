@@ -39,3 +39,5 @@ class Candidate:
     health_detail: str
     segment_zones: frozenset[str]
     """Zones in which the asking unit already has an active segment there."""
+    uplinks: frozenset[str] | None = None
+    """How its networks can meet a router of the extranet; ``None``: it has not said yet."""

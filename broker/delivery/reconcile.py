@@ -27,13 +27,14 @@ from broker.delivery.models import Delivery
 from broker.delivery.specs import KIND
 from broker.delivery.tools import Tools
 from broker.errors import NotFound
+from broker.extranet import service as extranet
 from broker.inventory.models import Project, Resource, ServerSnapshot
 from broker.lifecycle import ResourceState, Role
 from broker.notify import service as notify
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import SYSTEM, Actor
 from broker.tenancy.work import Work
-from providers.contract import Key, Kind, Observed, Provider, Status
+from providers.contract import Key, Kind, Observed, Provider, Status, Uplink
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,8 @@ class DriftKind(StrEnum):
     """A row says that there is an object, and the cloud has none."""
     SIZE = "size"
     """Both have it, in different sizes, or attached elsewhere."""
+    UPLINK = "uplink"
+    """A segment's network meets its router by another VNI, VLAN or gateway than the one it was given, or not at all."""
     DUPLICATE = "duplicate"
     """The cloud has more than one object for a row."""
 
@@ -172,14 +175,22 @@ def _in_another_shape(sub_cloud: str, seen: Observed, row: _Row) -> Drift | None
     if not different:
         return None
     expected, shown = {n: row.sizes[n] for n in different}, {n: found.get(n) for n in different}
-    return Drift(DriftKind.SIZE, sub_cloud, row.key, (seen.ref,), row.state, expected, shown)
+    kind = DriftKind.UPLINK if different == ["uplink"] else DriftKind.SIZE
+    return Drift(kind, sub_cloud, row.key, (seen.ref,), row.state, expected, shown)
 
 
 def _sizes(seen: Observed) -> dict[str, object]:
     sizes: dict[str, object] = {"vcpu": seen.vcpu, "memory_gib": seen.memory_gib, "size_gib": seen.size_gib}
     sizes |= {"prefix": str(seen.prefix) if seen.prefix else None}
-    sizes |= {"server_id": str(seen.server_id) if seen.server_id else None}
+    sizes |= {"server_id": str(seen.server_id) if seen.server_id else None, "uplink": _named(seen.uplink)}
     return {name: size for name, size in sizes.items() if size is not None}
+
+
+def _named(uplink: Uplink | None) -> str | None:
+    """How a network meets its router, in words that can be compared."""
+    if uplink is None:
+        return None
+    return f"{uplink.encapsulation.value} {uplink.tag} {uplink.gateway} {uplink.addressing.value}"
 
 
 def _rows(tools: Tools, sub_cloud: str) -> dict[Key, _Row]:
@@ -197,10 +208,12 @@ def _rows(tools: Tools, sub_cloud: str) -> dict[Key, _Row]:
             .join(Resource, Resource.id == ServerSnapshot.resource_id)
             .where(Resource.sub_cloud_id == cloud_id)
         ).all()
+        segments = [resource.id for resource, _ in resources if resource.kind == "segment"]
+        uplinks = extranet.uplinks(work.session, segments)
     rows = [_project_row(p.id, p.ref) for p in projects]
     for resource, delivery_state in resources:
         busy = delivery_state in {"queued", "running"}
-        rows += _resource_rows(resource, busy=busy)
+        rows += _resource_rows(resource, uplinks.get(resource.id), busy=busy)
     rows += [_snapshot_row(*snapshot) for snapshot in snapshots]
     return {row.key: row for row in rows}
 
@@ -216,12 +229,12 @@ def _snapshot_row(snapshot_id: UUID, project_id: UUID, taken_at: datetime | None
     return _Row(Key(Kind.SNAPSHOT, snapshot_id, project_id), state.value, None, {}, busy=False)
 
 
-def _resource_rows(resource: Resource, *, busy: bool) -> Iterator[_Row]:
+def _resource_rows(resource: Resource, uplink: Uplink | None, *, busy: bool) -> Iterator[_Row]:
     kind = KIND[resource.kind]
     spec: Mapping[str, Any] = resource.spec
     sizes: dict[str, object] = {}
     if kind is Kind.NETWORK:
-        sizes = {"prefix": str(IPv6Network(str(resource.prefix)))}
+        sizes = {"prefix": str(IPv6Network(str(resource.prefix))), "uplink": _named(uplink)}
     elif kind is Kind.VOLUME:
         sizes = {"size_gib": spec["size_gib"]}
     else:

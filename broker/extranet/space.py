@@ -13,6 +13,7 @@ from ipaddress import IPv6Network
 
 from broker.extranet.fabric import plan_of
 from broker.extranet.schema import Access, Block, Topology
+from broker.extranet.values import Attachable
 from playbooks.filter_plugins.extranet import refusal
 
 
@@ -24,16 +25,17 @@ class Space:
     lineage: frozenset[str]
 
     @property
-    def zones(self) -> Mapping[str, frozenset[str]]:
-        """By sub-cloud: the zones in which there is a block for the unit; a cloud that is not attached is not named."""
-        zone_of = {v.name: v.zone for v in self.topology.vrfs}
+    def attachable(self) -> Mapping[str, Attachable]:
+        """By sub-cloud: what there is for the unit; a cloud that is not attached is not named."""
         return {
-            access.sub_cloud: frozenset(
-                zone_of[b.vrf]
-                for b in blocks_at(self.topology, access.router, self.lineage, frozenset(zone_of.values()))
-            )
+            access.sub_cloud: Attachable(self._zones(access), access.encapsulation.value)
             for access in self.topology.access
         }
+
+    def _zones(self, access: Access) -> frozenset[str]:
+        zone_of = {v.name: v.zone for v in self.topology.vrfs}
+        found = blocks_at(self.topology, access.router, self.lineage, frozenset(zone_of.values()))
+        return frozenset(zone_of[b.vrf] for b in found)
 
     def refusal(self, sub_cloud: str, zone: str, prefix: IPv6Network) -> str:
         """The code with which the routers' plan refuses a prefix of the unit's there; empty when it contains it."""

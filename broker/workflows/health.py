@@ -44,8 +44,10 @@ class HealthCheck:
 def ask(app: App, cloud: SubCloud) -> None:
     """Ask one sub-cloud for its health and capacity, and write down what it said or why it did not."""
     capacity: dict[str, Any] = {}
+    uplinks = None
     try:
         provider = app.providers(cloud.code)
+        uplinks = provider.capabilities.uplinks
         health = provider.health()
         if health.healthy:
             capacity = capacity_json(provider.capacity())
@@ -53,7 +55,13 @@ def ask(app: App, cloud: SubCloud) -> None:
         health = Health(healthy=False, detail=error.code)
     with app.sessions.begin() as session:
         catalog.note_status(
-            session, cloud.id, healthy=health.healthy, detail=health.detail, capacity=capacity, at=app.clock()
+            session,
+            cloud.id,
+            healthy=health.healthy,
+            detail=health.detail,
+            capacity=capacity,
+            at=app.clock(),
+            uplinks=uplinks,
         )
     METRICS.sub_cloud_healthy.labels(cloud.code).set(health.healthy)
     if not health.healthy:

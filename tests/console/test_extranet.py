@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise, product
 from typing import Any
 from uuid import UUID
@@ -15,6 +17,7 @@ from broker.delivery import cases
 from broker.delivery.segments import ORDER, ExtranetMap, Segment, Standing, extranet_map, standing
 from broker.delivery.values import Job
 from broker.extranet import looks, service
+from broker.extranet.models import RouterLook
 from broker.extranet.reading import read_topology
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
@@ -191,7 +194,7 @@ def test_the_map_is_walked_by_keyboard_and_fits_a_phone(
     loaded(console)
     opener: Any = open_window
     page = opener("admin", DESK).go("/extranet")
-    page.screenshot(path=screenshots / "extranet.png", full_page=True)
+    page.screenshot(path=screenshots / "extranet-all.png", full_page=True)
     page.focus(".topology a[tabindex='0']")
     page.keyboard.press("ArrowRight")
     assert "南宁市" in page.evaluate("document.activeElement.getAttribute('aria-label')")
@@ -202,3 +205,59 @@ def test_the_map_is_walked_by_keyboard_and_fits_a_phone(
     page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     page.screenshot(path=screenshots / "extranet-phone.png")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.browser
+def test_a_map_with_many_segments_is_drawn(
+    console: Console, open_window: object, screenshots: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture of the README: a region's segments in all states, what needs a person first, sessions as heard."""
+    loaded(console)
+    monkeypatch.setattr("api.console.extranet.extranet_map", populated)
+    opener: Any = open_window
+    page = opener("admin", DESK).go("/extranet")
+    drawn = sum(count for *_, count in REGION)
+    assert page.locator(".topology a[aria-label^='网段']").count() >= drawn
+    assert page.locator("th", has_text="VNI 或 VLAN").count() == 1
+    page.screenshot(path=screenshots / "extranet.png")
+
+
+REGION = (
+    ("dc", "shared", "shared", "教育厅", "3fff:122", 14),
+    ("dc", "shared", "shared", "公安厅", "3fff:126", 6),
+    ("dc", "internet", "internet", "水利厅", "3fff:32f", 7),
+    ("dc", "private", "prv-jyt", "教育厅", "3fff:222", 9),
+    ("dc", "private", "prv-slt", "水利厅", "fd3f:ff00:1", 3),
+    ("yufeng", "shared", "shared", "柳州市", "3fff:102", 8),
+    ("yufeng", "private", "prv-lz", "柳州市", "3fff:202", 4),
+)
+"""Where a region's segments are: router, zone, table, unit, the beginning of their prefixes, how many."""
+STATES = {5: Standing.MAKING, 21: Standing.DESK, 26: Standing.MAKING, 30: Standing.LEAVING, 44: Standing.MAKING}
+"""The few that are not simply routed, by their place."""
+
+
+def populated(work: Any) -> ExtranetMap:
+    """The map as it is, with a region's segments on it, and all routers heard but one session."""
+    found = extranet_map(work)
+    assert found is not None
+    segments: list[Segment] = []
+    for router, zone, vrf, unit, stem, count in REGION:
+        for _ in range(count):
+            n = len(segments)
+            standing_ = STATES.get(n, Standing.ROUTED)
+            at = work.now - timedelta(days=3 + n) if standing_ in {Standing.ROUTED, Standing.LEAVING} else None
+            vni = (10100 if router == "dc" else 20100) + n
+            prefix = f"{stem}:{':' if stem.startswith('fd') else '0:'}{n + 1:x}::/64".replace(":::", ":0:")
+            segments.append(
+                Segment(
+                    UUID(int=n), f"ZY-2026-{n + 301:06d}", "net", unit, zone, prefix, router, vrf, vni, standing_, at
+                )
+            )
+    segments.sort(key=lambda s: (ORDER.index(s.standing), s.router, s.zone, s.vni or 0))
+    down = {"liuzhou": [["prv-lz", "core", "Active"]]}
+    heard = {
+        r.name: RouterLook(router=r.name, looked_at=work.now, silent=False, down=down.get(r.name, []))
+        for r in found.topology.routers
+    }
+    clouds = {**found.clouds, CLOUD: "壮美广西·政务云", "city-450200": "柳州市云"}
+    return replace(found, segments=segments, looks=heard, clouds=clouds)

@@ -12,9 +12,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from broker.assessment import service as assessment
 from broker.delivery import service as delivery
+from broker.delivery.reconcile import DriftKind, reconcile
 from broker.delivery.segments import extranet_map
 from broker.delivery.service import Action
 from broker.errors import Conflict
@@ -89,6 +91,12 @@ def ordered(world: World, items: Sequence[dict[str, Any]] = ITEMS, **changes: An
     return request_id
 
 
+def change(world: World, sql: str, **values: Any) -> None:
+    """What somebody changes behind the services' back."""
+    with world.app.works.begin() as work:
+        work.session.execute(text(sql), values)
+
+
 def attached(world: World, request_id: UUID) -> list[Any]:
     of_request = "SELECT id FROM broker.resource WHERE request_id = :r"
     sql = f"SELECT * FROM broker.segment_attachment WHERE resource_id IN ({of_request}) ORDER BY id"
@@ -151,6 +159,15 @@ def test_servers_stand_on_the_segment_they_were_asked_with(world: World, routers
     assert server["segment"] == segment["number"]
     assert all(IPv6Address(a) in spec.prefix for a in server["addresses"])
     assert server["addresses"]
+    assert reconcile(world.app.tools(), "main") == []
+    move = "UPDATE broker.segment_attachment SET vni = {} WHERE id = :i"
+    change(world, move.format(10077), i=place.id)
+    (found,) = reconcile(world.app.tools(), "main")
+    assert (found.kind, found.key.id) == (DriftKind.UPLINK, place.resource_id)
+    assert found.found == {"uplink": f"vxlan {place.vni} {spec.gateway} slaac"}
+    assert found.expected == {"uplink": f"vxlan 10077 {spec.gateway} slaac"}
+    assert world.scalar("SELECT count(*) FROM broker.notice WHERE code = 'drift.uplink'") == 2
+    change(world, move.format(place.vni), i=place.id)
     faults.inject(world.clouds_url, Fault("main", "delete", Kind.NETWORK, Mode.REFUSE))
     road.release(world, request_id, "apply.chongzuo", "deliver.1")
     road.walk(world)
@@ -222,6 +239,27 @@ def test_a_unit_without_a_block_is_told_at_assessment(world: World, routers: Rou
         "extranet.no_block",
         "extranet.cloud_not_attached",
     }
+    assert routers.there == {}
+
+
+def test_a_cloud_that_cannot_do_the_routers_kind_of_uplink_is_told_at_assessment(
+    world: World, routers: Routers
+) -> None:
+    """The topology attaches it by VXLAN, its adapter says that it has VLANs only: refused before anything is held."""
+    change(world, "UPDATE broker.sub_cloud_status SET uplinks = ARRAY['vlan']")
+    request_id = road.submit(world, items=[SEGMENT], **WHO)
+    road.approve(world, request_id, "approve.1")
+    with world.acting("assess.1") as work:
+        judged = assessment.propose(work, request_id).judgements[0]
+    main = next(j for j in judged if j.code == "main")
+    assert [(v.code, v.params) for v in main.verdicts if not v.passed] == [
+        ("extranet.uplink_unsupported", {"encapsulation": "VXLAN"})
+    ]
+    with pytest.raises(Conflict) as refused:
+        road.assess(world, request_id, "assess.1")
+    assert refused.value.code == "placement.none"
+    world.ask_health()  # what the adapter says now
+    road.assess(world, request_id, "assess.1")
     assert routers.there == {}
 
 
