@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0040_resource_owners"
-down_revision = "0029_first_month"
+down_revision = "0050_cloud_uplinks"
 branch_labels = None
 depends_on = None
 
