@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0030_granted"
-down_revision = "0050_cloud_uplinks"
+down_revision = "0040_resource_owners"
 branch_labels = None
 depends_on = None
 
