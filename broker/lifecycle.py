@@ -252,6 +252,8 @@ class CaseEvent(StrEnum):
     CONFIRM = "confirm"
     GIVE_BACK = "give_back"
     RELEASE = "release"
+    FOLLOW = "follow"
+    """The resources went to another unit, which is heard first."""
 
 
 _C, _CE = CaseState, CaseEvent
@@ -265,6 +267,7 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.NOTICED, _CE.FALL_DUE): (_C.MEASURING, _SYSTEM),
     (_C.NOTICED, _CE.WITHDRAW): (_C.DROPPED, _ENDING),
     (_C.NOTICED, _CE.GIVE_BACK): (_C.GIVEN_BACK, _UNIT),
+    (_C.NOTICED, _CE.FOLLOW): (_C.FOUND, _SYSTEM),
     (_C.OBJECTED, _CE.ACCEPT): (_C.EXEMPTED, _BUREAU),
     (_C.OBJECTED, _CE.RENEW): (_C.RENEWED, _BUREAU),
     (_C.OBJECTED, _CE.REFUSE): (_C.NOTICED, _BUREAU),
@@ -291,6 +294,7 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.PROPOSED, _CE.CONFIRM): (_C.RELEASING, _ENDING),
     (_C.PROPOSED, _CE.RESUME): (_C.RESUMING, _ENDING),
     (_C.PROPOSED, _CE.FIND_RUNNING): (_C.RESUMING, _SYSTEM),
+    (_C.PROPOSED, _CE.FOLLOW): (_C.SUSPENDED, _SYSTEM),
     (_C.RESUMING, _CE.START): (_C.DROPPED, _SYSTEM),
     (_C.RESUMING, _CE.NOTIFY): (_C.NOTICED, _SYSTEM),
     (_C.RESUMING, _CE.ACCEPT): (_C.EXEMPTED, _SYSTEM),

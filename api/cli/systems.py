@@ -187,7 +187,7 @@ def move(
     *,
     reason: Annotated[str, typer.Option(help="原因")],
 ) -> None:
-    """划转到另一单位（机构改革等），由大数据发展局办理；已交付的资源仍归原单位。"""
+    """划转到另一单位（机构改革等），由大数据发展局办理；其资源、配额和此后的费用归接收单位。"""
     one = _one(call, which)
     moved = call.api.post(f"/systems/{one['id']}/move", {"unit": to, "reason": reason}, version=one["version"])
     call.done(moved, f"{one['name']}（{one['code']}）已由{one['unit_name']}划转到{moved['unit_name']}。")

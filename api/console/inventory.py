@@ -26,6 +26,7 @@ from broker.errors import BrokerError, Invalid
 from broker.inventory import register, systems
 from broker.inventory.register import Ending, entry_of_row
 from broker.inventory.system_entry import READ, SystemEntry, read
+from broker.reorganisation import systems as reorganised
 from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
 
@@ -114,7 +115,7 @@ def create(form: Form, uow: Uow) -> Response:
         if entry.growth_reason and not entry.merges and not entry.is_stock:
             register.propose(work, entry)
             return "/systems/proposals?done=proposed"
-        made = register.register(work, entry)
+        made = reorganised.register(work, entry)
         return f"/systems/{made.id}?done=registered"
 
     return act(uow, write, then=go, instead=lambda error: _form_page(uow, form, error))
@@ -132,7 +133,7 @@ def decide(proposal_id: UUID, form: Form, uow: Uow) -> Response:
     approved = text_of(form, "decision") == "approved"
     return act(
         uow,
-        lambda work: register.decide(work, proposal_id, approved=approved, answer=text_of(form, "answer")),
+        lambda work: reorganised.decide(work, proposal_id, approved=approved, answer=text_of(form, "answer")),
         then=lambda _: go("/systems/proposals", done="proposal_approved" if approved else "proposal_refused"),
         instead=lambda error: _proposals(uow, error),
     )
@@ -160,10 +161,12 @@ def system_page(uow: UnitOfWork, system_id: UUID, error: BrokerError | None = No
 
     def collect(work: Work) -> Context:
         row = systems.one(work, str(system_id))
+        said = systems.revisions(work, system_id)
         return REGISTER | {
             "row": row,
             "s": row[0],
-            "revisions": systems.revisions(work, system_id),
+            "revisions": said,
+            "owners": systems.owners(work, said),
             "merged": systems.merged_into(work, system_id),
             "problems": show.problems(error.problems) if error else [],
         }
@@ -182,7 +185,7 @@ def revise(system_id: UUID, form: Form, uow: Uow) -> Response:
     """修改登记内容。"""
     return act(
         uow,
-        lambda work: register.revise(work, system_id, _entry(form), version=_version(form)),
+        lambda work: reorganised.revise(work, system_id, _entry(form), version=_version(form)),
         then=lambda _: go(f"/systems/{system_id}", done="revised"),
         instead=lambda error: _form_page(uow, form, error, system_id=system_id),
     )
@@ -194,7 +197,7 @@ def end(system_id: UUID, form: Form, uow: Uow) -> Response:
     ending = Ending(*(text_of(form, name) for name in ("kind", "reason", "into", "handed_to")))
     return act(
         uow,
-        lambda work: register.end(work, system_id, ending, version=_version(form)),
+        lambda work: reorganised.end(work, system_id, ending, version=_version(form)),
         then=lambda _: go(f"/systems/{system_id}", done="ended"),
         instead=lambda error: system_page(uow, system_id, error),
     )

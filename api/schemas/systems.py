@@ -99,10 +99,19 @@ class SystemRevision(View):
     entry: dict[str, Any]
 
 
+class SystemOwner(View):
+    """A unit that a system belonged to on the register, from when to when; ``until`` null: it does."""
+
+    unit_name: str
+    since: datetime
+    until: datetime | None
+
+
 class SystemShown(InformationSystem):
-    """One system with its revisions, newest first, and the codes of the systems merged into it."""
+    """One system with its revisions and units, newest first, and the codes of the systems merged into it."""
 
     revisions: list[SystemRevision]
+    owners: list[SystemOwner]
     merged: list[str]
 
 

@@ -302,6 +302,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "request.undelivered": "撤销交付",
     "request.releasing": "申请释放",
     "request.released": "资源收回",
+    "request.passed_on": "随信息系统转至新单位",
     "delivery.handed_over": "移交使用",
     "delivery.secret_shown": "领取登录密钥",
     "sub_cloud.drifted": "云平台与台账不一致",

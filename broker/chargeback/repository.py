@@ -134,6 +134,11 @@ def resources_of(session: Session, request_id: UUID) -> list[UUID]:
     return list(session.scalars(_RESOURCES, {"request_id": request_id}))
 
 
+def hold_closes(session: Session) -> bool:
+    """Whether no month is being closed; none begins to be until the transaction ends. Waits for nobody."""
+    return bool(session.scalar(text("SELECT pg_try_advisory_xact_lock_shared(hashtext('broker.month_close'))")))
+
+
 def first_use(session: Session, request_id: UUID) -> datetime | None:
     """When the first resource of a request began to be metered."""
     found: datetime | None = session.execute(_FIRST_USE, {"request_id": request_id}).scalar_one()

@@ -54,8 +54,9 @@ SELECT
     AND x.during @> CAST(:now AS timestamptz)) AS network_exception,
   (SELECT count(*) FROM broker.attachment t, u WHERE t.id = ANY(CAST(:attachments AS uuid[]))
     AND t.unit_id = ANY(u.ancestors)) AS attachments,
-  (SELECT array_agg(DISTINCT r.spec->>'zone') FROM broker.resource r, u
-    WHERE r.unit_id = u.id AND r.kind = 'segment' AND r.state = 'active') AS zones
+  (SELECT array_agg(DISTINCT r.spec->>'zone') FROM u JOIN broker.resource r ON r.unit_id = u.id
+    JOIN broker.project j ON j.id = r.project_id AND j.unit_id = u.id
+    WHERE r.kind = 'segment' AND r.state = 'active') AS zones
 """)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0045_started_outside"
-down_revision = "0050_cloud_uplinks"
+down_revision = "0030_granted"
 branch_labels = None
 depends_on = None
 
