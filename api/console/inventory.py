@@ -23,7 +23,7 @@ from api.permissions import Permission, needs
 from api.texts import register as words
 from api.uow import UnitOfWork, Uow
 from broker.errors import BrokerError, Invalid
-from broker.inventory import register, systems
+from broker.inventory import moves, register, systems
 from broker.inventory.register import Ending, entry_of_row
 from broker.inventory.system_entry import READ, SystemEntry, read
 from broker.reorganisation import systems as reorganised
@@ -82,6 +82,25 @@ def total(uow: Uow, unit: str = "") -> Response:
         }
 
     return page(uow, "inventory/total.html", collect)
+
+
+@router.get("/systems/moves", openapi_extra=needs(Permission.SYSTEM_READ))
+def moved(uow: Uow, unit: str = "") -> Response:
+    """转入、转出的信息系统。"""
+
+    def collect(work: Work) -> Context:
+        rows = moves.listing(work, unit=unit[:40])
+        units = systems.units_with_systems(work)
+        return REGISTER | {
+            "rows": rows,
+            "seen": {row.system_id for row in rows if systems.is_seen(work, row.system_id)},
+            "unit": unit,
+            "unit_name": {row.code: row.name for row in units}.get(unit, unit),
+            "units": units,
+            "waiting": systems.proposals(work, waiting=True),
+        }
+
+    return page(uow, "inventory/moves.html", collect)
 
 
 @router.get("/systems/export/{form}", openapi_extra=needs(Permission.SYSTEM_READ))
