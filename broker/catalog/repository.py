@@ -73,6 +73,13 @@ def in_service(session: Session) -> list[SubCloud]:
     return list(session.scalars(select(SubCloud).where(SubCloud.retired_at.is_(None)).order_by(SubCloud.position)))
 
 
+def by_id(session: Session, sub_cloud_ids: Iterable[UUID]) -> list[SubCloud]:
+    """These sub-clouds, retired ones too, in the region's order; unknown ids are left out."""
+    wanted = list(sub_cloud_ids)
+    found = select(SubCloud).where(SubCloud.id.in_(wanted)).order_by(SubCloud.position, SubCloud.code)
+    return list(session.scalars(found)) if wanted else []
+
+
 def names(session: Session, sub_cloud_ids: Iterable[UUID | None]) -> dict[UUID, str]:
     """What sub-clouds are called. One statement; unknown ids are left out."""
     wanted = {cloud for cloud in sub_cloud_ids if cloud is not None}

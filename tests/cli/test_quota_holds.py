@@ -60,6 +60,28 @@ def test_the_life_of_a_hold(stocked: Typist) -> None:
     assert "一致" in stocked.does("quota", "verify").out
 
 
+def test_a_part_without_a_key_is_never_counted_twice_in_silence(stocked: Typist, server: Server) -> None:
+    """The same command again may be the first one, said again: refused with the key it had; a second part names one."""
+    of = ("--cloud", CLOUD, "--json")
+    made = stocked.does("quota", "hold", NODE, f"{KIND}=10", *of).json["id"]
+    for verb in ("post", "release"):
+        first = stocked.does("quota", verb, made, f"{KIND}=3", *of).json["key"]
+        again = json.loads(stocked.refused("quota", verb, made, f"{KIND}=3", *of))
+        assert (again["code"], again["key"]) == ("hold.done_before", first)
+        line = {"id": made, "cloud": CLOUD, "amounts": {KIND: 3}}
+        piped = stocked.types(
+            "quota", verb, "--file", "-", stdin=json.dumps(line) + "\n" + json.dumps(line | {"key": first})
+        )
+        assert [json.loads(said).get("code", "ok") for said in piped.out.splitlines()] == ["hold.done_before", "ok"]
+        stocked.does("quota", verb, made, f"{KIND}=3", *of, "--key", str(uuid4()))
+        assert "幂等键" in stocked.does("quota", verb, made, f"{KIND}=1", "--cloud", CLOUD).out
+    actions = [action for action, *_ in events(server, made)]
+    assert [actions.count(f"quota.{done}") for done in ("posted", "released")] == [3, 3]
+    for verb in ("post", "release"):
+        stocked.does("quota", verb, made, "--json")  # all that is left, as often as something is
+    stocked.refused("quota", "release", made)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
