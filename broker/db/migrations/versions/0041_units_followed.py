@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0041_units_followed"
-down_revision = "0040_resource_owners"
+down_revision = "0030_granted"
 branch_labels = None
 depends_on = None
 
