@@ -11,10 +11,11 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
+from broker.db.base import AnyRow, AnySelect
 from broker.errors import Invalid, Problem
 from broker.inventory.systems import visible
-from broker.tenancy.models import Unit
-from broker.tenancy.repository import unit_names
+from broker.tenancy.models import Unit, UnitPeriod
+from broker.tenancy.repository import holds, unit_names
 from broker.tenancy.work import Work
 
 # A revision that names another unit than the one before it, and the end of a system that went into another unit's.
@@ -48,6 +49,17 @@ class Move:
     source: str
     old: str
     new: str
+
+
+def destinations(work: Work) -> list[AnyRow]:
+    """The units a system can go to: rows of ``(code, name)``."""
+    statement: AnySelect = (
+        select(Unit.code, UnitPeriod.name)
+        .join(UnitPeriod, UnitPeriod.unit_id == Unit.id)
+        .where(holds(UnitPeriod.during, work.now), UnitPeriod.merged_into_id.is_(None))
+        .order_by(Unit.code)
+    )
+    return list(work.session.execute(statement).all())
 
 
 def listing(work: Work, *, unit: str = "", limit: int = 100) -> list[Move]:
