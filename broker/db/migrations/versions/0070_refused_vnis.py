@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0070_refused_vnis"
-down_revision = "0030_granted"
+down_revision = "0045_started_outside"
 branch_labels = None
 depends_on = None
 
