@@ -140,20 +140,24 @@ def _access_problems(topology: Topology) -> Iterator[Problem]:
         if access.local is not None and access.local == access.remote:
             yield Problem("extranet.tunnel_to_itself", f"{here}.remote", params={"code": str(access.remote)})
         for other in topology.access[:index]:
-            # A router's plan has one range and one far end: a second sub-cloud would be refused by it at every delivery.
-            if access.router == other.router:
-                yield Problem("extranet.one_cloud_a_router", f"{here}.router", params={"code": access.router})
-            if access.sub_cloud == other.sub_cloud:
-                yield Problem("extranet.twice", f"{here}.sub_cloud", params={"code": access.sub_cloud})
-            for name in ("local", "remote"):
-                end = getattr(access, name)
-                if end is not None and end in (other.local, other.remote):
-                    yield Problem("extranet.twice", f"{here}.{name}", params={"code": str(end)})
-            # A VNI is one in the whole extranet, a VLAN one on its router.
-            same = access.vlans is None or access.router == other.router
-            alike = same and access.encapsulation is other.encapsulation
-            if alike and first <= other.tags[1] and other.tags[0] <= last:
-                yield Problem("extranet.vnis_overlap", f"{here}.{field}", params={"code": other.router})
+            yield from _access_beside(here, field, access, other)
+
+
+def _access_beside(here: str, field: str, access: Access, other: Access) -> Iterator[Problem]:
+    # A router's plan has one range and one far end: every delivery to a second sub-cloud would be refused by it.
+    if access.router == other.router:
+        yield Problem("extranet.one_cloud_a_router", f"{here}.router", params={"code": access.router})
+    if access.sub_cloud == other.sub_cloud:
+        yield Problem("extranet.twice", f"{here}.sub_cloud", params={"code": access.sub_cloud})
+    for name in ("local", "remote"):
+        end = getattr(access, name)
+        if end is not None and end in (other.local, other.remote):
+            yield Problem("extranet.twice", f"{here}.{name}", params={"code": str(end)})
+    # A VNI is one in the whole extranet, a VLAN one on its router.
+    same = access.vlans is None or access.router == other.router
+    alike = same and access.encapsulation is other.encapsulation
+    if alike and access.tags[0] <= other.tags[1] and other.tags[0] <= access.tags[1]:
+        yield Problem("extranet.vnis_overlap", f"{here}.{field}", params={"code": other.router})
 
 
 def _block_problems(topology: Topology) -> Iterator[Problem]:
@@ -173,7 +177,7 @@ def _block_problems(topology: Topology) -> Iterator[Problem]:
 
 
 def _overlapping_blocks(topology: Topology) -> Iterator[Problem]:
-    """In order of their space: prefixes overlap only by one holding the other, so the one that is open holds or ended."""
+    """In order of their space; prefixes overlap only by one holding the other, so the last holder is enough."""
     placed = sorted(enumerate(topology.blocks), key=lambda each: (each[1].vrf, each[1].prefix, each[0]))
     for _, blocks in groupby(placed, key=lambda each: each[1].vrf):
         holder: tuple[int, Block] | None = None

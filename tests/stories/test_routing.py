@@ -335,6 +335,7 @@ def test_a_vni_that_something_of_others_has_is_left_alone(world: World, routers:
         road.release(world, request_id, "apply.chongzuo", "deliver.1")
     road.walk(world)
     world.clock.forward(days=8)
+    world.ask_health()
     third = ordered(world)
     road.walk(world)
     assert attached(world, third)[0].vni == taken.vni
