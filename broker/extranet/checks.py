@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, IPv6Network
 from itertools import groupby
 
 from broker.errors import Problem
-from broker.extranet.schema import Block, Session, Topology, Vrf
+from broker.extranet.schema import Access, Block, Session, Topology, Vrf
 
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")
 _LINK_LENGTH = 64

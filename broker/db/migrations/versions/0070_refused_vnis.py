@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0070_refused_vnis"
-down_revision = "0045_started_outside"
+down_revision = "0041_units_followed"
 branch_labels = None
 depends_on = None
 
