@@ -78,8 +78,8 @@ class Vrf(_Entry):
 class Router(_Entry):
     """One router, and how it is reached for management. ``host_key`` is its public SSH key, checked at every login.
 
-    ``number``: its place in each VRF's ``loopbacks``; without it, its place in the file. It must never change: a topology
-    that would move a router's own addresses is not loaded.
+    ``number``: its place in each VRF's ``loopbacks``; without it, its place in the file. It must never change: a
+    topology that would move a router's own addresses is not loaded.
     """
 
     name: Short
