@@ -14,7 +14,7 @@ from broker.errors import BrokerError, Conflict
 from broker.settings import Settings
 from broker.utilisation import service, store
 from broker.utilisation.store import Imported, hourly_files, keep_from, storage_of
-from tests.broker.utilisation.files import NOW, hours, row, write_csv
+from tests.broker.utilisation.files import NOW, hours, line, row, write_csv
 from tests.broker.utilisation.oracle import Row
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -116,6 +116,15 @@ def test_hours_without_rows_are_counted(take: Take) -> None:
     """Between a resource's first and last hour."""
     held = hours(START, 10)
     assert take([row("a", hour) for hour in [*held[:2], *held[5:]]]).missing_hours == 3
+
+
+def test_a_row_with_an_open_quote_takes_no_other_with_it(take: Take) -> None:
+    """It is told; the hours after it are there and none is missing."""
+    held = hours(START, 10)
+    rest = [",".join(line(row("a", hour))) for hour in held[2:]]
+    done = take([row("a", hour) for hour in held[:2]], '"a,2026-10-01T02Z,2,4,1,1,1,1,1,12,0', *rest)
+    assert (done.intake.rows, done.added, done.missing_hours) == (11, 10, 0)
+    assert [(left.reason, left.first) for left in done.intake.left] == [("sample.broken", ("m.csv:4",))]
 
 
 def test_old_days_are_thinned_to_one_row_a_resource(settings: Settings, take: Take) -> None:
