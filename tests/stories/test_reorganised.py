@@ -9,8 +9,10 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
+from broker.inventory import owners
 from broker.inventory import repository as inventory
 from broker.inventory.register import Ending
 from broker.reclamation import cases
@@ -81,12 +83,19 @@ def test_a_system_goes_to_another_unit_with_all_it_has(world: World) -> None:
     assert owners_of(world, request_id) == {("jyt", "jyt-xjgl")}
 
     noticed_at = reclaim.case(world, case_id).noticed_at
+    with pytest.raises(IntegrityError, match="is not with the unit"), world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.reclaim_case SET unit_id = :u"), {"u": unit_of(world, "wjw")})
+
     world.clock.forward(hours=30, microseconds=1)
     moved_at = world.clock.now
     move(world)
     assert owners_of(world, request_id) == {("wjw", "jyt-xjgl")}
     assert owners_of(world, other) == {("jyt", "jyt-xjgl")}  # it was given back before
     assert (counted(world, unit_of(world, "jyt")), counted(world, unit_of(world, "wjw"))) == (0, 4)
+    with world.app.sessions() as session:
+        now, before = owners.history(session, servers[0].id, now=moved_at)
+        second = moved_at.replace(microsecond=0)
+        assert (before.since, before.until, now.since, now.until) == (None, second, second, None)
     with world.acting("apply.jyt") as work, pytest.raises(NotFound):
         inventory.resource(work.session, work.actor, servers[0].id, now=work.now)
     with world.acting("apply.jyt") as work, pytest.raises(NotFound):
