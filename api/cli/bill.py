@@ -17,10 +17,10 @@ from api.cli.amounts import parse_yuan
 from api.cli.client import Refusal
 from api.cli.display import SHOWN, moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
-from api.texts import names, sentence
-from broker.chargeback import budgets, closing, focus_file, service, statements
+from api.texts import sentence
+from broker.chargeback import budgets, closing, focus_file, obstacles, service, statements
 from broker.chargeback.export import export as write_files
-from broker.chargeback.values import Forecast
+from broker.chargeback.values import Forecast, Obstacle
 from broker.chargeback.verify import verify as recount
 from broker.pricing.months import Month
 from broker.tenancy import repository as tenancy
@@ -58,7 +58,7 @@ def preview(call: DatabaseCall, month: WhichMonth) -> None:
         ],
         "adjustments": found.adjustments,
         "settled_fen": found.settled_fen,
-        "problems": [{"id": str(p.id), "meter": p.meter, "code": closing.REFUSED[p.reason]} for p in found.problems],
+        "problems": [_obstacle(one) for one in found.problems],
         "problems_total": found.problems_total,
     }
     call.answer(answer, lambda: _show(call, answer))
@@ -67,14 +67,29 @@ def preview(call: DatabaseCall, month: WhichMonth) -> None:
         raise Refusal("bill.gaps", f"有 {found.problems_total} 项不能计费或结算，不能关账。", body=body)
 
 
+def _obstacle(one: Obstacle) -> dict[str, Any]:
+    found = obstacles.problem(one)
+    return {
+        "id": None if one.id is None else str(one.id),
+        "meter": one.meter,
+        "code": found.code,
+        "number": one.number,
+        "name": one.name,
+        "payer": one.payer,
+        "month": None if one.month is None else f"{one.month:%Y-%m}",
+        "amount_fen": one.amount_fen,
+        "line": one.line,
+        "message": sentence(found.code, found.params),
+    }
+
+
 def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
     call.terminal.say(f"{answer['month']} 试算，计至 {moment(answer['covers_until'])}")
     if answer["payers"]:
         rows = ((p["name"], yuan(p["total_fen"])) for p in answer["payers"])
         call.terminal.say(table(("付费单位", "金额"), rows, right=("金额",)))
     for problem in answer["problems"][:SHOWN]:
-        meter = names.METERS.get(problem["meter"], problem["meter"])
-        call.terminal.say(f"{sentence(problem['code'], {'meter': meter})}（{problem['id']}）")
+        call.terminal.say(f"{problem['code']}：{problem['number']} {problem['message']}")
     if len(answer["problems"]) > SHOWN:
         call.terminal.say(f"共 {answer['problems_total']} 项，以上为前 {SHOWN} 项，--json 逐项列出")
     call.terminal.say(
@@ -289,6 +304,7 @@ _DIFFERENCES = {
     "settlement.total": "结算总额不等于各行之和",
     "posting.balance": "分录借贷不平",
     "posting.amount": "分录金额与账单不符",
+    "line.below_zero": "该行合计低于零（调整与用量更正重复）",
     "usage.changed": "用量在关账后有变动，将在下一次关账时调整",
 }
 

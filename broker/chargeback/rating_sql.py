@@ -360,7 +360,15 @@ EXPORT = (
     f"INSERT INTO pg_temp.exported ({EXPORT_COLUMNS})"
     + _USED
     + PAYERS
-    + """
+    + f""", paid AS (
+  SELECT place_n, payer_unit_id, start_s, end_s FROM payer_at
+  UNION ALL
+  SELECT w.place_n, NULL, lower(piece), upper(piece)
+  FROM place w
+  LEFT JOIN (SELECT place_n, range_agg(int8range(start_s, end_s)) AS by_somebody FROM payer_at GROUP BY place_n) AS t
+    ON t.place_n = w.place_n
+  CROSS JOIN LATERAL unnest(int8multirange(int8range(:since, :until)) - coalesce(t.by_somebody, {_NONE})) AS piece
+)
 SELECT u.resource_id, payer.code, coalesce(own.division_code, ''), c.code, u.meter, u.quantity,
        to_char(to_timestamp(greatest(u.begun_s, y.start_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
        to_char(to_timestamp(least(u.end_s, y.end_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
@@ -368,10 +376,13 @@ SELECT u.resource_id, payer.code, coalesce(own.division_code, ''), c.code, u.met
        CASE WHEN u.once THEN 'once' WHEN u.stopped THEN 'stopped' ELSE 'active' END
 FROM used u
 JOIN place w ON w.place_n = u.place_n
-JOIN payer_at y ON y.place_n = u.place_n AND y.start_s < u.end_s AND y.end_s > u.start_s
-JOIN broker.unit payer ON payer.id = y.payer_unit_id
+JOIN paid y ON y.place_n = u.place_n AND y.start_s < u.end_s AND y.end_s > u.start_s
+LEFT JOIN broker.unit payer ON payer.id = y.payer_unit_id
 JOIN broker.unit own ON own.id = w.unit_id
 JOIN broker.sub_cloud c ON c.id = w.sub_cloud_id
 """
 )
-"""A month's usage as ``guiyun rate`` reads it: cut by who pays, so that the file needs no tree of units."""
+"""A month's usage as ``guiyun rate`` reads it: cut by who pays, so that the file needs no tree of units.
+
+Where nobody pays it stands without a payer: it is the caller's to refuse.
+"""

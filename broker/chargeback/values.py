@@ -74,15 +74,22 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Unbilled:
-    """What stops a close: a resource (or, for a settlement, a sub-cloud) and meter, and why.
+class Obstacle:
+    """What stops a close, and why (``reason``: ``chargeback.obstacles.CODES``).
 
-    ``reason``: price, payer, once, before, limit, settlement (``chargeback.closing.REFUSED``).
+    ``id``, ``number``, ``name``: the resource, or for a settlement the sub-cloud, for a total the payer. ``line``: the
+    closed line that an adjustment can be about; ``payer``, ``month`` (of use), ``amount_fen``: where they are known.
     """
 
-    id: UUID
+    id: UUID | None
     meter: str
     reason: str
+    number: str = ""
+    name: str = ""
+    payer: str = ""
+    month: date | None = None
+    amount_fen: int | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Totals:
     lines: int
     adjustments: int
     settled_fen: int
-    problems: tuple[Unbilled, ...]
+    problems: tuple[Obstacle, ...]
     problems_total: int
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import bill, closing_sql, repository
+from broker.chargeback import bill, closing_sql, drawing, repository
 from broker.errors import Conflict
 from broker.pricing.months import Month
 
@@ -48,6 +48,21 @@ WHERE s.total_fen <> coalesce(p.debit, 0)
 LIMIT :most
 """)
 
+# What stands of a line together: the month's own, what was put right since, what was decided of it.
+_BELOW_ZERO = text("""
+WITH standing AS (
+  SELECT c.* , s.payer_unit_id FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id
+  JOIN broker.month_close m ON m.id = s.close_id AND m.reopened_at IS NULL
+  WHERE s.month >= :month AND c.usage_month = :month
+), less AS (
+  SELECT DISTINCT payer_unit_id, resource_id, meter, tariff_price_id FROM standing WHERE amount_fen < 0
+)
+SELECT 'line.below_zero', resource_id || ' ' || meter
+FROM standing JOIN less USING (payer_unit_id, resource_id, meter, tariff_price_id)
+GROUP BY payer_unit_id, resource_id, meter, tariff_price_id HAVING sum(amount_fen) < 0
+ORDER BY 2 LIMIT :most
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -61,11 +76,15 @@ def verify(session: Session, month: Month) -> tuple[Difference, ...]:
     """What does not add up in a closed month: totals, entries, and its lines rated again (the first hundred).
 
     Usage that came after the close differs until the next close charges it (``usage.changed``).
-    Raises Conflict ``month.not_closed``.
+    Raises Conflict ``month.not_closed``, ``month.before_books``.
     """
-    if not session.execute(text(closing_sql.BOOKS), {"month": month.first_day}).one().closed:
+    drawing.be_patient(session)
+    books = drawing.books_of(session, month)
+    drawing.check_begun(books, month)
+    if not books.closed:
         raise Conflict("month.not_closed", month=str(month))
-    found = [Difference(*row) for row in session.execute(_CHECKS, {"month": month.first_day, "most": MOST})]
+    asked = {"month": month.first_day, "most": MOST}
+    found = [Difference(*row) for check in (_CHECKS, _BELOW_ZERO) for row in session.execute(check, asked)]
     bill.fill(session, "late", (month,), month.end)
     with repository.joined_by_hash(session):
         rows = session.execute(text(closing_sql.DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})
