@@ -69,8 +69,8 @@ def ask(
         if library.prepare(before.name, before.call).status != ExecStatus.COMMAND_OK:
             return None
         known[before.name] = True
-    given = (*values, *before.values)
-    result = library.exec_prepared(before.name, [None if value is None else value.encode() for value in given])
+    given = [value if value is None else value.encode() for value in (*values, *before.values)]
+    result = library.exec_prepared(before.name, given)  # type: ignore[arg-type] # None is NULL, which its types forget
     if result.status != ExecStatus.TUPLES_OK:
         return None
     answer = result.get_value(0, 0)

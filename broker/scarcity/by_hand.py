@@ -94,9 +94,10 @@ def hold(
         (str(asked["id"]), asked["at"].isoformat(), asked["actor"] and str(asked["actor"]), asked["data"]),
         lambda connection: connection.execute(_TOLD, asked),
     )
-    hold = {"owner": owner, "node": node, "lines": lines, "expires_at": expires_at, "hold_id": hold_id}
     try:
-        together.hold(engine, **hold, before=before)
+        together.hold(
+            engine, owner=owner, node=node, lines=lines, expires_at=expires_at, hold_id=hold_id, before=before
+        )
     except QuotaError as error:
         with engine.begin() as connection:
             connection.execute(_TOLD, told("quota.hold_refused", {"code": error.code}))

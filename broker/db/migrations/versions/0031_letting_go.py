@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0031_letting_go"
-down_revision = "0045_started_outside"
+down_revision = "0041_units_followed"
 branch_labels = None
 depends_on = None
 
