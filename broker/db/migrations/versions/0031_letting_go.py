@@ -10,7 +10,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0031_letting_go"
-down_revision = "0041_units_followed"
+down_revision = "0070_refused_vnis"
 branch_labels = None
 depends_on = None
 
