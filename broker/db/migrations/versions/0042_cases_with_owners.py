@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0042_cases_with_owners"
-down_revision = "0041_units_followed"
+down_revision = "0032_hold_with_its_event"
 branch_labels = None
 depends_on = None
 
