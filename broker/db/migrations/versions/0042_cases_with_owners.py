@@ -17,14 +17,14 @@ DECLARE
     its_case uuid := CASE WHEN TG_TABLE_NAME = 'reclaim_case' THEN one->>'id' END;
     its_resource uuid := CASE TG_TABLE_NAME WHEN 'resource' THEN one->>'id'
                                             WHEN 'reclaim_case_resource' THEN one->>'resource_id' END;
-    found text;
+    stray text;
 BEGIN
-    SELECT c.number INTO found
+    SELECT c.number INTO stray
     FROM reclaim_case_resource x JOIN reclaim_case c ON c.id = x.case_id JOIN resource r ON r.id = x.resource_id
     WHERE (x.case_id = its_case OR x.resource_id = its_resource) AND x.closed_at IS NULL AND c.unit_id <> r.unit_id
     LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'the open case % is not with the unit that has its resources', found
+    IF stray IS NOT NULL THEN
+        RAISE EXCEPTION 'the open case % is not with the unit that has its resources', stray
             USING ERRCODE = 'check_violation', CONSTRAINT = 'case_with_its_owner';
     END IF;
     RETURN NULL;
