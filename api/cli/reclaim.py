@@ -60,10 +60,13 @@ def _date(case: Mapping[str, Any]) -> str:
 
 
 def _remark(case: Mapping[str, Any]) -> str:
-    if case["trouble"]:
-        step = words.STEPS.get(case["trouble_step"], case["trouble_step"])
-        return f"{step}：{'、'.join(texts.trouble(code) for code in case['trouble'].split())}"
-    return words.WAITS.get(case["waits_for"] or "", case["reason"])
+    return trouble(case) if case["trouble"] else words.WAITS.get(case["waits_for"] or "", case["reason"])
+
+
+def trouble(case: Mapping[str, Any]) -> str:
+    """Which step the machine could not finish, and why."""
+    step = words.STEPS.get(case["trouble_step"], case["trouble_step"])
+    return f"{step}：{'、'.join(texts.trouble(code) for code in case['trouble'].split())}"
 
 
 @group.command("show")
@@ -88,6 +91,7 @@ def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
                 ("期满", moment(case["due_at"]) if case["due_at"] else None),
                 ("保留至", moment(case["keep_until"]) if case["keep_until"] else None),
                 ("备注", _remark(case) if case["trouble"] or case["waits_for"] else None),
+                ("注意", "；".join(words.WATCHED[why] for why in case["watched"]) or None),
             ]
         )
     )

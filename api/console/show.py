@@ -57,6 +57,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "case_event": reclaim.EVENTS,
     "case_wait": reclaim.WAITS,
     "case_step": reclaim.STEPS,
+    "case_watched": reclaim.WATCHED,
 }
 
 _COLOURS = {

@@ -16,6 +16,7 @@ from api.paging import Paged
 from api.permissions import Permission, needs
 from api.schemas.reclaim import (
     Case,
+    CaseOnDesk,
     CasePage,
     CaseReason,
     DryRun,
@@ -201,6 +202,15 @@ def taken_back_csv(uow: Uow, *, first: Month = "", last: Month = "") -> Response
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="reclaim-report.csv"'},
     )
+
+
+@report_router.get(
+    "/reclaim-desk", response_model=list[CaseOnDesk], summary="待关注的回收事项",
+    openapi_extra=needs(Permission.RECLAIM_READ),
+)  # fmt: skip
+def on_the_desk(uow: Uow) -> Response:
+    """本单位负责的、系统未能完成的事项，以及使用单位已撤销或者云服务器被另行启动的事项。"""
+    return uow.read(views.desk, render=lambda rows: rows)
 
 
 policies_router = APIRouter(prefix="/api/v1/reclaim-policies", tags=["闲置回收"])

@@ -121,7 +121,19 @@ class Case(CaseLine):
     parts: list[CaseResource]
     objections: list[Objection]
     acts: list[CaseAct]
+    watched: list[str]
     offers: list[str]
+
+
+class CaseOnDesk(View):
+    """A case that a person has to see to (``trouble``) or should know of (``watched``)."""
+
+    id: UUID
+    number: str
+    state: str
+    trouble: str | None
+    trouble_step: str | None
+    watched: list[str]
 
 
 class CasePage(View):

@@ -64,6 +64,7 @@ DESKS: Mapping[str, str] = {
     "carrying": "交付与回收中",
     "cases": "待人工处理",
     "releases": "待确认释放",
+    "watched": "待关注的回收事项",
 }
 
 DUE: Mapping[str, str] = {

@@ -44,6 +44,7 @@ EVENTS: Mapping[str, str] = {
     "fall_due": "异议期满",
     "wait": "暂缓停用",
     "find_in_use": "发现仍在使用",
+    "find_running": "发现已在云平台上启动",
     "admit": "复核通过，开始停用",
     "stop": "已停用",
     "resume": "恢复使用",
@@ -65,6 +66,11 @@ WAITS: Mapping[str, str] = {
     "share_unit": "本单位同时停用的资源已达上限",
     "share_cloud": "该云平台同时停用的资源已达上限",
     "in_use": "资源重新在用",
+}
+
+WATCHED: Mapping[str, str] = {
+    "unheard": "使用单位已撤销，告知无人接收",
+    "started": "云服务器被另行启动，已重新告知",
 }
 
 STEPS: Mapping[str, str] = {
@@ -125,4 +131,8 @@ NOTICES: Mapping[str, str] = {
     "reclaim.running_again": "回收事项 {number} 的资源 {resources} 重新在用，已停止释放，请核实。",
     "reclaim.released": "回收事项 {number} 的资源已收回，配额与网段已归还。",
     "reclaim.needs_operator": "回收事项 {number} 需要人工处理。",
+    "reclaim.started": "回收事项 {number} 的云服务器已被另行启动，停用撤销，请核实。",
+    "reclaim.heard_again": "回收事项 {number} 的资源已恢复运行，重新告知：如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
+    "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",
 }

@@ -41,9 +41,27 @@ def case(work: Work, case_id: UUID) -> schemas.Case:
         "parts": [_part(row) for row in file.resources],
         "objections": file.objections,
         "acts": file.acts,
+        "watched": file.watched,
         "offers": board.offers(work, file.case),
     }
     return schemas.Case.model_validate(_columns(file.case, schemas.Case, around))
+
+
+def desk(work: Work) -> list[schemas.CaseOnDesk]:
+    """What of the actor's authority's cases a person has to see to, then what he should know of."""
+    found: list[tuple[ReclaimCase, list[str]]] = [(row[0], []) for row in board.in_trouble(work)]
+    found += [(row[0], board.reasons(row)) for row in board.watched(work)]
+    return [
+        schemas.CaseOnDesk(
+            id=case.id,
+            number=case.number,
+            state=case.state,
+            trouble=case.trouble,
+            trouble_step=case.trouble_step,
+            watched=why,
+        )
+        for case, why in found
+    ]
 
 
 def _part(row: AnyRow) -> schemas.CaseResource:

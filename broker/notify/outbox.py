@@ -15,9 +15,11 @@ from uuid import UUID
 
 from sqlalchemy import select, text, update
 
+from broker.db.base import AnyRow
 from broker.errors import Conflict, Forbidden, NotFound
 from broker.lifecycle import Role
 from broker.notify.models import Notice, NoticeSending
+from broker.tenancy.models import Account
 from broker.tenancy.work import Work
 
 LEASE = timedelta(minutes=3)
@@ -131,15 +133,20 @@ def _end(work: Work, sending_id: UUID, **values: object) -> None:
     work.session.execute(mine.values(leased_until=None, **values))
 
 
-def desk(work: Work, *, limit: int = 100) -> Sequence[NoticeSending]:
-    """What has an unknown outcome or failed for good, oldest first; for the administrator."""
+def desk(work: Work, *, limit: int = 100) -> Sequence[AnyRow]:
+    """What has an unknown outcome or failed for good, oldest first; for the administrator.
+
+    Rows of ``(NoticeSending, Notice, login)``: what it says and to whose account; a group's webhook has none.
+    """
     open_ones = (
-        select(NoticeSending)
+        select(NoticeSending, Notice, Account.login)
+        .join(Notice, Notice.id == NoticeSending.notice_id)
+        .outerjoin(Account, Account.id == NoticeSending.account_id)
         .where(NoticeSending.state.in_(("unknown", "failed")), NoticeSending.decided_by.is_(None))
         .order_by(NoticeSending.id)
         .limit(limit)
     )
-    return work.session.scalars(open_ones).all()
+    return work.session.execute(open_ones).all()
 
 
 def decide(work: Work, sending_id: UUID, *, again: bool) -> NoticeSending:

@@ -140,7 +140,7 @@ class ReclaimCase(Base):
         ),
         CheckConstraint("share_unit_percent BETWEEN 1 AND 100 AND share_cloud_percent BETWEEN 1 AND 100", name="share"),
         CheckConstraint("(trouble IS NULL) = (trouble_step IS NULL)", name="trouble"),
-        CheckConstraint("ending IN ('dropped', 'exempted', 'renewed')", name="ending"),
+        CheckConstraint("ending IN ('dropped', 'exempted', 'renewed', 'noticed')", name="ending"),
         Index(
             "ix_reclaim_case_machine",
             "ordered_at",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from api import texts
+from api.texts import names
 from broker.errors import BrokerError, Forbidden
 from broker.lifecycle import Role
+from broker.notify import channels as channels_module
 from broker.notify import outbox
+from broker.notify import sender as sender_module
 from broker.notify import service as notify
 from broker.notify.channels import signature
 from broker.notify.sender import Sender
@@ -131,7 +135,7 @@ def test_an_unknown_outcome_is_decided_by_a_person(world: World, mailbox: tuple[
     assert mine.round() == 0
     assert len(box.taken) == 1
     with world.acting("admin") as work:
-        waiting = [row.id for row in outbox.desk(work) if row.code == "smtp.no_answer"]
+        waiting = [row.id for row, _, _ in outbox.desk(work) if row.code == "smtp.no_answer"]
     with pytest.raises(Forbidden), world.acting("deliver.1") as work:
         outbox.decide(work, waiting[-1], again=True)
     box.answer = "250 OK"
@@ -155,7 +159,7 @@ def test_after_a_long_outage_what_is_old_is_on_the_desk(world: World, mailbox: t
     assert mine.round() == 0
     assert states(world) == [("failed", "sending.too_old")]
     with world.acting("admin") as work:
-        [row] = [r for r in outbox.desk(work) if r.code == "sending.too_old"]
+        [row] = [r for r, _, _ in outbox.desk(work) if r.code == "sending.too_old"]
         outbox.decide(work, row.id, again=True)
     assert (mine.round(), len(box.taken)) == (1, 2)
 
@@ -291,3 +295,15 @@ def test_without_a_server_notices_stay_in_the_inbox(world: World) -> None:
     nothing = sender(world)
     assert nothing.round() == 0
     assert world.scalar("SELECT count(*) FROM broker.notice_sending WHERE state = 'waiting'") == 0
+
+
+def test_every_code_of_a_channel_has_words() -> None:
+    """A server's own number comes with a sentence around it; no code is shown bare."""
+    source = Path(channels_module.__file__).read_text() + Path(outbox.__file__).read_text()
+    source += Path(sender_module.__file__).read_text()
+    codes = set(re.findall(r'"((?:smtp|webhook|sending)\.[a-z_]+)"', source))
+    codes -= {"sending.not_found", "sending.decided"}  # refusals, not outcomes
+    assert codes <= names.SENDING_CODES.keys()
+    assert len(codes) > 5
+    assert texts.sending_trouble("smtp.451") == "邮件服务器答复 451"
+    assert texts.sending_trouble("webhook.503") == "群机器人答复 503"
