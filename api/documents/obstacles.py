@@ -29,16 +29,15 @@ def write(path: Path, found: Iterable[Obstacle]) -> Path:
 
 def _row(one: Obstacle) -> list[str]:
     problem = obstacles.problem(one)
-    cells = (
+    return [
         problem.code,
-        one.number,
-        one.name,
-        names.METERS.get(one.meter, one.meter),
-        one.payer,
+        spreadsheet.text(one.number),
+        spreadsheet.text(one.name),
+        spreadsheet.text(names.METERS.get(one.meter, one.meter)),
+        spreadsheet.text(one.payer),
         "" if one.month is None else f"{one.month:%Y-%m}",
         "" if one.amount_fen is None else formats.yuan(one.amount_fen).replace(",", ""),
         "" if one.line is None else str(one.line),
-        texts.sentence(problem.code, problem.params),
+        spreadsheet.text(texts.sentence(problem.code, problem.params)),
         problem.field,
-    )
-    return [spreadsheet.text(cell) for cell in cells]
+    ]

@@ -46,9 +46,10 @@ def test_a_mistake_put_right_twice_stops_the_close_until_two_people_decide(sessi
     [shown] = service.totals(session, NOVEMBER, until=NOVEMBER.end).problems
     assert (shown.reason, shown.id, shown.line, shown.amount_fen) == ("below", mine.id, line.id, -3600)
     assert (shown.month, shown.payer, shown.number) == (OCTOBER.first_day, "unit 2", "R-0")
-    [cells] = list(csv.reader(document.write(tmp_path / "x.csv", [shown]).open(encoding="utf-8-sig")))[1:]
+    written = document.write(tmp_path / "x.csv", [shown]).read_text(encoding="utf-8-sig")
+    [_, cells] = csv.reader(written.splitlines())
     assert cells[:8] == [
-        "charge.below_zero", "R-0", "thing R-0", "vCPU（x86_64）", "unit 2", "2026-10", "'-36.00", str(line.id),
+        "charge.below_zero", "R-0", "R-0", "处理器（x86-64，核）", "unit 2", "2026-10", "-36.00", str(line.id),
     ]  # fmt: skip
     [problem] = refused(lambda: closing.close(work(session, now=LATER), NOVEMBER))
     assert (problem.code, problem.params["amount"], problem.params["line"]) == ("charge.below_zero", "-36.00", line.id)

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0035_finance_offices"
-down_revision = "0030_granted"
+down_revision = "0045_started_outside"
 branch_labels = None
 depends_on = None
 
