@@ -320,6 +320,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "network_exception.granted": "登记业务专网例外",
     "network.registered": "登记业务专网",
     "network.revised": "修改业务专网登记",
+    "network.passed_on": "业务专网随单位合并转入",
     "network.imported": "批量导入业务专网",
     "network.step_done": "业务专网完成一步",
     "network.redated": "调整业务专网期限",

@@ -80,10 +80,18 @@ def _tree(region: Region) -> Iterator[Problem]:
         yield Problem("region.one_root", "units", params={"found": len(roots)})
     parents = {unit.code: unit.parent for unit in region.units.more}
     yield from _tree_at(units, parents, "units")
+    merged: set[str] = set()
     for change in sorted(region.units.changes, key=lambda c: c.since):
         if change.since <= region.valid_from:
             yield Problem("region.too_early", f"units.changes.{change.unit}")
-        if change.parent is not None and change.unit in parents:
+        if merged & {change.unit, change.parent, change.into} or (change.into and change.parent):
+            yield Problem("region.unit_merged", f"units.changes.{change.unit}", params={"code": change.unit})
+        if change.into is not None and change.unit in parents:
+            merged.add(change.unit)
+            parents[change.unit] = change.into
+            if _in_circle(change.unit, parents):
+                yield Problem("region.circle", f"units.changes.{change.unit}", params={"code": change.unit})
+        elif change.parent is not None and change.unit in parents:
             parents[change.unit] = change.parent
             yield from _tree_at(units, {change.unit: change.parent}, f"units.changes.{change.unit}")
             if _in_circle(change.unit, parents):

@@ -37,6 +37,7 @@ def _by_units(region: Region) -> Iterator[Named]:
     for index, change in enumerate(region.units.changes):
         yield "unit", f"units.changes[{index}].unit", change.unit
         yield "unit", f"units.changes[{index}].parent", change.parent
+        yield "unit", f"units.changes[{index}].into", change.into
 
 
 def _by_clouds(region: Region) -> Iterator[Named]:

@@ -105,12 +105,13 @@ class UnitEntry(_Entry):
 
 
 class UnitChange(_Entry):
-    """From a day on: another name, another parent, or both."""
+    """From a day on: another name, another parent, or both; or merged ``into`` another unit for good."""
 
     unit: Code
     since: date = Field(alias="from")
     name: Text | None = None
     parent: Code | None = None
+    into: Code | None = None
 
 
 class Units(_Entry):

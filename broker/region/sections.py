@@ -53,6 +53,7 @@ def units(run: Run) -> None:
                     "parent_id": None if standing.parent is None else unit_ids[standing.parent],
                     "name": standing.name,
                     "ancestors": [unit_ids[code] for code in standing.ancestors],
+                    "merged_into_id": unit_ids[standing.ancestors[-2]] if standing.merged else None,
                 },
                 f"units.{standing.unit}",
             )
