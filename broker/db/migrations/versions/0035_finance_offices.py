@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0035_finance_offices"
-down_revision = "0045_started_outside"
+down_revision = "0070_refused_vnis"
 branch_labels = None
 depends_on = None
 
