@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from broker.lifecycle import Role
+from broker.tenancy.rules import EMAIL
 
 FORMAT = "guiyun-region/1"
 
@@ -269,7 +270,7 @@ class PersonEntry(_Entry):
     name: Annotated[str, AfterValidator(_no_control), Field(min_length=1, max_length=60)]
     title: Annotated[str, Field(max_length=60)] = ""
     phone: Annotated[str, Field(max_length=30, pattern=r"^[0-9+ -]*$")] = ""
-    email: Annotated[str, Field(max_length=120)] = ""
+    email: Annotated[str, Field(max_length=120, pattern=rf"^({EMAIL})?$")] = ""
     unit: Code
     roles: Annotated[Rows[RoleName], AfterValidator(_some)]
     operator: Text | None = None
