@@ -45,6 +45,7 @@ DONE: Mapping[str, str] = {
     "registered": "信息系统已登记。",
     "revised": "登记内容已修改，此前的内容留存。",
     "ended": "信息系统已终止，登记内容留存。",
+    "moved": "信息系统已划转，其资源、配额和此后的费用归接收单位。",
     "proposed": "新增申请已报大数据发展局。",
     "proposal_approved": "已同意新增，信息系统已登记。",
     "proposal_refused": "已作出不同意新增的决定。",

@@ -40,6 +40,7 @@ SENTENCES: Mapping[str, str] = {
     "store.refused": "存放监测数据的对象存储拒绝了访问，请检查密钥与权限。",
     "finding.not_found": "没有这条闲置检测结果。",
     "utilisation.not_collected": "有 {count} 个云平台没有采到监测数据。",
+    "detection.broken": "检测中途出错，一小时后自动重做；原因见日志。",
     "store.busy": "另一项导入正在进行，请稍后再试。",
     "telemetry.shape": "采集设置的结构不正确，应为 collectors 下的列表。",
     "telemetry.sub_cloud": "没有写明云平台，或云平台“{value}”重复出现。",
