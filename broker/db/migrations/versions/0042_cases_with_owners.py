@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0042_cases_with_owners"
-down_revision = "0032_hold_with_its_event"
+down_revision = "0046_policies_on_a_page"
 branch_labels = None
 depends_on = None
 
