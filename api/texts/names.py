@@ -132,6 +132,7 @@ IMPORT_OUTCOMES: Mapping[str, str] = {
     "bad_kind": "kind 应为 block、pool 或 prefix",
     "bad_state": "state 应为 held、active、quarantined 或 reserved",
     "bad_until": "until 应为带时区的时间；静置必须写明",
+    "bad_text": "含有不能保存的字符",
     "bad_label": "label 过长，或者保留没有写原因",
     "bad_id": "id 应为 UUID",
     "id_taken": "id 已被使用",
