@@ -6,7 +6,7 @@ Called by: browsers. Must not: decide (the services do), or call a cloud.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -208,4 +208,4 @@ def _end_of(work: Work, form: FormData, name: str) -> datetime | None:
         day = date.fromisoformat(given)
     except ValueError:
         raise Invalid([Problem("field.date", name)]) from None
-    return datetime.combine(day + timedelta(days=1), time.min, work.calendar.zone)
+    return views.end_of(work, day)

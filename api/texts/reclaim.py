@@ -107,6 +107,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.kept": "停用的资源保留至 {until}，期满后才能提请释放。",
     "reclaim.no_trouble": "该事项没有需要重试的步骤。",
     "reclaim.no_term": "该事项不是期限届满，不能续期。",
+    "policy.exempted": "符合规则的例外，不收回。",
     "reclaim.dry_run_stale": "规则内容已有变化，请重新试运行后再启用。",
     "reclaim.dry_run_old": "试运行已超过 {days} 天，请重新试运行后再启用（自定规则）。",
     "reclaim.already_on": "该规则已启用。",

@@ -44,14 +44,14 @@ def policies_of(settings: Settings, path: Path | None = None) -> PolicySet:
 
 
 def facts_of(work: Work, sub_cloud: str = "") -> Mapping[str, Facts]:
-    """What is in use, by every name a sample may bear: our id, our number, the cloud's own id where it is unique.
-
-    Of one sub-cloud, or of all.
-
-    Raises Forbidden ``role.missing``: detection looks at the whole region.
-    """
+    """``named``, of one sub-cloud or of all. Raises Forbidden ``role.missing``: detection looks at the whole region."""
     if not work.actor.roles & _MAY:
         raise Forbidden("role.missing")
+    return named(work, sub_cloud)
+
+
+def named(work: Work, sub_cloud: str = "") -> Mapping[str, Facts]:
+    """What is in use, by every name a sample may bear: our id, our number, the cloud's own id where it is unique."""
     rows = inventory.in_use(work.session, now=work.now, sub_cloud=sub_cloud)
     refs: dict[str, Facts | None] = {}
     found: dict[str, Facts] = {}
