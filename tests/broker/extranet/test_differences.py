@@ -31,7 +31,7 @@ LINK = {
     "kind": "vxlan", "tag": 10001, "local": "3fff:f02:1::1", "remote": "3fff:f02:1::2", "mac": "02:67:79:00:27:11",
     "up": True,
 }  # fmt: skip
-SEGMENT = {"lines": LINES, "link": LINK, "addresses": ["3fff:12f:0:1::1/64"]}
+SEGMENT: dict[str, Any] = {"lines": LINES, "link": LINK, "addresses": ["3fff:12f:0:1::1/64"]}
 LOOPBACK = "3fff:1ff:ffff::4/128"
 PEER = "3fff:f01:0:3::"
 FIREWALL: dict[str, Any] = {"there": True, "elements": {"seg10001": ["open"]}, "differs": [], "tables": []}
