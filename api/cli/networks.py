@@ -236,7 +236,7 @@ def redate(
 ) -> None:
     """大数据发展局调整一步的期限，可同时或只更换责任人（期限照旧填写）。"""
     body = {"step": step, "due_on": due_on, "reason": reason, "owner": owner}
-    _act(call, which, "dates", body, "已调整")
+    _act(call, which, "dates", body, "期限与责任人已调整" if owner else "期限已调整")
 
 
 @group.command("stay")

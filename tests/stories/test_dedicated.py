@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -19,17 +19,12 @@ from api.app import create_app
 from api.server import Server as RunningServer
 from api.texts.dedicated import HEADINGS
 from broker.db.base import new_id
-from broker.dedicated import demonstration, probing, stops
-from broker.extranet.fabric import fabric_of
+from broker.dedicated import demonstration, stops
 from broker.extranet.models import SegmentAttachment
-from broker.extranet.networks import Network
-from broker.extranet.reading import read_topology
 from broker.workflows.dispatch import Dispatch
-from providers.extranet.provider import Extranet
-from providers.networking import Played, RouterAccount
 from tests.api.server import DEADLINE_S, wait_until
 from tests.console import billing
-from tests.extranet import TOPOLOGY
+from tests.extranet.wire import Wire
 from tests.stories import road
 from tests.stories.world import World, make_world
 
@@ -37,31 +32,11 @@ API = "/api/v1/dedicated-networks"
 UNIT, CHIEF, BUREAU, SECOND, FINANCE = "apply.jyt", "chief.jyt", "approve.1", "approve.2", "finance"
 
 
-class Wire:
-    """The routers' probes at the provider's wire: what the playbook is asked, and what it would say."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, list[str], dict[str, Any]]] = []
-        self.says = ""
-
-    def __call__(
-        self, playbook: str, routers: Iterable[RouterAccount], variables: Mapping[str, Any], *, check: bool = False
-    ) -> Played:
-        probes = list(routers)
-        self.asked.append((playbook, [r.name for r in probes], {**variables, "check": check}))
-        if self.says == "extranet.router_unreachable":
-            return Played("unreachable", 0, [f"{r.name}: Look: timed out" for r in probes])
-        verdicts = {t["id"]: {"code": self.says, "detail": t["vrf"]} for t in variables["extranet_targets"]}
-        said = {"verdicts": verdicts, "matrix": []}
-        return Played("failed" if self.says else "ok", 0, answers={r.name: [said] for r in probes})
-
-
 class Office:
     """People at the HTTP interface of a world whose clock a test moves."""
 
     def __init__(self, world: World, client: httpx.Client) -> None:
         self.world, self.client, self.wire = world, client, Wire()
-        self.extranet = Extranet(fabric_of(read_topology(TOPOLOGY)), self.wire)
 
     def ask(self, who: str, method: str, path: str, body: Any = None, *, files: Any = None, **headers: str) -> Any:
         self.world._token(who)
@@ -103,8 +78,7 @@ class Office:
 
     def probe(self, code: str = "", times: int = 1) -> int:
         """What the worker does with reported connections; ``code``: what the probes say, nothing when all is well."""
-        self.wire.says = code
-        return sum(probing.carry(lambda: Network(None, self.extranet), self.world.app.works) for _ in range(times))  # type: ignore[arg-type]
+        return self.wire.carry(self.world.app.works, code, times)
 
     def connect(self, path: str, *segments: str) -> Any:
         """Report a connection that the probes then find to be so."""
@@ -549,7 +523,7 @@ def test_what_changed_before_the_probes_answered_is_not_connected(office: Office
 
 
 def test_a_step_goes_to_another_owner(office: Office) -> None:
-    """With another day or the same, to people of the network's tree only; both are told; the new one is told when late."""
+    """With another day or the same, to people of the network's tree only; both are told, the new one when late."""
     world, began = office.world, office.world.clock.now
     made = office.done(UNIT, API, network("owner-1"))
     path = f"{API}/{made['id']}"
