@@ -242,7 +242,7 @@ def _sessions(table: _Table) -> Iterator[RouterDrift]:
     wanted = table.neighbours
     for peer, session in table.about["sessions"].items():
         name = session["name"]
-        if name not in wanted or session["asn"] != asns[name] or IPv6Address(peer) not in wanted[name].prefix:
+        if name not in wanted or session["asn"] != asns[name] or not _on(wanted[name], peer):
             yield table.drift(Gap.NEIGHBOUR, peer, f"AS{session['asn']} {name}".strip())
             continue
         if session["state"] != "Established":
@@ -252,6 +252,14 @@ def _sessions(table: _Table) -> Iterator[RouterDrift]:
     named = {session["name"] for session in table.about["sessions"].values()}
     for name in sorted(set(wanted) - named):
         yield table.drift(Gap.SESSION, name, "not configured")
+
+
+def _on(session: Session, peer: str) -> bool:
+    """Whether a neighbour speaks from an address of the link; what is none is another kind of session."""
+    try:
+        return IPv6Address(peer) in session.prefix
+    except ValueError:
+        return False
 
 
 def _filters(table: _Table) -> Iterator[RouterDrift]:

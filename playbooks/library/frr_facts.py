@@ -150,35 +150,35 @@ def neighbours(config, bgp):
     found = {}
     for line in bgp:
         words = line.split()
-        if words[0] != "neighbor":
+        if words[0] != "neighbor" or len(words) < 4:
             continue
-        about = found.setdefault(words[1], {"asn": 0, "filter": None, "also": []})
-        if words[2] == "remote-as":
+        about = found.setdefault(words[1], {"name": "", "asn": 0, "filter": None, "also": []})
+        if words[2] == "description":
+            about["name"] = " ".join(words[3:])
+        elif words[2] == "remote-as":
             about["asn"] = int(words[3]) if words[3].isdigit() else 0
         elif words[2] == "prefix-list" and words[4] == "in":
             entries = [h.split(None, 5)[5] for h in config if h.startswith(f"ipv6 prefix-list {words[3]} seq ")]
             about["filter"] = sorted(entries)
         elif words[2] in {"route-map", "filter-list", "distribute-list"} and words[-1] == "in":
             about["also"].append(" ".join(words[2:]))
-    return found
+    return {peer: about for peer, about in found.items() if about["asn"]}  # a group of neighbours is none
 
 
 def sessions(module, vrf, summary, written):
-    """Each neighbour: its state, what it announced that no filter let in, and what is written of it."""
+    """Each neighbour: its state, what it announced that no filter let in, and what is written of it.
+
+    One that is written and not spoken to for IPv6 is ``not active``.
+    """
     peers = summary.get("ipv6Unicast", summary).get("peers", {})
     commands = [f"show bgp vrf {vrf} ipv6 unicast neighbors {peer} filtered-routes json" for peer in peers]
     filtered = dict(zip(peers, shown(module, commands)))
-    nothing = {"asn": 0, "filter": None, "also": []}
-    return {
-        peer: {
-            "name": about.get("desc", ""),
-            "state": about.get("state", ""),
-            "received": about.get("pfxRcd", 0),
-            "refused": refused(filtered.get(peer, {})),
-            **written.get(peer, nothing),
-        }
-        for peer, about in peers.items()
-    }
+    found = {peer: {**about, "state": "not active", "received": 0, "refused": []} for peer, about in written.items()}
+    for peer, about in peers.items():
+        known = found.setdefault(peer, {"name": about.get("desc", ""), "asn": 0, "filter": None, "also": []})
+        known |= {"state": about.get("state", ""), "received": about.get("pfxRcd", 0)}
+        known |= {"asn": about.get("remoteAs", known["asn"]), "refused": refused(filtered.get(peer, {}))}
+    return found
 
 
 LEADS_ELSEWHERE = ("redistribute ", "import ", "export ", "aggregate-address ", "rd ", "rt ")

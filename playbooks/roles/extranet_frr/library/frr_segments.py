@@ -223,7 +223,7 @@ def present(router, segments, seen, check):
             return present(router, kept, router.look(kept), check)[0] | answers_of(answers, failed), difference
         write(router, todo, [s for s, _ in links], lines, firewall)
         if router.thorough:
-            correct_addresses(router, todo, seen)
+            take_strays(router, todo, seen)
     return answers, difference
 
 
@@ -240,13 +240,17 @@ def write(router, segments, linked, lines, firewall):
     router.configure(lines)
 
 
-def correct_addresses(router, segments, seen):
-    """The kernel's addresses of these interfaces: what was added or taken away beside the router's daemons."""
+def take_strays(router, segments, seen):
+    """Addresses that somebody gave these interfaces beside the router's daemons, which know nothing of them.
+
+    One that was taken away the daemons have put back by now; given to the kernel again, they would forget its prefix.
+    """
     for s in segments:
         gateway = f"{s.gateway}/{s.network.prefixlen}"
         stale = [a for a in seen[s.id].addresses if not a.startswith("fe80:") and a != gateway]
-        lines = [f"addr del {a} dev {s.device}" for a in stale] + [f"addr replace {gateway} dev {s.device}"]
-        router.run("ip", "-n", s.vrf, "-force", "-batch", "-", stdin="\n".join(lines) + "\n", check=False)
+        if stale:
+            lines = "".join(f"addr del {a} dev {s.device}\n" for a in stale)
+            router.run("ip", "-n", s.vrf, "-force", "-batch", "-", stdin=lines, check=False)
 
 
 def answers_of(answers, ids):
