@@ -242,6 +242,7 @@ class CaseEvent(StrEnum):
     FALL_DUE = "fall_due"
     WAIT = "wait"
     FIND_IN_USE = "find_in_use"
+    FIND_RUNNING = "find_running"
     ADMIT = "admit"
     STOP = "stop"
     RESUME = "resume"
@@ -251,6 +252,8 @@ class CaseEvent(StrEnum):
     CONFIRM = "confirm"
     GIVE_BACK = "give_back"
     RELEASE = "release"
+    FOLLOW = "follow"
+    """The resources went to another unit, which is heard first."""
 
 
 _C, _CE = CaseState, CaseEvent
@@ -264,6 +267,7 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.NOTICED, _CE.FALL_DUE): (_C.MEASURING, _SYSTEM),
     (_C.NOTICED, _CE.WITHDRAW): (_C.DROPPED, _ENDING),
     (_C.NOTICED, _CE.GIVE_BACK): (_C.GIVEN_BACK, _UNIT),
+    (_C.NOTICED, _CE.FOLLOW): (_C.FOUND, _SYSTEM),
     (_C.OBJECTED, _CE.ACCEPT): (_C.EXEMPTED, _BUREAU),
     (_C.OBJECTED, _CE.RENEW): (_C.RENEWED, _BUREAU),
     (_C.OBJECTED, _CE.REFUSE): (_C.NOTICED, _BUREAU),
@@ -279,6 +283,7 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.SUSPENDED, _CE.OBJECT): (_C.CONTESTED, _UNIT),
     (_C.SUSPENDED, _CE.PROPOSE): (_C.PROPOSED, _OPERATOR),
     (_C.SUSPENDED, _CE.RESUME): (_C.RESUMING, _ENDING),
+    (_C.SUSPENDED, _CE.FIND_RUNNING): (_C.RESUMING, _SYSTEM),
     (_C.CONTESTED, _CE.ACCEPT): (_C.RESUMING, _BUREAU),
     (_C.CONTESTED, _CE.RENEW): (_C.RESUMING, _BUREAU),
     (_C.CONTESTED, _CE.REFUSE): (_C.SUSPENDED, _BUREAU),
@@ -288,14 +293,18 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.PROPOSED, _CE.DECLINE): (_C.SUSPENDED, _OPERATOR),
     (_C.PROPOSED, _CE.CONFIRM): (_C.RELEASING, _ENDING),
     (_C.PROPOSED, _CE.RESUME): (_C.RESUMING, _ENDING),
+    (_C.PROPOSED, _CE.FIND_RUNNING): (_C.RESUMING, _SYSTEM),
+    (_C.PROPOSED, _CE.FOLLOW): (_C.SUSPENDED, _SYSTEM),
     (_C.RESUMING, _CE.START): (_C.DROPPED, _SYSTEM),
+    (_C.RESUMING, _CE.NOTIFY): (_C.NOTICED, _SYSTEM),
     (_C.RESUMING, _CE.ACCEPT): (_C.EXEMPTED, _SYSTEM),
     (_C.RESUMING, _CE.RENEW): (_C.RENEWED, _SYSTEM),
     (_C.RELEASING, _CE.FIND_IN_USE): (_C.SUSPENDED, _SYSTEM),
     (_C.RELEASING, _CE.RELEASE): (_C.RELEASED, _SYSTEM),
 }
 """A case's road. Everything can be undone until ``CONFIRM``, which needs a second person; a release that finds its
-servers running goes back, because nothing that is in use again may be deleted."""
+servers running goes back, because nothing that is in use again may be deleted. What somebody has started at its cloud
+while it was suspended (``FIND_RUNNING``) is heard anew, from its notice on."""
 
 CASE_MACHINE = frozenset({_C.MEASURING, _C.SUSPENDING, _C.RESUMING, _C.RELEASING})
 """States in which a workflow has to act."""

@@ -1,20 +1,21 @@
 """What a change of limits does to everybody who shares them: who is over, who has less room than before. Reads only.
 
-Called by: the broker, before and after it sets limits in one transaction (a preview rolls that back). Must not: decide
-or set anything; the arithmetic is ``quotas.rules``.
+Called by: the broker, before and after it sets limits in one transaction, or instead of it (``would_be``: nobody waits
+for a look). Must not: decide or set anything; the arithmetic is ``quotas.rules``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from quotas import models, rules
 from quotas.availability import limit_of
+from quotas.errors import UnknownNode
 from quotas.values import ENDLESS, Limit, ResourceClass
 
 
@@ -52,10 +53,71 @@ class Effect:
         return max(self.was.room, 0) - max(self.now.room, 0)
 
 
+Limits = dict[UUID, tuple[Limit, list[UUID]]]
+"""The limits of one class and pool in a tree, each with the way from its node (first) to the root."""
+
+
 def standings(
     session: Session, node_id: UUID, resource_class: ResourceClass, pool_id: UUID | None
 ) -> dict[UUID, Standing]:
     """Every limit of that class and pool in the node's tree: whoever a change there can touch. One statement."""
+    limits = _limits(session, node_id, resource_class, pool_id)
+    return _standing({at: limit for at, (limit, _) in limits.items()}, {at: way for at, (_, way) in limits.items()})
+
+
+def would_be(
+    session: Session,
+    node_id: UUID,
+    resource_class: ResourceClass,
+    pool_id: UUID | None,
+    limit: int | None,
+    *,
+    borrowing: int | None = 0,
+    lending: int | None = None,
+) -> tuple[dict[UUID, Standing], dict[UUID, Standing]]:
+    """The standings as they are, and as ``set_limit`` of the same would leave them; locks nothing, two statements.
+
+    Raises NoLender and NotCovered as that does, UnknownNode. Others count meanwhile: by the time it is set, usage may
+    be other.
+    """
+    way, used = _way_and_use(session, node_id, resource_class, pool_id)
+    limits = _limits(session, node_id, resource_class, pool_id)
+    if node_id in limits:
+        used = limits[node_id][0].used
+    kind = ResourceClass(resource_class)
+    new = None if limit is None else Limit(node_id, kind, pool_id, limit, used, borrowing=borrowing, lending=lending)
+    ways = {at: way for at, (_, way) in limits.items()}
+    before = _standing({at: kept for at, (kept, _) in limits.items()}, ways)
+    return before, _standing(rules.changed(limits, node_id, way, new), ways | {node_id: way})
+
+
+def _standing(limits: Mapping[UUID, Limit], ways: Mapping[UUID, Sequence[UUID]]) -> dict[UUID, Standing]:
+    return {
+        node: Standing(limit, rules.room([limits[at] for at in ways[node] if at in limits])[0])
+        for node, limit in limits.items()
+    }
+
+
+def _way_and_use(
+    session: Session, node_id: UUID, resource_class: ResourceClass, pool_id: UUID | None
+) -> tuple[list[UUID], int]:
+    """The node's way to the root, and what it and all below it use: where no limit stands, no counter does."""
+    n, h, line = models.node, models.hold, models.hold_line
+    below = n.alias("below")
+    kinds = [kind.value for kind in ResourceClass if resource_class in kind.counted_as]
+    use = (
+        select(func.coalesce(func.sum(line.c.amount - line.c.voided - line.c.released), 0))
+        .select_from(line.join(h, h.c.id == line.c.hold_id).join(below, below.c.id == h.c.node_id))
+        .where(below.c.path.contains([node_id]), line.c.resource_class.in_(kinds))
+        .where(*([] if pool_id is None else [line.c.pool_id == pool_id]))
+    )
+    row = session.execute(select(n.c.path, use.scalar_subquery().label("used")).where(n.c.id == node_id)).first()
+    if row is None:
+        raise UnknownNode(str(node_id))
+    return list(row.path), int(row.used)
+
+
+def _limits(session: Session, node_id: UUID, resource_class: ResourceClass, pool_id: UUID | None) -> Limits:
     n, m = models.node, models.node_limit
     root = select(n.c.path[n.c.depth + 1]).where(n.c.id == node_id).scalar_subquery()
     rows = session.execute(
@@ -67,11 +129,7 @@ def standings(
             m.c.pool_id.is_not_distinct_from(pool_id),
         )
     ).all()
-    limits = {row.node_id: limit_of(row) for row in rows}
-    return {
-        row.node_id: Standing(limits[row.node_id], rules.room([limits[at] for at in row.path if at in limits])[0])
-        for row in rows
-    }
+    return {row.node_id: (limit_of(row), list(row.path)) for row in rows}
 
 
 def compared(before: Mapping[UUID, Standing], after: Mapping[UUID, Standing]) -> list[Effect]:

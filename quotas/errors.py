@@ -141,6 +141,16 @@ class KeyReused(QuotaError):
     code = "hold.key_reused"
 
 
+class DoneBefore(QuotaError):
+    """A part was named without a key, and just this was done before, with ``key``: meant once more, or only said."""
+
+    code = "hold.done_before"
+
+    def __init__(self, key: UUID) -> None:
+        super().__init__(str(key))
+        self.key = key
+
+
 @dataclass(frozen=True, slots=True)
 class Short:
     """A line of which less is there than was asked."""

@@ -7,9 +7,11 @@ Must not: decide. The SQL decides when it counts; this explains and proposes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
+from quotas.errors import NoLender, NotCovered
 from quotas.values import ENDLESS, Cause, Left, Limit, Line, Refusal, ResourceClass, Snapshot, Stock
 
 
@@ -102,6 +104,41 @@ def explain(snapshot: Snapshot, lines: Sequence[Line]) -> tuple[Refusal, ...]:
         elif there.capacity is not None and there.used + asked > there.capacity:
             refused.append(Refusal(Cause.CAPACITY, None, kind, pool, there.capacity, there.used, asked))
     return tuple(refused)
+
+
+def changed(
+    limits: Mapping[UUID, tuple[Limit, Sequence[UUID]]], node: UUID, way: Sequence[UUID], now: Limit | None
+) -> dict[UUID, Limit]:
+    """The limits of one class and pool in a tree (each with its way, itself first) once ``now`` stands at ``node``.
+
+    None: unlimited. What is booked for guarantees is worked out anew. Raises NoLender, NotCovered, as setting it does.
+    """
+    was = limits[node][0] if node in limits else None
+    if now is not None and now.borrowing != 0 and len(way) == 1:
+        raise NoLender(str(node))
+    standing = {at: kept for at, kept in limits.items() if at != node}
+    if now is not None:
+        standing[node] = now, way
+    booked: defaultdict[UUID, int] = defaultdict(int)
+    found: dict[UUID, Limit] = {}
+    for at, (limit, path) in sorted(standing.items(), key=lambda item: -len(item[1][1])):
+        found[at] = replace(limit, booked=booked[at])
+        above = next((place for place in path[1:] if place in standing), None)
+        if above is not None:
+            booked[above] += found[at].counted_above - limit.used
+    mine = found.get(node)
+    kept = was and now and was.lending is None and now.lending is None and now.ceiling >= was.ceiling
+    if mine is not None and mine.load > mine.ceiling and not kept and _guarantees_below(standing, node):
+        raise NotCovered(node, mine.ceiling, mine.load)
+    if mine is not None and mine.guaranteed > (was.guaranteed if was else 0):
+        for higher in (found[place] for place in way[1:] if place in found):
+            if higher.load > higher.ceiling:
+                raise NotCovered(higher.node, higher.ceiling, higher.load)
+    return found
+
+
+def _guarantees_below(limits: Mapping[UUID, tuple[Limit, Sequence[UUID]]], node: UUID) -> bool:
+    return any(limit.guaranteed and node in path[1:] for limit, path in limits.values())
 
 
 def left_of(snapshot: Snapshot, node: UUID, resource_class: ResourceClass, pool: UUID | None, *, used: int) -> Left:

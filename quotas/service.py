@@ -276,16 +276,17 @@ def post(
     *,
     key: UUID | None = None,
     now: datetime | None = None,
-) -> None:
+) -> int | None:
     """What was held is now used. None: all that is held. The same ``key`` twice has effect once; a part needs one.
 
-    HoldGone, NotThatMuch (nothing is posted then), KeyReused, UnknownHold, BadAmount.
+    How many lines were moved; None: the key had moved them before. HoldGone, NotThatMuch (nothing is posted then),
+    KeyReused, UnknownHold, BadAmount.
     """
     if lines is not None and key is None:
         raise BadAmount("posting a part needs a key, or a repeated call would post it twice")
     values = {"hold": hold_id, "key": key or uuid4(), "now": now} | columns(lines)
     order.touch(session, hold_id)
-    _settled(hold_id, session.scalars(POST, values).one())
+    return _settled(hold_id, session.scalars(POST, values).one())
 
 
 def void(session: Session, hold_id: UUID) -> None:
@@ -295,17 +296,17 @@ def void(session: Session, hold_id: UUID) -> None:
         raise UnknownHold(hold_id)
 
 
-def release(session: Session, *, key: UUID, hold_id: UUID, lines: Sequence[Line] | None = None) -> None:
-    """Give back what was posted (None: all of it). The same ``key`` twice has effect once.
+def release(session: Session, *, key: UUID, hold_id: UUID, lines: Sequence[Line] | None = None) -> int | None:
+    """Give back what was posted (None: all of it). The same ``key`` twice has effect once; answers as ``post``.
 
     NotThatMuch (nothing is released then), KeyReused, UnknownHold, BadAmount.
     """
     values = {"hold": hold_id, "key": key} | columns(lines)
     order.count(session, hold_id)
-    _settled(hold_id, session.scalars(RELEASE, values).one())
+    return _settled(hold_id, session.scalars(RELEASE, values).one())
 
 
-def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
+def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> int | None:
     match answer["outcome"]:
         case "gone":
             raise HoldGone(hold_id, answer["state"])
@@ -322,14 +323,8 @@ def _settled(hold_id: UUID, answer: Mapping[str, Any]) -> None:
                     for s in answer["short"]
                 ]
             )
-
-
-def moved(session: Session, kind: str, hold_id: UUID, key: UUID) -> bool:
-    """Whether a ``post`` or ``release`` of that hold with that key moved anything."""
-    m = models.movement
-    return bool(
-        session.scalar(select(m.c.key).where(m.c.key == key, m.c.kind == kind, m.c.hold_id == hold_id).limit(1))
-    )
+    moved: int | None = answer["moved"]
+    return moved
 
 
 def alone(session: Session) -> None:

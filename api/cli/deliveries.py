@@ -13,11 +13,12 @@ import typer
 
 from api.cli.client import Refusal
 from api.cli.display import Terminal, moment, table
+from api.cli.reclaim import trouble
 from api.cli.requests import Number, Reason
 from api.cli.show import cases, handed_over
 from api.cli.verb import Call, client_verb
 from api.cli.watching import watch, watcher
-from api.texts import names
+from api.texts import names, reclaim
 
 app = typer.Typer()
 
@@ -75,8 +76,9 @@ def _delivered(terminal: Terminal, last: Mapping[str, Any], found: list[dict[str
 @app.command("desk")
 @client_verb
 def desk(call: Call) -> None:
-    """待人工处理的事项与待确认的释放。"""
+    """待人工处理的事项、待确认的释放与待关注的回收事项。"""
     found = {"cases": call.api.get("/desk-cases"), "releases": call.api.get("/releases")}
+    found["reclaim"] = call.api.get("/reclaim-desk")
     call.answer(found, lambda: _desk(call.terminal, found))
 
 
@@ -89,6 +91,15 @@ def _desk(terminal: Terminal, found: Mapping[str, Any]) -> None:
         rows = ((r["number"], moment(r["asked_at"]), r["reason"]) for r in found["releases"])
         title = "待确认的释放（guiyun release 编号 --confirm）"
         terminal.say(title, table(("申请", "申请于", "理由"), rows, folds=("理由",)))
+    if found["reclaim"]:
+        rows = ((r["number"], reclaim.STATES[r["state"]], _remark(r)) for r in found["reclaim"])
+        terminal.say("资源回收（guiyun reclaim show 事项）", table(("事项", "状态", "说明"), rows, folds=("说明",)))
+
+
+def _remark(case: Mapping[str, Any]) -> str:
+    if case["trouble"]:
+        return trouble(case)
+    return "；".join(reclaim.WATCHED[why] for why in case["watched"])
 
 
 @app.command("retry")

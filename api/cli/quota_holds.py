@@ -20,7 +20,7 @@ from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from time import monotonic
 from typing import Annotated, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import typer
 from sqlalchemy.exc import DBAPIError
@@ -34,7 +34,7 @@ from broker.catalog import repository as catalog
 from broker.errors import BrokerError
 from broker.scarcity import by_hand, claims
 from broker.scarcity.by_hand import Hand
-from quotas.errors import BadAmount, NotThatMuch, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
+from quotas.errors import BadAmount, DoneBefore, NotThatMuch, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
 from quotas.values import Line, ResourceClass
 
 DEFAULT_DAYS = 30
@@ -47,7 +47,9 @@ Fields = Mapping[str, Any]
 Amounts = Annotated[list[str] | None, typer.Argument(metavar="种类=数量…", help="如 vcpu_x86_64=4；可写多个")]
 Cloud = Annotated[str, typer.Option(help="云平台（代码或编号）")]
 Owner = Annotated[str, typer.Option(metavar="UUID", help="归属（申请等的编号）；与预留的归属不同则拒绝")]
-Key = Annotated[str, typer.Option(metavar="UUID", help="幂等键：同一键只计一次")]
+Key = Annotated[
+    str, typer.Option(metavar="UUID", help="幂等键：同一键只计一次；不写键而写明部分的，相同的命令只计一次，再次则拒绝")
+]
 By = Annotated[str, typer.Option("--by", metavar="账号", help="以谁的名义记入审计；不写则记本机用户编号")]
 Reason = Annotated[str, typer.Option("--reason", help="理由，记入审计；不要写个人信息")]
 File = Annotated[str, typer.Option("--file", metavar="FILE", help="JSON 行文件，- 为标准输入；每行一个，逐行应答")]
@@ -92,6 +94,8 @@ def refusal_of(error: QuotaError) -> Refusal:
             for r in error.refusals
         )
         sentence = " ".join((sentence, *reasons))
+    if isinstance(error, DoneBefore):
+        body["key"] = str(error.key)
     if isinstance(error, NotThatMuch):
         body["short"] = [
             {"resource_class": s.resource_class.value, "sub_cloud_id": str(s.pool), "asked": s.asked, "there": s.there}
@@ -248,12 +252,12 @@ class Desk:
             by_hand.void(work, hand, hold, owner=_owner(given))
         return {"id": str(hold), "outcome": "ok"}
 
-    def _move(self, given: Fields, move: Callable[..., None]) -> dict[str, Any]:
-        hold, key = _uuid(given.get("id")), _uuid(given.get("key") or uuid4())
+    def _move(self, given: Fields, move: Callable[..., UUID]) -> dict[str, Any]:
+        hold, key = _uuid(given.get("id")), _uuid(given["key"]) if given.get("key") else None
         lines, hand = self.lines(given), self.hand(given)
         with self.call.core.works.begin() as work:
-            move(work, hand, hold, lines, key=key, owner=_owner(given))
-        return {"id": str(hold), "outcome": "ok", "key": str(key)}
+            used = move(work, hand, hold, lines, key=key, owner=_owner(given))
+        return {"id": str(hold), "outcome": "ok", "key": str(used)}
 
 
 def _owner(given: Fields) -> UUID | None:
@@ -267,7 +271,8 @@ def once(call: DatabaseCall, verb: str, given: Fields) -> None:
     except QuotaError as error:
         raise refusal_of(error) from error
     words = {"hold": "已预留", "post": "已转为使用", "void": "已作废", "release": "已释放"}
-    call.done(answer, f"{words[verb]} {answer['id']}")
+    key = f"（幂等键 {answer['key']}）" if "key" in answer else ""
+    call.done(answer, f"{words[verb]} {answer['id']}{key}")
 
 
 def many(call: DatabaseCall, verb: str, file: str, common: Fields) -> None:

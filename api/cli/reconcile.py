@@ -21,6 +21,7 @@ from broker.delivery import reconcile as service
 from broker.delivery.capacity import Compared, Gap
 from broker.delivery.reconcile import Drift
 from broker.extranet import drift
+from broker.reclamation import started
 from broker.workflows import health
 from providers.errors import ProviderError
 
@@ -32,6 +33,7 @@ KINDS = {
     "size": "规格不一致",
     "uplink": "网段未接在外网安排的 VNI 或 VLAN 上",
     "duplicate": "重复创建",
+    "power": "已停用而在运行",
     "total": "总量不一致",
     "less": "云上用量少于台账",
     "more": "云上用量多于台账",
@@ -48,7 +50,8 @@ GAPS = {
     "silent": "路由器没有答复",
 }
 EXTRANET = "extranet"
-AMOUNTS = {"detail": "", "total": "总量", "used": "已用", "held": "预留"}
+AMOUNTS = {"detail": "", "power": "", "total": "总量", "used": "已用", "held": "预留"}
+POWER = {"on": "运行", "off": "停止"}
 OBJECTS = {
     **names.CLASSES,
     **names.KINDS,
@@ -80,9 +83,11 @@ def reconcile(
     silent: list[Mistake] = []
     for code in codes:
         try:
-            drifts += (service.sweep if sweep else service.reconcile)(call.core.tools(), code)
+            found = (service.sweep if sweep else service.reconcile)(call.core.tools(), code)
+            started.take_note(call.core.works, found)
+            drifts += found
             lines = [] if sweep else _totals(call, code)
-            gaps += [found for line in lines for found in _gaps(line)]
+            gaps += [gap for line in lines for gap in _gaps(line)]
             wanting += sum(line.wanting for line in lines)
         except ProviderError as error:
             silent.append(Mistake(error.code, code, f"没有答复：{texts.trouble(error.code)}"))
@@ -178,4 +183,5 @@ def _kind(found: dict[str, Any]) -> str:
 
 
 def _sizes(sizes: dict[str, object]) -> str:
-    return " ".join(f"{AMOUNTS.get(name, names.FIELDS.get(name, name))} {value}" for name, value in sizes.items())
+    shown = ((AMOUNTS.get(n, names.FIELDS.get(n, n)), POWER[str(v)] if n == "power" else v) for n, v in sizes.items())
+    return " ".join(f"{name} {value}".strip() for name, value in shown)

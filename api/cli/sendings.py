@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from api.cli.display import moment
 from api.cli.verb import Call, client_verb
 from api.texts import names
 
@@ -30,7 +31,11 @@ def sendings(
         return
     found = call.api.get("/notice-sendings")
     rows = (
-        (s["id"], names.SENDINGS[s["channel"]], names.SENDINGS[s["state"]], s["code"], str(s["attempts"]))
+        (
+            s["id"], names.SENDINGS[s["channel"]], s["recipient"], moment(s["created_at"]), names.SENDINGS[s["state"]],
+            f"{s['reason']}（{s['attempts']} 次）", s["message"],
+        )
         for s in found
-    )
-    call.listed(found, ("标识", "渠道", "状态", "原因", "次数"), rows, nothing="没有需要处理的通知。")
+    )  # fmt: skip
+    headers = ("标识", "渠道", "收件人", "通知于", "状态", "原因", "通知")
+    call.listed(found, headers, rows, nothing="没有需要处理的通知。", folds=("原因", "通知"))

@@ -187,10 +187,21 @@ def move(
     *,
     reason: Annotated[str, typer.Option(help="原因")],
 ) -> None:
-    """划转到另一单位（机构改革等），由大数据发展局办理；已交付的资源仍归原单位。"""
+    """划转到另一单位（机构改革等），由大数据发展局办理；其资源、配额和此后的费用归接收单位。"""
     one = _one(call, which)
     moved = call.api.post(f"/systems/{one['id']}/move", {"unit": to, "reason": reason}, version=one["version"])
     call.done(moved, f"{one['name']}（{one['code']}）已由{one['unit_name']}划转到{moved['unit_name']}。")
+
+
+@group.command("moves")
+@client_verb
+def moves(call: Call, *, unit: Annotated[str, typer.Option(help="单位代码", metavar="单位")] = "") -> None:
+    """转入、转出各单位（或某一单位）的信息系统，新的在前。"""
+    found = call.api.get("/systems/moves", unit=unit)
+    rows = ((moment(m["at"]), m["code"], m["name"], words.MOVES[m["source"]], m["old"], m["new"]) for m in found)
+    call.listed(
+        found, ("时间", "编号", "名称", "方式", "原单位", "新单位"), rows, nothing="没有划转或合并过的信息系统。"
+    )
 
 
 @group.command("total")

@@ -47,6 +47,7 @@ def home(uow: Uow) -> Response:
             "desks": [_desk(work, role, *desk) for role, desks in _DESKS.items() if role in roles for desk in desks],
             "cases": delivery.desk(work) if Role.OPERATOR in roles else None,
             "stalled": board.in_trouble(work) if Role.OPERATOR in roles else (),
+            "watched": board.watched(work) if roles & {Role.OPERATOR, Role.APPROVER} else (),
             "releases": reclamation.waiting(work) if Role.OPERATOR in roles else None,
             **(_unit(work) if roles & _UNIT else {"mine": None, "under_way": None, "in_use": None}),
             "statements": _statements(work) if Role.FINANCE in roles else None,

@@ -177,10 +177,14 @@ def act(
     *,
     then: Callable[[Any], Response],
     instead: Callable[[BrokerError], Response],
+    reads: bool = False,
 ) -> Response:
-    """Run an action. Refused, the page it came from is shown as it is now, with the reasons (409, 412, 422, 403)."""
+    """Run an action. Refused, the page it came from is shown as it is now, with the reasons (409, 412, 422, 403).
+
+    ``reads``: it only looks, and the database refuses any write.
+    """
     try:
-        result = uow.do(use_case)
+        result = (uow.look if reads else uow.do)(use_case)
     except BrokerError as error:
         if error.status in {401, 404}:
             raise

@@ -18,7 +18,6 @@ from api.console.page import Context, Form, act, console_router, go, page, text_
 from api.permissions import Permission, needs
 from api.texts import console, names
 from api.uow import UnitOfWork, Uow
-from broker.catalog import repository as catalog
 from broker.errors import BrokerError
 from broker.inventory.repository import node_names
 from broker.scarcity import by_hand, setting
@@ -48,6 +47,7 @@ def apply(form: Form, uow: Uow, node: Node = "") -> Response:
         return act(
             uow,
             lambda work: setting.look(work, node, wanted),
+            reads=True,
             then=lambda outcome: _show(uow, node, rows=rows, outcome=outcome, given=given),
             instead=lambda error: _show(uow, node, error, rows=rows, given=given),
         )
@@ -70,7 +70,7 @@ def _show(
 ) -> HTMLResponse:
     def collect(work: Work) -> Context:
         found, mark = setting.limits(work, node)
-        clouds = {cloud.id: cloud for cloud in catalog.in_service(work.session)}
+        clouds = {cloud.id: cloud for cloud in setting.clouds_of(work, found)}
         at = by_hand.node_of(work.session, node, now=work.now)
         standing = [_row(limit, clouds[limit.pool].code if limit.pool else "") for limit in found]
         return {

@@ -19,6 +19,7 @@ from api.texts import register as words
 from api.uow import UnitOfWork, Uow
 from broker.errors import BrokerError
 from broker.inventory import register_import
+from broker.reorganisation import systems as reorganised
 from broker.tenancy.work import Work
 
 router = console_router("信息系统")
@@ -56,7 +57,7 @@ def apply(import_id: UUID, form: Form, uow: Uow) -> Response:
     """导入：全部写入，或者全部不写入。"""
     return act(
         uow,
-        lambda work: register_import.apply(work, import_id, text_of(form, "digest"), words.COLUMNS),
+        lambda work: reorganised.apply_import(work, import_id, text_of(form, "digest"), words.COLUMNS),
         then=lambda _: go("/systems", done="imported"),
         instead=lambda error: _verdict(uow, import_id, error),
     )

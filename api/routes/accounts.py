@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api import texts
+from api.console import show
 from api.paging import Paged
 from api.permissions import Permission, needs
 from api.schemas.base import View
@@ -221,7 +221,7 @@ def _notice(row: AnyRow) -> Notice:
     return Notice(
         id=found.id,
         code=found.code,
-        message=texts.notice(found.code, found.params),
+        message=show.notice(found.code, found.params),
         params=found.params,
         subject_type=found.subject_type,
         subject_id=found.subject_id,

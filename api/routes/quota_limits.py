@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
+from api.openapi import WRITES_NOTHING
 from api.permissions import Permission, needs
 from api.schemas import quota_limits as schemas
 from api.uow import Uow
@@ -42,11 +43,11 @@ def own(code: NodeCode, uow: Uow) -> Response:
     "/quota-nodes/{code}/limits/check",
     response_model=schemas.LimitChanges,
     summary="预览限额",
-    openapi_extra=needs(Permission.QUOTA_SET),
+    openapi_extra=needs(Permission.QUOTA_SET) | WRITES_NOTHING,
 )
 def check(code: NodeCode, form: schemas.CheckedLimits, uow: Uow) -> Response:
-    """不作改动；列出谁将超额、谁的可用余量减少。"""
-    return uow.run(lambda work: setting.look(work, code, views.wanted(form.lines)), render=views.changes)
+    """不作改动，也不占用任何锁；列出谁将超额、谁的可用余量减少。"""
+    return uow.read(lambda work: setting.look(work, code, views.wanted(form.lines)), render=views.changes)
 
 
 @router.post(

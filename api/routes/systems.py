@@ -24,10 +24,11 @@ from api.schemas.base import View
 from api.texts import register as words
 from api.uow import Uow
 from broker.db.base import AnyRow
-from broker.inventory import register, register_import, register_move, systems
+from broker.inventory import moves, register, register_import, systems
 from broker.inventory.register import Ending
 from broker.inventory.register_import import Looked
 from broker.inventory.system_entry import SystemEntry
+from broker.reorganisation import systems as reorganised
 from broker.tenancy.work import Work
 
 router = APIRouter(prefix="/api/v1", tags=["信息系统"])
@@ -75,7 +76,7 @@ def create(form: schemas.NewInformationSystem, uow: Uow) -> Response:
     """先登记，再申请资源。2019-09-11（含）以后批准的，写明 `merges`，或改用 `/systems/proposals`（第二十九条）。"""
 
     def write(work: Work) -> Any:
-        made = register.register(work, entry_of(form.model_dump()))
+        made = reorganised.register(work, entry_of(form.model_dump()))
         return _again(work, made.id)
 
     return uow.run(write, render=shown, status=201)
@@ -166,7 +167,7 @@ def look_again(import_id: UUID, uow: Uow) -> Response:
 def apply(import_id: UUID, form: schemas.ApplyImport, uow: Uow) -> Response:
     """全部写入，或者全部不写入。"""
     return uow.run(
-        lambda work: register_import.apply(work, import_id, form.digest, words.COLUMNS),
+        lambda work: reorganised.apply_import(work, import_id, form.digest, words.COLUMNS),
         render=_import,
     )
 
@@ -243,7 +244,7 @@ def decide(proposal_id: UUID, form: schemas.DecideProposal, uow: Uow) -> Respons
     """由大数据发展局办理；报批人不能自己批准。"""
 
     def write(work: Work) -> Any:
-        made = register.decide(work, proposal_id, approved=form.approved, answer=form.answer)
+        made = reorganised.decide(work, proposal_id, approved=form.approved, answer=form.answer)
         work.session.flush()
         return made
 
@@ -252,6 +253,20 @@ def decide(proposal_id: UUID, form: schemas.DecideProposal, uow: Uow) -> Respons
 
 def _proposal(proposal: Any, unit_name: str | None = None) -> schemas.Proposal:
     return schemas.Proposal.model_validate(proposal).model_copy(update={"unit_name": unit_name})
+
+
+@router.get(
+    "/systems/moves",
+    response_model=list[schemas.SystemMove],
+    summary="划转与合并",
+    openapi_extra=needs(Permission.SYSTEM_READ),
+)
+def moved(uow: Uow, *, unit: Annotated[str, Query(max_length=40, description="单位代码")] = "") -> Response:
+    """转入、转出各单位（或某一单位）的信息系统，新的在前，至多 100 条。"""
+    return uow.read(
+        lambda work: moves.listing(work, unit=unit),
+        render=lambda rows: [schemas.SystemMove.model_validate(row) for row in rows],
+    )
 
 
 @router.get(
@@ -265,9 +280,11 @@ def one(system: str, uow: Uow) -> Response:
 
     def read(work: Work) -> schemas.SystemShown:
         row = systems.one(work, system)
+        said = systems.revisions(work, row[0].id)
         return schemas.SystemShown(
             **shown(row).model_dump(),
-            revisions=[schemas.SystemRevision.model_validate(r) for r in systems.revisions(work, row[0].id)],
+            revisions=[schemas.SystemRevision.model_validate(r) for r in said],
+            owners=[schemas.SystemOwner.model_validate(o) for o in systems.owners(work, said)],
             merged=[s.code for s in systems.merged_into(work, row[0].id)],
         )
 
@@ -284,7 +301,7 @@ def revise(system_id: UUID, form: schemas.NewInformationSystem, version: Seen, u
     """`If-Match` 注明所见版本。编号与所属单位不能改变；此前的内容留存。"""
 
     def write(work: Work) -> Any:
-        register.revise(work, system_id, entry_of(form.model_dump()), version=version)
+        reorganised.revise(work, system_id, entry_of(form.model_dump()), version=version)
         return _again(work, system_id)
 
     return uow.run(write, render=shown)
@@ -300,7 +317,7 @@ def end(system_id: UUID, form: schemas.EndSystem, version: Seen, uow: Uow) -> Re
     """合并、关停或移交，写明原因。`If-Match` 注明所见版本。"""
 
     def write(work: Work) -> Any:
-        register.end(work, system_id, Ending(**form.model_dump()), version=version)
+        reorganised.end(work, system_id, Ending(**form.model_dump()), version=version)
         return _again(work, system_id)
 
     return uow.run(write, render=shown)
@@ -313,10 +330,13 @@ def end(system_id: UUID, form: schemas.EndSystem, version: Seen, uow: Uow) -> Re
     openapi_extra=needs(Permission.SYSTEM_APPROVE),
 )
 def move(system_id: UUID, form: schemas.MoveSystem, version: Seen, uow: Uow) -> Response:
-    """改由另一单位主管（机构改革等），由大数据发展局办理，写明原因；资源仍归原单位。`If-Match` 注明所见版本。"""
+    """改由另一单位主管（机构改革等），由大数据发展局办理，写明原因。
+
+    其资源、配额和此后的费用归接收单位。`If-Match` 注明所见版本。
+    """
 
     def write(work: Work) -> Any:
-        register_move.move(work, system_id, to=form.unit, reason=form.reason, version=version)
+        reorganised.move(work, system_id, to=form.unit, reason=form.reason, version=version)
         return _again(work, system_id)
 
     return uow.run(write, render=shown)

@@ -121,7 +121,19 @@ class Case(CaseLine):
     parts: list[CaseResource]
     objections: list[Objection]
     acts: list[CaseAct]
+    watched: list[str]
     offers: list[str]
+
+
+class CaseOnDesk(View):
+    """A case that a person has to see to (``trouble``) or should know of (``watched``)."""
+
+    id: UUID
+    number: str
+    state: str
+    trouble: str | None
+    trouble_step: str | None
+    watched: list[str]
 
 
 class CasePage(View):
@@ -158,10 +170,31 @@ class Policy(View):
     basis: str
     days: int
     grace: dict[int, int]
+    kind: str
+    condition: str
+    exemptions: list[str]
     on: bool
     on_since: datetime | None
+    on_by: UUID | None
     changed: bool
     dry_run: DryRun | None
+
+
+class PolicyVersion(View):
+    """A content that a policy has had, and who switched it on and off. ``digest``: SHA-256 of the content."""
+
+    id: UUID
+    version: str
+    digest: str
+    created_by: UUID
+    created_at: datetime
+    dry_runs: int
+    last_run_at: datetime | None
+    dry_run_id: UUID | None
+    switched_on_by: UUID | None
+    switched_on_at: datetime | None
+    switched_off_by: UUID | None
+    switched_off_at: datetime | None
 
 
 class SwitchOn(Schema):

@@ -99,10 +99,31 @@ class SystemRevision(View):
     entry: dict[str, Any]
 
 
+class SystemMove(View):
+    """A system went from one unit to another. ``source``: move, or end (merged into a system of that unit)."""
+
+    system_id: UUID
+    code: str
+    name: str
+    at: datetime
+    source: Literal["move", "end"]
+    old: str
+    new: str
+
+
+class SystemOwner(View):
+    """A unit that a system belonged to on the register, from when to when; ``until`` null: it does."""
+
+    unit_name: str
+    since: datetime
+    until: datetime | None
+
+
 class SystemShown(InformationSystem):
-    """One system with its revisions, newest first, and the codes of the systems merged into it."""
+    """One system with its revisions and units, newest first, and the codes of the systems merged into it."""
 
     revisions: list[SystemRevision]
+    owners: list[SystemOwner]
     merged: list[str]
 
 

@@ -94,6 +94,13 @@ def trouble(code: str) -> str:
     return verdicts.TROUBLES.get(code) or extranet.TROUBLES.get(code) or names.REQUEST_STATES.get(code, code)
 
 
+def sending_trouble(code: str) -> str:
+    """Why a notice was not sent, or nobody knows; a server's own number is shown as it is."""
+    kind, _, detail = code.partition(".")
+    said = names.SENDING_CODES.get(code) or names.SENDING_CODES.get(kind, code)
+    return said.format(detail=detail)
+
+
 def status_title(status: int) -> str:
     """What an HTTP status means, in a few characters."""
     return _STATUS.get(status, "请求未能完成")

@@ -132,6 +132,7 @@ IMPORT_OUTCOMES: Mapping[str, str] = {
     "bad_kind": "kind 应为 block、pool 或 prefix",
     "bad_state": "state 应为 held、active、quarantined 或 reserved",
     "bad_until": "until 应为带时区的时间；静置必须写明",
+    "bad_text": "含有不能保存的字符",
     "bad_label": "label 过长，或者保留没有写原因",
     "bad_id": "id 应为 UUID",
     "id_taken": "id 已被使用",
@@ -302,6 +303,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "request.undelivered": "撤销交付",
     "request.releasing": "申请释放",
     "request.released": "资源收回",
+    "request.passed_on": "随信息系统转至新单位",
     "delivery.handed_over": "移交使用",
     "delivery.secret_shown": "领取登录密钥",
     "sub_cloud.drifted": "云平台与台账不一致",
@@ -319,6 +321,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "network_exception.granted": "登记业务专网例外",
     "network.registered": "登记业务专网",
     "network.revised": "修改业务专网登记",
+    "network.passed_on": "业务专网随单位合并转入",
     "network.imported": "批量导入业务专网",
     "network.step_done": "业务专网完成一步",
     "network.redated": "调整业务专网期限",
@@ -375,6 +378,33 @@ SENDINGS: Mapping[str, str] = {
     "failed": "未能发出",
 }
 """Channels and states of a notice's sending."""
+
+SENDING_CODES: Mapping[str, str] = {
+    "sending.too_old": "积压超过一天，未自动发送",
+    "sending.lost": "交给服务器时程序中断，是否送达不明",
+    "sending.no_address": "收件地址已不存在",
+    "sending.bad_address": "收件人的电子邮箱写法不对，请改正后重发",
+    "sending.spent": "多次在发送前中断，已停止自动重试",
+    "sending.broken": "发送程序出错，原因见日志",
+    "smtp.auth": "邮件服务器不接受账号或口令",
+    "smtp.unreachable": "邮件服务器连接不上",
+    "smtp.lost": "正文发出之前连接中断",
+    "smtp.no_answer": "正文发出之后没有答复",
+    "smtp": "邮件服务器答复 {detail}",
+    "smtp.550": "邮件服务器拒收：没有这个信箱（550）",
+    "smtp.552": "邮件服务器拒收：信箱已满（552）",
+    "smtp.554": "邮件服务器拒收（554）",
+    "webhook.unreachable": "群机器人地址连接不上",
+    "webhook.no_answer": "消息发出之后没有答复",
+    "webhook.answer": "群机器人的答复不能识别",
+    "webhook": "群机器人答复 {detail}",
+    "webhook.93000": "群机器人地址无效（93000）",
+    "webhook.310000": "群机器人签名或关键词不符（310000）",
+    "webhook.300005": "群机器人令牌无效（300005）",
+    "webhook.45009": "群机器人调用过于频繁（45009）",
+    "webhook.130101": "群机器人发送过于频繁（130101）",
+}
+"""Why a sending failed or is unclear. A server's own number comes after the point."""
 
 BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "role": ROLES,

@@ -6,6 +6,9 @@ Called by: ``api.texts``, the console, the command line. Must not: hold anything
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from broker.reclamation.rules import GRACE
 
 STATES: Mapping[str, str] = {
     "found": "待告知",
@@ -44,6 +47,7 @@ EVENTS: Mapping[str, str] = {
     "fall_due": "异议期满",
     "wait": "暂缓停用",
     "find_in_use": "发现仍在使用",
+    "find_running": "发现已在云平台上启动",
     "admit": "复核通过，开始停用",
     "stop": "已停用",
     "resume": "恢复使用",
@@ -53,6 +57,7 @@ EVENTS: Mapping[str, str] = {
     "confirm": "确认释放",
     "give_back": "单位自行释放",
     "release": "已收回",
+    "follow": "随资源转至新单位",
     "retry": "重试",
     "waive": "核实未使用",
     "stall": "转人工处理",
@@ -64,6 +69,11 @@ WAITS: Mapping[str, str] = {
     "share_unit": "本单位同时停用的资源已达上限",
     "share_cloud": "该云平台同时停用的资源已达上限",
     "in_use": "资源重新在用",
+}
+
+WATCHED: Mapping[str, str] = {
+    "unheard": "使用单位已撤销，告知无人接收",
+    "started": "云服务器被另行启动，已重新告知",
 }
 
 STEPS: Mapping[str, str] = {
@@ -98,6 +108,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.no_trouble": "该事项没有需要重试的步骤。",
     "reclaim.no_term": "该事项不是期限届满，不能续期。",
     "reclaim.dry_run_stale": "规则内容已有变化，请重新试运行后再启用。",
+    "reclaim.dry_run_old": "试运行已超过 {days} 天，请重新试运行后再启用（自定规则）。",
     "reclaim.already_on": "该规则已启用。",
     "reclaim.not_on": "该规则没有启用。",
     "policy.not_found": "检测规则中没有这一项。",
@@ -118,9 +129,31 @@ NOTICES: Mapping[str, str] = {
     "reclaim.dropped": "回收事项 {number} 已撤销，资源继续使用。",
     "reclaim.in_use": "回收事项 {number} 的资源在告知后恢复使用，事项终止。",
     "reclaim.suspended": "回收事项 {number} 的资源已停用，保留至 {due_at}；需要继续使用请尽快提出异议。",
+    "reclaim.passed_on": "回收事项 {number} 的资源已划转至你单位，事项随之转来，如有异议请尽快提出。",
     "reclaim.resumed": "回收事项 {number} 的资源已恢复使用。",
     "reclaim.proposed": "回收事项 {number} 已提请释放，请另一人确认。",
     "reclaim.running_again": "回收事项 {number} 的资源 {resources} 重新在用，已停止释放，请核实。",
     "reclaim.released": "回收事项 {number} 的资源已收回，配额与网段已归还。",
     "reclaim.needs_operator": "回收事项 {number} 需要人工处理。",
+    "reclaim.started": "回收事项 {number} 的云服务器已被另行启动，停用撤销，请核实。",
+    "reclaim.heard_again": "回收事项 {number} 的资源已恢复运行，重新告知：如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
+    "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",
 }
+
+
+def share_title(row: Mapping[str, Any]) -> str:
+    """A share under the pointer."""
+    what = "云平台" if row["scope"] == "cloud" else "单位及下级"
+    return (
+        f"{row['unit']}（{what}）：在用 {row['live']} 项，至多同时停用 {row['allowed']} 项（{row['percent']}%），"
+        f"已停用 {row['held']} 项，会列入 {row['would']} 项，其中第一批停用 {row['at_once']} 项"
+    )
+
+
+def grace_words(grace: Mapping[int, int]) -> str:
+    """How long an owner may object, by MLPS level: levels with as many working days together."""
+    levels: dict[int, list[int]] = {}
+    for level, days in sorted({**GRACE, **grace}.items()):
+        levels.setdefault(days, []).append(level)
+    return "，".join(f"等保{'、'.join(map(str, of))}级 {days} 个工作日" for days, of in levels.items())

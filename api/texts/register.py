@@ -18,7 +18,10 @@ SENTENCES: Mapping[str, str] = {
     "system.ended": "该信息系统已经终止，不能再修改。",
     "system.unit_fixed": "所属单位不能在此修改；改由其他单位主管由大数据发展局办理划转，移交给外部单位请办理移交。",
     "system.same_unit": "该信息系统已经属于这个单位。",
-    "system.no_room": "该信息系统的配额单独计算，接收单位的配额不足以容纳，请先调整配额，再办理划转。",
+    "system.no_room": "接收单位的配额不足以容纳该信息系统已有的资源，请先调整配额，再办理划转。",
+    "system.in_flight": "该信息系统的资源尚有办理中的事项（{what}），请待其办结后再划转或合并。",
+    "system.case_mixed": "回收事项 {case} 还包含其他信息系统的资源，请先办结或撤销该事项，再划转或合并。",
+    "system.left": "申请所列的信息系统已经划转、合并或终止，不再属于申请单位，请退回申请单位修改。",
     "system.code_fixed": "系统编号不能改变。",
     "system.code_form": "编号由字母、数字、点、横线、下划线组成，以字母或数字开头，至多 40 个字符。",
     "system.number": "应为不小于零的整数。",
@@ -135,6 +138,8 @@ VERDICTS: Mapping[str, str] = {
 
 ENDINGS: Mapping[str, str] = {"merged": "合并", "shut_down": "关停", "handed_over": "移交"}
 STATES: Mapping[str, str] = {"in_use": "在用", "ended": "已终止"}
+MOVES: Mapping[str, str] = {"move": "划转", "end": "合并"}
+"""How a system came to another unit."""
 SOURCES: Mapping[str, str] = {
     "form": "登记与修改",
     "import": "批量导入",

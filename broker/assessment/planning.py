@@ -104,7 +104,7 @@ class _Planner:
                 select(Resource.id)
                 .where(
                     Resource.unit_id == self.request.unit_id,
-                    Resource.sub_cloud_id == cloud,
+                    Resource.project_id == self.projects[cloud],  # not one that came along from another unit's
                     Resource.kind == "segment",
                     Resource.state == "active",
                     Resource.spec["zone"].astext == zone,

@@ -21,7 +21,7 @@ from broker.assessment.planning import Placed, plan_resources
 from broker.assessment.values import Judgement, Wish, judgement_json
 from broker.catalog import repository as catalog
 from broker.db.base import new_id
-from broker.errors import Conflict, Invalid, Problem
+from broker.errors import Busy, Conflict, Invalid, Problem
 from broker.extranet import service as extranet
 from broker.extranet.space import Space
 from broker.inventory import rules as scarce
@@ -192,8 +192,8 @@ def confirm(
 ) -> ServiceRequest:
     """Confirm sizing and placement: hold quota, capacity and prefixes until a date, all or nothing.
 
-    Raises Conflict ``revision.stale``, ``state.refused``, ``placement.none`` (with the items that have no place), what
-    the routers' plan says of a prefix (``extranet.prefix_outside_plan``, …); Forbidden;
+    Raises Conflict ``revision.stale``, ``state.refused``, ``system.left``, ``placement.none`` (with the items that have
+    no place), what the routers' plan says of a prefix (``extranet.prefix_outside_plan``, …); Forbidden;
     ``quotas.errors.QuotaExceeded`` and ``PoolFull`` (what is short, and where).
     """
     request = repository.load(work.session, work.actor, request_id, lock=True)
@@ -201,6 +201,7 @@ def confirm(
     state = after(RequestState(request.state), RequestEvent.CONFIRM, frozenset({Role.ASSESSOR}))
     if request.revision_id != revision_id:
         raise Conflict("revision.stale", seen=str(revision_id), current=str(request.revision_id))
+    _require_system(work, request)
     proposal = _propose(work, request, changes)
     if not proposal.complete:
         where = [f"items[{n}]" for n, cloud in proposal.chosen.items() if cloud is None]
@@ -218,6 +219,23 @@ def confirm(
     audience = (request.delivering_unit_id, Role.OPERATOR)
     notify.tell_role(work, audience, "delivery.waiting", ("request", request.id), number=request.number)
     return request
+
+
+_SYSTEM = text("""
+SELECT s.retired_at IS NULL AND p.ancestors @> ARRAY[CAST(:unit AS uuid)] FROM broker.information_system s
+JOIN broker.unit_period p ON p.unit_id = s.unit_id AND p.during @> CAST(:now AS timestamptz)
+WHERE s.id = :system FOR SHARE OF s
+""")
+
+
+def _require_system(work: Work, request: ServiceRequest) -> None:
+    """The system is still the unit's to ask for, and stays it until the resources are planned.
+
+    Raises Conflict ``system.left``: it went to another unit, was merged or ended since the request was handed in.
+    """
+    about = {"system": request.system_id, "unit": request.unit_id, "now": work.now}
+    if request.system_id is not None and not work.session.scalar(_SYSTEM, about):
+        raise Conflict("system.left", field="system", article="Art. 28")
 
 
 def _hold(work: Work, proposal: Proposal, expires_at: Any) -> dict[UUID, UUID]:
@@ -265,7 +283,7 @@ def _allocate(work: Work, segment: Resource, proposal: Proposal, expires_at: Any
         except PoolFull as error:
             raise Conflict("prefix.pool_full", zone=segment.spec["zone"], fits=error.fits) from error
         except PrefixBusy as error:
-            raise Conflict("prefix.busy") from error
+            raise Busy("prefix.busy") from error  # anew, without the counters that others wait for
         break
     else:
         raise Conflict("prefix.no_pool", zone=segment.spec["zone"])

@@ -30,6 +30,7 @@ SELECT c.id, c.code, c.name, c.tier, c.position, c.mlps_level, c.zones, c.accred
   CASE WHEN s.checked_at > CAST(:stale AS timestamptz) THEN s.healthy END AS healthy, coalesce(s.detail, '') AS detail,
   s.uplinks,
   (SELECT array_agg(DISTINCT r.spec->>'zone') FROM broker.resource r
+    JOIN broker.project j ON j.id = r.project_id AND j.unit_id = r.unit_id  -- servers stand on their own project's
     WHERE r.sub_cloud_id = c.id AND r.unit_id = :unit AND r.kind = 'segment' AND r.state = 'active') AS segment_zones,
   c.id = (SELECT h.sub_cloud_id FROM broker.unit_period up
     CROSS JOIN LATERAL unnest(up.ancestors) WITH ORDINALITY a(id, depth)
@@ -70,6 +71,13 @@ def _candidate(row: Any) -> Candidate:
 def in_service(session: Session) -> list[SubCloud]:
     """The sub-clouds in service, in the region's order."""
     return list(session.scalars(select(SubCloud).where(SubCloud.retired_at.is_(None)).order_by(SubCloud.position)))
+
+
+def by_id(session: Session, sub_cloud_ids: Iterable[UUID]) -> list[SubCloud]:
+    """These sub-clouds, retired ones too, in the region's order; unknown ids are left out."""
+    wanted = list(sub_cloud_ids)
+    found = select(SubCloud).where(SubCloud.id.in_(wanted)).order_by(SubCloud.position, SubCloud.code)
+    return list(session.scalars(found)) if wanted else []
 
 
 def names(session: Session, sub_cloud_ids: Iterable[UUID | None]) -> dict[UUID, str]:

@@ -24,11 +24,11 @@ ODD = f"(kind <> 'line' OR abs(amount_fen) > {LIMIT_FEN})"
 def make(table: str) -> str:
     """Where usage and a bill stand while the bill is made: gone with the transaction.
 
-    ``kind``: line, owed; or what is missing: price, payer, settlement.
+    ``kind``: line, owed; or what is wrong: price, payer, settlement, once, before, below (``obstacles``).
     """
     return f"""
 DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.{table}_used, pg_temp.{table}_place, pg_temp.{table}_piece,
-  pg_temp.due;
+  pg_temp.due, pg_temp.due_at;
 CREATE TEMP TABLE {table}_place (
   place_n int, spot_n int, unit_id uuid, unit_class text, sub_cloud_id uuid, tier text, operator text
 ) ON COMMIT DROP;

@@ -14,11 +14,10 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from broker.chargeback import bill, budgets, closing_sql, drawing, repository
+from broker.chargeback import bill, budgets, closing_sql, drawing, obstacles, repository, service
 from broker.chargeback.drawing import month_of
 from broker.chargeback.models import BooksBeginning, MonthClose, MonthReopening
-from broker.chargeback.problems import MOST
-from broker.chargeback.values import ClosedMonth, IssuedStatement
+from broker.chargeback.values import ClosedMonth, IssuedStatement, Totals
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem
 from broker.lifecycle import Role
@@ -26,15 +25,6 @@ from broker.pricing.months import Month
 from broker.tenancy.work import Work
 
 _ALWAYS = frozenset({Role.ADMINISTRATOR, Role.SYSTEM})
-REFUSED = {
-    "price": "charge.price_missing",
-    "payer": "charge.payer_missing",
-    "once": "charge.once",
-    "before": "charge.before_books",
-    "limit": "charge.limit",
-    "settlement": "settlement.price_missing",
-}
-"""Why something of a drawn bill cannot be, and its code."""
 
 
 def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
@@ -42,26 +32,38 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
 
     It posts nothing. The region's finance, the administrator and the system may.
     A payer who had a statement in an older version and owes nothing now gets one of zero, so that the newest version
-    of a month is complete. Raises Forbidden ``duty.missing``, Conflict ``statement.month_not_begun`` or
-    ``month.closed``, and Invalid with ``charge.price_missing``, ``charge.payer_missing`` or ``charge.limit`` for each
-    line (the first 10,000, and how many): then nothing is written.
+    of a month is complete. Raises Forbidden ``duty.missing``, Conflict ``statement.month_not_begun``,
+    ``month.before_books`` or ``month.closed``, and Invalid with what ``obstacles`` names for each line (the first
+    10,000, and how many): then nothing is written.
     """
     _check_may(work)
     covers_until = min(work.now, month.end)
     if covers_until <= month.start:
         raise Conflict("statement.month_not_begun", month=str(month))
+    drawing.be_patient(work.session)  # before the locks: another's drawing is waited for
     _lock(work.session, closing_sql.LOCK_STATEMENTS, month_number=month.year * 12 + month.number)
-    if drawing.books_of(work.session, month).closed:
+    books = drawing.books_of(work.session, month)
+    drawing.check_begun(books, month)
+    if books.closed:
         raise Conflict("month.closed", month=str(month))
     bill.fill(work.session, "bill", (month,), covers_until)
     _run(work.session, closing_sql.ONLY_CHARGES)
-    _refuse(work.session)
-    _run(work.session, closing_sql.SUM_UP, month=month.first_day)
+    drawing.sum_up(work.session, month)
+    obstacles.refuse(*obstacles.find(work.session))
     issued = _write_statements(work, month, covers_until, close_id=None)
     for one in issued:
         data = {"month": str(month), "version": one.version, "lines": one.lines, "total_fen": one.total_fen}
         work.record("statement.issue", "statement", one.id, data=data)
     return issued
+
+
+def preview(work: Work, month: Month) -> Totals:
+    """The month as a close would freeze it now, and what would stop it; for who may close. Nothing of it stays.
+
+    Raises Forbidden ``duty.missing``, Conflict ``month.before_books``.
+    """
+    _check_may(work)
+    return service.totals(work.session, month, until=work.now)
 
 
 def close(work: Work, month: Month) -> ClosedMonth:
@@ -70,9 +72,8 @@ def close(work: Work, month: Month) -> ClosedMonth:
     Months close in order, from that of the first usage or the one that ``begin`` states. Usage of closed months that
     came late or was corrected, and decided adjustments, become lines of this month's statements.
     Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``,
-    ``month.nothing_used``; Invalid with ``charge.price_missing``, ``charge.payer_missing``, ``charge.once``,
-    ``charge.before_books``, ``charge.limit`` or ``settlement.price_missing`` for what cannot be (at most 10,000):
-    then nothing is written.
+    ``month.nothing_used``; Invalid with what ``obstacles`` names for what cannot be (at most 10,000): then nothing is
+    written.
     """
     _check_may(work)
     if work.now < month.end:
@@ -89,8 +90,7 @@ def close(work: Work, month: Month) -> ClosedMonth:
     if books.expected != month.first_day:
         raise Conflict("month.out_of_order", month=str(month), expected=str(month_of(books.expected)))
     drawn = drawing.draw(session, month, month.end)
-    _refuse(session)
-    _run(session, closing_sql.SUM_UP, month=month.first_day)
+    obstacles.refuse(*obstacles.find(session))
     close_id = new_id()
     _run(
         session,
@@ -106,11 +106,20 @@ def close(work: Work, month: Month) -> ClosedMonth:
     if drawn.hint_ids:
         _run(session, closing_sql.TAKE_CORRECTIONS, close_id=close_id, correction_ids=list(drawn.hint_ids))
     statements = _write_statements(work, month, month.end, close_id=close_id)
-    _run(session, closing_sql.SETTLEMENTS, close_id=close_id)
+    unsettled = drawing.unsettled(session, month)
+    _run(session, closing_sql.SETTLEMENTS, close_id=close_id, unsettled=list(unsettled))
     _run(session, closing_sql.POST, close_id=close_id, now=work.now)
     made = session.get_one(MonthClose, close_id)
     closed = ClosedMonth(
-        close_id, month, made.version, len(statements), made.lines, made.adjustments, made.total_fen, made.settled_fen
+        id=close_id,
+        month=month,
+        version=made.version,
+        statements=len(statements),
+        lines=made.lines,
+        adjustments=made.adjustments,
+        total_fen=made.total_fen,
+        settled_fen=made.settled_fen,
+        unsettled=unsettled,
     )
     data = {"month": str(month), "version": closed.version, "lines": closed.lines, "total_fen": closed.total_fen}
     work.record("month.close", "month_close", close_id, data=data)
@@ -221,15 +230,6 @@ def _reopenable(work: Work, month: Month) -> MonthClose:
 
 def _asked(session: Session, close_id: UUID) -> MonthReopening | None:
     return session.query(MonthReopening).filter_by(close_id=close_id).one_or_none()
-
-
-def _refuse(session: Session) -> None:
-    refused = drawing.problems(session, MOST)
-    if refused:
-        raise Invalid(
-            [Problem(REFUSED[row.reason], str(row.id), params={"meter": row.meter}) for row in refused],
-            total=refused[0].total,
-        )
 
 
 def _write_statements(

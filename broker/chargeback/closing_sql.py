@@ -11,7 +11,6 @@ from sqlalchemy import Row
 
 from broker.chargeback.bill_sql import ODD
 from broker.pricing.months import Month
-from broker.pricing.rules import LIMIT_FEN
 
 # The first twelve digits of an id are the time in milliseconds, the thirteenth is the version, the rest is random.
 _UUID7 = (
@@ -25,7 +24,8 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtext('broker.month_close'))"
 LOCK_STATEMENTS = "SELECT pg_advisory_xact_lock(hashtext('broker.statement'), :month_number)"
 
 BOOKS = """
-SELECT broker.month_to_close() AS expected, max(month) FILTER (WHERE reopened_at IS NULL) AS last_closed,
+SELECT broker.month_to_close() AS expected, coalesce(min(month), broker.month_to_close()) AS begin,
+       max(month) FILTER (WHERE reopened_at IS NULL) AS last_closed,
        coalesce(max(version) FILTER (WHERE month = :month), 0) AS version,
        count(*) FILTER (WHERE month = :month AND reopened_at IS NULL) > 0 AS closed
 FROM broker.month_close
@@ -91,11 +91,10 @@ INSERT INTO pg_temp.bill (usage_month, payer_unit_id, unit_id, resource_id, sub_
 SELECT *, 'line' FROM ({DIFFERENCES}) AS d
 """
 
-ADD_LATE_OWED = """
-INSERT INTO pg_temp.bill (usage_month, sub_cloud_id, meter, tariff_price_id, quantity_seconds, amount_fen, kind)
+OWED_DIFFERENCES = """
 SELECT usage_month, sub_cloud_id, meter, tariff_price_id,
-       coalesce(n.quantity_seconds, 0) - coalesce(w.quantity_seconds, 0),
-       coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0), 'owed'
+       coalesce(n.quantity_seconds, 0) - coalesce(w.quantity_seconds, 0) AS quantity_seconds,
+       coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0) AS amount_fen
 FROM (SELECT * FROM pg_temp.late WHERE kind = 'owed') AS n
 FULL JOIN (
   SELECT l.usage_month, l.sub_cloud_id, l.meter, l.tariff_price_id, sum(l.quantity_seconds) AS quantity_seconds,
@@ -109,12 +108,25 @@ FULL JOIN (
 WHERE coalesce(n.quantity_seconds, 0) <> coalesce(w.quantity_seconds, 0)
    OR coalesce(n.amount_fen, 0) <> coalesce(w.amount_fen, 0)
 """
+"""The operators' side: ``late`` against what was settled."""
+
+ADD_LATE_OWED = f"""
+INSERT INTO pg_temp.bill (usage_month, sub_cloud_id, meter, tariff_price_id, quantity_seconds, amount_fen, kind)
+SELECT *, 'owed' FROM ({OWED_DIFFERENCES}) AS d
+"""
 
 ADD_LATE_GAPS = """
 INSERT INTO pg_temp.bill SELECT * FROM pg_temp.late WHERE kind IN ('price', 'payer', 'once', 'settlement')
 """
 
-ADD_DECIDED = """
+_DECIDED_SINCE = """
+      SELECT FROM broker.adjustment d JOIN broker.charge e ON e.id = d.charge_id
+      JOIN broker.statement f ON f.id = e.statement_id
+      WHERE (d.decided_at, d.id) >= (a.decided_at, a.id) AND f.payer_unit_id = s.payer_unit_id
+        AND (e.usage_month, e.resource_id, e.meter, e.tariff_price_id)
+          = (c.usage_month, c.resource_id, c.meter, c.tariff_price_id)"""
+
+ADD_DECIDED = f"""
 INSERT INTO pg_temp.bill (usage_month, payer_unit_id, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id,
                           payer_rule, article, quantity_seconds, free_seconds, amount_fen, kind, adjustment_id)
 SELECT c.usage_month, s.payer_unit_id, c.unit_id, c.resource_id, c.sub_cloud_id, c.meter, c.tariff_price_id,
@@ -123,7 +135,7 @@ FROM broker.adjustment a
 JOIN broker.charge c ON c.id = a.charge_id
 JOIN broker.statement s ON s.id = c.statement_id
 JOIN broker.month_close o ON o.id = s.close_id
-WHERE (o.reopened_at IS NULL OR (s.month = CAST(:month AS date) AND a.line_fen = (
+WHERE (o.reopened_at IS NULL OR (s.month = CAST(:month AS date) AND EXISTS ({_DECIDED_SINCE} AND d.line_fen = (
     SELECT coalesce(sum(amount_fen), 0) FROM (
       SELECT n.amount_fen FROM pg_temp.bill n
       WHERE n.kind = 'line' AND n.adjustment_id IS NULL
@@ -135,14 +147,14 @@ WHERE (o.reopened_at IS NULL OR (s.month = CAST(:month AS date) AND a.line_fen =
       WHERE b.adjustment_id IS NULL AND t.payer_unit_id = s.payer_unit_id
         AND (b.resource_id, b.meter, b.tariff_price_id, b.usage_month)
           = (c.resource_id, c.meter, c.tariff_price_id, c.usage_month)
-    ) AS same)))
+    ) AS same))))
   AND NOT EXISTS (SELECT FROM broker.charge b JOIN broker.statement t ON t.id = b.statement_id
                   JOIN broker.month_close m ON m.id = t.close_id AND m.reopened_at IS NULL
                   WHERE b.adjustment_id = a.id)
 """
 """What was decided of a standing line. Of a month that is closed anew, only if usage comes to what it was decided of
-(``line_fen``; by its line alone or with what is put right later): where it was put right meanwhile, the decision has
-nothing left to put right."""
+(``line_fen``; by its line alone or with what is put right later), it or a later decision of the same line, which was
+taken with the earlier ones in view: where usage was put right meanwhile, a decision has nothing left to put right."""
 
 FIRST_CLOSED = "SELECT min(month) FROM broker.month_close"
 """The first month that was ever closed, whether it was opened again or not."""
@@ -162,28 +174,60 @@ ADD_BEFORE = f"""{ADD_ALL_BEFORE}
 ONLY_CHARGES = f"DELETE FROM pg_temp.bill WHERE kind IN ('owed', 'settlement') AND {ODD}"
 """An interim statement owes nothing to an operator."""
 
-REFUSED = f"""
-SELECT coalesce(resource_id, sub_cloud_id) AS id, meter,
-       CASE WHEN kind IN ('line', 'owed') THEN 'limit' ELSE kind END AS reason,
-       count(*) OVER () AS total
-FROM pg_temp.bill WHERE {ODD} AND (kind <> 'owed' OR abs(amount_fen) > {LIMIT_FEN})
-ORDER BY reason, meter, id LIMIT :most
+ADD_BELOW_ZERO = """
+INSERT INTO pg_temp.bill (usage_month, payer_unit_id, resource_id, meter, tariff_price_id, quantity_seconds, amount_fen,
+                          kind)
+WITH less AS MATERIALIZED (
+  SELECT DISTINCT usage_month, payer_unit_id, resource_id, meter, tariff_price_id
+  FROM pg_temp.bill WHERE kind = 'line' AND amount_fen < 0
+), part AS (
+  SELECT l.*, b.amount_fen
+  FROM less l JOIN pg_temp.bill b USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
+  WHERE b.kind = 'line'
+  UNION ALL
+  SELECT l.*, c.amount_fen
+  FROM less l
+  JOIN broker.statement s ON s.payer_unit_id = l.payer_unit_id AND s.month >= l.usage_month
+  JOIN broker.month_close m ON m.id = s.close_id AND m.reopened_at IS NULL
+  JOIN broker.charge c ON c.statement_id = s.id
+   AND (c.resource_id, c.meter, c.tariff_price_id, c.usage_month)
+     = (l.resource_id, l.meter, l.tariff_price_id, l.usage_month)
+)
+SELECT usage_month, payer_unit_id, resource_id, meter, tariff_price_id, 0, sum(amount_fen), 'below'
+FROM part GROUP BY usage_month, payer_unit_id, resource_id, meter, tariff_price_id HAVING sum(amount_fen) < 0
 """
-"""What has no price or no payer, and amounts past the limit, on either side."""
+"""Lines that would come to less than nothing, all that stands of them and all that is drawn together: a decision and a
+later correction of usage have put the same mistake right twice. Nobody is owed for having used something."""
 
-TOTALS = """
-SELECT payer_unit_id, sum(amount_fen) AS total_fen, count(*) AS lines,
+SUM_UP_AT = """
+CREATE TEMP TABLE due_at ON COMMIT DROP AS
+SELECT payer_unit_id, sub_cloud_id, sum(amount_fen) AS total_fen, count(*) AS lines,
        count(*) FILTER (WHERE usage_month <> CAST(:month AS date) OR adjustment_id IS NOT NULL) AS adjustments
-FROM pg_temp.bill WHERE kind = 'line' GROUP BY payer_unit_id
+FROM pg_temp.bill WHERE kind = 'line' GROUP BY payer_unit_id, sub_cloud_id
 """
+"""What each payer owes at each cloud, kept: the lines are read for their sums once."""
+
+SUM_UP = """
+CREATE TEMP TABLE due ON COMMIT DROP AS
+SELECT payer_unit_id, sum(total_fen) AS total_fen, CAST(sum(lines) AS bigint) AS lines,
+       CAST(sum(adjustments) AS bigint) AS adjustments
+FROM pg_temp.due_at GROUP BY payer_unit_id
+"""
+
+DUE = "SELECT payer_unit_id, total_fen, lines, adjustments FROM pg_temp.due"
 """What each payer owes, without the lines."""
 
-SETTLED = f"SELECT coalesce(sum(amount_fen), 0) FROM pg_temp.bill WHERE kind = 'owed' AND {ODD}"
-
-SUM_UP = f"""
-CREATE TEMP TABLE due ON COMMIT DROP AS {TOTALS}
+UNSETTLED = f"""
+SELECT DISTINCT k.operator FROM pg_temp.due_at d JOIN broker.sub_cloud k ON k.id = d.sub_cloud_id
+WHERE d.lines > d.adjustments AND NOT EXISTS (
+  SELECT FROM pg_temp.bill b JOIN broker.sub_cloud o ON o.id = b.sub_cloud_id
+  WHERE b.kind IN ('owed', 'settlement') AND {ODD} AND b.usage_month = CAST(:month AS date)
+    AND o.operator = k.operator)
+ORDER BY k.operator
 """
-"""The same, kept: the lines are read for their sums once."""
+"""Operators that supplied something in the month and have no settlement price at all: owed nothing, and named."""
+
+SETTLED = f"SELECT coalesce(sum(amount_fen), 0) FROM pg_temp.bill WHERE kind = 'owed' AND {ODD}"
 
 CLOSE = f"""
 INSERT INTO broker.month_close (id, month, version, covers_until, snapshot, lines, adjustments, total_fen, settled_fen,
@@ -234,6 +278,10 @@ WITH owed AS (
   SELECT c.operator, sum(b.amount_fen) AS total_fen
   FROM pg_temp.bill b JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id
   WHERE b.kind = 'owed' AND {ODD} GROUP BY c.operator
+  UNION ALL
+  SELECT operator, 0 FROM unnest(CAST(:unsettled AS text[])) AS u(operator)
+  WHERE operator NOT IN (SELECT c.operator FROM pg_temp.bill b JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id
+                         WHERE b.kind = 'owed' AND {ODD})
 ), made AS (
   INSERT INTO broker.settlement (id, close_id, operator, total_fen)
   SELECT new_uuid7(), :close_id, operator, total_fen FROM owed RETURNING id, operator

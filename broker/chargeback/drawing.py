@@ -15,6 +15,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.chargeback import bill, closing_sql
+from broker.errors import Conflict
 from broker.pricing.months import Month
 
 # A year of a region is a long statement; it may take more than a page of the console may.
@@ -32,10 +33,12 @@ class Drawn:
 def draw(session: Session, month: Month, until: datetime) -> Drawn:
     """``pg_temp.bill``: the month's own lines, late usage of closed months, decisions, settlements, and what cannot be.
 
-    Late usage and decisions belong to the month that is closed next, and to no other.
+    Late usage and decisions belong to the month that is closed next, and to no other. ``pg_temp.due`` has the sums.
+    Raises Conflict ``month.before_books``.
     """
     be_patient(session)
     books = books_of(session, month)
+    check_begun(books, month)
     hints: Sequence[Row[Any]] = ()
     if books.expected == month.first_day:
         # Before the usage is read: what is committed after this may be unseen, and its hint waits for the next close.
@@ -43,6 +46,7 @@ def draw(session: Session, month: Month, until: datetime) -> Drawn:
     snapshot = bill.fill(session, "bill", (month,), until)
     if books.expected == month.first_day:
         _add_adjustments(session, month, hints)
+    sum_up(session, month)
     return Drawn(snapshot, tuple(hint.id for hint in hints))
 
 
@@ -51,16 +55,27 @@ def be_patient(session: Session) -> None:
     run(session, _PATIENCE)
 
 
-def problems(session: Session, most: int) -> Sequence[Row[Any]]:
-    """What of the drawn bill cannot be charged or settled, the first ``most``: ``id, meter, reason, total``."""
-    found: Sequence[Row[Any]] = run(session, closing_sql.REFUSED, most=most).all()
-    return found
+def sum_up(session: Session, month: Month) -> None:
+    """``pg_temp.due``: what each payer owes of the drawn bill, and ``due_at``, at which cloud."""
+    run(session, closing_sql.SUM_UP_AT, month=month.first_day)
+    run(session, closing_sql.SUM_UP)
+
+
+def unsettled(session: Session, month: Month) -> tuple[str, ...]:
+    """Operators that supplied something and have no settlement price: owed nothing, and so named."""
+    return tuple(run(session, closing_sql.UNSETTLED, month=month.first_day).scalars())
 
 
 def books_of(session: Session, month: Month) -> Row[Any]:
-    """Which month is closed next (``expected``), and how this one stands."""
+    """Which month is closed next (``expected``), with which the books ``begin`` (None: unknown), how this stands."""
     found: Row[Any] = run(session, closing_sql.BOOKS, month=month.first_day).one()
     return found
+
+
+def check_begun(books: Row[Any], month: Month) -> None:
+    """Raises Conflict ``month.before_books``: what was used then is charged in no month."""
+    if books.begin is not None and month.first_day < books.begin:
+        raise Conflict("month.before_books", month=str(month), begin=str(month_of(books.begin)))
 
 
 def run(session: Session, statement: str, **values: Any) -> Any:
@@ -83,7 +98,9 @@ def _add_adjustments(session: Session, month: Month, hints: Sequence[Row[Any]]) 
         run(session, closing_sql.ADD_LATE, **months)
         run(session, closing_sql.ADD_LATE_OWED, **months)
         run(session, closing_sql.ADD_LATE_GAPS)
-    run(session, closing_sql.ADD_DECIDED, month=month.first_day)
+    decided = run(session, closing_sql.ADD_DECIDED, month=month.first_day).rowcount
+    if late or decided:
+        run(session, closing_sql.ADD_BELOW_ZERO)
     first = run(session, closing_sql.FIRST_CLOSED).scalar()
     if first is None:
         return

@@ -9,13 +9,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import yaml
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import known, repository
+from broker.chargeback import drawing, known, obstacles, repository
+from broker.chargeback.problems import MOST
 from broker.chargeback.rating_sql import EXPORT, EXPORT_COLUMNS
+from broker.chargeback.values import Obstacle
 from broker.chargeback.whole_files import together
 from broker.pricing.months import Month
 from broker.pricing.rules import FREE_WHEN_STOPPED
@@ -32,13 +35,24 @@ ORDER BY p.meter, c.code NULLS FIRST, p.operator NULLS FIRST, p.unit_class NULLS
 """)
 
 
+_UNPAID = text("""
+SELECT DISTINCT e.resource_id, e.meter, r.number, r.name
+FROM pg_temp.exported e JOIN broker.resource r ON r.id = CAST(e.resource_id AS uuid)
+WHERE e.payer_id IS NULL ORDER BY e.resource_id, e.meter
+""")
+_DROP_UNPAID = text("DELETE FROM pg_temp.exported WHERE payer_id IS NULL")
+
+
 def export(session: Session, month: Month, until: datetime, folder: Path) -> int:
     """Write ``spans.csv`` and ``tariff.yaml`` for a month up to ``until`` into ``folder``; how many spans there are.
 
     A closed month is written as its close knew it, so that it rates to the closed lines whatever came since; an open
-    one as it is known now. Raises Conflict ``month.facts_changed`` (``known.check``): then nothing is written. Killed
+    one as it is known now. Raises Conflict ``month.facts_changed`` (``known.check``), ``month.before_books``, and
+    Invalid with what ``obstacles`` names where usage of an open month has no payer: then nothing is written. Killed
     anywhere, both files are there or none.
     """
+    drawing.be_patient(session)
+    drawing.check_begun(drawing.books_of(session, month), month)
     close_id, statement = known.closed_as(session, month), EXPORT
     if close_id is not None:
         known.recall(session, close_id)
@@ -55,6 +69,7 @@ def _write(session: Session, month: Month, statement: str, until: datetime, fold
     session.execute(text(f"CREATE TEMP TABLE exported ({shape}) ON COMMIT DROP"))
     with repository.joined_by_hash(session):
         session.execute(text(statement), repository.usage_of(session, (month,), until))
+    _leave_nothing_out(session, month, until)
     driver: Any = session.connection().connection.driver_connection
     query = f"COPY (SELECT {EXPORT_COLUMNS} FROM pg_temp.exported ORDER BY 1, 5, 7, 2) TO STDOUT (FORMAT csv, HEADER)"
     with folder.joinpath(SPANS).open("wb") as file, driver.cursor() as cursor, cursor.copy(query) as copy:
@@ -67,6 +82,22 @@ def _write(session: Session, month: Month, statement: str, until: datetime, fold
         yaml.safe_dump({"prices": prices}, allow_unicode=True, sort_keys=False), encoding="utf-8"
     )
     return count
+
+
+def _leave_nothing_out(session: Session, month: Month, until: datetime) -> None:
+    """What has no payer is refused if it costs anything; what is free of charge (a stopped server's) needs none."""
+    unpaid = session.execute(_UNPAID).all()
+    if not unpaid:
+        return
+    named = {(UUID(row.resource_id), row.meter): row for row in unpaid}
+    _, gaps = repository.rate(session, (month,), until, resource_ids=sorted({resource for resource, _ in named}))
+    found = [
+        Obstacle(gap.resource_id, gap.meter, gap.missing, row.number, row.name, month=month.first_day)
+        for gap in gaps
+        if (row := named.get((gap.resource_id, gap.meter))) is not None
+    ]
+    obstacles.refuse(found[:MOST], len(found))
+    session.execute(_DROP_UNPAID)
 
 
 def _price(row: Any) -> dict[str, Any]:

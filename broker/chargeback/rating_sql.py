@@ -10,8 +10,10 @@ meter), disjoint pieces of time with the one row that holds: a nearer row takes 
 ``piece``: the two cut by each other; its ``line_n`` numbers what makes a line of one resource (payer, price version),
 ``head`` explains the number. ``line``: usage cut by the pieces, summed to a resource's number and so to a payer's
 resource, meter and price version. ``freed``: what a tariff's free quantity takes off, in order of start, then resource;
-the versions of one price share it (``granted``). ``rated``: the amount. ``gap``: usage that found no price of its kind
-or no payer: never free in silence. ``owed``: the other side, what an operator is owed for everybody's usage together.
+the versions of one price share it (``granted``). ``owner_at``: whose a resource was that went from a unit to another;
+both in a month under one payer and price are one line (``joined``), the later unit's. ``rated``: the amount. ``gap``:
+usage that found no price of its kind or no payer: never free in silence. ``owed``: the other side, what an operator is
+owed for everybody's usage together.
 """
 
 from __future__ import annotations
@@ -61,6 +63,9 @@ _OVERLAP = "p.start_s < u.end_s AND p.end_s > u.start_s AND (p.charged_when_stop
 _HELD = "u.quantity * (least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s))"
 _AT_PLACE = "p.place_n = u.place_n AND p.meter = u.meter AND p.term_months = u.term_months"
 _AT_SPOT = "p.spot_n = u.spot_n AND p.meter = u.meter AND p.term_months = u.term_months"
+_JOINED = "LEFT JOIN joined j ON j.month_s = u.month_s AND j.resource_id = u.resource_id AND j.line_n = p.line_n"
+_LINE = "coalesce(j.into_n, p.line_n)"
+"""The number of the line that a piece of a resource's usage belongs to."""
 
 
 def _covered(pieces: str, key: str) -> str:
@@ -88,6 +93,9 @@ WITH month AS MATERIALIZED (
   SELECT resource_id, 0, lower(piece), upper(piece)
   FROM (SELECT resource_id, range_agg(during) AS taken FROM term_piece GROUP BY resource_id) AS t
   CROSS JOIN LATERAL unnest(int8multirange(int8range(0, 253402300800)) - taken) AS piece
+), owner_at AS MATERIALIZED (
+  SELECT resource_id, unit_id, lower(during) AS start_s, upper(during) AS end_s
+  FROM (SELECT o.resource_id, o.unit_id, {_seconds("o")} AS during FROM broker.resource_owner o) AS owned
 )"""
 
 SPENT = """, spent AS (
@@ -106,23 +114,27 @@ PLACE = """, place AS MATERIALIZED (
   SELECT CAST(row_number() OVER () AS int) AS place_n,
          CAST(dense_rank() OVER (ORDER BY w.sub_cloud_id, u.kind) AS int) AS spot_n,
          w.unit_id, u.kind AS unit_class, w.sub_cloud_id, c.tier, c.operator
-  FROM (SELECT DISTINCT unit_id, sub_cloud_id FROM broker.resource
+  FROM (SELECT unit_id, sub_cloud_id FROM broker.resource
         WHERE CAST(:resource_ids AS uuid[]) IS NULL OR id = ANY (CAST(:resource_ids AS uuid[]))
-           OR cardinality(CAST(:shared_meters AS text[])) > 0) AS w
+           OR cardinality(CAST(:shared_meters AS text[])) > 0
+        UNION SELECT o.unit_id, r.sub_cloud_id
+        FROM broker.resource_owner o JOIN broker.resource r ON r.id = o.resource_id) AS w
   JOIN broker.unit u ON u.id = w.unit_id
   JOIN broker.sub_cloud c ON c.id = w.sub_cloud_id
 )"""
 
 USED_ROWS = """
   SELECT s.resource_id, w.place_n, w.spot_n, coalesce(t.term_months, 0) AS term_months, s.meter, s.quantity, s.stopped,
-         s.once, greatest(s.begun_s, t.start_s) AS begun_s, m.start_s AS month_s,
-         greatest(s.begun_s, m.start_s, t.start_s) AS start_s, least(s.over_s, m.end_s, :until, t.end_s) AS end_s
+         s.once, greatest(s.begun_s, t.start_s, o.start_s) AS begun_s, m.start_s AS month_s,
+         greatest(s.begun_s, m.start_s, t.start_s, o.start_s) AS start_s,
+         least(s.over_s, m.end_s, :until, t.end_s, o.end_s) AS end_s
   FROM spent s
   JOIN broker.resource r ON r.id = s.resource_id
-  JOIN place w ON w.unit_id = r.unit_id AND w.sub_cloud_id = r.sub_cloud_id
+  LEFT JOIN owner_at o ON o.resource_id = s.resource_id AND o.start_s < s.over_s AND o.end_s > s.begun_s
+  JOIN place w ON w.unit_id = coalesce(o.unit_id, r.unit_id) AND w.sub_cloud_id = r.sub_cloud_id
   JOIN month m ON s.begun_s < m.end_s AND s.over_s > m.start_s
   LEFT JOIN term_at t ON t.resource_id = s.resource_id AND t.start_s < s.over_s AND t.end_s > s.begun_s
-  WHERE greatest(s.begun_s, m.start_s, t.start_s) < least(s.over_s, m.end_s, :until, t.end_s)
+  WHERE greatest(s.begun_s, m.start_s, t.start_s, o.start_s) < least(s.over_s, m.end_s, :until, t.end_s, o.end_s)
 """
 
 PAYERS = f""", payer_candidate AS (
@@ -187,18 +199,38 @@ LINES = f""", head AS MATERIALIZED (
         FROM piece GROUP BY line_n, payer_unit_id, place_n, meter, id, price_cny, per, free_quantity) AS p
   JOIN place w ON w.place_n = p.place_n
   CROSS JOIN month m
+), joined AS MATERIALIZED (
+  SELECT month_s, resource_id, line_n, into_n
+  FROM (
+    SELECT *, first_value(line_n) OVER (PARTITION BY month_s, resource_id, payer_unit_id, meter, id
+                                        ORDER BY over_s DESC) AS into_n
+    FROM (
+      SELECT u.month_s, u.resource_id, p.line_n, p.payer_unit_id, p.meter, p.id, max(least(u.end_s, p.end_s)) AS over_s
+      FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP}
+      WHERE u.resource_id IN (SELECT resource_id FROM owner_at)
+      GROUP BY u.month_s, u.resource_id, p.line_n, p.payer_unit_id, p.meter, p.id
+    ) AS owned
+  ) AS ranked
+  WHERE into_n <> line_n
 ), line AS (
-  SELECT u.month_s, u.resource_id, p.line_n, sum({_HELD}) AS quantity_seconds
-  FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP}
-  GROUP BY u.month_s, u.resource_id, p.line_n
+  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, sum({_HELD}) AS quantity_seconds
+  FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
+  GROUP BY u.month_s, u.resource_id, {_LINE}
 ), changed AS MATERIALIZED (
   SELECT line_n FROM piece GROUP BY line_n HAVING count(DISTINCT (rule, article)) > 1
 ), ruled AS MATERIALIZED (
-  SELECT u.month_s, u.resource_id, p.line_n, string_agg(DISTINCT p.rule, ' + ') AS payer_rule,
-         coalesce(string_agg(DISTINCT nullif(p.article, ''), ' + '), '') AS article
-  FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP}
-  WHERE p.line_n IN (SELECT line_n FROM changed)
-  GROUP BY u.month_s, u.resource_id, p.line_n
+  SELECT month_s, resource_id, line_n, string_agg(DISTINCT rule, ' + ') AS payer_rule,
+         coalesce(string_agg(DISTINCT nullif(article, ''), ' + '), '') AS article
+  FROM (
+    SELECT u.month_s, u.resource_id, {_LINE} AS line_n, p.rule, p.article
+    FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
+    WHERE p.line_n IN (SELECT line_n FROM changed)
+    UNION ALL
+    SELECT u.month_s, u.resource_id, {_LINE}, p.rule, p.article
+    FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
+    WHERE u.resource_id IN (SELECT resource_id FROM joined)
+  ) AS stretch
+  GROUP BY month_s, resource_id, line_n
 ), series AS (
   SELECT p.id, m.start_s AS month_s, p.free_quantity * {_DENOMINATOR} AS pool,
          dense_rank() OVER (ORDER BY p.meter, p.sub_cloud_id, p.operator, p.unit_class, p.term_months, p.per = 'once')
@@ -211,7 +243,7 @@ LINES = f""", head AS MATERIALIZED (
 ), freed AS MATERIALIZED (
   SELECT month_s, resource_id, line_n, sum(greatest(0, least(amount, pool - (up_to - amount)))) AS free_seconds
   FROM (
-    SELECT u.month_s, u.resource_id, p.line_n, a.amount,
+    SELECT u.month_s, u.resource_id, {_LINE} AS line_n, a.amount,
            g.pool,
            sum(a.amount) OVER (PARTITION BY u.month_s, p.payer_unit_id, g.series_n
                                ORDER BY greatest(u.begun_s, p.payer_start_s), u.resource_id, a.start_s, a.amount)
@@ -219,6 +251,7 @@ LINES = f""", head AS MATERIALIZED (
     FROM used u
     JOIN piece p ON p.free_quantity > 0 AND {_AT_PLACE} AND {_OVERLAP}
     JOIN granted g ON g.month_s = u.month_s AND g.id = p.id
+    {_JOINED}
     CROSS JOIN LATERAL (SELECT greatest(u.start_s, p.start_s) AS start_s, {_HELD} AS amount) AS a
   ) AS segment
   GROUP BY month_s, resource_id, line_n
@@ -327,7 +360,15 @@ EXPORT = (
     f"INSERT INTO pg_temp.exported ({EXPORT_COLUMNS})"
     + _USED
     + PAYERS
-    + """
+    + f""", paid AS (
+  SELECT place_n, payer_unit_id, start_s, end_s FROM payer_at
+  UNION ALL
+  SELECT w.place_n, NULL, lower(piece), upper(piece)
+  FROM place w
+  LEFT JOIN (SELECT place_n, range_agg(int8range(start_s, end_s)) AS by_somebody FROM payer_at GROUP BY place_n) AS t
+    ON t.place_n = w.place_n
+  CROSS JOIN LATERAL unnest(int8multirange(int8range(:since, :until)) - coalesce(t.by_somebody, {_NONE})) AS piece
+)
 SELECT u.resource_id, payer.code, coalesce(own.division_code, ''), c.code, u.meter, u.quantity,
        to_char(to_timestamp(greatest(u.begun_s, y.start_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
        to_char(to_timestamp(least(u.end_s, y.end_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
@@ -335,10 +376,13 @@ SELECT u.resource_id, payer.code, coalesce(own.division_code, ''), c.code, u.met
        CASE WHEN u.once THEN 'once' WHEN u.stopped THEN 'stopped' ELSE 'active' END
 FROM used u
 JOIN place w ON w.place_n = u.place_n
-JOIN payer_at y ON y.place_n = u.place_n AND y.start_s < u.end_s AND y.end_s > u.start_s
-JOIN broker.unit payer ON payer.id = y.payer_unit_id
+JOIN paid y ON y.place_n = u.place_n AND y.start_s < u.end_s AND y.end_s > u.start_s
+LEFT JOIN broker.unit payer ON payer.id = y.payer_unit_id
 JOIN broker.unit own ON own.id = w.unit_id
 JOIN broker.sub_cloud c ON c.id = w.sub_cloud_id
 """
 )
-"""A month's usage as ``guiyun rate`` reads it: cut by who pays, so that the file needs no tree of units."""
+"""A month's usage as ``guiyun rate`` reads it: cut by who pays, so that the file needs no tree of units.
+
+Where nobody pays it stands without a payer: it is the caller's to refuse.
+"""

@@ -11,9 +11,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from broker.chargeback import access, closing_sql, drawing, repository
-from broker.chargeback.problems import MOST
-from broker.chargeback.values import CostToDate, Preview, StatementRow, StatementView, Totals, Unbilled
+from broker.chargeback import access, closing_sql, drawing, obstacles, repository
+from broker.chargeback.values import CostToDate, Preview, StatementRow, StatementView, Totals
 from broker.errors import NotFound
 from broker.pricing.months import Month, months
 from broker.tenancy.values import Actor
@@ -37,11 +36,12 @@ def totals(session: Session, month: Month, *, until: datetime) -> Totals:
     """A month as a close would freeze it now, up to ``until``, by payer and without its lines; what would stop it.
 
     The very computation of the close (``drawing``), with its late usage, decisions and settlements.
+    Raises Conflict ``month.before_books``.
     """
     covers_until = min(until, month.end)
     drawing.draw(session, month, covers_until)
-    problems = drawing.problems(session, MOST)
-    rows = drawing.run(session, closing_sql.TOTALS, month=month.first_day).all()
+    problems, total = obstacles.find(session)
+    rows = drawing.run(session, closing_sql.DUE).all()
     return Totals(
         month,
         covers_until,
@@ -49,8 +49,9 @@ def totals(session: Session, month: Month, *, until: datetime) -> Totals:
         lines=sum(row.lines for row in rows),
         adjustments=sum(row.adjustments for row in rows),
         settled_fen=int(drawing.run(session, closing_sql.SETTLED).scalar_one()),
-        problems=tuple(Unbilled(row.id, row.meter, row.reason) for row in problems),
-        problems_total=problems[0].total if problems else 0,
+        unsettled=drawing.unsettled(session, month),
+        problems=problems,
+        problems_total=total,
     )
 
 

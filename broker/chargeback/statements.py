@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from broker.chargeback import access, repository, views_sql
+from broker.chargeback import access, drawing, repository, views_sql
 from broker.chargeback.access import Scope
 from broker.chargeback.values import StatementRow
 from broker.chargeback.views import ExplainedLine, StatementSummary
@@ -53,7 +53,11 @@ def every_line(session: Session, statement_id: UUID, *, actor: Actor, now: datet
 def of_month(
     session: Session, month: Month, *, actor: Actor, now: datetime
 ) -> Iterator[tuple[StatementSummary, Iterator[ExplainedLine]]]:
-    """The newest statement of every payer that the actor may see, each with its lines, one after the other."""
+    """The newest statement of every payer that the actor may see, each with its lines, one after the other.
+
+    Raises Conflict ``month.before_books``.
+    """
+    drawing.check_begun(drawing.books_of(session, month), month)
     seen = access.scope(session, actor, now)
     for row in repository.statements(
         session, seen.parameters, month=month.first_day, only_latest=True, limit=MOST_PAYERS

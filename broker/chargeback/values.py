@@ -74,22 +74,30 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Unbilled:
-    """What stops a close: a resource (or, for a settlement, a sub-cloud) and meter, and why.
+class Obstacle:
+    """What stops a close, and why (``reason``: ``chargeback.obstacles.CODES``).
 
-    ``reason``: price, payer, once, before, limit, settlement (``chargeback.closing.REFUSED``).
+    ``id``, ``number``, ``name``: the resource, or for a settlement the sub-cloud, for a total the payer. ``line``: the
+    closed line that an adjustment can be about; ``payer``, ``month`` (of use), ``amount_fen``: where they are known.
     """
 
-    id: UUID
+    id: UUID | None
     meter: str
     reason: str
+    number: str = ""
+    name: str = ""
+    payer: str = ""
+    month: date | None = None
+    amount_fen: int | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
     """A month as a close would freeze it now, by payer; ``adjustments`` of its lines are about earlier months.
 
-    ``problems``: the first of what stops a close; ``problems_total``: all of it.
+    ``problems``: the first of what stops a close; ``problems_total``: all of it. ``unsettled``: operators without any
+    settlement price, who are owed nothing.
     """
 
     month: Month
@@ -98,7 +106,8 @@ class Totals:
     lines: int
     adjustments: int
     settled_fen: int
-    problems: tuple[Unbilled, ...]
+    unsettled: tuple[str, ...]
+    problems: tuple[Obstacle, ...]
     problems_total: int
 
     @property
@@ -108,7 +117,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class ClosedMonth:
-    """A close: its version, its size and what it owes. ``adjustments`` are lines about earlier months."""
+    """A close: its version, its size and what it owes. ``adjustments`` are lines about earlier months.
+
+    ``unsettled``: operators that supplied something and have no settlement price; each has a settlement of zero.
+    """
 
     id: UUID
     month: Month
@@ -118,6 +130,7 @@ class ClosedMonth:
     adjustments: int
     total_fen: int
     settled_fen: int
+    unsettled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

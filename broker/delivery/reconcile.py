@@ -1,7 +1,8 @@
-"""Compares a sub-cloud with the rows: what carries our id and has no row, what is gone, what has another size, twins.
+"""Compares a sub-cloud with the rows: what bears our id and has no row, what is gone, of another size or power, twins.
 
 Called by: the worker (every hour, for each cloud), ``guiyun reconcile``. Must not: correct anything by itself. It
-reports; orphans and duplicates are removed only on an operator's word (``sweep``); sizes and losses are for people.
+reports; orphans and duplicates are removed only on an operator's word (``sweep``); sizes and losses are for people;
+what we have stopped and somebody else has started is written down by ``reclamation.started``.
 
 The cloud and the rows cannot be read at one instant, so that a first difference is only a suspicion: it counts when a
 second look at the object, between two equal looks at its row, confirms it.
@@ -60,6 +61,9 @@ class DriftKind(StrEnum):
     """A segment's network meets its router by another VNI, VLAN or gateway than the one it was given, or not at all."""
     DUPLICATE = "duplicate"
     """The cloud has more than one object for a row."""
+    POWER = "power"
+    """A server that we have stopped, and do not charge for, runs. One that its unit has stopped is charged for: no
+    difference, but a finding of detection's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,13 @@ _NO_ROW = "none"
 def reconcile(tools: Tools, sub_cloud: str) -> list[Drift]:
     """Compare, tell the cloud's operators and the audit log what is new, and return all that differs.
 
+    What runs though we have stopped it is told by whoever writes it down (``reclamation.started``).
+
     Raises NotFound ``sub_cloud.unknown``; ``providers.errors`` when the cloud does not answer.
     """
     drifts = list(_confirmed(tools, sub_cloud, tools.providers(sub_cloud)))
-    if drifts:
-        _tell(tools, sub_cloud, drifts)
+    if told := [d for d in drifts if d.kind is not DriftKind.POWER]:
+        _tell(tools, sub_cloud, told)
     return drifts
 
 
@@ -167,7 +173,9 @@ def _differs(sub_cloud: str, key: Key, seen: Observed | None, row: _Row | None) 
 
 
 def _in_another_shape(sub_cloud: str, seen: Observed, row: _Row) -> Drift | None:
-    """Both have it: whether it is there once, and of the size that is paid for."""
+    """Both have it: whether it stands still if it should, is there once, and of the size that is paid for."""
+    if row.key.kind is Kind.SERVER and row.state == _RS.STOPPED.value and seen.status is Status.ACTIVE:
+        return Drift(DriftKind.POWER, sub_cloud, row.key, (seen.ref,), row.state, {"power": "off"}, {"power": "on"})
     if seen.extra_refs:
         return Drift(DriftKind.DUPLICATE, sub_cloud, row.key, seen.extra_refs, row.state, {}, {})
     found = _sizes(seen)

@@ -191,6 +191,32 @@ class Resource(Base):
     )
 
 
+class ResourceOwner(Base):
+    """Which unit a resource belonged to, from when to when; only of one that ever went from a unit to another.
+
+    Without rows it always belonged to ``resource.unit_id``; with rows they cover all time, and the open one is that
+    unit (a trigger holds them together). Whole seconds, as usage is counted; none begins in a month that is closed.
+    """
+
+    __tablename__ = "resource_owner"
+
+    id: Mapped[Id]
+    resource_id: Mapped[UUID] = mapped_column(ForeignKey(Resource.id))
+    unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id), index=True)
+    during: Mapped[During]
+
+    __table_args__ = (
+        CheckConstraint(
+            "NOT isempty(during) AND date_trunc('second', lower(during), 'UTC') IS NOT DISTINCT FROM lower(during)"
+            " AND date_trunc('second', upper(during), 'UTC') IS NOT DISTINCT FROM upper(during)",
+            name="during",
+        ),
+        ExcludeConstraint(
+            (column("resource_id"), "="), (column("during"), "&&"), using="gist", name="ex_resource_owner"
+        ),
+    )
+
+
 class ResourcePeriod(Base):
     """The size and state a resource had over [from, to). Sizes in whole units: vCPU, GiB, segments (/64s)."""
 

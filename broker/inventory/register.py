@@ -18,12 +18,12 @@ from sqlalchemy import select
 from broker.catalog import repository as catalog
 from broker.db.base import AnyRow, AnySelect, new_id
 from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Stale
-from broker.inventory import nodes, systems
+from broker.inventory import nodes, owners, systems
 from broker.inventory.models import InformationSystem, SystemProposal, SystemRevision
 from broker.inventory.system_entry import READ, Known, KnownSystem, SystemEntry, day, problems_of
 from broker.lifecycle import Role
-from broker.tenancy.models import Account, Unit
-from broker.tenancy.repository import visible_units
+from broker.tenancy.models import Account, Unit, UnitPeriod
+from broker.tenancy.repository import holds, visible_units
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import SYSTEM
 from broker.tenancy.work import Work
@@ -63,9 +63,14 @@ def known(work: Work, entries: Iterable[SystemEntry], *, everywhere: bool = Fals
     """
     given = list(entries)
     actor = SYSTEM if everywhere else work.actor
+    merged = select(UnitPeriod.unit_id).where(
+        UnitPeriod.merged_into_id.is_not(None), holds(UnitPeriod.during, work.now)
+    )
     units = work.session.execute(
         select(Unit.code, Unit.id).where(
-            Unit.code.in_({e.unit for e in given}), visible_units(actor, Unit.id, work.now)
+            Unit.code.in_({e.unit for e in given}),
+            visible_units(actor, Unit.id, work.now),
+            Unit.id.not_in(merged),
         )
     )
     codes = {e.code for e in given} | {e.replaceable_by for e in given if e.replaceable_by}
@@ -80,8 +85,8 @@ def known(work: Work, entries: Iterable[SystemEntry], *, everywhere: bool = Fals
     )
     rows = work.session.execute(named.with_for_update(of=InformationSystem, key_share=True) if lock else named).all()
     heads = {row[0].merged_into_id for row in rows} - {None}
-    merged = select(InformationSystem.id, InformationSystem.code).where(InformationSystem.id.in_(heads))
-    into = {row.id: row.code for row in work.session.execute(merged)} if heads else {}
+    named_heads = select(InformationSystem.id, InformationSystem.code).where(InformationSystem.id.in_(heads))
+    into = {row.id: row.code for row in work.session.execute(named_heads)} if heads else {}
     people = work.session.execute(
         select(Account.login, Account.person_id).where(
             Account.login.in_({e.owner for e in given if e.owner}),
@@ -233,7 +238,8 @@ def end(work: Work, system_id: UUID, ending: Ending, *, version: int | None) -> 
         problems.append(Problem("system.handed_to", "handed_to"))
     if problems:
         raise Invalid(problems)
-    _end(work, system, ending, head.id if head else None)
+    what = None if head is None else owners.lock(work, [system.id])[system.id]
+    _end(work, system, ending, head.id if head else None, what)
     return system
 
 
@@ -255,11 +261,17 @@ def write(work: Work, entry: SystemEntry, found: Known, *, source: str) -> Infor
         action = "system.revised"
     work.record(action, "system", system.id, article="Art. 26", data={"code": entry.code, "source": source})
     note_revision(work, system, source)
-    for code in entry.merges:
-        merged = found.systems[code]
-        if not merged.ended:
-            _end(work, work.session.get_one(InformationSystem, merged.id), Ending(MERGED, entry.name), system.id)
+    work.session.flush()  # the system that others are merged into may be new
+    for system_id, what in owners.lock(work, merging([entry], found)).items():
+        merged = work.session.get_one(InformationSystem, system_id)
+        _end(work, merged, Ending(MERGED, entry.name), system.id, what)
     return system
+
+
+def merging(entries: Iterable[SystemEntry], found: Known) -> list[UUID]:
+    """The systems that end when these entries are written."""
+    named = (found.systems[code] for entry in entries for code in entry.merges)
+    return [each.id for each in named if not each.ended]
 
 
 def columns(entry: SystemEntry, found: Known) -> dict[str, Any]:
@@ -304,16 +316,21 @@ def entry_of(data: dict[str, Any]) -> SystemEntry:
     return SystemEntry(**read)
 
 
-def _end(work: Work, system: InformationSystem, ending: Ending, into: UUID | None) -> None:
-    work.session.flush()  # the system it is merged into may be new
+def _end(
+    work: Work, system: InformationSystem, ending: Ending, into: UUID | None, what: owners.Belonging | None = None
+) -> None:
+    """``what`` it has goes to the system ``into`` which it was merged."""
     system.retired_at, system.ended_kind, system.ended_reason = work.now, ending.kind, ending.reason.strip()
     system.merged_into_id = into
     system.handed_to = ending.handed_to.strip() if ending.kind == HANDED_OVER else None
     system.version += 1
     note_revision(work, system, "end")
-    if into is not None:
-        nodes.follow(work, system, work.session.get_one(InformationSystem, into))
     data = {"code": system.code, "kind": ending.kind, "into": None if into is None else str(into)}
+    if into is not None and what is not None:
+        head = work.session.get_one(InformationSystem, into)
+        nodes.follow(work, system, head, what.holds)
+        owners.hand_over(work, what, head.unit_id, head.id)
+        data["resources"] = str(len(what.resources))
     work.record("system.ended", "system", system.id, article="Art. 29" if into else "Art. 28", data=data)
 
 

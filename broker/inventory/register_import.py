@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from broker.db.base import AnyRow, new_id
 from broker.errors import Conflict, Invalid, NotFound, Problem
-from broker.inventory import register, sheets, systems
+from broker.inventory import owners, register, sheets, systems
 from broker.inventory.models import SystemImport
 from broker.inventory.sheets import Line
 from broker.inventory.system_entry import READ, REQUIRED, Known, SystemEntry, problems_of, read
@@ -180,6 +180,8 @@ def apply(work: Work, import_id: UUID, digest: str, headings: Mapping[str, str])
         raise Conflict("import.changed")
     if looked.problems:
         raise Invalid(looked.problems)
+    # All that will go along, before the first of it is counted elsewhere (quotas/order.py).
+    owners.lock(work, register.merging((e for e in looked.entries if e is not None), looked.known))
     for verdict, entry in zip(looked.verdicts, looked.entries, strict=True):
         assert entry is not None
         if verdict.kind == PROPOSAL:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Uuid, exists, func, or_, select, text
@@ -23,7 +23,7 @@ from broker.errors import Invalid, NotFound, Problem
 from broker.inventory.models import InformationSystem, Resource, SystemProposal, SystemRevision
 from broker.lifecycle import Role
 from broker.tenancy.models import Account, Unit, UnitPeriod
-from broker.tenancy.repository import holds, visible_units
+from broker.tenancy.repository import holds, unit_names, visible_units
 from broker.tenancy.work import Work
 
 _OFFICES = frozenset({Role.APPROVER, Role.ASSESSOR, Role.OPERATOR})
@@ -140,6 +140,27 @@ def revisions(work: Work, system_id: UUID) -> Sequence[SystemRevision]:
     """What the register has said of a system, newest first."""
     statement = select(SystemRevision).where(SystemRevision.system_id == system_id)
     return work.session.scalars(statement.order_by(SystemRevision.version.desc())).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Whose a system was on the register, from when to when (None: still, or from the first)."""
+
+    unit_name: str
+    since: datetime
+    until: datetime | None
+
+
+def owners(work: Work, said: Sequence[SystemRevision]) -> list[Owned]:
+    """Whose a system was, newest first, out of what the register said of it (``revisions``)."""
+    changes: list[tuple[UUID, datetime]] = []
+    for revision in reversed(said):
+        unit = UUID(revision.entry["unit_id"])
+        if not changes or changes[-1][0] != unit:
+            changes.append((unit, revision.at))
+    names = unit_names(work.session, {unit for unit, _ in changes}, work.now)
+    ends = [*(at for _, at in changes[1:]), None]
+    return [Owned(names.get(unit, ""), since, until) for (unit, since), until in zip(changes, ends, strict=True)][::-1]
 
 
 def merged_into(work: Work, system_id: UUID) -> Sequence[InformationSystem]:

@@ -15,9 +15,11 @@ from uuid import UUID
 
 from sqlalchemy import select, text, update
 
+from broker.db.base import AnyRow
 from broker.errors import Conflict, Forbidden, NotFound
 from broker.lifecycle import Role
 from broker.notify.models import Notice, NoticeSending
+from broker.tenancy.models import Account
 from broker.tenancy.work import Work
 
 LEASE = timedelta(minutes=3)
@@ -65,6 +67,11 @@ WHERE id = (
 RETURNING id
 """)
 
+_SPENT = text("""
+UPDATE broker.notice_sending SET state = 'failed', leased_until = NULL, code = 'sending.spent'
+WHERE state = 'sending' AND leased_until < :now AND attempts >= :most RETURNING id
+""")
+
 _LOST = text("""
 UPDATE broker.notice_sending SET state = 'unknown', leased_until = NULL, code = 'sending.lost'
 WHERE state = 'handing' AND leased_until < :now RETURNING id
@@ -89,6 +96,11 @@ def expand(work: Work, *, email: bool, webhooks: Sequence[tuple[str, str, Sequen
 def lost(work: Work) -> int:
     """What was being handed over when its worker was lost: nobody knows; it goes to the desk. Returns how many."""
     return len(work.session.execute(_LOST, {"now": work.now}).all())
+
+
+def spent(work: Work) -> int:
+    """What so many workers were lost with before it was handed over: it goes to the desk. Returns how many."""
+    return len(work.session.execute(_SPENT, {"now": work.now, "most": MOST_ATTEMPTS}).all())
 
 
 def claim(work: Work, channels: Sequence[str]) -> UUID | None:
@@ -118,6 +130,12 @@ def unknown(work: Work, sending_id: UUID, code: str) -> None:
     _end(work, sending_id, state="unknown", code=code)
 
 
+def broken(work: Work, sending_id: UUID) -> None:
+    """Something broke that nobody foresaw: it goes to the desk, with whether it may have been handed over."""
+    row = work.session.get_one(NoticeSending, sending_id, with_for_update=True)
+    _end(work, sending_id, state="unknown" if row.state == "handing" else "failed", code="sending.broken")
+
+
 def refused(work: Work, sending_id: UUID, code: str, *, for_good: bool) -> None:
     """It has certainly not been taken: later again, more and more rarely, or never."""
     row = work.session.get_one(NoticeSending, sending_id, with_for_update=True)
@@ -131,15 +149,20 @@ def _end(work: Work, sending_id: UUID, **values: object) -> None:
     work.session.execute(mine.values(leased_until=None, **values))
 
 
-def desk(work: Work, *, limit: int = 100) -> Sequence[NoticeSending]:
-    """What has an unknown outcome or failed for good, oldest first; for the administrator."""
+def desk(work: Work, *, limit: int = 100) -> Sequence[AnyRow]:
+    """What has an unknown outcome or failed for good, oldest first; for the administrator.
+
+    Rows of ``(NoticeSending, Notice, login)``: what it says and to whose account; a group's webhook has none.
+    """
     open_ones = (
-        select(NoticeSending)
+        select(NoticeSending, Notice, Account.login)
+        .join(Notice, Notice.id == NoticeSending.notice_id)
+        .outerjoin(Account, Account.id == NoticeSending.account_id)
         .where(NoticeSending.state.in_(("unknown", "failed")), NoticeSending.decided_by.is_(None))
         .order_by(NoticeSending.id)
         .limit(limit)
     )
-    return work.session.scalars(open_ones).all()
+    return work.session.execute(open_ones).all()
 
 
 def decide(work: Work, sending_id: UUID, *, again: bool) -> NoticeSending:

@@ -24,6 +24,9 @@ FREE_WHEN_STOPPED = ("vcpu_x86_64", "vcpu_aarch64", "memory_gib")
 LIMIT_FEN = 10**13
 """No line of a bill may cost more: beyond it there is a mistake in a size or a price, not a bill."""
 
+TOTAL_LIMIT_FEN = 10**17
+"""No statement, settlement or month may come to more: so twelve months, and seven years, stay below 2**63."""
+
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
 """Decimal arithmetic that raises instead of losing a digit. Products here have fewer than 80 digits."""
 

@@ -21,7 +21,8 @@ from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, ResourceState
 from broker.metering import service as metering
-from broker.reclamation import giving_back, history, look_again, share, snapshots
+from broker.reclamation import dates, giving_back, history, look_again, share, snapshots, started
+from broker.reclamation.look_again import InCloud
 from broker.reclamation.models import CaseResource, ReclaimCase
 from broker.reclamation.power import switch
 from broker.reclamation.values import Again, CaseJob, Cause, Verdict
@@ -190,12 +191,15 @@ def drop_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
 
 
 def resumed(tools: Tools, job: CaseJob) -> str:
-    """They run again: the case ends as it was decided."""
+    """They run again: the case ends as it was decided, or is heard anew if somebody else has started them."""
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RESUMING)
         if case is not None:
-            history.go(work, case, _END[case.ending or CaseState.DROPPED.value])
-            history.tell_owner(work, case, "reclaim.resumed")
+            if case.ending == CaseState.NOTICED.value:
+                dates.hear_again(work, case)
+            else:
+                history.go(work, case, _END[case.ending or CaseState.DROPPED.value])
+                history.tell_owner(work, case, "reclaim.resumed")
         return history.lock(work, job.id).state
 
 
@@ -217,24 +221,25 @@ def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
         used = [r.number for r in resources if r.kind == "server"]
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)
-        return case is not None and not _spared(work, case, used, found.gone)
+        return case is not None and not _spared(work, case, used, found)
 
 
-def _spared(work: Work, case: ReclaimCase, used: Sequence[str], gone: frozenset[UUID]) -> bool:
-    """Whether something is in use: then nothing is deleted, and the confirmation is void.
+def _spared(work: Work, case: ReclaimCase, used: Sequence[str], found: InCloud) -> bool:
+    """Whether something is in use: then nothing is deleted, the confirmation is void, and what runs is charged for.
 
     Unless part of it has been deleted: that cannot be taken back by itself, and lies on the operators' desk.
     """
     if not used:
         return False
     going = [r.id for r in resources_of(work, case.id) if r.state == ResourceState.RELEASING.value]
-    if gone.intersection(going):
+    if found.gone.intersection(going):
         return _stuck(work, case, "delete", ["reclaim.running_again"])
     inventory.keep(work, going)
     history.go(work, case, CaseEvent.FIND_IN_USE, note="、".join(used))
     case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
     case.waits_for = "in_use"
     history.tell_operators(work, case, "reclaim.running_again", resources="、".join(used))
+    started.running(work, sorted(found.running))
     return True
 
 
@@ -261,7 +266,7 @@ def delete(tools: Tools, job: CaseJob, pace: Pace) -> bool:
     if used + found.used:
         with tools.works.begin() as work:
             case = mine(work, job, CaseState.RELEASING)
-            return case is not None and not _spared(work, case, used + found.used, found.gone)
+            return case is not None and not _spared(work, case, used + found.used, found)
     stuck = remove(tools, job.sub_cloud, going, pace)
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)

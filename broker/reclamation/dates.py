@@ -1,4 +1,6 @@
-"""Dates of cases that have come: found ones are told, windows that are over fall due, deadlines follow the calendar.
+"""Dates of cases that have come, and what happened meanwhile: found ones are told, windows that are over fall due.
+
+Deadlines follow the calendar; servers of a suspended case that run, and a unit that has ended, are taken note of.
 
 Called by: dispatch, every twenty seconds. Must not: act on a cloud; a case that falls due is carried by a workflow.
 """
@@ -7,18 +9,23 @@ from __future__ import annotations
 
 from sqlalchemy import or_, select
 
-from broker.lifecycle import CaseEvent, CaseState
-from broker.reclamation import history, rules, terms
-from broker.reclamation.models import CaseObjection, ReclaimCase
+from broker.inventory.models import Resource
+from broker.lifecycle import CaseEvent, CaseState, ResourceState, Role
+from broker.notify import service as notify
+from broker.reclamation import board, history, rules, terms
+from broker.reclamation.models import CaseObjection, CaseResource, ReclaimCase
 from broker.reclamation.values import Heard
 from broker.tenancy.work import Work
+from broker.utilisation import findings
+from broker.utilisation.findings import FindingKind
 
 _AT_ONCE = 200
 
 
 def come(work: Work) -> int:
     """Everything that is due; returns how many cases moved."""
-    return _tell_found(work) + _follow_calendar(work) + _fall_due(work)
+    _tell_of_the_unheard(work)
+    return _tell_found(work) + _follow_calendar(work) + _fall_due(work) + _undo_started(work)
 
 
 def _cases(work: Work, *which: object) -> list[ReclaimCase]:
@@ -47,9 +54,10 @@ def set_window(work: Work, case: ReclaimCase) -> None:
     """The end of the objection window, as ``rules`` counts it. A term's window begins with its end."""
     assert case.noticed_at is not None
     begins = max(case.noticed_at, terms.ends_at(case) or case.noticed_at)
+    this_time = or_(CaseObjection.answered_at.is_(None), CaseObjection.answered_at >= case.noticed_at)
     rows = work.session.execute(
         select(CaseObjection.raised_at, CaseObjection.answered_at, CaseObjection.workdays)
-        .where(CaseObjection.case_id == case.id)
+        .where(CaseObjection.case_id == case.id, this_time)
         .order_by(CaseObjection.raised_at)
     )
     heard = [Heard(row.raised_at, row.answered_at, row.workdays or 0) for row in rows]
@@ -79,3 +87,49 @@ def _fall_due(work: Work) -> int:
     for case in due:
         history.go(work, case, CaseEvent.FALL_DUE)
     return len(due)
+
+
+def _undo_started(work: Work) -> int:
+    """Suspended cases of which a server runs again, by no order of ours: the suspension is undone as a whole.
+
+    Then it is heard anew, or dropped where standing still was all that was found.
+    """
+    runs = (
+        select(CaseResource.case_id)
+        .join(Resource, Resource.id == CaseResource.resource_id)
+        .where(
+            Resource.kind == "server", Resource.state == ResourceState.ACTIVE.value, CaseResource.closed_at.is_(None)
+        )
+    )
+    stopped = (CaseState.SUSPENDED.value, CaseState.PROPOSED.value)
+    found = _cases(work, ReclaimCase.state.in_(stopped), ReclaimCase.id.in_(runs))
+    for case in found:
+        case.proposed_by = case.proposed_at = None
+        case.ending = (CaseState.DROPPED if _was_off(work, case) else CaseState.NOTICED).value
+        history.go(work, case, CaseEvent.FIND_RUNNING)
+        history.tell_operators(work, case, "reclaim.started")
+    return len(found)
+
+
+def _was_off(work: Work, case: ReclaimCase) -> bool:
+    """Whether it was taken up for nothing but standing still: running is being used then, and no sample says more."""
+    return case.finding_id is not None and findings.finding(work.session, case.finding_id).kind is not FindingKind.IDLE
+
+
+def hear_again(work: Work, case: ReclaimCase) -> None:
+    """What was suspended runs again: its owner is told anew, with a whole window; what was vouched for is void."""
+    case.noticed_at = work.now
+    case.suspended_at = case.keep_until = case.waived_by = case.ending = None
+    history.go(work, case, CaseEvent.NOTIFY)
+    set_window(work, case)
+    assert case.due_at is not None
+    history.tell_owner(work, case, "reclaim.heard_again", due_at=case.due_at.isoformat())
+
+
+def _tell_of_the_unheard(work: Work) -> None:
+    """Open cases of a unit that has ended: nobody hears a notice to it, so the authorities are told, once."""
+    rows = []
+    for case in work.session.scalars(select(ReclaimCase).where(ReclaimCase.closed_at.is_(None), board.unheard(work))):
+        told = ((case.deciding_unit_id, Role.APPROVER), (case.delivering_unit_id, Role.OPERATOR))
+        rows += [history.reminder(case, audience, "reclaim.unheard", f"unheard/{case.id}") for audience in told]
+    notify.remind(work, rows)

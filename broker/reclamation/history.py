@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import update
@@ -90,3 +91,18 @@ def tell_owner(work: Work, case: ReclaimCase, code: str, **params: object) -> No
 
 def tell_operators(work: Work, case: ReclaimCase, code: str, **params: object) -> None:
     tell(work, case, code, [(case.delivering_unit_id, Role.OPERATOR)], **params)
+
+
+def reminder(case: ReclaimCase, audience: tuple[UUID, Role], code: str, once: str, **params: object) -> dict[str, Any]:
+    """A notice that is given once: ``once`` names what it is about, for each audience."""
+    unit_id, role = audience
+    return {
+        "code": code,
+        "params": {"number": case.number, **params},
+        "subject_type": "reclaim_case",
+        "subject_id": case.id,
+        "account_id": None,
+        "unit_id": unit_id,
+        "role": role.value,
+        "dedupe": f"{once}/{role.value}",
+    }

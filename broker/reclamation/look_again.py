@@ -78,6 +78,8 @@ def _detected(work: Work, case: ReclaimCase) -> Again | None:
     if case.finding_id is None:
         return None
     found = findings.finding(work.session, case.finding_id)
+    if found.kind is FindingKind.IDLE and found.cleared_because == "in_use":
+        return None  # of days before or since the notice: the samples tell
     if found.cleared_because in _OVER:
         return Again(Verdict.IN_USE)
     if found.kind is FindingKind.IDLE:
@@ -126,10 +128,14 @@ def _policy(settings: Settings, asked: Question) -> Policy | None:
 
 @dataclass(frozen=True, slots=True)
 class InCloud:
-    """Numbers of what is in use: servers at work, disks on a server that stays. ``gone``: of what nothing is left."""
+    """Numbers of what is in use: servers at work, disks on a server that stays. ``gone``: of what nothing is left.
+
+    ``running``: the servers that run, and nothing less.
+    """
 
     used: list[str]
     gone: frozenset[UUID]
+    running: frozenset[UUID]
 
 
 def in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pace) -> InCloud:
@@ -139,7 +145,7 @@ def in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pa
     """
     ours = {r.id for r in resources}
     numbers = {key_of_resource(r): r.number for r in resources}
-    used, there = list[str](), set[UUID]()
+    used, there, running = list[str](), set[UUID](), set[UUID]()
     try:
         provider = tools.providers(job.sub_cloud)
         for project_id in sorted({r.project_id for r in resources}):
@@ -149,9 +155,10 @@ def in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pa
                 if kind is Kind.SERVER:
                     at_work = [o.key for o in listed if o.status not in _AT_REST]
                     used += [numbers[key] for key in at_work if key in numbers]
+                    running |= {o.key.id for o in listed if o.status is Status.ACTIVE}
             attached = [o for o in provider.list(Kind.ATTACHMENT, project_id) if o.server_id not in ours]
             used += [r.number for r in resources for o in attached if o.key.id == r.id]
     except ProviderError as error:
         pace.beat()
         raise try_again(error) from error
-    return InCloud(used, frozenset(r.id for r in resources) - there)
+    return InCloud(used, frozenset(ours - there), frozenset(ours & running))

@@ -140,7 +140,7 @@ class ReclaimCase(Base):
         ),
         CheckConstraint("share_unit_percent BETWEEN 1 AND 100 AND share_cloud_percent BETWEEN 1 AND 100", name="share"),
         CheckConstraint("(trouble IS NULL) = (trouble_step IS NULL)", name="trouble"),
-        CheckConstraint("ending IN ('dropped', 'exempted', 'renewed')", name="ending"),
+        CheckConstraint("ending IN ('dropped', 'exempted', 'renewed', 'noticed')", name="ending"),
         Index(
             "ix_reclaim_case_machine",
             "ordered_at",
@@ -231,11 +231,13 @@ class ReclaimPolicy(Base):
     switched_on_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
     switched_on_at: Mapped[Moment | None]
     switched_off_at: Mapped[Moment | None]
+    switched_off_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
 
     __table_args__ = (
         UniqueConstraint("name", "digest"),
         CheckConstraint("num_nonnulls(dry_run_id, switched_on_by, switched_on_at) IN (0, 3)", name="switched_on"),
         CheckConstraint("switched_off_at IS NULL OR switched_on_at IS NOT NULL", name="switched_off"),
+        CheckConstraint("switched_off_by IS NULL OR switched_off_at IS NOT NULL", name="switched_off_by"),
         ForeignKeyConstraint(
             ["dry_run_id", "id"],
             ["broker.reclaim_dry_run.id", "broker.reclaim_dry_run.policy_id"],

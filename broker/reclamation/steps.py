@@ -80,11 +80,11 @@ def give_back(tools: Tools, job: Job) -> str:
             data={"resources": [str(r.id) for r in resources]},
         )
         work.session.flush()
-        _close(work, request)
+        _close(work, request, release)
         return release.state
 
 
-def _close(work: Work, request: ServiceRequest) -> None:
+def _close(work: Work, request: ServiceRequest, last: Release) -> None:
     """The request is released when none of its releases is still on its way."""
     open_ones = select(func.count()).where(Release.request_id == request.id, Release.state != "released")
     if work.session.scalar(open_ones):
@@ -99,7 +99,7 @@ def _close(work: Work, request: ServiceRequest) -> None:
         .add_cte(keys.forgotten(request.id))
     )
     about = ("request", request.id)
-    notify.tell_account(work, request.applicant_id, "release.done", about, number=request.number)
+    notify.tell_account(work, last.asked_by, "release.done", about, number=request.number)
     work.record("request.released", "request", request.id, request_id=request.id)
 
 

@@ -99,16 +99,8 @@ def _remind(work: Work) -> int:
 
 
 def _reminder(case: ReclaimCase, role: Role, days: int) -> dict[str, Any]:
-    return {
-        "code": "reclaim.term_ends",
-        "params": {"number": case.number, "ends_at": case.evidence["ends_at"], "days": days},
-        "subject_type": "reclaim_case",
-        "subject_id": case.id,
-        "account_id": None,
-        "unit_id": case.unit_id,
-        "role": role.value,
-        "dedupe": f"term/{case.id}/{days}/{role.value}",
-    }
+    told = {"ends_at": case.evidence["ends_at"], "days": days}
+    return history.reminder(case, (case.unit_id, role), "reclaim.term_ends", f"term/{case.id}/{days}", **told)
 
 
 def ask_to_renew(work: Work, case_id: UUID, *, until: datetime, reason: str) -> ReclaimCase:

@@ -22,6 +22,7 @@ _FACTS = text("""
 WITH u AS (
     SELECT un.id, up.ancestors
     FROM broker.unit un JOIN broker.unit_period up ON up.unit_id = un.id AND up.during @> CAST(:now AS timestamptz)
+      AND up.merged_into_id IS NULL
     WHERE un.code = :unit AND (:all_units OR up.ancestors @> ARRAY[CAST(:actor_unit AS uuid)])
 ), home AS (
     SELECT h.sub_cloud_id
@@ -54,8 +55,9 @@ SELECT
     AND x.during @> CAST(:now AS timestamptz)) AS network_exception,
   (SELECT count(*) FROM broker.attachment t, u WHERE t.id = ANY(CAST(:attachments AS uuid[]))
     AND t.unit_id = ANY(u.ancestors)) AS attachments,
-  (SELECT array_agg(DISTINCT r.spec->>'zone') FROM broker.resource r, u
-    WHERE r.unit_id = u.id AND r.kind = 'segment' AND r.state = 'active') AS zones
+  (SELECT array_agg(DISTINCT r.spec->>'zone') FROM u JOIN broker.resource r ON r.unit_id = u.id
+    JOIN broker.project j ON j.id = r.project_id AND j.unit_id = u.id
+    WHERE r.kind = 'segment' AND r.state = 'active') AS zones
 """)
 
 

@@ -4,9 +4,10 @@ Called by: the command line. Must not: count (``quotas`` does), or be used by th
 of their own.
 
 **When the event is written.** In the transaction of what it tells, but for the fast hold, whose transaction is shared
-with other callers (``quotas.together``). There ``quota.hold_asked`` is committed *before* the hold is counted, without
-a flush of its own: the log of PostgreSQL is one, so that once a hold is on disk the event before it is. A hold that
-counts is therefore never without its event; that it was not granted is a second one, ``quota.hold_refused``.
+with other callers (``quotas.together``). There ``quota.hold_asked`` is committed *before* the hold is counted, in the
+same round trip (``broker.hold_together``) and without a flush of its own: the log of PostgreSQL is one, so that once a
+hold is on disk the event before it is. A hold that counts is therefore never without its event; that it was not granted
+is a second one, ``quota.hold_refused``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
@@ -30,14 +31,14 @@ from broker.tenancy.models import Account
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 from quotas import availability, models, moving, service, together
-from quotas.errors import NotThatMuch, NotYours, QuotaError
+from quotas.errors import DoneBefore, NotThatMuch, NotYours, QuotaError
 from quotas.values import HeldLine, Line, ResourceClass
 
-_AT_ONCE = text("""
-WITH unflushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+_TOLD = text("""
 INSERT INTO broker.audit_event (id, at, actor_id, action, subject_type, subject_id, article, data, trace_id)
-SELECT :id, :at, :actor, :action, 'hold', :hold, '', CAST(:data AS jsonb), '' FROM unflushed
+VALUES (:id, :at, :actor, :action, 'hold', :hold, '', CAST(:data AS jsonb), '') ON CONFLICT (id) DO NOTHING
 """)
+_TELL_AND_HOLD = b"CALL broker.hold_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +83,24 @@ def hold(
     service.columns(lines)  # what is no amount is refused before anything is written
     data = {"owner": str(owner), "node": str(node), "lines": _told(lines), "expires_at": expires_at.isoformat()}
 
-    def record(action: str, more: dict[str, Any]) -> None:
+    def told(action: str, more: dict[str, Any]) -> dict[str, Any]:
         row = {"id": new_id(), "at": clock(), "actor": hand.account_id, "action": action, "hold": hold_id}
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(_AT_ONCE, row | {"data": json.dumps(more | hand.why)})
+        return row | {"data": json.dumps(more | hand.why)}
 
-    record("quota.hold_asked", data)
+    asked = told("quota.hold_asked", data)
+    before = together.Before(
+        b"broker_hold_together",
+        _TELL_AND_HOLD,
+        (str(asked["id"]), asked["at"].isoformat(), asked["actor"] and str(asked["actor"]), asked["data"]),
+        lambda connection: connection.execute(_TOLD, asked),
+    )
     try:
-        together.hold(engine, owner=owner, node=node, lines=lines, expires_at=expires_at, hold_id=hold_id)
+        together.hold(
+            engine, owner=owner, node=node, lines=lines, expires_at=expires_at, hold_id=hold_id, before=before
+        )
     except QuotaError as error:
-        record("quota.hold_refused", {"code": error.code})
+        with engine.begin() as connection:
+            connection.execute(_TOLD, told("quota.hold_refused", {"code": error.code}))
         raise
 
 
@@ -123,27 +132,56 @@ def resize(
 
 
 def post(
-    work: Work, hand: Hand, hold_id: UUID, lines: Sequence[Line] | None, *, key: UUID, owner: UUID | None = None
-) -> None:
-    """As ``quotas.service.post``. Raises NotYours (an owner is named, another's it is), NotThatMuch (nothing left)."""
-    there = _of_owner(work, hold_id, owner)
-    again = service.moved(work.session, "post", hold_id, key)
-    service.post(work.session, hold_id, lines, key=key)
-    if not again:
-        told = lines or [Line(line.resource_class, line.held, line.pool) for line in there if line.held]
-        _moved(work, hand, ("post", "quota.posted", hold_id), key, told)
+    work: Work,
+    hand: Hand,
+    hold_id: UUID,
+    lines: Sequence[Line] | None,
+    *,
+    key: UUID | None = None,
+    owner: UUID | None = None,
+) -> UUID:
+    """As ``quotas.service.post``; the key it was done with. Without one a part has the key of ``key_of``.
+
+    Raises NotYours (an owner is named, another's it is), NotThatMuch (nothing left), DoneBefore (a part without a key,
+    the second time).
+    """
+    used = key or key_of("post", hold_id, lines)
+    there = [Line(line.resource_class, line.held, line.pool) for line in _of_owner(work, hold_id, owner) if line.held]
+    moved = service.post(work.session, hold_id, lines, key=used)
+    _settled(work, hand, "quota.posted", hold_id, moved, key=used, named=key is not None, lines=lines or there)
+    return used
 
 
 def release(
-    work: Work, hand: Hand, hold_id: UUID, lines: Sequence[Line] | None, *, key: UUID, owner: UUID | None = None
-) -> None:
-    """As ``quotas.service.release``. Raises NotYours and NotThatMuch as ``post``."""
-    there = _of_owner(work, hold_id, owner)
-    again = service.moved(work.session, "release", hold_id, key)
-    service.release(work.session, hold_id=hold_id, lines=lines, key=key)
-    if not again:
-        told = lines or [Line(line.resource_class, line.used, line.pool) for line in there if line.used]
-        _moved(work, hand, ("release", "quota.released", hold_id), key, told)
+    work: Work,
+    hand: Hand,
+    hold_id: UUID,
+    lines: Sequence[Line] | None,
+    *,
+    key: UUID | None = None,
+    owner: UUID | None = None,
+) -> UUID:
+    """As ``quotas.service.release``; else as ``post``."""
+    used = key or key_of("release", hold_id, lines)
+    there = [Line(line.resource_class, line.used, line.pool) for line in _of_owner(work, hold_id, owner) if line.used]
+    moved = service.release(work.session, hold_id=hold_id, lines=lines, key=used)
+    _settled(work, hand, "quota.released", hold_id, moved, key=used, named=key is not None, lines=lines or there)
+    return used
+
+
+def key_of(verb: str, hold_id: UUID, lines: Sequence[Line] | None) -> UUID:
+    """The key of who names none: the same verb on the same hold with the same amounts has the same.
+
+    So the same words again count nothing, and are refused (DoneBefore): whether they are the first ones, said again
+    because no answer came, or a second part of the same size, is only known to who says them, and he says it by a key.
+    No key can be made that tells the two apart: what a hold has posted is other after the first in both cases. All that
+    is left has a new key every time, for it cannot be counted twice.
+    """
+    if lines is None:
+        return new_id()
+    amounts = service.columns(lines)
+    told = sorted(zip(*(map(str, amounts[name] or ()) for name in ("classes", "pools", "amounts")), strict=True))
+    return uuid5(hold_id, f"{verb} {told}")
 
 
 def void(work: Work, hand: Hand, hold_id: UUID, *, owner: UUID | None = None) -> None:
@@ -240,10 +278,23 @@ def _of_owner(work: Work, hold_id: UUID, owner: UUID | None) -> tuple[HeldLine, 
     return ()
 
 
-def _moved(work: Work, hand: Hand, what: tuple[str, str, UUID], key: UUID, lines: Iterable[Line]) -> None:
-    """The event of a post or release that moved something."""
-    kind, action, hold_id = what
-    if not service.moved(work.session, kind, hold_id, key):
+def _settled(
+    work: Work,
+    hand: Hand,
+    action: str,
+    hold_id: UUID,
+    moved: int | None,
+    *,
+    key: UUID,
+    named: bool,
+    lines: Iterable[Line],
+) -> None:
+    """The event of a post or release that moved something; ``named``: the caller's own key."""
+    if moved is None:
+        if not named:
+            raise DoneBefore(key)
+        return
+    if not moved:
         raise NotThatMuch([])  # all of nothing: it was done before, with another key
     _record(work, hand, action, hold_id, {"key": str(key), "lines": _told(lines)})
 

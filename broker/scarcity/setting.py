@@ -7,12 +7,13 @@ coordinates quotas: ours, from 统筹). By hand, on the machine itself: ``scarci
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from broker.catalog import repository as catalog
+from broker.catalog.models import SubCloud
 from broker.errors import Invalid, Problem, Stale
 from broker.inventory.repository import node_names
 from broker.lifecycle import Role
@@ -21,7 +22,7 @@ from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 from quotas import availability, effects, service
-from quotas.effects import Effect
+from quotas.effects import Effect, Standing
 from quotas.errors import BadAmount, NoLender, NotCovered
 from quotas.values import Limit, ResourceClass
 
@@ -65,9 +66,20 @@ class Outcome:
 
 def limits(work: Work, code: str) -> tuple[list[Limit], str]:
     """The finite limits that stand on a node itself, and a mark that changes whenever one of them does."""
-    node = by_hand.node_of(work.session, code, now=work.now)
-    own = [limit for limit in availability.snapshot(work.session, node).limits if limit.node == node]
+    own = limits_at(work, by_hand.node_of(work.session, code, now=work.now))
     return own, _mark(own)
+
+
+def limits_at(work: Work, node: UUID) -> list[Limit]:
+    """The finite limits that stand on a node itself."""
+    return [limit for limit in availability.snapshot(work.session, node).limits if limit.node == node]
+
+
+def clouds_of(work: Work, own: Sequence[Limit]) -> list[SubCloud]:
+    """The sub-clouds in service; after them retired ones in which a limit still stands, which can only be lifted."""
+    there = catalog.in_service(work.session)
+    gone = {limit.pool for limit in own if limit.pool is not None} - {cloud.id for cloud in there}
+    return [*there, *catalog.by_id(work.session, gone)]
 
 
 def may_set(work: Work) -> bool:
@@ -79,11 +91,9 @@ def may_set(work: Work) -> bool:
 
 
 def look(work: Work, code: str, wanted: Sequence[Wanted]) -> Outcome:
-    """What setting the limits would do; nothing is changed. Raises as ``apply``, but for the reason."""
-    node, _ = _begin(work, code)
-    with work.session.begin_nested() as savepoint:
-        outcome, problems = _set(work, node, wanted)
-        savepoint.rollback()
+    """What setting the limits would do; reads only, nobody waits for it. Raises as ``apply``, but for the reason."""
+    _, node = _may(work, code)
+    outcome, problems = _each(work, node, wanted, _would)
     if problems:
         raise Invalid(problems)
     return outcome
@@ -94,13 +104,14 @@ def apply(work: Work, code: str, wanted: Sequence[Wanted], *, reason: str, seen:
 
     Raises Forbidden unless the actor decides for the Bureau; NotFound ``quota.no_node_of_its_own``; Invalid with
     everything that is wrong (``reason.missing``, ``unit.unknown``, ``quota.no_lines``, ``quota.twice``,
-    ``quota.unknown_class``, ``cloud.unknown``, ``quota.bad_amount``, ``quota.no_lender``, ``quota.not_covered``); Stale
-    ``quota.limits_moved``. In a transaction of its own: nobody counts meanwhile.
+    ``quota.unknown_class``, ``cloud.unknown``, ``cloud.retired``, ``quota.bad_amount``, ``quota.no_lender``,
+    ``quota.not_covered``); Stale ``quota.limits_moved``. In a transaction of its own: nobody counts meanwhile.
     """
-    node, by = _begin(work, code)
+    by, node = _may(work, code)
+    service.alone(work.session)
     if seen and seen != limits(work, code)[1]:
         raise Stale("quota.limits_moved")
-    outcome, problems = _set(work, node, wanted)
+    outcome, problems = _each(work, node, wanted, _set)
     if not reason.strip():
         problems.append(Problem("reason.missing", "reason"))
     if problems:
@@ -112,19 +123,33 @@ def apply(work: Work, code: str, wanted: Sequence[Wanted], *, reason: str, seen:
     return outcome
 
 
-def _begin(work: Work, code: str) -> tuple[UUID, Mandate]:
+def _may(work: Work, code: str) -> tuple[Mandate, UUID]:
     by = mandate(work.actor, Role.APPROVER, catalog.main_authority(work.session, "decide", work.now))
-    node = by_hand.node_of(work.session, code, now=work.now)
-    service.alone(work.session)
-    return node, by
+    return by, by_hand.node_of(work.session, code, now=work.now)
 
 
-def _set(work: Work, node: UUID, wanted: Sequence[Wanted]) -> tuple[Outcome, list[Problem]]:
-    """Set line by line; a line that is refused changes nothing, and the others are tried all the same."""
+_Standings = tuple[dict[UUID, Standing], dict[UUID, Standing]]
+"""Before and after."""
+
+
+def _would(work: Work, node: UUID, key: _Key, one: Wanted) -> _Standings:
+    return effects.would_be(work.session, node, *key, one.limit, borrowing=one.borrowing, lending=one.lending)
+
+
+def _set(work: Work, node: UUID, key: _Key, one: Wanted) -> _Standings:
+    before = effects.standings(work.session, node, *key)
+    service.set_limit(work.session, node, *key, one.limit, borrowing=one.borrowing, lending=one.lending)
+    return before, effects.standings(work.session, node, *key)
+
+
+def _each(
+    work: Work, node: UUID, wanted: Sequence[Wanted], do: Callable[[Work, UUID, _Key, Wanted], _Standings]
+) -> tuple[Outcome, list[Problem]]:
+    """Line by line; one that is refused changes nothing, and the others are tried all the same."""
     problems = (
         [] if 0 < len(wanted) <= MOST_LINES else [Problem("quota.no_lines", "lines", params={"most": MOST_LINES})]
     )
-    clouds = {cloud.code: cloud.id for cloud in catalog.in_service(work.session)}
+    clouds = {cloud.code: cloud for cloud in clouds_of(work, limits_at(work, node))}
     lines: list[Line] = []
     done: set[_Key] = set()
     for number, one in enumerate(wanted[:MOST_LINES]):
@@ -136,7 +161,7 @@ def _set(work: Work, node: UUID, wanted: Sequence[Wanted]) -> tuple[Outcome, lis
             problems += wrong
             continue
         done.add(key)
-        line = _set_one(work, node, key, one)
+        line = _one(work, node, key, one, do)
         if isinstance(line, Problem):
             problems.append(replace(line, field=f"lines[{number}].{line.field}"))
         elif line.was != line.now:
@@ -147,33 +172,35 @@ def _set(work: Work, node: UUID, wanted: Sequence[Wanted]) -> tuple[Outcome, lis
     return Outcome(node, tuple(lines), names), problems
 
 
-def _set_one(work: Work, node: UUID, key: _Key, one: Wanted) -> Line | Problem:
-    before = effects.standings(work.session, node, *key)
+def _one(
+    work: Work, node: UUID, key: _Key, one: Wanted, do: Callable[[Work, UUID, _Key, Wanted], _Standings]
+) -> Line | Problem:
     try:
-        service.set_limit(work.session, node, *key, one.limit, borrowing=one.borrowing, lending=one.lending)
+        before, after = do(work, node, key, one)
     except NoLender:
         return Problem("quota.no_lender", "borrowing")
     except NotCovered as error:
         called = node_names(work.session, [error.node], work.now).get(error.node, str(error.node))
         params = {"limit": error.limit, "needed": error.needed, "owner": called}
         return Problem("quota.not_covered_by", "limit", params=params)
-    after = effects.standings(work.session, node, *key)
     found = effects.compared(before, after)
     was, now = before.get(node), after.get(node)
     shown, more = tuple(found[:MOST_SHOWN]), max(0, len(found) - MOST_SHOWN)
     return Line(*key, was.limit if was else None, now.limit if now else None, shown, more)
 
 
-def _key(one: Wanted, clouds: Mapping[str, UUID], field: str) -> tuple[_Key | None, list[Problem]]:
+def _key(one: Wanted, clouds: Mapping[str, SubCloud], field: str) -> tuple[_Key | None, list[Problem]]:
     wrong = []
     if one.resource_class not in set(ResourceClass):
         params = {"class": one.resource_class, "classes": "、".join(ResourceClass)}
         wrong.append(Problem("quota.unknown_class", f"{field}.resource_class", params=params))
     if one.sub_cloud and one.sub_cloud not in clouds:
         wrong.append(Problem("cloud.unknown", f"{field}.sub_cloud", params={"cloud": one.sub_cloud}))
+    elif one.sub_cloud and clouds[one.sub_cloud].retired_at is not None and one.limit is not None:
+        wrong.append(Problem("cloud.retired", f"{field}.limit", params={"cloud": clouds[one.sub_cloud].name}))
     if wrong:
         return None, wrong
-    return (ResourceClass(one.resource_class), clouds[one.sub_cloud] if one.sub_cloud else None), wrong
+    return (ResourceClass(one.resource_class), clouds[one.sub_cloud].id if one.sub_cloud else None), wrong
 
 
 def _amounts(one: Wanted, field: str) -> list[Problem]:

@@ -1,7 +1,8 @@
 """Compares every sub-cloud with the rows, now and then, objects and totals; what differs is told to its operators.
 
 Called by: the worker, every hour. Must not: correct anything in a cloud, or let one dead cloud hold up the others. What
-of ours is missing on the extranet's routers is brought back (a router that was rebooted).
+of ours is missing on the extranet's routers is brought back (a router that was rebooted); a server of a suspended case
+that runs is charged for from then on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from broker.catalog import repository as catalog
 from broker.delivery import capacity
 from broker.delivery.reconcile import reconcile
 from broker.extranet import drift
+from broker.reclamation import started
 from providers.errors import ProviderError
 
 log = structlog.get_logger(__name__)
@@ -54,6 +56,7 @@ def compare(app: App, sub_cloud: str) -> None:
         return
     if drifts:
         log.warning("drift", sub_cloud=sub_cloud, count=len(drifts))
+    started.take_note(app.works, drifts)
     with app.works.begin() as work:
         differing = capacity.tell(work, sub_cloud)
     if differing:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from quotas import service
+from quotas.errors import QuotaExceeded
 from quotas.values import Line, ResourceClass
 from tests.api.server import Server
 from tests.stories.world import form
@@ -166,6 +167,43 @@ def test_the_bureau_looks_at_limits_and_then_sets_them(server: Server, lent: Non
     undone = {"lines": [limit_line(None)], "reason": "恢复"}
     (freed,) = bureau.post("/api/v1/quota-nodes/rst/limits", json=undone).json()["changes"]
     assert (freed["before"]["limit"], freed["after"], freed["effects"]) == (10, None, [])
+
+
+def test_a_look_at_limits_waits_for_nobody_who_counts(server: Server, lent: None) -> None:
+    """Somebody is half-way through a count, with the gate and the root's row: the preview answers all the same."""
+    core = server.app.state.core
+    with core.works.begin() as counting:
+        unit = counting.session.scalar(text("SELECT id FROM broker.unit WHERE code = 'jyt'"))
+        cloud = counting.session.scalar(text("SELECT id FROM broker.sub_cloud WHERE code = 'main'"))
+        service.alone(counting.session)
+        lines = [Line(GPU, 1, cloud)]
+        with pytest.raises(QuotaExceeded):
+            service.hold(counting.session, owner=unit, node=unit, lines=lines, expires_at=counting.now)
+        asked = {"lines": [limit_line(15)]}
+        answer = server.person("approve.1").post("/api/v1/quota-nodes/450000/limits/check", json=asked)
+    assert answer.json()["changes"][0]["effects"][0]["over"] == 5
+
+
+def test_a_limit_in_a_retired_cloud_can_be_lifted_and_nothing_else(server: Server, lent: None) -> None:
+    """It still counts what is there; raised or set anew it would only mislead."""
+    bureau, url, core = server.person("approve.1"), "/api/v1/quota-nodes/jyt/limits", server.app.state.core
+    retire = text("UPDATE broker.sub_cloud SET retired_at = :at WHERE code = 'rst'")
+    lift: dict[str, Any] = {"lines": [limit_line(None, sub_cloud="rst")], "reason": "停用"}
+    assert bureau.post(url, json=lift | {"lines": [limit_line(5, sub_cloud="rst")]}).status_code == 200
+    with core.works.begin() as work:
+        work.session.execute(retire, {"at": work.now})
+    try:
+        assert "（已停用）" in bureau.get("/quota/limits?node=jyt").text
+        answer = bureau.post(url, json=lift | {"lines": [limit_line(9, sub_cloud="rst")]})
+        assert [(e["code"], e["field"]) for e in answer.json()["errors"]] == [("cloud.retired", "lines[0].limit")]
+        (change,) = bureau.post(url, json=lift).json()["changes"]
+        assert (change["before"]["limit"], change["after"]) == (5, None)
+        assert "（已停用）" not in bureau.get("/quota/limits?node=jyt").text
+        answer = bureau.post(url, json=lift)
+        assert [e["code"] for e in answer.json()["errors"]] == ["cloud.unknown"]
+    finally:
+        with core.works.begin() as work:
+            work.session.execute(retire, {"at": None})
 
 
 def test_what_is_wrong_with_limits_comes_at_once_and_changes_nothing(server: Server, lent: None) -> None:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from quotas import availability, errors, moving, rules, service
+from quotas import availability, effects, errors, moving, rules, service
 from quotas.values import Line, ResourceClass
 from tests.quotas.world import Tree, plant
 
@@ -175,20 +175,26 @@ class Ledger(RuleBasedStateMachine):
     )
     def set_limit(self, node: int, limited: ResourceClass, of_pool: bool, share: Share | None) -> None:  # noqa: FBT001
         at, pool = self.nodes[node], self.tree.pool if of_pool else None
-        if share is None:
-            service.set_limit(self.session, at, limited, pool, None)
-            self.limits.pop((node, limited, of_pool), None)
-            return
         error: type[Exception] | None = None
-        if node == 0 and share.borrowing != 0:
+        if share is not None and node == 0 and share.borrowing != 0:
             error = errors.NoLender
-        elif not self.covered(node, (limited, of_pool), share):
+        elif share is not None and not self.covered(node, (limited, of_pool), share):
             error = errors.NotCovered
-        with pytest.raises(error) if error else nullcontext():
-            service.set_limit(
-                self.session, at, limited, pool, share.limit, borrowing=share.borrowing, lending=share.lending
-            )
-        if error is None:
+        wanted: dict[str, int | None] = {"limit": None}
+        if share is not None:
+            wanted = {"limit": share.limit, "borrowing": share.borrowing, "lending": share.lending}
+        was = effects.standings(self.session, at, limited, pool)
+        told: list[object] = []
+        for set_or_look in (effects.would_be, service.set_limit):
+            with pytest.raises(error) if error else nullcontext() as raised:
+                found = set_or_look(self.session, at, limited, pool, **wanted)
+            told.append(found if raised is None else raised.value.args)
+            if error is None and set_or_look is service.set_limit:
+                told[-1] = was, effects.standings(self.session, at, limited, pool)
+        assert told[0] == told[1]  # what a look says is what setting does
+        if error is None and share is None:
+            self.limits.pop((node, limited, of_pool), None)
+        elif error is None and share is not None:
             self.limits[node, limited, of_pool] = share
 
     @rule(kind=st.sampled_from(KINDS), total=st.integers(0, 60))

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
-from quotas import availability, errors, service, together
+from quotas import availability, errors, moving, service, together
 from quotas.values import HoldState, Line, ResourceClass
 from tests.quotas.test_holds import ARM, X86, ask, used
 from tests.quotas.world import SOON, Tree
@@ -54,6 +54,32 @@ def test_a_hold_that_is_over_is_gone_when_it_is_asked_for_again(
         again(4)
     assert used(session, tree.root, X86) == 0
     assert service.verify(session) == []
+
+
+def test_a_hold_that_was_moved_is_known_again_by_who_asks_as_he_did(engine: Engine, committed: Tree) -> None:
+    """Asked again at its first node or where it is counted now, alone or together: as it stands; elsewhere refused."""
+    mine, (first, second, third, other) = uuid4(), committed.units[:4]
+
+    def ask_at(node: UUID) -> None:
+        asked = {"owner": mine, "node": node, "lines": [Line(X86, 3, committed.pool)], "hold_id": mine}
+        with Session(engine) as session:
+            service.hold(session, **asked, expires_at=SOON)  # type: ignore[arg-type]
+            session.commit()
+        together.hold(engine, **asked, expires_at=SOON)  # type: ignore[arg-type]
+
+    ask_at(first)
+    for place in (second, third):
+        with Session(engine) as session:
+            assert moving.holds(session, [mine], place) == 1
+            session.commit()
+        ask_at(first)
+        ask_at(place)
+    for never in (second, other):
+        with pytest.raises(errors.HoldConflict):
+            ask_at(never)
+    with Session(engine) as session:
+        assert (used(session, first, X86), used(session, third, X86)) == (0, 3)
+        assert service.verify(session) == []
 
 
 def test_a_due_hold_that_no_sweep_has_met_is_gone_too(session: Session, tree: Tree) -> None:
@@ -238,6 +264,12 @@ def test_who_holds_together_may_not_see_an_older_state(engine: Engine, committed
 
 TAMPERED = {
     "DELETE FROM quotas.hold WHERE id = :open": {"hold_line.without_hold"},
+    "UPDATE quotas.hold_line SET amount = 9 WHERE hold_id = :free": {"hold_line.amount"},
+    "UPDATE quotas.hold SET node_id = :root WHERE id = :free": {"hold.node"},
+    "WITH gone AS (DELETE FROM quotas.hold_line WHERE hold_id = :free) DELETE FROM quotas.hold WHERE id = :free": {
+        "hold_line.amount"
+    },
+    "DELETE FROM quotas.granted WHERE :free = ANY (holds)": {"hold_line.amount"},
     "DELETE FROM quotas.hold_line WHERE hold_id = :open": {"hold.without_lines"},
     "DELETE FROM quotas.hold_line WHERE hold_id = :done": {"hold.without_lines", "hold_line.posted"},
     "DELETE FROM quotas.movement WHERE hold_id = :done": {"hold_line.posted"},
@@ -263,6 +295,7 @@ def test_the_recount_finds_whatever_was_tampered_with(owner_engine: Engine, comm
         service.set_limit(session, committed.city, X86, None, 20)
         service.set_limit(session, committed.units[1], X86, None, 6, lending=2)
         ids |= {"open": ask(session, committed, (X86, 5)), "done": ask(session, committed, (ARM, 3))}
+        ids["free"] = ask(session, committed, (ResourceClass.IPV6_64, 2))  # no limit and no stock counts it
         service.post(session, ids["done"])
         assert service.verify(session) == []
         session.commit()

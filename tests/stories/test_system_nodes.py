@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from broker.errors import Conflict, Invalid, NotFound
-from broker.inventory import register, register_move
+from broker.inventory import register
+from broker.reorganisation import systems as reorganised
 from broker.request import repository
 from broker.scarcity import asked, by_hand, notices, tree, waiting
 from broker.scarcity.by_hand import Hand
@@ -134,7 +135,7 @@ def test_a_merged_system_takes_its_node_along(world: World) -> None:
         quotas.set_limit(work.session, rst, VCPU, None, 4)
     before = (counted(world, jyt), counted(world, system), counted(world, rst))
     with world.acting("apply.jyt") as work:
-        register.end(work, system, register.Ending("merged", "并入", into=head), version=None)
+        reorganised.end(work, system, register.Ending("merged", "并入", into=head), version=None)
     assert (counted(world, jyt), counted(world, rst)) == (before[0] - before[1], before[2] + before[1])
     assert counted(world, unit_of(world, "450000")) >= before[1] > 4
     assert agrees(world)
@@ -215,18 +216,19 @@ def test_a_hold_and_a_node_that_comes_meanwhile_cannot_miss_each_other(world: Wo
 def test_a_system_that_goes_to_another_unit_takes_its_node_along(world: World) -> None:
     """What is counted there is counted at the new unit from then on, if its limits bear it; else nothing moves."""
     road.up_to_order(world)
+    road.walk(world)
     give_node(world)
     old, new, system = unit_of(world, "jyt"), unit_of(world, "wjw"), id_of(world)
     before = counted(world, new)
     with world.app.works.begin() as work:
         quotas.set_limit(work.session, new, VCPU, None, before + 1)
     with pytest.raises(Conflict, match=r"system\.no_room"), world.acting("approve.1") as work:
-        register_move.move(work, system, to="wjw", reason="机构改革", version=None)
+        reorganised.move(work, system, to="wjw", reason="机构改革", version=None)
     assert (counted(world, old), counted(world, new)) == (8, before)
     with world.app.works.begin() as work:
         quotas.set_limit(work.session, new, VCPU, None, before + 8)
     with world.acting("approve.1") as work:
-        register_move.move(work, system, to="wjw", reason="机构改革", version=None)
+        reorganised.move(work, system, to="wjw", reason="机构改革", version=None)
     assert (counted(world, old), counted(world, new), counted(world, system)) == (0, before + 8, 8)
     assert agrees(world)
 
@@ -239,7 +241,7 @@ def test_a_system_that_was_merged_gets_its_node_where_the_merger_would_have_put_
         rst=head,
     )
     with world.acting("apply.jyt") as work:
-        register.end(work, system, register.Ending("merged", "并入", into=into), version=None)
+        reorganised.end(work, system, register.Ending("merged", "并入", into=into), version=None)
     give_node(world)
     assert world.scalar("SELECT parent_id FROM quotas.node WHERE id = :id", id=system) == head
     assert agrees(world)
@@ -249,7 +251,7 @@ def test_a_node_and_a_move_that_comes_meanwhile_cannot_miss_each_other(world: Wo
     """Who gives a node waits for who is moving the system, and then stands where the register says."""
     system = id_of(world)
     with world.acting("approve.1") as work:
-        register_move.move(work, system, to="wjw", reason="职能划转", version=None)
+        reorganised.move(work, system, to="wjw", reason="职能划转", version=None)
         work.session.flush()
         other = threading.Thread(target=give_node, args=(world,))
         other.start()

@@ -89,8 +89,8 @@ def bill(session: Session) -> Billed:
     session.flush()
     session.execute(text("UPDATE broker.resource SET system_id = :s WHERE id = :r"), {"s": system.id, "r": city.id})
     session.execute(text("UPDATE broker.sub_cloud SET division_code = '450100' WHERE tier = 'city'"))
-    closing.begin(work(session), OCTOBER, "云平台十月起计费")  # September's statements were only drawn
     closing.issue(work(session), SEPTEMBER)
+    closing.begin(work(session), OCTOBER, "云平台十月起计费")  # September's statements were only drawn
     drawn = closing.issue(work(session), OCTOBER)
     return Billed(session, city, county, {one.payer_unit_id: one.id for one in drawn})
 

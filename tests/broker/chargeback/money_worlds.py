@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, new_id
-from broker.inventory.models import Project, Resource, ResourcePeriod
+from broker.inventory.models import Project, Resource, ResourceOwner, ResourcePeriod
 from broker.metering.models import OneOffItem, ResourceTerm, UsageRecord
 from broker.pricing.models import Payer, TariffPrice
 from broker.tenancy.models import Unit, UnitPeriod
@@ -55,6 +55,16 @@ class Thing:
     term: int = 0
     records: tuple[tuple[str, int, Window], ...] = ()
     items: tuple[tuple[str, int, datetime], ...] = ()
+    owners: tuple[tuple[UUID, Window], ...] = ()
+    """Whose it was, one after the other, where it went from a unit to another; ``unit`` has it now."""
+
+    def owned(self, window: Window) -> Iterator[tuple[UUID, Window]]:
+        """A window cut by who had the thing."""
+        for unit, (since, until) in self.owners or ((self.unit, (LONG_AGO, None)),):
+            start = max(window[0], since)
+            ends = [end for end in (window[1], until) if end is not None]
+            if not ends or start < min(ends):
+                yield unit, (start, min(ends) if ends else None)
 
 
 @dataclass(frozen=True)
@@ -73,15 +83,15 @@ class World:
         return [
             Use(
                 t.id,
-                t.unit,
+                unit,
                 t.cloud,
                 CLOUDS[t.cloud],
                 meter,
                 Fraction(amount),
                 state,
-                whole(window),
+                part,
                 operator=OPERATORS[t.cloud],
-                unit_class=UNITS[t.unit],
+                unit_class=UNITS[unit],
                 term=t.term,
                 once=state == "once",
             )
@@ -96,6 +106,7 @@ class World:
                 *((meter, amount, "once", (at, at + timedelta(seconds=1))) for meter, amount, at in t.items),
             )
             if amount
+            for unit, part in t.owned(whole(window))
         ]
 
 
@@ -228,14 +239,17 @@ def _things(draw: st.DrawFn, month: tuple[int, int]) -> Thing:
     ]
     recorded = draw(st.sampled_from([(), (), tuple(found)]))
     at = draw(st.lists(instants(month).map(lambda at: at.replace(microsecond=0)), max_size=2, unique=True))
+    spans = draw(st.one_of(st.just([]), windows(month, 2)))
+    owners = tuple((draw(st.sampled_from(list(UNITS))), span) for span in spans)
     return Thing(
         new_id(),
-        draw(st.sampled_from(list(UNITS))),
+        owners[-1][0] if owners else draw(st.sampled_from(list(UNITS))),
         draw(st.sampled_from(list(CLOUDS))),
         tuple(periods),
         draw(st.sampled_from([0, 0, 12, 36])),
         tuple((RECORDED, n, window) for n, window in enumerate(recorded)),
         tuple((ONE_OFF, n, each) for n, each in enumerate(at, 1)),
+        owners,
     )
 
 
@@ -356,5 +370,9 @@ def add_thing(session: Session, thing: Thing, *, number: str, request_id: UUID |
         rows.append(ResourceTerm(resource_id=thing.id, term_months=thing.term, during=during((LONG_AGO, None))))
     rows += [UsageRecord(resource_id=thing.id, meter=m, quantity=n, during=during(w)) for m, n, w in thing.records]
     rows += [OneOffItem(resource_id=thing.id, meter=m, quantity=n, at=at) for m, n, at in thing.items]
+    rows += [
+        ResourceOwner(resource_id=thing.id, unit_id=unit, during=Range(None if n == 0 else since, until, bounds="[)"))
+        for n, (unit, (since, until)) in enumerate(thing.owners)
+    ]
     session.add_all(rows)
     session.flush()

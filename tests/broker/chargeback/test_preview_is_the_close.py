@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from broker.chargeback import closing, drawing, service
+from broker.chargeback import closing, obstacles, service
 from broker.chargeback.models import Adjustment, Charge, Statement
 from broker.chargeback.values import Totals
 from broker.db.base import new_id
@@ -31,7 +31,7 @@ def freeze(session: Session, month: Month, shown: Totals) -> bool:
             closed = closing.close(work(session, now=now), month)
     except Invalid as refused:
         told = [(p.field, p.params["meter"], p.code) for p in refused.problems]
-        assert told == [(str(p.id), p.meter, closing.REFUSED[p.reason]) for p in shown.problems][:20]
+        assert told == [(str(p.id), p.meter, obstacles.CODES[p.reason]) for p in shown.problems][:20]
         return False
     assert not shown.problems
     assert (closed.lines, closed.adjustments, closed.total_fen, closed.settled_fen) == (
@@ -90,4 +90,4 @@ def test_a_preview_takes_no_lock_and_leaves_nothing(session: Session) -> None:
     """It may be looked at while a month is being closed, as often as one likes."""
     month = Month(2026, 10)
     assert service.totals(session, month, until=month.end) == service.totals(session, month, until=month.end)
-    assert drawing.problems(session, 1) == []
+    assert obstacles.find(session, 1) == ((), 0)

@@ -77,6 +77,10 @@ def missing(cloud: Any, virt: str) -> str:
     volume = {s["host"] for s in cloud.block_storage.get("/os-services").json()["services"] if s["state"] == "up"}
     if not {"guiyun", "guiyun@ssd", "guiyun@hdd"} <= volume:
         return f"cinder, of which only these are up: {sorted(volume)}"
+    # A backend that is up is still unknown to the scheduler until it reports what it holds: its volumes end in error.
+    pools = {pool["name"] for pool in cloud.block_storage.get("/scheduler-stats/get_pools").json()["pools"]}
+    if not {"guiyun@ssd#ssd", "guiyun@hdd#hdd"} <= pools:
+        return f"cinder's scheduler, which only knows these pools: {sorted(pools)}"
     agents = {a.binary for a in cloud.network.agents() if a.is_alive}
     if real and not {"neutron-linuxbridge-agent", "neutron-l3-agent"} <= agents:
         return f"neutron's agents, of which only these are alive: {sorted(agents)}"

@@ -358,6 +358,9 @@ config_cinder() {
 	rootwrap_config = /etc/cinder/rootwrap.conf
 	resource_query_filters_file = /etc/cinder/resource_filters.json
 	default_volume_type = hdd
+	# Backends tell the scheduler at once what they hold, not up to a minute after they started.
+	periodic_fuzzy_delay = 0
+	backend_stats_polling_interval = 10
 	[database]
 	$(pool cinder)
 	[nova]
