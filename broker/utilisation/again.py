@@ -23,11 +23,16 @@ from broker.utilisation.values import MissingDay, Policy
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """How many days had enough samples, how many of these match, and which was the last measured."""
+    """How many whole days had enough samples, how many of these match, and which was the last measured.
+
+    ``today``: whether the day that is not over matches as far as it has come; None: it has not enough samples yet. It
+    is in none of the numbers: what a policy says of a day is true of a whole one, and a night's backup is no day.
+    """
 
     measured: int
     matching: int
     newest: date | None
+    today: bool | None = None
 
 
 NOTHING = Since(0, 0, None)
@@ -36,7 +41,7 @@ NOTHING = Since(0, 0, None)
 def since(
     settings: Settings, names: Collection[str], policy: Policy, first: date, when: tuple[ZoneInfo, datetime]
 ) -> Since:
-    """The days of one resource (by any of its names) from the local day ``first`` on, today as far as it has come.
+    """The days of one resource (by any of its names) from the local day ``first`` on.
 
     A day without enough samples counts as neither. ``when``: whose days, and now. Raises Invalid for broken files.
     """
@@ -53,21 +58,23 @@ def since(
         ways = plan(ask.policies, found.gaps)
         day = day_number_sql(f"epoch_us({found.hour})", offsets(zone, found.first, found.last))
         picked = "".join(f", {sql} AS {name}" for name, sql in ways.aggregates.items())
+        today = day_number(now, zone)
         wanted = [f"CAST({found.resource} AS VARCHAR) IN ({', '.join('?' for _ in names)})"]
         wanted += [
-            f"{day} BETWEEN {day_number(_midnight(first, zone), zone)} AND {day_number(now, zone)}",
+            f"{day} BETWEEN {day_number(_midnight(first, zone), zone)} AND {today}",
             *found.checks,
         ]
         row = db.db.execute(
             f"""
-            SELECT count(*) FILTER (p), count(*) FILTER (m), max(d) FILTER (p) FROM (
+            SELECT count(*) FILTER (p AND d < {today}), count(*) FILTER (m AND d < {today}),
+              max(d) FILTER (p AND d < {today}), bool_or(m) FILTER (p AND d = {today}) FROM (
                 SELECT d, {ways.measured[0]} AS p, {ways.matches[0]} AS m FROM (
                     SELECT {day} AS d{picked} FROM {parquet(found.files)} WHERE {" AND ".join(wanted)} GROUP BY 1))
             """,
             list(names),
         ).fetchone()
     assert row is not None
-    return Since(row[0], row[1], None if row[2] is None else day_of(row[2]))
+    return Since(row[0], row[1], None if row[2] is None else day_of(row[2]), row[3])
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
