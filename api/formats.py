@@ -43,6 +43,11 @@ def when(moment: datetime | str | None) -> str:
     return aware(moment).astimezone(LOCAL).strftime("%Y-%m-%d %H:%M")
 
 
+def second(moment: datetime | str | None) -> str:
+    """An instant to the second in Asia/Shanghai, where a bill turns on it."""
+    return console.NO_NAME if moment is None else aware(moment).astimezone(LOCAL).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def aware(moment: datetime | str) -> datetime:
     """An instant with its zone; one without is in UTC."""
     found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment

@@ -13,7 +13,7 @@ import typer
 from api.cli.client import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import sentence
-from broker.extranet import service
+from broker.extranet import loading
 from broker.extranet.overview import Routed, overview
 from broker.extranet.reading import read_topology
 from broker.yaml_file import read_yaml
@@ -42,7 +42,7 @@ def load(call: DatabaseCall, file: File) -> None:
     """载入外网拓扑；有任何一处不合规则时整个文件都不载入。"""
     topology = read_topology(file)
     with call.core.works.begin() as work:
-        changed = service.load(work, read_yaml(file))
+        changed = loading.load(work, read_yaml(file))
     call.done({"changed": changed}, f"{topology.name}：{'已载入' if changed else '没有变化'}。")
 
 

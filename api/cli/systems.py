@@ -193,6 +193,17 @@ def move(
     call.done(moved, f"{one['name']}（{one['code']}）已由{one['unit_name']}划转到{moved['unit_name']}。")
 
 
+@group.command("moves")
+@client_verb
+def moves(call: Call, *, unit: Annotated[str, typer.Option(help="单位代码", metavar="单位")] = "") -> None:
+    """转入、转出各单位（或某一单位）的信息系统，新的在前。"""
+    found = call.api.get("/systems/moves", unit=unit)
+    rows = ((moment(m["at"]), m["code"], m["name"], words.MOVES[m["source"]], m["old"], m["new"]) for m in found)
+    call.listed(
+        found, ("时间", "编号", "名称", "方式", "原单位", "新单位"), rows, nothing="没有划转或合并过的信息系统。"
+    )
+
+
 @group.command("total")
 @client_verb
 def total(

@@ -28,7 +28,7 @@ from broker.reclamation import board as reclaim
 from broker.reclamation import opening
 from broker.reclamation.models import ReclaimCase
 from broker.tenancy.work import Work
-from broker.utilisation import board, detection, pictures, service, sizing
+from broker.utilisation import board, detection, looking, pictures, service, sizing
 from broker.utilisation.findings import FindingKind
 from broker.utilisation.values import OURS
 
@@ -95,7 +95,7 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
             reclaim.clouds_to_open_in(work),
         )
     )
-    last = now.astimezone(detection.ZONE).date()
+    last = now.astimezone(looking.ZONE).date()
     first = last - timedelta(days=SHOWN_DAYS - 1)
     names = [name for name in (str(row[0].id), row[0].number, row[0].ref) if name]
     settings = uow.core.settings
@@ -104,7 +104,7 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
     missing = ""
     try:
         if row[0].kind == "server":
-            figures = pictures.days(settings, names, first, last, detection.ZONE)
+            figures = pictures.days(settings, names, first, last, looking.ZONE)
         proposals = sizing.proposals(settings, servers, now)
     except BrokerError as error:  # the rest of the page needs no samples
         missing = sentence(error.code)

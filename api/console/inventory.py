@@ -23,9 +23,10 @@ from api.permissions import Permission, needs
 from api.texts import register as words
 from api.uow import UnitOfWork, Uow
 from broker.errors import BrokerError, Invalid
-from broker.inventory import register, systems
+from broker.inventory import moves, register, systems
 from broker.inventory.register import Ending, entry_of_row
 from broker.inventory.system_entry import READ, SystemEntry, read
+from broker.lifecycle import Role
 from broker.reorganisation import systems as reorganised
 from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
@@ -82,6 +83,25 @@ def total(uow: Uow, unit: str = "") -> Response:
         }
 
     return page(uow, "inventory/total.html", collect)
+
+
+@router.get("/systems/moves", openapi_extra=needs(Permission.SYSTEM_READ))
+def moved(uow: Uow, unit: str = "") -> Response:
+    """转入、转出的信息系统。"""
+
+    def collect(work: Work) -> Context:
+        rows = moves.listing(work, unit=unit[:40])
+        units = systems.units_with_systems(work)
+        return REGISTER | {
+            "rows": rows,
+            "seen": {row.system_id for row in rows if systems.is_seen(work, row.system_id)},
+            "unit": unit,
+            "unit_name": {row.code: row.name for row in units}.get(unit, unit),
+            "units": units,
+            "waiting": systems.proposals(work, waiting=True),
+        }
+
+    return page(uow, "inventory/moves.html", collect)
 
 
 @router.get("/systems/export/{form}", openapi_extra=needs(Permission.SYSTEM_READ))
@@ -156,8 +176,10 @@ def one(system_id: UUID, uow: Uow) -> Response:
     return system_page(uow, system_id)
 
 
-def system_page(uow: UnitOfWork, system_id: UUID, error: BrokerError | None = None) -> HTMLResponse:
-    """One system with its revisions, and what was wrong with an action on it."""
+def system_page(
+    uow: UnitOfWork, system_id: UUID, error: BrokerError | None = None, form: FormData | None = None
+) -> HTMLResponse:
+    """One system with its revisions, what was wrong with an action on it, and what was typed."""
 
     def collect(work: Work) -> Context:
         row = systems.one(work, str(system_id))
@@ -167,6 +189,8 @@ def system_page(uow: UnitOfWork, system_id: UUID, error: BrokerError | None = No
             "s": row[0],
             "revisions": said,
             "owners": systems.owners(work, said),
+            "destinations": moves.destinations(work) if Role.APPROVER in work.actor.roles else [],
+            "typed": form or FormData(),
             "merged": systems.merged_into(work, system_id),
             "problems": show.problems(error.problems) if error else [],
         }
@@ -200,6 +224,18 @@ def end(system_id: UUID, form: Form, uow: Uow) -> Response:
         lambda work: reorganised.end(work, system_id, ending, version=_version(form)),
         then=lambda _: go(f"/systems/{system_id}", done="ended"),
         instead=lambda error: system_page(uow, system_id, error),
+    )
+
+
+@router.post("/systems/{system_id}/move", openapi_extra=needs(Permission.SYSTEM_APPROVE))
+def move(system_id: UUID, form: Form, uow: Uow) -> Response:
+    """划转到另一单位，由大数据发展局办理。"""
+    to, reason = text_of(form, "unit"), text_of(form, "reason")
+    return act(
+        uow,
+        lambda work: reorganised.move(work, system_id, to=to, reason=reason, version=_version(form)),
+        then=lambda _: go(f"/systems/{system_id}", done="moved"),
+        instead=lambda error: system_page(uow, system_id, error, form),
     )
 
 

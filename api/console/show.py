@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from api import texts
-from api.formats import LOCAL, aware, percent, price, when, yuan
+from api.formats import LOCAL, aware, percent, price, second, when, yuan
 from api.texts import console, extranet, names, reclaim
 from broker.inventory import rules as scarce
 from quotas.values import Refusal
@@ -284,6 +284,7 @@ FILTERS = {
     "percent": percent,
     "price": price,
     "when": when,
+    "second": second,
     "clock": clock,
     "day": day,
     "span": span,
@@ -295,6 +296,8 @@ FILTERS = {
     "label": label,
     "notice": notice,
     "trouble": texts.trouble,
+    "sentence": texts.sentence,
+    "grace": reclaim.grace_words,
     "verdict": texts.verdict,
     "turned_down": turned_down,
     "refused": refused,

@@ -24,7 +24,7 @@ from api.schemas.base import View
 from api.texts import register as words
 from api.uow import Uow
 from broker.db.base import AnyRow
-from broker.inventory import register, register_import, systems
+from broker.inventory import moves, register, register_import, systems
 from broker.inventory.register import Ending
 from broker.inventory.register_import import Looked
 from broker.inventory.system_entry import SystemEntry
@@ -253,6 +253,20 @@ def decide(proposal_id: UUID, form: schemas.DecideProposal, uow: Uow) -> Respons
 
 def _proposal(proposal: Any, unit_name: str | None = None) -> schemas.Proposal:
     return schemas.Proposal.model_validate(proposal).model_copy(update={"unit_name": unit_name})
+
+
+@router.get(
+    "/systems/moves",
+    response_model=list[schemas.SystemMove],
+    summary="划转与合并",
+    openapi_extra=needs(Permission.SYSTEM_READ),
+)
+def moved(uow: Uow, *, unit: Annotated[str, Query(max_length=40, description="单位代码")] = "") -> Response:
+    """转入、转出各单位（或某一单位）的信息系统，新的在前，至多 100 条。"""
+    return uow.read(
+        lambda work: moves.listing(work, unit=unit),
+        render=lambda rows: [schemas.SystemMove.model_validate(row) for row in rows],
+    )
 
 
 @router.get(

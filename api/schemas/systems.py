@@ -99,6 +99,18 @@ class SystemRevision(View):
     entry: dict[str, Any]
 
 
+class SystemMove(View):
+    """A system went from one unit to another. ``source``: move, or end (merged into a system of that unit)."""
+
+    system_id: UUID
+    code: str
+    name: str
+    at: datetime
+    source: Literal["move", "end"]
+    old: str
+    new: str
+
+
 class SystemOwner(View):
     """A unit that a system belonged to on the register, from when to when; ``until`` null: it does."""
 

@@ -12,6 +12,9 @@ CASE_MARKS: Mapping[str, str] = {"suspended": "已停用", "open": "已列入回
 
 DONE: Mapping[str, str] = {
     "reclaim": "已办理。",
+    "policy_tried": "已试运行，未发起任何回收。",
+    "policy_on": "已启用，检测到的资源将自动发起回收。",
+    "policy_off": "已停用，不再发起新的回收；已发起的继续办理。",
     "reclaim_opened": "已发起回收，系统将告知使用单位。",
     "saved": "草稿已保存。",
     "submitted": "申请已提交，审批时限为 1 个工作日。",
@@ -42,6 +45,7 @@ DONE: Mapping[str, str] = {
     "registered": "信息系统已登记。",
     "revised": "登记内容已修改，此前的内容留存。",
     "ended": "信息系统已终止，登记内容留存。",
+    "moved": "信息系统已划转，其资源、配额和此后的费用归接收单位。",
     "proposed": "新增申请已报大数据发展局。",
     "proposal_approved": "已同意新增，信息系统已登记。",
     "proposal_refused": "已作出不同意新增的决定。",

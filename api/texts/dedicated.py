@@ -75,7 +75,7 @@ LEVELS: Mapping[str, str] = {
 OUTCOMES: Mapping[str, str] = {"removed": "撤销", "merged": "合并", "converted": "改造"}
 CLOSING: Mapping[str, str] = {"": "待确认", "confirmed": "已确认", "declined": "不同意"}
 LIFTED: Mapping[str, str] = {"done": "已完成", "dated": "期限已调整", "stays": "已批准保留"}
-SOURCES: Mapping[str, str] = {"form": "登记与修改", "import": "批量导入"}
+SOURCES: Mapping[str, str] = {"form": "登记与修改", "import": "批量导入", "move": "随单位合并转入"}
 VERDICTS: Mapping[str, str] = {"new": "新登记", "change": "修改", "same": "无变化", "wrong": "有误"}
 FUNDS_RULE = (
     "未按计划整合迁移的，财政部门不再拨付机房、网络、信息系统硬件等建设运维经费，在单位其他经费中也不得列支相关费用。"

@@ -27,6 +27,7 @@ SENTENCES: Mapping[str, str] = {
     "region.twice": "代码“{code}”重复出现。",
     "region.one_root": "单位树应当只有一个根，现有 {found} 个。",
     "region.circle": "“{code}”成了自己的上级。",
+    "region.unit_merged": "“{code}”在此之前已并入其他单位，或者合并的同时又调整了隶属关系。",
     "region.too_early": "日期早于区域启用之日。",
     "region.too_late": "日期晚于允许的范围。",
     "region.order": "日期的先后次序有误。",

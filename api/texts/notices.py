@@ -24,6 +24,7 @@ NOTICES: Mapping[str, str] = {
     "delivery.handed_over": "申请 {number} 的资源已交付使用。",
     "release.asked": "申请 {number} 的资源申请释放，请确认。",
     "release.needs_operator": "申请 {number} 的资源释放需要人工处理。",
+    "unit.waits": "{unit}的隶属关系已经变更，但其资源、配额等尚未全部随之转移（{what}），系统将继续办理，请留意。",
     "system.passed_on": "信息系统“{name}”已由{old}转到{new}，其资源、配额和此后的费用归{new}。",
     "release.done": "申请 {number} 的资源已全部收回。",
     "extranet.missing": "路由器 {router}（{vrf}）上缺少已交付的网段 {subject}，已自动恢复或待核实。",

@@ -138,6 +138,8 @@ VERDICTS: Mapping[str, str] = {
 
 ENDINGS: Mapping[str, str] = {"merged": "合并", "shut_down": "关停", "handed_over": "移交"}
 STATES: Mapping[str, str] = {"in_use": "在用", "ended": "已终止"}
+MOVES: Mapping[str, str] = {"move": "划转", "end": "合并"}
+"""How a system came to another unit."""
 SOURCES: Mapping[str, str] = {
     "form": "登记与修改",
     "import": "批量导入",

@@ -114,15 +114,17 @@ SELECT r.id AS resource_id, r.number, r.name, coalesce(n.name, u.code) AS unit_n
 FROM (
   SELECT resource_id, coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:statement_id AS uuid)), 0)
            AS amount_fen,
-         coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:previous_id AS uuid)), 0) AS before_fen
+         coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:previous_id AS uuid)), 0) AS before_fen,
+         coalesce(any_value(unit_id) FILTER (WHERE statement_id = CAST(:statement_id AS uuid)), any_value(unit_id))
+           AS unit_id
   FROM broker.charge c
   WHERE statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid)) AND {PART}
   GROUP BY resource_id
 ) AS x
 JOIN broker.resource r ON r.id = x.resource_id
-JOIN broker.unit u ON u.id = r.unit_id
+JOIN broker.unit u ON u.id = x.unit_id
 LEFT JOIN LATERAL (
-  SELECT name FROM broker.unit_period p WHERE p.unit_id = r.unit_id ORDER BY lower(p.during) DESC LIMIT 1
+  SELECT name FROM broker.unit_period p WHERE p.unit_id = x.unit_id ORDER BY lower(p.during) DESC LIMIT 1
 ) AS n ON true
 WHERE x.amount_fen <> x.before_fen
 ORDER BY abs(x.amount_fen - x.before_fen) DESC, r.number

@@ -74,7 +74,7 @@ class NetworkRevision(Base):
     source: Mapped[str]
     entry: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
-    __table_args__ = (CheckConstraint("source IN ('form', 'import')", name="source"),)
+    __table_args__ = (CheckConstraint("source IN ('form', 'import', 'move')", name="source"),)
 
 
 class NetworkSystem(Base):

@@ -184,6 +184,24 @@ def write(work: Work, entry: NetworkEntry, found: Known, *, source: str, plan_wo
     action = "network.registered" if there is None else "network.revised"
     data = {"code": entry.code, "source": source}
     work.record(action, "dedicated_network", network.id, article="Art. 11(1)", data=data)
+    _note(work, network, source, to_json(asdict(entry)))
+    return network
+
+
+def pass_on(work: Work, unit_id: UUID, into: UUID) -> None:
+    """The networks of a unit that was merged are the other's, with their dates and whose funds stop (Art. 11)."""
+    code = work.session.scalars(select(Unit.code).where(Unit.id == into)).one()
+    mine = select(DedicatedNetwork).where(DedicatedNetwork.unit_id == unit_id).order_by(DedicatedNetwork.id)
+    for network in work.session.scalars(mine.with_for_update()).all():
+        said = work.session.get_one(NetworkRevision, (network.id, network.version)).entry
+        network.unit_id = into
+        network.version += 1
+        _note(work, network, "move", {**said, "unit": code})
+        data = {"code": network.code, "from": str(unit_id), "to": str(into)}
+        work.record("network.passed_on", "dedicated_network", network.id, article="Art. 11", data=data)
+
+
+def _note(work: Work, network: DedicatedNetwork, source: str, entry: dict[str, Any]) -> None:
     work.session.add(
         NetworkRevision(
             network_id=network.id,
@@ -191,10 +209,9 @@ def write(work: Work, entry: NetworkEntry, found: Known, *, source: str, plan_wo
             at=work.now,
             by=work.actor.account_id,
             source=source,
-            entry=to_json(asdict(entry)),
+            entry=entry,
         )
     )
-    return network
 
 
 def _first_date(work: Work, network: DedicatedNetwork, workdays: int) -> None:

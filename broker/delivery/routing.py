@@ -24,6 +24,7 @@ from providers.errors import ActionRequired, Permanent, ProviderError
 from providers.networking import SegmentSpec
 
 _READY = ResourceState.READY.value
+_TAKEN = "extranet.vni_in_use"
 
 
 def route(tools: Tools, job: Job, pace: Pace) -> bool:
@@ -37,7 +38,11 @@ def route(tools: Tools, job: Job, pace: Pace) -> bool:
         specs = _specs(work.session, segments)
     result = provision.start_result(resources, failed=refused)
     if network is not None and specs:
-        _sort(result, network.provider.create(specs))
+        outcomes = network.provider.create(specs)
+        _sort(result, outcomes)
+        if taken := [i for i, error in outcomes.items() if error is not None and error.code == _TAKEN]:
+            with tools.works.begin() as work:
+                service.refused(work, taken)
     return provision.finish_step(tools, job, step, result, pace)
 
 

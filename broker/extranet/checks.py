@@ -6,12 +6,13 @@ Called by: ``extranet.reading``. Must not: read files or the database. Pure; eve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv6Address
-from itertools import combinations
+from ipaddress import IPv6Address, IPv6Network
+from itertools import groupby
 
 from broker.errors import Problem
-from broker.extranet.schema import Block, Session, Topology, Vrf
+from broker.extranet.schema import Access, Block, Session, Topology, Vrf
 
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")
 _LINK_LENGTH = 64
 """A link's prefix has a /127 for each VRF, so it has to be this long at most."""
 
@@ -23,6 +24,7 @@ def problems_of(topology: Topology) -> Iterator[Problem]:
     yield from _twice("routers", [f"AS{r.asn}" for r in topology.routers])
     yield from _twice("routers", [str(r.address) for r in topology.routers])
     yield from _twice("routers", [r.router_id for r in topology.routers])
+    yield from _twice("routers", [f"number {number_of(topology, r.name)}" for r in topology.routers])
     yield from _unknown_names(topology)
     yield from _vrf_problems(topology)
     yield from _session_problems(topology)
@@ -37,9 +39,14 @@ def sessions_of(topology: Topology, session: Session) -> tuple[str, ...]:
 
 
 def loopback(topology: Topology, vrf: Vrf, router: str) -> IPv6Address:
-    """A router's own address in a VRF: by its place in the file."""
-    place = [r.name for r in topology.routers].index(router)
-    return vrf.loopbacks.network_address + place + 1
+    """A router's own address in a VRF, by its number."""
+    return vrf.loopbacks.network_address + number_of(topology, router)
+
+
+def number_of(topology: Topology, router: str) -> int:
+    """The number that the file gives a router, or else its place in the file, from 1."""
+    place, found = next((i, r) for i, r in enumerate(topology.routers, 1) if r.name == router)
+    return found.number or place
 
 
 def top_router(topology: Topology) -> str:
@@ -89,7 +96,8 @@ def _vrf_problems(topology: Topology) -> Iterator[Problem]:
             if vrf.zone == other.zone and vrf.unit == other.unit:
                 yield Problem("extranet.zone_twice", here, params={"code": vrf.name, "by": other.name})
             # Unique local space may be used by several departments (RFC 4193); space that is routed to others may not.
-            if vrf.zone != other.zone and vrf.prefix.overlaps(other.prefix):
+            local = vrf.zone == other.zone == "private" and vrf.prefix.subnet_of(_UNIQUE_LOCAL)
+            if not local and vrf.prefix.overlaps(other.prefix):
                 yield Problem("extranet.overlap", f"{here}.prefix", params={"code": str(vrf.prefix), "by": other.name})
 
 
@@ -104,11 +112,11 @@ def _session_problems(topology: Topology) -> Iterator[Problem]:
         uppers[session.lower] = index
         if session.prefix.prefixlen > _LINK_LENGTH:
             yield Problem("extranet.link_too_small", f"{here}.prefix", params={"code": str(session.prefix)})
-        for other in topology.sessions[:index]:
-            if session.prefix.overlaps(other.prefix):
-                yield Problem(
-                    "extranet.overlap", f"{here}.prefix", params={"code": str(session.prefix), "by": "sessions"}
-                )
+        others = [("sessions", other.prefix) for other in topology.sessions[:index]]
+        for name, prefix in others + [(vrf.name, vrf.prefix) for vrf in topology.vrfs]:
+            if session.prefix.overlaps(prefix):
+                params = {"code": str(session.prefix), "by": name}
+                yield Problem("extranet.overlap", f"{here}.prefix", params=params)
     tops = {r.name for r in topology.routers} - set(uppers)
     if len(tops) != 1:
         yield Problem("extranet.one_top", "sessions", params={"code": ", ".join(sorted(tops))})
@@ -129,14 +137,27 @@ def _access_problems(topology: Topology) -> Iterator[Problem]:
         first, last = access.tags
         if first > last:
             yield Problem("extranet.range", f"{here}.{field}", params={"code": f"{first}-{last}"})
+        if access.local is not None and access.local == access.remote:
+            yield Problem("extranet.tunnel_to_itself", f"{here}.remote", params={"code": str(access.remote)})
         for other in topology.access[:index]:
-            if access.sub_cloud == other.sub_cloud:
-                yield Problem("extranet.twice", f"{here}.sub_cloud", params={"code": access.sub_cloud})
-            # A VNI is one in the whole extranet, a VLAN one on its router.
-            same = access.vlans is None or access.router == other.router
-            alike = same and access.encapsulation is other.encapsulation
-            if alike and first <= other.tags[1] and other.tags[0] <= last:
-                yield Problem("extranet.vnis_overlap", f"{here}.{field}", params={"code": other.router})
+            yield from _access_beside(here, field, access, other)
+
+
+def _access_beside(here: str, field: str, access: Access, other: Access) -> Iterator[Problem]:
+    # A router's plan has one range and one far end: every delivery to a second sub-cloud would be refused by it.
+    if access.router == other.router:
+        yield Problem("extranet.one_cloud_a_router", f"{here}.router", params={"code": access.router})
+    if access.sub_cloud == other.sub_cloud:
+        yield Problem("extranet.twice", f"{here}.sub_cloud", params={"code": access.sub_cloud})
+    for name in ("local", "remote"):
+        end = getattr(access, name)
+        if end is not None and end in (other.local, other.remote):
+            yield Problem("extranet.twice", f"{here}.{name}", params={"code": str(end)})
+    # A VNI is one in the whole extranet, a VLAN one on its router.
+    same = access.vlans is None or access.router == other.router
+    alike = same and access.encapsulation is other.encapsulation
+    if alike and access.tags[0] <= other.tags[1] and other.tags[0] <= access.tags[1]:
+        yield Problem("extranet.vnis_overlap", f"{here}.{field}", params={"code": other.router})
 
 
 def _block_problems(topology: Topology) -> Iterator[Problem]:
@@ -152,10 +173,21 @@ def _block_problems(topology: Topology) -> Iterator[Problem]:
         for name in block.routers:
             if name not in edges:
                 yield Problem("extranet.no_access", f"{here}.routers", params={"code": name})
-    for (_, one), (index, other) in combinations(enumerate(topology.blocks), 2):
-        if one.vrf == other.vrf and one.prefix.overlaps(other.prefix):
-            where = f"blocks[{index}].prefix"
-            yield Problem("extranet.overlap", where, params={"code": str(other.prefix), "by": one.unit})
+    yield from _overlapping_blocks(topology)
+
+
+def _overlapping_blocks(topology: Topology) -> Iterator[Problem]:
+    """In order of their space; prefixes overlap only by one holding the other, so the last holder is enough."""
+    placed = sorted(enumerate(topology.blocks), key=lambda each: (each[1].vrf, each[1].prefix, each[0]))
+    for _, blocks in groupby(placed, key=lambda each: each[1].vrf):
+        holder: tuple[int, Block] | None = None
+        for index, block in blocks:
+            if holder is not None and block.prefix.subnet_of(holder[1].prefix):
+                (_, one), (last, other) = sorted((holder, (index, block)), key=lambda each: each[0])
+                where = f"blocks[{last}].prefix"
+                yield Problem("extranet.overlap", where, params={"code": str(other.prefix), "by": one.unit})
+            else:
+                holder = (index, block)
 
 
 def _filter_problems(topology: Topology) -> Iterator[Problem]:

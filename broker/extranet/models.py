@@ -51,6 +51,7 @@ class SegmentAttachment(Base):
     """Where a segment is routed: in which table (``vrf``), on which router, by which VNI or VLAN; whose block it is of.
 
     ``verified_at``: when the probes last saw it at home and nowhere else. ``withdrawn_at``: it is on no router now.
+    ``refused_at``: when its router said that something of others has this VNI or VLAN.
     """
 
     __tablename__ = "segment_attachment"
@@ -67,6 +68,7 @@ class SegmentAttachment(Base):
     attached_at: Mapped[Moment]
     verified_at: Mapped[Moment | None]
     withdrawn_at: Mapped[Moment | None]
+    refused_at: Mapped[Moment | None]
 
     __table_args__ = (
         CheckConstraint("vni BETWEEN 1 AND CASE encapsulation WHEN 'vlan' THEN 4094 ELSE 16777215 END", name="vni"),

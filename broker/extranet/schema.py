@@ -5,7 +5,7 @@ Called by: ``extranet.reading``. Must not: read files or the database.
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -34,6 +34,12 @@ def _address(value: Any) -> Any:
 def _no_control(value: str) -> str:
     if not value.isprintable() or value != value.strip():
         raise ValueError("control characters, or spaces at an end")
+    return value
+
+
+def _router_id(value: str) -> str:
+    if not int(IPv4Address(value)):
+        raise ValueError("0.0.0.0 is no router's (RFC 6286)")
     return value
 
 
@@ -70,14 +76,19 @@ class Vrf(_Entry):
 
 
 class Router(_Entry):
-    """One router, and how it is reached for management. ``host_key`` is its public SSH key, checked at every login."""
+    """One router, and how it is reached for management. ``host_key`` is its public SSH key, checked at every login.
+
+    ``number``: its place in each VRF's ``loopbacks``; without it, its place in the file. It must never change: a
+    topology that would move a router's own addresses is not loaded.
+    """
 
     name: Short
     title: Text
     level: Level
     vendor: Vendor = "frr"
     asn: Asn
-    router_id: Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$")]
+    number: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    router_id: Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"), AfterValidator(_router_id)]
     address: Address
     port: Port = 22
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
@@ -161,7 +172,8 @@ class Topology(_Entry):
 
     format: Literal["guiyun-extranet/1"]
     name: Text
-    segment_length: Annotated[int, Field(ge=49, le=64)] = 64
+    segment_length: Literal[64] = 64
+    """Hosts make their addresses in a /64 and in nothing else (RFC 4862, RFC 7421)."""
     vrfs: Rows[Vrf]
     routers: Rows[Router]
     sessions: Rows[Session]

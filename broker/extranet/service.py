@@ -1,15 +1,14 @@
-"""The extranet's use-cases: load a topology, find the one that holds, attach segments, let go of them.
+"""The extranet's use-cases: find the topology that holds, attach segments, let go of them.
 
-Called by: the command line (load), ``assessment`` (space), ``delivery`` (attach, uplinks, verified, withdrawn),
+Called by: ``loading``, ``assessment`` (space), ``delivery`` (attach, uplinks, verified, withdrawn),
 reconcile. Must not: call a router.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import IPv6Network
 from typing import Any
 from uuid import UUID
@@ -43,19 +42,6 @@ class Loaded:
         return next((a for a in self.topology.access if a.sub_cloud == sub_cloud), None)
 
 
-def load(work: Work, document: Mapping[str, Any]) -> bool:
-    """Make a topology the one that holds. False: it is already. Raises TopologyError with every problem."""
-    topology_of(dict(document))
-    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-    last = _last(work.session)
-    if last is not None and last.digest == digest:
-        return False
-    row = ExtranetTopology(id=new_id(), document=dict(document), digest=digest, loaded_at=work.now)
-    work.session.add(row)
-    work.record("extranet.loaded", "extranet", row.id, article="Art. 2(3)", data={"digest": digest})
-    return True
-
-
 def current(session: Session, known: Loaded | None = None) -> Loaded | None:
     """The topology that holds; ``known`` is given back when it still does."""
     newest = session.scalar(select(ExtranetTopology.id).order_by(ExtranetTopology.id.desc()).limit(1))
@@ -84,10 +70,6 @@ def _loaded(session: Session, topology_id: UUID) -> Loaded:
     return found
 
 
-def _last(session: Session) -> ExtranetTopology | None:
-    return session.scalars(select(ExtranetTopology).order_by(ExtranetTopology.id.desc()).limit(1)).first()
-
-
 def attach(work: Work, loaded: Loaded, sub_cloud: str, segments: Sequence[Resource]) -> dict[UUID, str]:
     """Write down where segments are to be routed; returns what the plan refuses, with a code each.
 
@@ -112,17 +94,18 @@ SELECT a.code FROM broker.unit_period p JOIN broker.unit a ON a.id = ANY(p.ances
 WHERE p.unit_id = :unit AND p.during @> CAST(:now AS timestamptz)
 """)
 
+_SOMEBODY_ELSES = timedelta(days=7)
+"""How long a VNI or VLAN is left alone that a router refused because something that is not ours has it."""
+
 _FREE_VNI = text("""
-SELECT min(v) FROM (
-  SELECT CAST(:first AS integer) AS v
-  UNION ALL SELECT vni + 1 FROM broker.segment_attachment
-  WHERE withdrawn_at IS NULL AND vni BETWEEN :first AND :last - 1
-) candidate
-WHERE NOT EXISTS (
-  SELECT FROM broker.segment_attachment a
-  WHERE a.vni = candidate.v AND a.withdrawn_at IS NULL AND a.encapsulation = :encapsulation
-    AND (a.encapsulation = 'vxlan' OR a.router = :router)
+WITH used AS (
+  SELECT vni FROM broker.segment_attachment a
+  WHERE a.vni BETWEEN :first AND :last AND a.encapsulation = :encapsulation
+    AND (a.withdrawn_at IS NULL AND (a.encapsulation = 'vxlan' OR a.router = :router)
+         OR a.router = :router AND a.refused_at > CAST(:now AS timestamptz) - :left_alone)
 )
+SELECT min(v) FROM (SELECT CAST(:first AS integer) AS v UNION ALL SELECT vni + 1 FROM used) candidate
+WHERE v <= :last AND NOT EXISTS (SELECT FROM used WHERE used.vni = v)
 """)
 
 
@@ -134,7 +117,8 @@ def _attach_one(work: Work, loaded: Loaded, access: Access, segment: Resource) -
         return "extranet.unit_not_attached"
     first, last = access.tags
     where = {"encapsulation": access.encapsulation.value, "router": access.router}
-    vni = work.session.scalar(_FREE_VNI, {"first": first, "last": last, **where})
+    left_alone = {"now": work.now, "left_alone": _SOMEBODY_ELSES}
+    vni = work.session.scalar(_FREE_VNI, {"first": first, "last": last, **where, **left_alone})
     if vni is None:
         return "extranet.vnis_used_up"
     if refused := refused_by_plan(loaded.topology, access, block, prefix, vni):
@@ -219,6 +203,11 @@ def _service(text: str) -> Service:
 def verified(work: Work, resource_ids: Sequence[UUID]) -> None:
     """The probes saw these segments at home, and nowhere else."""
     _mark(work, resource_ids, "verified_at")
+
+
+def refused(work: Work, resource_ids: Sequence[UUID]) -> None:
+    """Their routers have something of others under these VNIs or VLANs: the next segments are given others."""
+    _mark(work, resource_ids, "refused_at")
 
 
 def withdrawn(work: Work, resource_ids: Sequence[UUID]) -> None:

@@ -55,13 +55,29 @@ def follow(work: Work, system: InformationSystem, head: InformationSystem, holds
     except QuotaError as error:
         raise refused(work, parent, error) from error
     if moved.nodes:
-        over = [
-            {"node": str(r.node), "class": r.resource_class.value, "over": r.used + r.asked - r.limit}
-            for r in moved.over
-        ]
-        work.record(
-            "quota.node_moved", "system", system.id, article="Art. 29", data={"below": str(parent), "over": over}
-        )
+        data = {"below": str(parent), "over": over(moved)}
+        work.record("quota.node_moved", "system", system.id, article="Art. 29", data=data)
+
+
+def up(work: Work, unit_id: UUID, into: UUID, holds: Collection[UUID]) -> None:
+    """What is counted at a unit itself is counted at the one above it, into which it was merged: it was there already.
+
+    Raises as ``refused``.
+    """
+    own = models.hold.c.id.in_(holds) & (models.hold.c.node_id == unit_id)
+    at_unit = work.session.scalars(select(models.hold.c.id).where(own)).all()
+    try:
+        if at_unit:
+            moving.holds(work.session, at_unit, into)
+    except QuotaError as error:
+        raise refused(work, into, error) from error
+
+
+def over(moved: moving.MovedNode) -> list[dict[str, object]]:
+    """What is over after a node moved, as an event says it."""
+    return [
+        {"node": str(r.node), "class": r.resource_class.value, "over": r.used + r.asked - r.limit} for r in moved.over
+    ]
 
 
 def refused(work: Work, parent: UUID, error: QuotaError) -> Conflict:

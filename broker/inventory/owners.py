@@ -6,14 +6,14 @@ own, and rating cuts one by the other), touch what is at a cloud, or give a unit
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import ColumnElement, select, text, update
 
 from broker.errors import Conflict
-from broker.inventory.models import InformationSystem, Resource
+from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.tenancy.work import Work
 
@@ -64,28 +64,38 @@ def lock(work: Work, system_ids: Collection[UUID]) -> dict[UUID, Belonging]:
 
     Raises Conflict ``system.in_flight``: something of it is being assessed, delivered or taken back just now.
     """
-    if not system_ids:
-        return {}
+    rows = _settled(work, Resource.system_id.in_(system_ids)) if system_ids else []
+    return {each: _belonging([r for r in rows if r.system_id == each]) for each in system_ids}
+
+
+def lock_of_unit(work: Work, unit_id: UUID) -> Belonging:
+    """What a unit has, whatever it is for. Raises as ``lock``."""
+    return _belonging(_settled(work, Resource.unit_id == unit_id))
+
+
+def _settled(work: Work, which: ColumnElement[bool]) -> Sequence[Resource]:
     rows = work.session.scalars(
         select(Resource)
-        .where(Resource.system_id.in_(system_ids), Resource.state.not_in(_GONE))
+        .where(which, Resource.state.not_in(_GONE))
         .order_by(Resource.id)
         .with_for_update()
         .execution_options(populate_existing=True)
     ).all()
     if unsettled := [r.number for r in rows if r.state not in _SETTLED]:
         raise Conflict("system.in_flight", what="、".join(unsettled[:_NAMED]))
-    found = {}
-    for system_id in system_ids:
-        own = [r for r in rows if r.system_id == system_id]
-        holds = frozenset(r.hold_id for r in own if r.hold_id is not None)
-        found[system_id] = Belonging(tuple(r.id for r in own), holds)
-    return found
+    return rows
 
 
-def hand_over(work: Work, what: Belonging, system: InformationSystem) -> None:
-    """What was locked belongs to ``system`` and its unit from this second on; what was there already stays as it is."""
-    values = {"ids": list(what.resources), "unit": system.unit_id, "now": work.now}
+def _belonging(rows: Sequence[Resource]) -> Belonging:
+    return Belonging(tuple(r.id for r in rows), frozenset(r.hold_id for r in rows if r.hold_id is not None))
+
+
+def hand_over(work: Work, what: Belonging, unit_id: UUID, system: UUID | None = None) -> None:
+    """What was locked belongs to the unit from this second on, and to a ``system`` if one is named.
+
+    What was the unit's already stays as it is.
+    """
+    values = {"ids": list(what.resources), "unit": unit_id, "now": work.now}
     if not what.resources:
         return
     work.session.execute(_FIRST, values)
@@ -94,6 +104,6 @@ def hand_over(work: Work, what: Belonging, system: InformationSystem) -> None:
     work.session.execute(
         update(Resource)
         .where(Resource.id.in_(what.resources))
-        .values(unit_id=system.unit_id, system_id=system.id)
+        .values(unit_id=unit_id, **({} if system is None else {"system_id": system}))
         .execution_options(synchronize_session="fetch")
     )

@@ -22,8 +22,8 @@ from broker.inventory import nodes, owners, systems
 from broker.inventory.models import InformationSystem, SystemProposal, SystemRevision
 from broker.inventory.system_entry import READ, Known, KnownSystem, SystemEntry, day, problems_of
 from broker.lifecycle import Role
-from broker.tenancy.models import Account, Unit
-from broker.tenancy.repository import visible_units
+from broker.tenancy.models import Account, Unit, UnitPeriod
+from broker.tenancy.repository import holds, visible_units
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import SYSTEM
 from broker.tenancy.work import Work
@@ -63,9 +63,14 @@ def known(work: Work, entries: Iterable[SystemEntry], *, everywhere: bool = Fals
     """
     given = list(entries)
     actor = SYSTEM if everywhere else work.actor
+    merged = select(UnitPeriod.unit_id).where(
+        UnitPeriod.merged_into_id.is_not(None), holds(UnitPeriod.during, work.now)
+    )
     units = work.session.execute(
         select(Unit.code, Unit.id).where(
-            Unit.code.in_({e.unit for e in given}), visible_units(actor, Unit.id, work.now)
+            Unit.code.in_({e.unit for e in given}),
+            visible_units(actor, Unit.id, work.now),
+            Unit.id.not_in(merged),
         )
     )
     codes = {e.code for e in given} | {e.replaceable_by for e in given if e.replaceable_by}
@@ -80,8 +85,8 @@ def known(work: Work, entries: Iterable[SystemEntry], *, everywhere: bool = Fals
     )
     rows = work.session.execute(named.with_for_update(of=InformationSystem, key_share=True) if lock else named).all()
     heads = {row[0].merged_into_id for row in rows} - {None}
-    merged = select(InformationSystem.id, InformationSystem.code).where(InformationSystem.id.in_(heads))
-    into = {row.id: row.code for row in work.session.execute(merged)} if heads else {}
+    named_heads = select(InformationSystem.id, InformationSystem.code).where(InformationSystem.id.in_(heads))
+    into = {row.id: row.code for row in work.session.execute(named_heads)} if heads else {}
     people = work.session.execute(
         select(Account.login, Account.person_id).where(
             Account.login.in_({e.owner for e in given if e.owner}),
@@ -324,7 +329,7 @@ def _end(
     if into is not None and what is not None:
         head = work.session.get_one(InformationSystem, into)
         nodes.follow(work, system, head, what.holds)
-        owners.hand_over(work, what, head)
+        owners.hand_over(work, what, head.unit_id, head.id)
         data["resources"] = str(len(what.resources))
     work.record("system.ended", "system", system.id, article="Art. 29" if into else "Art. 28", data=data)
 

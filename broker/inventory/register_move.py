@@ -18,6 +18,7 @@ from broker.lifecycle import Role
 from broker.tenancy.models import Unit, UnitPeriod
 from broker.tenancy.repository import holds
 from broker.tenancy.rules import mandate
+from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 
 
@@ -41,7 +42,7 @@ def move(work: Work, system_id: UUID, *, to: str, reason: str, version: int | No
     unit_id = work.session.scalar(
         select(Unit.id)
         .join(UnitPeriod, UnitPeriod.unit_id == Unit.id)
-        .where(Unit.code == to.strip(), holds(UnitPeriod.during, work.now))
+        .where(Unit.code == to.strip(), holds(UnitPeriod.during, work.now), UnitPeriod.merged_into_id.is_(None))
     )
     problems = [] if reason.strip() else [Problem("reason.missing", "reason")]
     if unit_id is None:
@@ -50,15 +51,20 @@ def move(work: Work, system_id: UUID, *, to: str, reason: str, version: int | No
         problems.append(Problem("system.same_unit", "unit"))
     if problems or unit_id is None:
         raise Invalid(problems)
+    take(work, system, unit_id, reason=reason.strip(), by=by)
+    return system
+
+
+def take(work: Work, system: InformationSystem, unit_id: UUID, *, reason: str, by: Mandate | None = None) -> None:
+    """A system that is locked goes to the unit, with its resources and what is counted of them. Raises as ``move``."""
     what = owners.lock(work, [system.id])[system.id]
     nodes.go(work, system, unit_id, what.holds)
     before = system.unit_id
     system.unit_id, system.owner_person_id = unit_id, None
     system.version += 1
     work.session.flush()
-    owners.hand_over(work, what, system)
+    owners.hand_over(work, what, unit_id)
     register.note_revision(work, system, "move")
-    data = {"code": system.code, "from": str(before), "to": str(unit_id), "reason": reason.strip()}
+    data = {"code": system.code, "from": str(before), "to": str(unit_id), "reason": reason}
     data["resources"] = str(len(what.resources))
     work.record("system.moved", "system", system.id, mandate=by, article="Art. 28", data=data)
-    return system

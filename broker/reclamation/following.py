@@ -31,14 +31,15 @@ ORDER BY c.id
 
 _RELEASING = text("""
 SELECT q.number FROM broker.release l JOIN broker.service_request q ON q.id = l.request_id
-WHERE l.state IN ('asked', 'queued', 'running', 'needs_operator') AND q.system_id = ANY (CAST(:systems AS uuid[]))
+WHERE l.state IN ('asked', 'queued', 'running', 'needs_operator')
+  AND (q.system_id = ANY (CAST(:systems AS uuid[])) OR q.unit_id = CAST(:unit AS uuid))
 ORDER BY q.number LIMIT 1
 """)
 
 
-def refuse_while_given_back(work: Work, systems: Sequence[UUID]) -> None:
+def refuse_while_given_back(work: Work, systems: Sequence[UUID], unit: UUID | None = None) -> None:
     """Raises Conflict ``system.in_flight``: a unit is giving back what a system has, and the other did not ask that."""
-    number = work.session.scalar(_RELEASING, {"systems": list(systems)})
+    number = work.session.scalar(_RELEASING, {"systems": list(systems), "unit": unit})
     if number is not None:
         raise Conflict("system.in_flight", what=number)
 

@@ -105,6 +105,8 @@ def _detected(work: Work, case: ReclaimCase) -> Again | None:
     if case.finding_id is None:
         return None
     found = findings.finding(work.session, case.finding_id)
+    if found.kind is FindingKind.IDLE and found.cleared_because == "in_use":
+        return None  # of days before or since the notice: the samples tell
     if found.cleared_because in _OVER:
         return Again(Verdict.IN_USE)
     if found.kind is FindingKind.IDLE:

@@ -51,6 +51,7 @@ def _twice(region: Region) -> Iterator[Problem]:
         "information_systems": [system.code for system in region.information_systems],
         "home_clouds": [f"{rule.unit} {region.since(rule)}" for rule in region.home_clouds],
         "payers": [f"{rule.unit} {rule.tier} {rule.cloud or ''} {region.since(rule)}" for rule in region.payers],
+        "finance_offices": [f"{rule.office} {region.since(rule)}" for rule in region.finance_offices],
         "prices": [
             " ".join(
                 str(word)
@@ -79,10 +80,18 @@ def _tree(region: Region) -> Iterator[Problem]:
         yield Problem("region.one_root", "units", params={"found": len(roots)})
     parents = {unit.code: unit.parent for unit in region.units.more}
     yield from _tree_at(units, parents, "units")
+    merged: set[str] = set()
     for change in sorted(region.units.changes, key=lambda c: c.since):
         if change.since <= region.valid_from:
             yield Problem("region.too_early", f"units.changes.{change.unit}")
-        if change.parent is not None and change.unit in parents:
+        if merged & {change.unit, change.parent, change.into} or (change.into and change.parent):
+            yield Problem("region.unit_merged", f"units.changes.{change.unit}", params={"code": change.unit})
+        if change.into is not None and change.unit in parents:
+            merged.add(change.unit)
+            parents[change.unit] = change.into
+            if _in_circle(change.unit, parents):
+                yield Problem("region.circle", f"units.changes.{change.unit}", params={"code": change.unit})
+        elif change.parent is not None and change.unit in parents:
             parents[change.unit] = change.parent
             yield from _tree_at(units, {change.unit: change.parent}, f"units.changes.{change.unit}")
             if _in_circle(change.unit, parents):
@@ -246,6 +255,7 @@ def _dates(region: Region) -> Iterator[Problem]:
     dated: list[tuple[str, date]] = [
         *((f"home_clouds[{i}].from", region.since(rule)) for i, rule in enumerate(region.home_clouds)),
         *((f"payers[{i}].from", region.since(rule)) for i, rule in enumerate(region.payers)),
+        *((f"finance_offices[{i}].from", region.since(rule)) for i, rule in enumerate(region.finance_offices)),
         *((f"prices[{i}].from", region.since(price)) for i, price in enumerate(region.prices)),
         *(
             (f"sub_clouds[{i}].authorities[{n}].from", region.since(authority))

@@ -37,6 +37,7 @@ def _by_units(region: Region) -> Iterator[Named]:
     for index, change in enumerate(region.units.changes):
         yield "unit", f"units.changes[{index}].unit", change.unit
         yield "unit", f"units.changes[{index}].parent", change.parent
+        yield "unit", f"units.changes[{index}].into", change.into
 
 
 def _by_clouds(region: Region) -> Iterator[Named]:
@@ -63,6 +64,9 @@ def _by_rules(region: Region) -> Iterator[Named]:
         yield "unit", f"payers[{index}].unit", payer.unit
         yield "unit", f"payers[{index}].pays", payer.pays
         yield "cloud", f"payers[{index}].cloud", payer.cloud
+    for index, office in enumerate(region.finance_offices):
+        yield "unit", f"finance_offices[{index}].office", office.office
+        yield "unit", f"finance_offices[{index}].payer", office.payer
 
 
 def _by_amounts(region: Region) -> Iterator[Named]:

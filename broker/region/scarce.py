@@ -44,7 +44,7 @@ class Stocked:
 
 
 def nodes(run: Run) -> None:
-    """One node a unit, where the unit stood at the start: limits do not move when a unit does."""
+    """One node a unit, where the unit stood at the start; from a change's day on ``reorganisation.units`` moves it."""
     known = set(run.session.scalars(select(models.node.c.id)))
     for unit in parents_first(run.region):
         node = run.ids["unit"][unit.code]

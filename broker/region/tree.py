@@ -6,7 +6,7 @@ Called by: ``region.loader``. Must not: read the database.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from broker.region.schema import Region, UnitEntry
@@ -21,13 +21,16 @@ class Standing:
     name: str
     parent: str | None
     ancestors: tuple[str, ...]
+    merged: bool = False
 
 
 def standings(region: Region) -> Iterator[Standing]:
     """Each unit's standings in order of time; one more only where something about it changed.
 
-    A unit that moves takes all units below it along: their ancestors change on the same day.
+    A unit that moves takes all units below it along: their ancestors change on the same day. One that is merged into
+    another stands below it from then on, so that whoever has the other's tree has all that was its own.
     """
+    merged: set[str] = set()
     names = {unit.code: unit.name for unit in region.units.more}
     parents = {unit.code: unit.parent for unit in region.units.more}
     last: dict[str, Standing] = {}
@@ -36,11 +39,13 @@ def standings(region: Region) -> Iterator[Standing]:
         for change in region.units.changes:
             if change.since == day:
                 names[change.unit] = change.name or names[change.unit]
-                parents[change.unit] = change.parent or parents[change.unit]
+                parents[change.unit] = change.into or change.parent or parents[change.unit]
+                if change.into is not None:
+                    merged.add(change.unit)
         for code, name in names.items():
-            now = Standing(code, day, name, parents[code], _path(code, parents))
+            now = Standing(code, day, name, parents[code], _path(code, parents), code in merged)
             before = last.get(code)
-            if before is None or (before.name, before.ancestors) != (now.name, now.ancestors):
+            if before is None or replace(before, since=day) != now:
                 last[code] = now
                 yield now
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, select, text
 
 from broker.chargeback import repository as money
 from broker.errors import Conflict
@@ -45,7 +45,7 @@ def follow(work: Work, moves: Sequence[tuple[InformationSystem, UUID]]) -> None:
     cases.refuse_while_given_back(work, ids)
     for system, before in moves:
         head = _head(work, system)
-        _requests(work, system, head)
+        _requests(work, ServiceRequest.system_id == system.id, head.unit_id, head.id)
         if head.unit_id != before:
             if not money.hold_closes(work.session):
                 raise Conflict("month.closing")
@@ -59,22 +59,31 @@ def _head(work: Work, system: InformationSystem) -> InformationSystem:
     return work.session.get_one(InformationSystem, system.merged_into_id)
 
 
-def _requests(work: Work, system: InformationSystem, head: InformationSystem) -> None:
+def follow_unit(work: Work, unit_id: UUID, into: UUID) -> None:
+    """What is known of a unit that was merged, beside its systems, is the other's. Raises as ``follow``."""
+    cases.refuse_while_given_back(work, [], unit_id)
+    if not money.hold_closes(work.session):
+        raise Conflict("month.closing")
+    _requests(work, ServiceRequest.unit_id == unit_id, into)
+    cases.pass_on(work, [])
+
+
+def _requests(work: Work, which: ColumnElement[bool], unit_id: UUID, system_id: UUID | None = None) -> None:
     """Requests whose resources are in use: the term, its renewal and giving back are the new unit's from now on.
 
     Whoever has one locked wants the resources next, which are ours already: he is not waited for.
     """
-    wanted = select(ServiceRequest).where(ServiceRequest.system_id == system.id, ServiceRequest.state.in_(_DONE))
-    there = set(work.session.scalars(wanted.with_only_columns(ServiceRequest.id)))
+    wanted = select(ServiceRequest).where(which, ServiceRequest.state.in_(_DONE))
+    there = dict(work.session.execute(wanted.with_only_columns(ServiceRequest.id, ServiceRequest.number)).all())
     lock = wanted.order_by(ServiceRequest.id).with_for_update(skip_locked=True)
-    found = work.session.scalars(lock.execution_options(populate_existing=True)).all()
-    if {request.id for request in found} != there:
-        raise Conflict("system.in_flight", what=system.code)
-    for request in found:
-        data = {"from": str(request.unit_id), "to": str(head.unit_id), "system": head.code}
-        request.unit_id, request.system_id = head.unit_id, head.id
+    for request in work.session.scalars(lock.execution_options(populate_existing=True)).all():
+        data = {"from": str(request.unit_id), "to": str(unit_id), "system": str(system_id or request.system_id or "")}
+        request.unit_id, request.system_id = unit_id, system_id or request.system_id
         request.version += 1
+        there.pop(request.id, None)
         work.record("request.passed_on", "request", request.id, request_id=request.id, article="Art. 28", data=data)
+    if there:
+        raise Conflict("system.in_flight", what=min(there.values()))
 
 
 def _tell(work: Work, system: InformationSystem, units: tuple[UUID, UUID]) -> None:

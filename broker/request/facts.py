@@ -22,6 +22,7 @@ _FACTS = text("""
 WITH u AS (
     SELECT un.id, up.ancestors
     FROM broker.unit un JOIN broker.unit_period up ON up.unit_id = un.id AND up.during @> CAST(:now AS timestamptz)
+      AND up.merged_into_id IS NULL
     WHERE un.code = :unit AND (:all_units OR up.ancestors @> ARRAY[CAST(:actor_unit AS uuid)])
 ), home AS (
     SELECT h.sub_cloud_id

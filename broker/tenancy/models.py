@@ -30,7 +30,9 @@ class Unit(Base):
 class UnitPeriod(Base):
     """What a unit was called and where it stood in the tree, from when to when (reorganisations: 机构改革).
 
-    ``ancestors`` runs from the root to the unit itself: one index answers "is it in the tree of X".
+    ``ancestors`` runs from the root to the unit itself: one index answers "is it in the tree of X". ``merged_into_id``:
+    from then on it is only a name below the unit it was merged into. ``followed_at``: what belongs to the unit has
+    followed this change (``reorganisation.units``).
     """
 
     __tablename__ = "unit_period"
@@ -41,8 +43,11 @@ class UnitPeriod(Base):
     name: Mapped[str]
     ancestors: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
     during: Mapped[During]
+    merged_into_id: Mapped[UUID | None] = mapped_column(ForeignKey(Unit.id))
+    followed_at: Mapped[Moment | None]
 
     __table_args__ = (
+        CheckConstraint("merged_into_id = parent_id", name="merged"),
         ExcludeConstraint((column("unit_id"), "="), (column("during"), "&&"), using="gist", name="ex_unit_period"),
         Index("ix_unit_period_ancestors", "ancestors", postgresql_using="gin"),
     )

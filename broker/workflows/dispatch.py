@@ -33,6 +33,7 @@ from broker.reclamation import dates as case_dates
 from broker.reclamation import policies, terms
 from broker.reclamation.models import ReclaimCase, Release
 from broker.reclamation.values import CaseJob
+from broker.reorganisation import units
 from broker.request import clocks
 from broker.scarcity import claims, notices
 from broker.tenancy import service as accounts
@@ -56,6 +57,7 @@ _DATES_EVERY_S = 20.0
 _SEAL_EVERY_S = 1.0
 _CASES_EVERY_S = 300.0
 _NETWORKS_EVERY_S = 600.0
+_UNITS_EVERY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class Dispatch:
     _sealed_at: float = 0.0
     _cases_at: float = -_CASES_EVERY_S
     _networks_at: float = -_NETWORKS_EVERY_S
+    _units_at: float = -_UNITS_EVERY_S
 
     async def round(self) -> int:
         """Start what wants acting on; look at the dates now and then. Returns how many workflows were started."""
@@ -146,6 +149,9 @@ class Dispatch:
         if monotonic() - self._dates_at > _DATES_EVERY_S:
             self._dates_at = monotonic()
             await asyncio.to_thread(self.dates)
+        if monotonic() - self._units_at > _UNITS_EVERY_S:
+            self._units_at = monotonic()
+            await asyncio.to_thread(units.come, self.app.works)
         return started
 
     def _look(self) -> list[AnyWanting]:

@@ -123,6 +123,10 @@ def test_a_system_goes_to_another_unit_by_the_bureaus_word(server: Server) -> No
     now, before = done(bureau.get(path))["owners"]
     assert (now["until"], now["since"] == before["until"]) == (None, True)
     assert "主管单位沿革" in bureau.get(f"/systems/{made['id']}").text
+    left = done(old.get("/api/v1/systems/moves?unit=jyt"))  # the old unit sees that it went
+    assert [(m["code"], m["source"]) for m in left if m["code"] == "move-1"] == [("move-1", "move")]
+    assert codes(old.get("/api/v1/systems/moves?unit=rst")) >= {"unit.unknown"}
+    assert "move-1" in old.get("/systems/moves").text
     entry = system("move-1", name="划转后的名称", unit="wjw")
     assert old.put(path, json=entry).status_code == 404
     assert done(server.person("apply.wjw").put(path, json=entry))["name"] == "划转后的名称"

@@ -19,6 +19,7 @@ def test_a_file_is_looked_at_first_and_written_when_all_of_it_is_right(typist: T
     assert {error["code"] for error in told["errors"]} == {"import.code_twice"}
     assert "截至" in typist.does("systems", "total", "--months", "3", as_="apply.jyt").out
     assert "jyt-xjgl" in typist.does("systems", "show", "jyt-xjgl", as_="apply.jyt").out
+    assert typist.does("systems", "moves", "--unit", "jyt", "--json", as_="apply.jyt").json == []
     assert typist.does("systems", "proposals", "--json", as_="approve.1").json == []
 
 

@@ -16,7 +16,7 @@ from api.console.topology import draw
 from broker.delivery import cases
 from broker.delivery.segments import ORDER, ExtranetMap, Segment, Standing, extranet_map, standing
 from broker.delivery.values import Job
-from broker.extranet import looks, service
+from broker.extranet import loading, looks, service
 from broker.extranet.models import RouterLook
 from broker.extranet.reading import read_topology
 from broker.inventory.models import Resource
@@ -41,7 +41,7 @@ def loaded(console: Console) -> service.Loaded:
     document = dict(read_yaml(TOPOLOGY))
     document["access"][0]["sub_cloud"] = CLOUD
     with console.world.app.works.begin() as work:
-        service.load(work, document)
+        loading.load(work, document)
         work.session.flush()
         found = service.current(work.session)
     assert found is not None

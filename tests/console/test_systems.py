@@ -38,6 +38,19 @@ def test_a_new_system_without_a_merger_goes_to_the_bureau(console: Console) -> N
     assert "新增法定职责" in shown.text
 
 
+def test_the_bureau_gives_a_system_to_another_unit_and_both_see_it_go(console: Console) -> None:
+    """Nothing typed is lost; then the page says whose it was, and the old unit reads that it left."""
+    bureau, old = console.person("approve.1"), console.person("apply.jyt")
+    made = old.post("/systems", ENTRY | {"code": "web-move", "approved_on": "2018-05-06"})
+    action = next(f["action"] for f in made.all("form") if f.get("action", "").endswith("/end"))[:-4]
+    said = bureau.post(f"{action}/move", {"unit": "nowhere", "reason": "机构改革", "version": "1"}, status=422)
+    assert "没有这个单位" in said.text
+    assert any(field.get("value") == "nowhere" for field in said.all("input"))
+    assert "主管单位沿革" in bureau.post(f"{action}/move", {"unit": "wjw", "reason": "机构改革", "version": "1"}).text
+    assert "web-move" in old.get("/systems/moves?unit=jyt").text
+    assert "划转到另一单位" not in old.get("/systems").text
+
+
 @pytest.mark.browser
 def test_a_file_is_looked_at_and_imported_in_a_browser(console: Console, open_window: object, tmp_path: Path) -> None:
     """Upload, verdict on every line, import; then the curve shows it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,8 @@ from sqlalchemy import text, update
 from broker.reclamation import case_steps, cases, watched
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Cause, Decision
-from broker.utilisation import policy_words
+from broker.utilisation import findings, policy_words
+from broker.utilisation.findings import Day, FindingKind, Seen
 from broker.utilisation.policy_file import parse_policies
 from broker.workflows.drift import compare
 from providers.contract import Key, Kind, Status
@@ -57,6 +58,30 @@ def test_a_day_that_is_not_over_is_waited_for_and_drops_nothing(world: World, tm
     tomorrow = world.clock().replace(hour=4, minute=0)
     reclaim.measure(world, server, [*idle, (tomorrow, 20.0)], tmp_path)
     reclaim.days_come(world)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "suspended"
+
+
+def test_a_gap_is_not_in_use_again(world: World, tmp_path: Path) -> None:
+    """Detection let it go, one day was not measured, on one the metric was missing: each day that tells is idle."""
+    request_id = reclaim.delivered(world)
+    server = reclaim.servers(world, request_id)[0]
+    with world.app.works.begin() as work:
+        day = work.now.date()
+        seen = Seen(server.id, FindingKind.IDLE, "idle-server", "", day, day, 1, (), None, ripe=True)
+        findings.record(work, Day(day, "t"), [seen], {}, {})
+        (finding,) = findings.current(work.session, resources=[server.id])
+    case_id = reclaim.open_case(world, server.id, finding_id=finding.id, grace={1: 10, 2: 10, 3: 10})
+    reclaim.days_come(world)
+    with world.app.works.begin() as work:
+        rows = {key: row for key, row in findings.still_open(work.session).items() if key[0] == server.id}
+        findings.record(work, Day(day, "t"), [], dict.fromkeys(rows, "in_use"), rows)
+    row = reclaim.case(world, case_id)
+    days = reclaim.days_from(row.noticed_at, row.due_at, 1.0)
+    assert len(days) > 3
+    told: list[tuple[datetime, float | None]] = [*days[:1], (days[1][0], None), *days[3:]]
+    reclaim.measure(world, server, told, tmp_path)
+    reclaim.pass_the_window(world, case_id)
     road.walk(world)
     assert reclaim.state(world, case_id) == "suspended"
 

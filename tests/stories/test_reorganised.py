@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
-from broker.errors import BrokerError, Conflict, Forbidden, NotFound
+from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
 from broker.inventory import repository as inventory
 from broker.inventory.register import Ending
 from broker.reclamation import cases
 from broker.reclamation import service as reclamation
+from broker.region.loader import load
+from broker.region.reading import read_region
+from broker.region.schema import UnitChange
 from broker.reorganisation import systems as reorganised
+from broker.reorganisation import units
+from broker.request import service as requests
+from quotas import moving
 from tests.quotas.world import somebody_waits
 from tests.stories import reclaim, road, slate
 from tests.stories.test_quota import limit, unit_of
@@ -21,14 +29,17 @@ from tests.stories.test_system_nodes import VCPU, agrees, counted, id_of
 from tests.stories.world import World
 
 
-def move(world: World, to: str = "wjw") -> None:
+def move(world: World, to: str = "wjw", *, were: str = "", **values: Any) -> None:
+    """``were``: SQL that makes things as they might have been, in the same transaction."""
     with world.acting("approve.1") as work:
+        if were:
+            work.session.execute(text(were), values)
         reorganised.move(work, id_of(world), to=to, reason="机构改革", version=None)
 
 
-def refusal(act: Any, *args: Any) -> tuple[str, object]:
+def refusal(act: Any, *args: Any, **more: Any) -> tuple[str, object]:
     with pytest.raises(BrokerError) as refused:
-        act(*args)
+        act(*args, **more)
     return refused.value.code, refused.value.problems[0].params.get("what")
 
 
@@ -58,6 +69,16 @@ def test_a_system_goes_to_another_unit_with_all_it_has(world: World) -> None:
     assert refusal(move, world)[0] == "system.no_room"
     assert owners_of(world, request_id) == {("jyt", "jyt-xjgl")}
     limit(world, "wjw", VCPU, 4)
+    measuring = "UPDATE broker.reclaim_case SET state = 'measuring' WHERE id = :id"
+    assert refusal(move, world, were=measuring, id=case_id)[0] == "system.in_flight"
+    another = "UPDATE broker.resource SET system_id = :other WHERE server_id = :id"
+    assert (
+        refusal(move, world, were=another, id=servers[0].id, other=id_of(world, "zsksy-wsbm"))[0] == "system.case_mixed"
+    )
+    with world.app.sessions() as closing:
+        closing.execute(text("SELECT pg_advisory_xact_lock(hashtext('broker.month_close'))"))
+        assert refusal(move, world)[0] == "month.closing"
+    assert owners_of(world, request_id) == {("jyt", "jyt-xjgl")}
 
     noticed_at = reclaim.case(world, case_id).noticed_at
     world.clock.forward(hours=30, microseconds=1)
@@ -107,6 +128,68 @@ def test_a_merged_systems_resources_are_the_other_ones(world: World) -> None:
     assert agrees(world)
     with world.acting("apply.rst") as work:
         assert reclamation.ask(work, request_id, reason="合并后不再使用")
+
+
+def changed(world: World, **change: Any) -> None:
+    """The region file says that from tomorrow on a unit stands elsewhere; then tomorrow comes."""
+    region = read_region()
+    day = world.clock.now.date() + timedelta(days=1)
+    one = UnitChange.model_validate({"from": day, **change})
+    units_of = region.units.model_copy(update={"changes": (one,)})
+    with world.app.sessions.begin() as session:
+        load(
+            session, region.model_copy(update={"units": units_of}), now=world.clock.now, demonstration=True, hasher=str
+        )
+    assert units.come(world.app.works) == 0
+    world.clock.forward(days=2)
+    world.ask_health()
+
+
+def test_a_unit_that_moves_in_the_tree_takes_its_quota_along(world: World) -> None:
+    """From its day on it is counted below the new parent, over a limit that it passes; by hand elsewhere, it stays."""
+    request_id = road.submit(world, "apply.zsksy", unit="jyt-zsksy", system="zsksy-wsbm")
+    road.approve(world, request_id)
+    road.assess(world, request_id)
+    old, new, office = (unit_of(world, code) for code in ("jyt", "wjw", "jyt-zsksy"))
+    assert (counted(world, old), counted(world, new), counted(world, office)) == (8, 0, 8)
+    changed(world, unit="jyt-zsksy", parent="wjw")
+    limit(world, "wjw", VCPU, 1)
+    assert (units.come(world.app.works), units.come(world.app.works)) == (1, 0)
+    assert (counted(world, old), counted(world, new), counted(world, office)) == (0, 8, 8)
+    assert agrees(world)
+    [event] = world.rows("SELECT data FROM broker.audit_event WHERE action = 'quota.node_moved'")
+    assert [each["node"] for each in event.data["over"]] == [str(new)]
+    with world.app.works.begin() as work:  # an operator puts it back; nobody moves it again
+        moving.node(work.session, office, old)
+    assert units.come(world.app.works) == 0
+    assert counted(world, old) == 8
+
+
+def test_a_unit_that_was_merged_leaves_everything_to_the_other(world: World) -> None:
+    """Systems with resources, resources without one, requests, cases, networks; what cannot yet, at the next look."""
+    request_id, case_id, _ = reclaim.noticed(world)
+    world.ask_health()
+    other = road.up_to_order(world)
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.dedicated_network SET unit_id = :u"), {"u": unit_of(world, "jyt")})
+    changed(world, unit="jyt", into="wjw")
+    limit(world, "wjw", VCPU, 1)  # a merger is a fact: over it, and only growth is refused
+    assert units.come(world.app.works) == 0  # the other request is still being delivered
+    assert owners_of(world, request_id) == {("jyt", "jyt-xjgl")}
+    assert world.scalar("SELECT params->>'what' FROM broker.notice WHERE code = 'unit.waits'")
+    road.walk(world)
+    assert units.come(world.app.works) == 1
+    assert owners_of(world, request_id) | owners_of(world, other) == {("wjw", "jyt-xjgl")}
+    assert reclaim.case(world, case_id).unit_id == unit_of(world, "wjw")
+    left = "SELECT count(*) FROM broker.{} WHERE unit_id = :u"
+    for table in ("information_system", "resource", "reclaim_case", "dedicated_network", "service_request"):
+        ended = " AND retired_at IS NULL" if table == "information_system" else ""
+        assert world.scalar(left.format(table) + ended, u=unit_of(world, "jyt")) == 0, table
+    assert counted(world, unit_of(world, "jyt")) == 0
+    assert counted(world, unit_of(world, "wjw")) == 12
+    slate.check(world)
+    with pytest.raises(Invalid), world.acting("apply.jyt") as work:
+        requests.submit(work, road.form_now(world))
 
 
 def test_what_was_asked_for_a_system_that_left_is_not_planned_any_more(world: World) -> None:

@@ -5,7 +5,8 @@ The network here is a dictionary; real routers are in ``tests/extranet``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
@@ -20,9 +21,10 @@ from broker.delivery.reconcile import DriftKind, reconcile
 from broker.delivery.segments import extranet_map
 from broker.delivery.service import Action
 from broker.errors import Conflict
-from broker.extranet import service
+from broker.extranet import loading, service
 from broker.extranet.networks import Network
 from broker.extranet.overview import overview
+from broker.extranet.reading import TopologyError
 from broker.yaml_file import read_yaml
 from providers.contract import Encapsulation, Kind, Uplink
 from providers.errors import Permanent, ProviderError, Temporary
@@ -72,7 +74,7 @@ class Routers:
 def routers(world: World, monkeypatch: pytest.MonkeyPatch) -> Routers:
     """The laboratory's topology, with a dictionary for routers."""
     with world.app.works.begin() as work:
-        service.load(work, read_yaml(TOPOLOGY))
+        loading.load(work, read_yaml(TOPOLOGY))
     with world.app.sessions() as session:
         loaded = service.current(session)
     assert loaded is not None
@@ -270,7 +272,7 @@ def test_a_prefix_that_the_routers_plan_does_not_contain_is_told_at_assessment(w
         if (block["unit"], block["vrf"]) == ("451400", "shared"):
             block["prefix"] = "3fff:114:8000::/33"
     with world.app.works.begin() as work:
-        service.load(work, document)
+        loading.load(work, document)
     request_id = road.submit(world, items=[SEGMENT], **WHO)
     road.approve(world, request_id, "approve.1")
     with pytest.raises(Conflict) as refused:
@@ -278,3 +280,64 @@ def test_a_prefix_that_the_routers_plan_does_not_contain_is_told_at_assessment(w
     assert refused.value.code == "extranet.prefix_outside_plan"
     assert world.request(request_id).state == "approved"
     assert world.scalar("SELECT count(*) FROM broker.resource WHERE request_id = :r", r=request_id) == 0
+
+
+def test_a_topology_without_place_for_what_is_routed_is_not_loaded(world: World, routers: Routers) -> None:
+    """A live segment would lose its router, its block or its VNI; a router its own addresses. Nothing changes."""
+    request_id = ordered(world)
+    road.walk(world)
+    document = read_yaml(TOPOLOGY)
+    number = world.scalar("SELECT count(*) FROM broker.extranet_topology")
+
+    def refused(change: Callable[[dict[str, Any]], object]) -> set[str]:
+        changed = copy.deepcopy(document)
+        change(changed)
+        with pytest.raises(TopologyError) as caught, world.app.works.begin() as work:
+            loading.load(work, changed)
+        return {p.code for p in caught.value.problems}
+
+    def without_block(raw: dict[str, Any]) -> None:
+        raw["blocks"] = [b for b in raw["blocks"] if (b["unit"], b["vrf"]) != ("451400", "shared")]
+
+    assert refused(without_block) == {"extranet.segment_lost"}
+    assert refused(lambda r: r["access"][0]["vnis"].update(first=10500)) == {"extranet.segment_lost"}
+    assert refused(lambda r: r["routers"].insert(0, r["routers"].pop())) == {"extranet.renumbered"}
+    assert refused(lambda r: r["blocks"][0].update(unit="moon")) == {"extranet.unit_unknown"}
+    assert refused(lambda r: r["access"][0].update(sub_cloud="moon")) >= {"extranet.cloud_unknown"}
+    assert world.scalar("SELECT count(*) FROM broker.extranet_topology") == number
+    road.release(world, request_id, "apply.chongzuo", "deliver.1")
+    road.walk(world)
+    changed = copy.deepcopy(document)
+    without_block(changed)
+    with world.app.works.begin() as work:
+        assert loading.load(work, changed)
+    with world.app.works.begin() as work:
+        loading.load(work, document)
+
+
+def test_a_vni_that_something_of_others_has_is_left_alone(world: World, routers: Routers) -> None:
+    """Its delivery is undone; the next one, and the retry, get other VNIs; a week later it is tried again."""
+    first = ordered(world)
+    routers.says = [Permanent("extranet.vni_in_use", "seg10000 in shared: not ours")]
+    road.walk(world)
+    assert world.request(first).state == "needs_operator"
+    (taken,) = attached(world, first)
+    assert (taken.refused_at, taken.withdrawn_at is None) == (world.clock.now, False)
+    second = ordered(world)
+    road.walk(world)
+    case = world.scalar("SELECT id FROM broker.desk_case WHERE request_id = :r", r=first)
+    with world.acting("deliver.1") as work:
+        delivery.decide_case(work, case, Action.RETRY)
+    road.walk(world)
+    assert {world.request(r).state for r in (first, second)} == {"delivered"}
+    assert taken.vni not in {spec.vni for spec in routers.there.values()}
+    for request_id in (first, second):
+        road.release(world, request_id, "apply.chongzuo", "deliver.1")
+    road.walk(world)
+    world.clock.forward(days=8)
+    world.ask_health()
+    third = ordered(world)
+    road.walk(world)
+    assert attached(world, third)[0].vni == taken.vni
+    road.release(world, third, "apply.chongzuo", "deliver.1")
+    road.walk(world)

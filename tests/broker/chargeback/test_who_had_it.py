@@ -48,7 +48,7 @@ def goes(session: Session, system: InformationSystem, unit: UUID, at: datetime) 
     what = owners.lock(at_work, [system.id])[system.id]
     system.unit_id = unit
     session.flush()
-    owners.hand_over(at_work, what, system)
+    owners.hand_over(at_work, what, unit)
 
 
 def owed(session: Session, month: object) -> dict[UUID, int]:

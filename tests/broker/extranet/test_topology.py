@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from ipaddress import IPv6Network
+from itertools import combinations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from broker.extranet.checks import top_router, way_up
+from broker.extranet.checks import loopback, top_router, way_up
 from broker.extranet.fabric import fabric_of, vrfs_of
 from broker.extranet.reading import TopologyError, read_topology, topology_of
 from broker.yaml_file import read_yaml
@@ -53,7 +57,9 @@ def test_a_sub_cloud_may_be_attached_by_vlans() -> None:
     raw["access"][1]["router"] = "dc"
     with pytest.raises(TopologyError) as refused:
         topology_of(raw)
-    assert ("extranet.vnis_overlap", "access[1].vlans") in [(p.code, p.field) for p in refused.value.problems]
+    assert {("extranet.vnis_overlap", "access[1].vlans"), ("extranet.one_cloud_a_router", "access[1].router")} <= {
+        (p.code, p.field) for p in refused.value.problems
+    }
 
 
 def test_every_mistake_is_said_at_once() -> None:
@@ -98,6 +104,14 @@ def test_every_mistake_is_said_at_once() -> None:
         ),
         (lambda r: r["blocks"][0].update(addressing="dhcp"), "extranet.unknown_value", "blocks[0].addressing"),
         (lambda r: r["access"][0].update(device="lan0; reboot"), "extranet.malformed", "access[0].device"),
+        (lambda r: r["vrfs"][4].update(prefix="3fff:222::/32"), "extranet.overlap", "vrfs[4].prefix"),
+        (lambda r: r["sessions"][1].update(prefix="3fff:122:1::/64"), "extranet.overlap", "sessions[1].prefix"),
+        (lambda r: r["access"][0].update(remote="3fff:f02:1::1"), "extranet.tunnel_to_itself", "access[0].remote"),
+        (lambda r: r["access"][1].update(local="3fff:f02:1::1"), "extranet.twice", "access[1].local"),
+        (lambda r: r["routers"][0].update(number=2), "extranet.twice", "routers"),
+        (lambda r: r["routers"][0].update(router_id="10.0.0.300"), "extranet.malformed", "routers[0].router_id"),
+        (lambda r: r["routers"][0].update(router_id="0.0.0.0"), "extranet.malformed", "routers[0].router_id"),
+        (lambda r: r.update(segment_length=56), "extranet.unknown_value", "segment_length"),
         (lambda r: r["routers"][0].update(host_key="-o ProxyCommand=x"), "extranet.malformed", "routers[0].host_key"),
     ],
 )
@@ -112,3 +126,37 @@ def test_a_ring_of_sessions_is_no_tree() -> None:
         raw["sessions"][2]["upper"], raw["sessions"][0]["upper"] = "nanning", "dc"
 
     assert ("extranet.not_connected", "sessions") in problems(change)
+
+
+def test_a_routers_own_addresses_are_by_its_number() -> None:
+    """A router that is put in the middle moves nobody's when the others say theirs."""
+    raw = copy.deepcopy(RAW)
+    before = topology_of(RAW)
+    for place, router in enumerate(raw["routers"], 1):
+        router["number"] = place
+    raw["routers"].insert(1, {**raw["routers"][-1], "name": "beihai", "asn": 64703, "number": 6, "title": "北海市"})
+    raw["routers"][1] |= {"router_id": "10.0.0.6", "address": "3fff:f00::15"}
+    raw["sessions"].append({"upper": "core", "lower": "beihai", "prefix": "3fff:f01:0:9::/64"})
+    after = topology_of(raw)
+    for vrf in before.vrfs:
+        assert [loopback(after, vrf, r.name) for r in before.routers] == [
+            loopback(before, vrf, r.name) for r in before.routers
+        ]
+    assert str(loopback(after, after.vrfs[0], "beihai")) == "3fff:1ff:ffff::6"
+
+
+@given(st.lists(st.tuples(st.integers(33, 40), st.integers(0, 255)), max_size=12))
+def test_blocks_overlap_where_two_by_two_they_do(places: list[tuple[int, int]]) -> None:
+    """The sweep finds an overlap where a look at all pairs does, and blames only blocks that are in one."""
+    raw = copy.deepcopy(RAW)
+    space = int(IPv6Network("3fff:122::/32").network_address)
+    prefixes = [IPv6Network((space + (at % (1 << (length - 32)) << (128 - length)), length)) for length, at in places]
+    raw["blocks"] = [{"unit": "jyt", "vrf": "shared", "prefix": str(p), "routers": ["dc"]} for p in prefixes]
+    pairs = [(a, b) for a, b in combinations(range(len(prefixes)), 2) if prefixes[a].overlaps(prefixes[b])]
+    try:
+        topology_of(raw)
+        named: set[str] = set()
+    except TopologyError as refused:
+        named = {p.field for p in refused.problems}
+    assert named <= {f"blocks[{b}].prefix" for _, b in pairs}
+    assert bool(named) == bool(pairs)
