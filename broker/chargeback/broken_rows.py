@@ -45,7 +45,7 @@ def find(connection: duckdb.DuckDBPyConnection, path: Path) -> list[BrokenRow]:
     with path.open("rb") as raw:
         ending = "\n" if b"\n" in raw.read(BLOCK) else "\r"
     found = []
-    for (at, text, _), line in zip(rows, _lines_at(path, [row[0] for row in rows], ending.encode()), strict=True):
+    for (_, text, _), line in zip(rows, _lines_at(path, [row[0] for row in rows], ending.encode()), strict=True):
         try:  # blank lines before it are with it
             [cells] = csv.reader(text.strip("\r\n").splitlines(keepends=True), strict=True)
         except (csv.Error, ValueError) as error:
