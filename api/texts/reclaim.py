@@ -65,6 +65,7 @@ EVENTS: Mapping[str, str] = {
 }
 
 WAITS: Mapping[str, str] = {
+    "calendar": "期限内的放假安排尚未公布",
     "unmeasured": "没有近期监测数据",
     "share_unit": "本单位同时停用的资源已达上限",
     "share_cloud": "该云平台同时停用的资源已达上限",
@@ -76,6 +77,7 @@ WAITS: Mapping[str, str] = {
 WATCHED: Mapping[str, str] = {
     "unheard": "使用单位已撤销，告知无人接收",
     "started": "云服务器被另行启动，已重新告知",
+    "calendar": "期限内的放假安排尚未公布，不按暂定日期停用",
     "nobody": "使用单位及其上级单位没有申请人和云长账号，尚未告知",
     "answer_late": "异议或者续期申请逾期未答复",
     "propose_late": "保留期满，逾期未提请释放",
@@ -147,6 +149,7 @@ NOTICES: Mapping[str, str] = {
     "reclaim.answer_due": "回收事项 {number} 的异议或者续期申请应于 {due_at} 前答复，请尽快办理。",
     "reclaim.propose_due": "回收事项 {number} 的保留期已于 {due_at} 届满，请提请释放或者恢复使用。",
     "reclaim.confirm_due": "回收事项 {number} 已于 {due_at} 提请释放，请另一人确认或者退回。",
+    "reclaim.calendar_missing": "回收事项 {number} 的异议期所跨的放假安排尚未公布，暂不停用；公布后按新期限办理。",
     "reclaim.nobody_to_tell": "回收事项 {number} 的使用单位及其上级单位没有可告知的人员，请开通账号或者撤销事项。",
     "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
     "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",

@@ -26,6 +26,7 @@ from broker.lifecycle import ResourceState
 from broker.pricing import rules as pricing
 from broker.pricing import service as prices
 from broker.pricing.values import PriceVersion
+from broker.tenancy.repository import codes_above
 from broker.tenancy.work import Work
 from broker.utilisation import findings, looking, service
 from broker.utilisation.collectors import Bench, Errand
@@ -151,13 +152,14 @@ def _later(bench: Bench, errand: Errand, code: str) -> bool:
 def things_of(work: Work) -> dict[UUID, Thing]:
     """Everything in use, and whether servers use it."""
     used = inventory.used_by(work.session)
+    above = codes_above(work.session, work.now)
     found = {}
     for row in inventory.in_use(work.session, now=work.now):
         resource = row[0]
         taken, left_at = used.get(resource.id, (False, None))
         suspended = resource.state == ResourceState.STOPPED.value
         found[resource.id] = Thing(
-            resource.id, resource.sub_cloud_id, service.facts(row), row.since, taken, left_at, suspended
+            resource.id, resource.sub_cloud_id, service.facts(row, above), row.since, taken, left_at, suspended
         )
     return found
 

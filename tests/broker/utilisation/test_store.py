@@ -93,6 +93,24 @@ def test_the_fuller_hour_wins_and_the_later_one_when_equal(settings: Settings, t
     assert [r[2] for r in stored(settings)] == [40.0]
 
 
+def test_an_old_file_that_comes_again_is_not_the_later_one(settings: Settings, tmp_path: Path) -> None:
+    """Files a, b, and a again: what b put right stays right; an hour that is not there any more comes back."""
+    a = write_csv(tmp_path / "a.csv", [row("a", hour, cpu_avg_pct="50") for hour in hours(START, 2)])
+    b = write_csv(tmp_path / "b.csv", [row("a", START, cpu_avg_pct="40")])
+
+    def take_file(path: Path) -> Imported:
+        return service.import_file(settings, path, NOW, remember=True)
+
+    assert (take_file(a).added, take_file(b).updated) == (2, 1)
+    for path, older in ((a, 1), (b, 0), (a, 1)):
+        again = take_file(path)
+        assert (again.updated, again.older, again.days_written) == (0, older, 0)
+    assert [r[2] for r in stored(settings)] == [40.0, 50.0]
+    for path in hourly_files(settings):
+        path.unlink()
+    assert take_file(a).added == 2
+
+
 def test_everything_left_out_is_told(take: Take) -> None:
     """Counts per reason, the first lines named; the good rows are in."""
     done = take(
