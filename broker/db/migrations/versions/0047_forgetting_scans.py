@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0047_forgetting_scans"
-down_revision = "0046_policies_on_a_page"
+down_revision = "0051_network_probes"
 branch_labels = None
 depends_on = None
 
