@@ -122,6 +122,11 @@ class UnitOfWork:
         with self._reading() as session:
             return use_case(self._work(session))
 
+    def trial(self, use_case: Callable[[Work], T]) -> T:
+        """What a use-case computes in working tables of the transaction, which is rolled back: nothing stays."""
+        with self.core.sessions() as session:
+            return use_case(self._work(session))
+
     @contextmanager
     def _reading(self) -> Iterator[Session]:
         with self.core.sessions() as session:

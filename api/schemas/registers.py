@@ -94,7 +94,10 @@ class IssuedStatement(View):
 
 
 class ClosedMonth(View):
-    """A close: its version, its size, what payers owe and what operators are owed, in fen."""
+    """A close: its version, its size, what payers owe and what operators are owed, in fen.
+
+    ``unsettled``: operators without a settlement price, who are owed nothing.
+    """
 
     id: UUID
     version: int
@@ -103,6 +106,7 @@ class ClosedMonth(View):
     adjustments: int
     total_fen: int
     settled_fen: int
+    unsettled: list[str]
 
 
 class BillingMonth(View):

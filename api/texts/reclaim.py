@@ -6,6 +6,9 @@ Called by: ``api.texts``, the console, the command line. Must not: hold anything
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from broker.reclamation.rules import GRACE
 
 STATES: Mapping[str, str] = {
     "found": "待告知",
@@ -105,6 +108,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.no_trouble": "该事项没有需要重试的步骤。",
     "reclaim.no_term": "该事项不是期限届满，不能续期。",
     "reclaim.dry_run_stale": "规则内容已有变化，请重新试运行后再启用。",
+    "reclaim.dry_run_old": "试运行已超过 {days} 天，请重新试运行后再启用（自定规则）。",
     "reclaim.already_on": "该规则已启用。",
     "reclaim.not_on": "该规则没有启用。",
     "policy.not_found": "检测规则中没有这一项。",
@@ -136,3 +140,20 @@ NOTICES: Mapping[str, str] = {
     "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
     "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",
 }
+
+
+def share_title(row: Mapping[str, Any]) -> str:
+    """A share under the pointer."""
+    what = "云平台" if row["scope"] == "cloud" else "单位及下级"
+    return (
+        f"{row['unit']}（{what}）：在用 {row['live']} 项，至多同时停用 {row['allowed']} 项（{row['percent']}%），"
+        f"已停用 {row['held']} 项，会列入 {row['would']} 项，其中第一批停用 {row['at_once']} 项"
+    )
+
+
+def grace_words(grace: Mapping[int, int]) -> str:
+    """How long an owner may object, by MLPS level: levels with as many working days together."""
+    levels: dict[int, list[int]] = {}
+    for level, days in sorted({**GRACE, **grace}.items()):
+        levels.setdefault(days, []).append(level)
+    return "，".join(f"等保{'、'.join(map(str, of))}级 {days} 个工作日" for days, of in levels.items())

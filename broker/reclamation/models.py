@@ -231,11 +231,13 @@ class ReclaimPolicy(Base):
     switched_on_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
     switched_on_at: Mapped[Moment | None]
     switched_off_at: Mapped[Moment | None]
+    switched_off_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
 
     __table_args__ = (
         UniqueConstraint("name", "digest"),
         CheckConstraint("num_nonnulls(dry_run_id, switched_on_by, switched_on_at) IN (0, 3)", name="switched_on"),
         CheckConstraint("switched_off_at IS NULL OR switched_on_at IS NOT NULL", name="switched_off"),
+        CheckConstraint("switched_off_by IS NULL OR switched_off_at IS NOT NULL", name="switched_off_by"),
         ForeignKeyConstraint(
             ["dry_run_id", "id"],
             ["broker.reclaim_dry_run.id", "broker.reclaim_dry_run.policy_id"],

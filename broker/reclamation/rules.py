@@ -6,11 +6,16 @@ Called by: the services and steps of this room. Must not: import SQL, or read th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 from broker.errors import Problem
-from broker.reclamation.values import Again, Answer, Decision, Heard, Verdict
+from broker.reclamation.values import Again, Answer, Decision, Heard, Room, Verdict
 from broker.workdays import Deadline, WorkCalendar
+
+Scope = tuple[str, UUID]
+"""Of what a share is: ``unit`` or ``cloud``, and which."""
 
 GRACE: Mapping[int, int] = {1: 5, 2: 5, 3: 10, 4: 15, 5: 15}
 """Working days to object, by MLPS level (ours: no regulation's number could be read). Without a system: as level 1."""
@@ -65,4 +70,18 @@ def answer_problems(answer: Answer, now: datetime) -> list[Problem]:
             out.append(Problem("reclaim.until_range", "until", params={"years": 3}))
     if answer.decision is Decision.EXTEND and not 1 <= (answer.workdays or 0) <= MOST_EXTENSION:
         out.append(Problem("reclaim.workdays_range", "workdays", params={"least": 1, "most": MOST_EXTENSION}))
+    return out
+
+
+def first_wave(cases: Sequence[tuple[int, Sequence[Scope]]], rooms: Mapping[Scope, Room]) -> list[bool]:
+    """Which of these cases, taken in this order, the shares would admit now; the others wait for room.
+
+    ``cases``: over how many resources each is, and the scopes that it counts in.
+    """
+    left, out = dict(rooms), []
+    for count, scopes in cases:
+        fits = all(left[scope].fits(count) for scope in scopes)
+        if fits:
+            left |= {scope: replace(left[scope], held=left[scope].held + count) for scope in scopes}
+        out.append(fits)
     return out

@@ -102,12 +102,18 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is live and what is held by cases in one scope; ``scope`` is ``unit`` or ``cloud``."""
+    """What is live and what is held by cases in one scope; ``scope`` is ``unit`` or ``cloud``, ``scope_id`` which."""
 
     scope: str
+    scope_id: UUID
     live: int
     held: int
     percent: int
+
+    @property
+    def key(self) -> tuple[str, UUID]:
+        """Which share it is."""
+        return self.scope, self.scope_id
 
     @property
     def allowed(self) -> int:

@@ -209,6 +209,12 @@ class PayerRule(_Dated):
     article: Article
 
 
+class FinanceOfficeRule(_Dated):
+    office: Code
+    """Its finance people act for ``payer``."""
+    payer: Code
+
+
 class PriceEntry(_Dated):
     side: Literal["charge", "settlement"] = "charge"
     meter: Meter
@@ -313,6 +319,7 @@ class Region(_Entry):
     sub_clouds: Rows[SubCloudEntry]
     home_clouds: Rows[HomeCloudRule]
     payers: Rows[PayerRule]
+    finance_offices: Rows[FinanceOfficeRule] = ()
     prices: Rows[PriceEntry]
     quotas: Rows[QuotaEntry] = ()
     ipv6: Ipv6Plan
