@@ -23,6 +23,7 @@ from api.uow import UnitOfWork, Uow
 from broker.catalog import overview
 from broker.catalog import repository as catalog
 from broker.errors import BrokerError, Invalid
+from broker.inventory import owners
 from broker.inventory import repository as inventory
 from broker.reclamation import board as reclaim
 from broker.reclamation import opening
@@ -84,9 +85,10 @@ def heat(uow: Uow, of: Annotated[str, Query(pattern="^(cpu|memory)$")] = "cpu") 
 def resource(resource_id: UUID, uow: Uow) -> Response:
     """一个资源：规格、利用率与检测结果。"""
     titles = _titles(uow)
-    row, found, servers, now, images, cases, openable = uow.look(
+    row, owned, found, servers, now, images, cases, openable = uow.look(
         lambda work: (
             inventory.resource(work.session, work.actor, resource_id, now=work.now),
+            owners.history(work.session, resource_id, now=work.now),
             board.listed(work, resource_id=resource_id, limit=50),
             sizing.servers_of(work, resource_id=resource_id),
             work.now,
@@ -115,6 +117,7 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
     ]
     context: Context = {
         "row": row,
+        "owned": owned,
         "found": found,
         "cases": cases,
         "held": next((case for case in cases if case.closed_at is None), None),

@@ -54,6 +54,14 @@ class SubCloud(View):
     stock: list[Stock]
 
 
+class ResourceOwner(View):
+    """Whose a resource was: ``since`` null: from the first; ``until`` null: still."""
+
+    unit_name: str
+    since: datetime | None
+    until: datetime | None
+
+
 class Resource(View):
     """One server, volume or segment."""
 
