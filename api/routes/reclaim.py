@@ -30,9 +30,9 @@ from api.schemas.reclaim import (
 from api.uow import Uow
 from api.views import reclaim as views
 from broker.lifecycle import CaseState
-from broker.reclamation import board, cases, dry_runs, opening, policies, report, terms
+from broker.reclamation import board, by_hand, cases, dry_runs, opening, policies, report, terms
 from broker.reclamation.models import ReclaimCase
-from broker.reclamation.values import Answer, Cause, Opening
+from broker.reclamation.values import Answer
 from broker.tenancy.work import Work
 from broker.utilisation import findings
 from broker.utilisation.service import policies_of
@@ -69,7 +69,8 @@ def open_case(form: NewCase, uow: Uow) -> Response:
             found = findings.finding(work.session, form.finding)
             return opening.open_case(work, opening.of_finding(found, policies_of(uow.core.settings), form.reason))
         ids = opening.ids_of(work, form.resources)
-        return opening.open_case(work, Opening(Cause.PERSON, ids, form.reason))
+        made = by_hand.named(work, policies_of(uow.core.settings), ids, form.reason)
+        return opening.open_case(work, made)
 
     return _acted(uow, use_case, status=201)
 

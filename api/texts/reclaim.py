@@ -101,6 +101,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.resource_unknown": "没有这些资源：{resources}。",
     "reclaim.case_open": "该资源已列入回收事项 {case}。",
     "reclaim.release_open": "使用单位正在释放该资源，不必再发起回收。",
+    "reclaim.protected": "{resource} 在检测规则的例外中（{reason}），不能发起回收；确需回收的，先从例外中移出。",
     "reclaim.exempt": "该资源的异议已获接受，{until} 之前不再列入回收。",
     "reclaim.mixed": "一个回收事项只能包含同一单位在同一云平台上的资源。",
     "reclaim.not_live": "以下资源不在使用中，不能列入回收：{resources}。",

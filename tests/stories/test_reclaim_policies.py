@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Invalid
-from broker.reclamation import cases, dry_runs, opening, policies, terms
+from broker.reclamation import by_hand, cases, dry_runs, opening, policies, terms
 from broker.reclamation.values import Answer, Decision
 from broker.utilisation import detection, findings, policy_words
 from broker.utilisation.collectors import Bench
@@ -176,6 +176,23 @@ def detect(world: World) -> None:
     with world.app.works.begin() as work:
         errand = detection.today(work)
     assert detection.detect(Bench(world.app.works, world.app.settings, world.app.providers), errand)
+
+
+def test_what_the_policies_protect_by_name_is_not_opened_by_hand(world: World, tmp_path: Path) -> None:
+    """By its number, its system's code or a unit above its own; what is only new may be."""
+    server = reclaim.servers(world, reclaim.delivered(world))[0]
+    exemption = reclaim.POLICY + "    exempt: [e]\nexemptions:\n  - {name: e, reason: 经批准保留, %s}\n"
+    root = world.scalar("SELECT u.code FROM broker.unit u JOIN broker.unit_period p ON p.unit_id = u.id"
+                        " WHERE p.parent_id IS NULL LIMIT 1")  # fmt: skip
+    for what in (f"resources: [{server.number}]", "systems: [jyt-xjgl]", f"units: [{root}]", "newer_than_days: 90"):
+        (tmp_path / "policies.yaml").write_text(exemption % what)
+        known = policies_of(world.app.settings)
+        with world.acting("deliver.jyt") as work:
+            if what.startswith("newer"):
+                assert by_hand.named(work, known, [server.id], "已停办").resource_ids == (server.id,)
+            else:
+                with pytest.raises(Conflict, match=r"reclaim\.protected"):
+                    by_hand.named(work, known, [server.id], "已停办")
 
 
 def test_a_case_keeps_the_policy_it_was_opened_by(world: World, tmp_path: Path) -> None:
