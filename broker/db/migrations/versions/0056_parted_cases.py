@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0056_parted_cases"
-down_revision = "0055_words_that_end"
+down_revision = "0051_network_probes"
 branch_labels = None
 depends_on = None
 
