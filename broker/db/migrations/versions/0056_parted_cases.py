@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0056_parted_cases"
-down_revision = "0051_network_probes"
+down_revision = "0047_forgetting_scans"
 branch_labels = None
 depends_on = None
 
