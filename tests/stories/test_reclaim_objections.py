@@ -12,7 +12,6 @@ from broker.errors import Conflict, Invalid
 from broker.lifecycle import Role
 from broker.reclamation import cases, history, terms, watched
 from broker.reclamation.values import Answer, Cause, Decision
-from providers.contract import Status
 from tests.stories import reclaim, road
 from tests.stories.world import World
 
@@ -214,7 +213,7 @@ def test_who_lets_a_case_lie_is_reminded_every_week(world: World) -> None:
 
 def test_no_window_ends_on_a_day_that_no_notice_has_settled(world: World) -> None:
     """Holidays not published: nothing is suspended on a guess, the operators are told once; published, it goes on."""
-    _, case_id, (server, _) = reclaim.noticed(world, cause=Cause.PERSON)
+    _, case_id, _ = reclaim.noticed(world, cause=Cause.PERSON)
     with world.app.sessions.begin() as session:
         session.execute(text("UPDATE broker.reclaim_case SET due_provisional = true WHERE id = :c"), {"c": case_id})
     reclaim.pass_the_window(world, case_id)
@@ -228,7 +227,7 @@ def test_no_window_ends_on_a_day_that_no_notice_has_settled(world: World) -> Non
     assert world.scalar(told, c=case_id) == 1
     with world.app.sessions.begin() as session:
         session.execute(text("UPDATE broker.reclaim_case SET calendar_version = 'old' WHERE id = :c"), {"c": case_id})
+    fell_due = "SELECT count(*) FROM broker.reclaim_act WHERE case_id = :c AND event = 'fall_due'"
+    assert world.scalar(fell_due, c=case_id) == 0
     reclaim.days_come(world)
-    road.walk(world)
-    assert reclaim.state(world, case_id) == "suspended"
-    assert reclaim.status(world, server) is Status.STOPPED
+    assert (reclaim.case(world, case_id).waits_for, world.scalar(fell_due, c=case_id)) == (None, 1)
