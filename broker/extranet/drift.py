@@ -75,7 +75,7 @@ def _repair(network: Network, works: WorkFactory, found: Sequence[RouterDrift]) 
     with works.begin() as work:
         now = _rows(work).settled
     extra += [spec for spec in back if spec.id not in now]
-    return errors | (network.provider.delete(extra) if extra else {})
+    return {**errors, **(network.provider.delete(extra) if extra else {})}
 
 
 def _said(drift: RouterDrift, errors: Mapping[UUID, ProviderError | None], still: AbstractSet[Place]) -> RouterDrift:
