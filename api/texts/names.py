@@ -324,6 +324,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "network.imported": "批量导入业务专网",
     "network.step_done": "业务专网完成一步",
     "network.redated": "调整业务专网期限",
+    "network.ruled": "裁定业务专网所承载的系统",
     "network.stays": "登记业务专网保留",
     "network.closing_proposed": "报请撤并改业务专网",
     "network.closing_confirmed": "确认撤并改业务专网",
