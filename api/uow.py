@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from time import sleep
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -30,7 +31,7 @@ from api import permissions
 from api.middleware import SAFE_METHODS
 from broker.bootstrap import App
 from broker.db.idempotency import IdempotencyKey
-from broker.errors import BrokerError, Forbidden, Invalid, NotSignedIn, Problem
+from broker.errors import BrokerError, Busy, Forbidden, Invalid, NotSignedIn, Problem
 from broker.tenancy import service as tenancy
 from broker.tenancy.values import Actor
 from broker.tenancy.work import Work
@@ -44,7 +45,9 @@ IDEMPOTENCY_KEY = "idempotency-key"
 REPLAYED = "Idempotent-Replay"
 MOST_KEY = 200
 ATTEMPTS = 3
-"""A transaction that lost a deadlock is run again; it has had no effect."""
+"""A transaction that lost a deadlock, or met others in the middle (Busy), is run again; it has had no effect."""
+PAUSES_S = (0.03, 0.15)
+"""Before a busy one is: a flush or two, a transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,10 @@ class UnitOfWork:
                 lost = isinstance(error.orig, pg.DeadlockDetected | pg.SerializationFailure)
                 if not lost or attempt == ATTEMPTS:
                     raise
+            except Busy:
+                if attempt == ATTEMPTS:
+                    raise
+                sleep(PAUSES_S[attempt - 1])
         raise AssertionError("unreachable")
 
     def read(self, use_case: Callable[[Work], T], *, render: Callable[[T], Any], status: int = 200) -> Response:
@@ -113,6 +120,11 @@ class UnitOfWork:
     def look(self, use_case: Callable[[Work], T]) -> T:
         """What a use-case reads, in a read-only transaction. For pages and streams."""
         with self._reading() as session:
+            return use_case(self._work(session))
+
+    def trial(self, use_case: Callable[[Work], T]) -> T:
+        """What a use-case computes in working tables of the transaction, which is rolled back: nothing stays."""
+        with self.core.sessions() as session:
             return use_case(self._work(session))
 
     @contextmanager

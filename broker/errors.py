@@ -67,6 +67,13 @@ class Conflict(BrokerError):
     status = 409
 
 
+class Busy(Conflict):
+    """Others are in the middle of what is in the way; nothing is wrong with what was asked. 409.
+
+    Who runs the transaction may run it anew, shortly and from its beginning, so that nobody waits for its locks.
+    """
+
+
 class Stale(BrokerError):
     """The caller saw an older version. 412 for If-Match, 409 for a decision that names another revision."""
 

@@ -77,13 +77,17 @@ def loans(cohort: Cohort) -> tuple[Loan, ...]:
 def claims(cohort: Cohort, lender: UUID, wanted: int) -> dict[UUID, int]:
     """Who is asked to give back how much so that the lender can use ``wanted`` more of its own nominal share.
 
-    In proportion to what each has borrowed; empty when there is room, or the lender has no such share left.
+    In proportion to what each has borrowed; empty when there is room, or the lender has no such share left. Where the
+    cohort is over, that much more is asked for: the lender's growth passes only once nothing is. Less than it takes,
+    where no more is borrowed.
     """
     own = next((m for m in cohort.members if m.node == lender), None)
     if own is None:
         return {}
     due = min(wanted, max(0, own.limit - own.load))
     beyond = due - max(0, own.guaranteed - own.load)
-    missing = max(0, beyond - max(0, cohort.parent.ceiling - cohort.parent.load))
+    missing = beyond + cohort.parent.load - cohort.parent.ceiling
+    if beyond <= 0 or missing <= 0:  # growth inside a guarantee asks nobody
+        return {}
     borrowers, _ = _sides(cohort)
     return {n: a for n, a in shared(min(missing, sum(borrowers.values())), borrowers).items() if a}

@@ -109,9 +109,11 @@ def count(session: Session, hold: UUID | None = None) -> None:
     way.gate = way.counted = True
 
 
-def prefixes(session: Session) -> None:
-    """Before a prefix is taken, turned or swept."""
-    _way(session).prefixes = True
+def prefixes(session: Session) -> bool:
+    """Before a prefix is taken, turned or swept. Whether the transaction keeps others from counting meanwhile."""
+    way = _way(session)
+    way.prefixes = True
+    return way.counted or way.alone
 
 
 def _no_savepoint(session: Session) -> None:

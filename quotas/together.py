@@ -8,7 +8,8 @@ processes and machines. Must not: be called with a session: it commits. A use-ca
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -16,7 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg import errors as postgres
 from psycopg.pq import ExecStatus
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from uuid_utils.compat import uuid7
 
@@ -33,7 +34,30 @@ _GRANTED = {"outcome": "ok"}
 Answer = Mapping[str, Any]
 
 
-def ask(connection: psycopg.Connection[Any], known: MutableMapping[Any, Any], values: Sequence[str]) -> Answer | None:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the caller writes before the hold, in the same round trip: committed before the hold is counted.
+
+    ``call``: a procedure of the caller's, prepared as ``name``, with a hold's seven parameters first and ``values``
+    after them, which writes and then calls ``quotas.hold_together`` (whose first commit is of what was written).
+    ``write``: the same for who asks again by himself; once more does no harm.
+    """
+
+    name: bytes
+    call: bytes
+    values: tuple[str | None, ...]
+    write: Callable[[Connection], object]
+
+
+_ALONE = Before(_NAME, _PREPARED, (), lambda _: None)
+
+
+def ask(
+    connection: psycopg.Connection[Any],
+    known: MutableMapping[Any, Any],
+    values: Sequence[str],
+    before: Before = _ALONE,
+) -> Answer | None:
     """One round trip with nothing between the caller and the driver's library; None: something went wrong, ask again.
 
     That costs a caller half of what a cursor does. ``known`` belongs to the connection and remembers what is prepared
@@ -41,11 +65,12 @@ def ask(connection: psycopg.Connection[Any], known: MutableMapping[Any, Any], va
     what ends a call that takes too long.
     """
     library = connection.pgconn
-    if _NAME not in known:
-        if library.prepare(_NAME, _PREPARED).status != ExecStatus.COMMAND_OK:
+    if before.name not in known:
+        if library.prepare(before.name, before.call).status != ExecStatus.COMMAND_OK:
             return None
-        known[_NAME] = True
-    result = library.exec_prepared(_NAME, [value.encode() for value in values])
+        known[before.name] = True
+    given = [value if value is None else value.encode() for value in (*values, *before.values)]
+    result = library.exec_prepared(before.name, given)  # type: ignore[arg-type] # None is NULL, which its types forget
     if result.status != ExecStatus.TUPLES_OK:
         return None
     answer = result.get_value(0, 0)
@@ -60,6 +85,7 @@ def hold(
     lines: Sequence[Line],
     expires_at: datetime,
     hold_id: UUID | None = None,
+    before: Before = _ALONE,
 ) -> UUID:
     """As ``quotas.service.hold`` without ``replaces``; one round trip, durable before it returns; the same errors.
 
@@ -71,7 +97,7 @@ def hold(
     lent = engine.raw_connection()
     answer = None
     try:
-        answer = ask(cast("psycopg.Connection[Any]", lent.driver_connection), lent.info, values)
+        answer = ask(cast("psycopg.Connection[Any]", lent.driver_connection), lent.info, values, before)
     except psycopg.Error:
         pass
     finally:
@@ -79,17 +105,18 @@ def hold(
             lent.invalidate()  # broken, or stopped in the middle
         lent.close()
     if answer is None or answer["outcome"] == "failed":
-        answer = _alone(engine, values)
+        answer = _alone(engine, values, before)
     granted(answer, made, node)
     return made
 
 
-def _alone(engine: Engine, values: tuple[str, ...]) -> Answer:
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for _ in range(TRIES - 1):
-            try:
+def _alone(engine: Engine, values: tuple[str, ...], before: Before) -> Answer:
+    for tried in range(1, TRIES + 1):
+        try:
+            with engine.begin() as connection:
+                before.write(connection)
                 return connection.exec_driver_sql(HOLD, (*values, None)).scalar_one()  # type: ignore[no-any-return]
-            except OperationalError as error:
-                if not isinstance(error.orig, postgres.DeadlockDetected):
-                    raise
-        return connection.exec_driver_sql(HOLD, (*values, None)).scalar_one()  # type: ignore[no-any-return]
+        except OperationalError as error:
+            if tried == TRIES or not isinstance(error.orig, postgres.DeadlockDetected):
+                raise
+    raise AssertionError("unreachable")

@@ -5,6 +5,7 @@ Called by: the command line. Must not: compute an amount.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +18,9 @@ from api.cli.amounts import parse_yuan
 from api.cli.client import Refusal
 from api.cli.display import SHOWN, moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
+from api.documents import obstacles as obstacle_file
 from api.texts import sentence
-from broker.chargeback import budgets, closing, focus_file, obstacles, service, statements
+from broker.chargeback import budgets, closing, focus_file, obstacles, statements
 from broker.chargeback.export import export as write_files
 from broker.chargeback.values import Forecast, Obstacle
 from broker.chargeback.verify import verify as recount
@@ -42,10 +44,17 @@ WhichMonth = Annotated[Month, typer.Argument(metavar="月份", parser=parse_mont
 
 @group.command("preview")
 @database_verb
-def preview(call: DatabaseCall, month: WhichMonth) -> None:
+def preview(
+    call: DatabaseCall,
+    month: WhichMonth,
+    *,
+    to_csv: Annotated[
+        Path | None, typer.Option("--csv", dir_okay=False, help="把使该月不能关账的项目写入 CSV 文件", metavar="文件")
+    ] = None,
+) -> None:
     """试算到此刻为止（已结束的月份为整月），不写入；有用量不能计费时退出码为 1。"""
     with call.core.works.begin() as work:
-        found = service.totals(work.session, month, until=work.now)
+        found = closing.preview(work, month)
         called = tenancy.unit_names(work.session, found.payers, work.now)
     answer: dict[str, Any] = {
         "month": str(month),
@@ -58,9 +67,12 @@ def preview(call: DatabaseCall, month: WhichMonth) -> None:
         ],
         "adjustments": found.adjustments,
         "settled_fen": found.settled_fen,
+        "unsettled": list(found.unsettled),
         "problems": [_obstacle(one) for one in found.problems],
         "problems_total": found.problems_total,
     }
+    if to_csv is not None:
+        obstacle_file.write(to_csv, found.problems)
     call.answer(answer, lambda: _show(call, answer))
     if found.problems:
         body = {"code": "bill.gaps"} | answer
@@ -91,11 +103,18 @@ def _show(call: DatabaseCall, answer: dict[str, Any]) -> None:
     for problem in answer["problems"][:SHOWN]:
         call.terminal.say(f"{problem['code']}：{problem['number']} {problem['message']}")
     if len(answer["problems"]) > SHOWN:
-        call.terminal.say(f"共 {answer['problems_total']} 项，以上为前 {SHOWN} 项，--json 逐项列出")
+        call.terminal.say(f"共 {answer['problems_total']} 项，以上为前 {SHOWN} 项，--json 或 --csv 逐项列出")
     call.terminal.say(
         f"共 {answer['lines']} 行（调整 {answer['adjustments']} 行），应收 {yuan(answer['total_fen'])}，"
-        f"应付运营方 {yuan(answer['settled_fen'])}"
+        f"应付运营方 {yuan(answer['settled_fen'])}{_unsettled(answer['unsettled'])}"
     )
+
+
+def _unsettled(operators: Sequence[str]) -> str:
+    """Never free in silence, on the operators' side either."""
+    if not operators:
+        return ""
+    return f"\nsettlement.none：{sentence('settlement.none', {'operators': '、'.join(operators)})}"
 
 
 @group.command("close")
@@ -112,11 +131,13 @@ def close(call: DatabaseCall, month: WhichMonth) -> None:
         "adjustments": done.adjustments,
         "total_fen": done.total_fen,
         "settled_fen": done.settled_fen,
+        "unsettled": list(done.unsettled),
     }
     text = (
         f"{month} 第 {done.version} 次关账：{done.statements} 份账单，{done.lines} 行（调整 {done.adjustments} 行），"
     )
-    call.done(answer, f"{text}应收 {yuan(done.total_fen)}，应付运营方 {yuan(done.settled_fen)}")
+    text += f"应收 {yuan(done.total_fen)}，应付运营方 {yuan(done.settled_fen)}{_unsettled(done.unsettled)}"
+    call.done(answer, text)
 
 
 @group.command("begin")
@@ -304,6 +325,9 @@ _DIFFERENCES = {
     "settlement.total": "结算总额不等于各行之和",
     "posting.balance": "分录借贷不平",
     "posting.amount": "分录金额与账单不符",
+    "posting.sides": "分录的单位或金额与所依据的账单、结算单不符",
+    "posting.reversal": "已重开的关账缺少冲销分录，或未重开的已被冲销",
+    "settlement.changed": "结算按现有用量和价格重算后不同",
     "line.below_zero": "该行合计低于零（调整与用量更正重复）",
     "usage.changed": "用量在关账后有变动，将在下一次关账时调整",
 }

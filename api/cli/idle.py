@@ -107,6 +107,8 @@ def detect(call: DatabaseCall) -> None:
     outcome = row.outcome
     told = f"新发现 {outcome['found']}，仍在继续 {outcome['going_on']}，已结束 {outcome['cleared']}；"
     told += f"未满天数、继续观察 {outcome['watched']}。"
+    if outcome["left"]:
+        told += f"{outcome['left']} 项未能记录，原因见日志。"
     if outcome["silent"]:
         told += f"没有答复的云平台：{'、'.join(outcome['silent'])}，其上原有结果保持不变。"
     call.done({"day": str(row.day), "policy_version": row.policy_version, **outcome}, told)

@@ -258,11 +258,49 @@ def policies(call: Call) -> None:
 
 def _policies(found: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     for each in found:
-        standing = "启用" if each["on"] else "内容已变化，未启用" if each["changed"] else "未启用"
         run = each["dry_run"]
         tried = f"{moment(run['run_at'])}，{run['result']['cases']} 项" if run else "—"
-        basis = names.article(each["basis"]) if each["basis"] != "ours" else "自定规则"
-        yield each["name"], each["title"], basis, str(each["days"]), standing, tried
+        yield each["name"], each["title"], _basis(each), str(each["days"]), _standing(each), tried
+
+
+@group.command("policy")
+@client_verb
+def policy(call: Call, name: Name) -> None:
+    """一项检测规则：条件、豁免，以及历次内容由何人何时启用、停用。"""
+    found = next((p for p in call.api.get("/reclaim-policies") if p["name"] == name), None)
+    if found is None:
+        raise Refusal("policy.not_found", texts.sentence("policy.not_found"))
+    found["versions"] = call.api.get(f"/reclaim-policies/{name}/versions")
+    call.answer(found, lambda: _policy(call.terminal, found))
+
+
+def _policy(terminal: Terminal, found: Mapping[str, Any]) -> None:
+    terminal.say(Text(f"{found['title']}　{_standing(found)}", "bold"))
+    said = [
+        ("条件", found["condition"]),
+        ("连续", f"{found['days']} 天"),
+        ("依据", _basis(found)),
+        ("异议期", words.grace_words({int(level): days for level, days in found["grace"].items()})),
+        ("豁免", "；".join(found["exemptions"]) or "无"),
+    ]
+    terminal.say(fields(said))
+    rows = (
+        (
+            v["version"], v["digest"][:12], f"{v['dry_runs']} 次", moment(v["switched_on_at"]) or "—",
+            moment(v["switched_off_at"]) or "—",
+        )
+        for v in found["versions"]
+    )  # fmt: skip
+    if found["versions"]:
+        terminal.section("历次内容", table(("版本", "摘要", "试运行", "启用", "停用"), rows, right=("试运行",)))
+
+
+def _standing(found: Mapping[str, Any]) -> str:
+    return "启用" if found["on"] else "内容已变化，未启用" if found["changed"] else "未启用"
+
+
+def _basis(found: Mapping[str, Any]) -> str:
+    return names.article(found["basis"]) if found["basis"] != "ours" else "自定规则"
 
 
 @group.command("dry-run")
@@ -274,7 +312,8 @@ def dry_run(call: Call, name: Name) -> None:
 
 
 def _dry(terminal: Terminal, name: str, result: Mapping[str, Any]) -> None:
-    terminal.say(f"{name} 现在会发起 {result['cases']} 项回收，每月约 {yuan(result['monthly_fen'])}；未发起任何回收。")
+    money, now = yuan(result["monthly_fen"]), f"其中 {result['at_once']} 项可同时停用"
+    terminal.say(f"{name} 现在会发起 {result['cases']} 项回收，{now}，每月约 {money}；未发起任何回收。")
     if result["takes"]:
         rows = ((t["number"], t["unit"], str(t["days"]), yuan(t["monthly_fen"] or 0)) for t in result["takes"])
         terminal.section("会发起", table(("资源", "单位", "天数", "每月"), rows, right=("天数", "每月")))

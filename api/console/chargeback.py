@@ -61,6 +61,12 @@ def draw(form: Form, uow: Uow, paged: Paged) -> Response:
     )
 
 
+@router.get("/statements/obstacles", openapi_extra=needs(Permission.MONTH_CLOSE))
+def obstacles(uow: Uow, month: str = "") -> Response:
+    """试算一个月：不能计费或结算、使其不能关账的项目（CSV）。"""
+    return files.send_obstacles(uow, month)
+
+
 @router.get("/statements/{statement_id}", openapi_extra=needs(Permission.STATEMENT_READ))
 def statement(statement_id: UUID, uow: Uow, after: int | None = None) -> Response:
     """账单：汇总与明细。"""
@@ -122,6 +128,7 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
             "paged": paged.after is not None,
             "month": month,
             "this_month": _this_month(work.now),
+            "may_close": allowed(work.actor, Permission.MONTH_CLOSE) and closing.may_close(work),
             "problems": show.problems(error.problems) if error else [],
         }
 

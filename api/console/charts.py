@@ -1,6 +1,6 @@
-"""A server's days as a line picture, and how busy units are on clouds as a coloured grid: positions for SVG. Pure.
+"""A server's days as lines, units on clouds as a coloured grid, shares as bars: positions for SVG. Pure.
 
-Called by: the pages of idleness. Must not: read the database or samples.
+Called by: the pages of idleness and of reclaiming. Must not: read the database or samples.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
+from api.texts import reclaim as reclaim_words
 from api.texts import utilisation as words
 from broker.utilisation.board import Warmth
 from broker.utilisation.pictures import DayFigures
@@ -160,3 +162,68 @@ def _warm(pct: float | None) -> str:
     if pct is None:
         return "none"
     return next((kind for most, kind in _STEPS if pct < most), "hot")
+
+
+SHARE_NAME, SHARE_BAR, SHARE_ROW, SHARE_HEAD, SHARE_MOST = 250, 520, 34, 26, 12
+"""Widths and heights of the picture of shares, and how many it shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareBar:
+    """One share: what is suspended already, what would come within the share, what would have to wait."""
+
+    y: int
+    name: str
+    held: float
+    fits: float
+    waits: float
+    edge: float
+    label: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShareChart:
+    """Shares of live resources, the fullest first. ``ticks``: (x, percent)."""
+
+    bars: Sequence[ShareBar]
+    ticks: Sequence[tuple[float, str]]
+    more: int
+    height: int
+    width: int = SHARE_NAME + SHARE_BAR + 130
+    left: int = SHARE_NAME
+    row: int = SHARE_ROW
+    head: int = SHARE_HEAD
+
+
+def share_chart(shares: Sequence[Mapping[str, Any]]) -> ShareChart | None:
+    """How much of each unit's and cloud's live resources a policy would suspend, against what may be at once."""
+    rows = [row for row in shares if row.get("would") and "at_once" in row]
+    if not rows:
+        return None
+    shown = rows[:SHARE_MOST]
+    most: float = min(
+        100.0, max(max(1.5 * row["percent"], 100 * (row["held"] + row["would"]) / row["live"]) for row in shown)
+    )
+
+    def x(count: int, live: int) -> float:
+        return round(min(float(SHARE_BAR), SHARE_BAR * 100 * count / live / most), 1)
+
+    bars = []
+    for n, row in enumerate(shown):
+        live, held, end = row["live"], row["held"], row["held"] + row["would"]
+        within = held + row["at_once"]
+        bars.append(
+            ShareBar(
+                y=SHARE_HEAD + n * SHARE_ROW,
+                name=row["unit"],
+                held=x(held, live),
+                fits=round(x(within, live) - x(held, live), 1),
+                waits=round(x(end, live) - x(within, live), 1),
+                edge=x(row["allowed"], live),
+                label=f"{end}/{live}",
+                title=reclaim_words.share_title(row),
+            )
+        )
+    ticks = [(round(SHARE_NAME + SHARE_BAR * n / 4, 1), f"{most * n / 4:.0f}%") for n in range(5)]
+    return ShareChart(bars, ticks, len(rows) - len(shown), SHARE_HEAD + len(shown) * SHARE_ROW)

@@ -23,12 +23,13 @@ from api.uow import UnitOfWork, Uow
 from broker.catalog import overview
 from broker.catalog import repository as catalog
 from broker.errors import BrokerError, Invalid
+from broker.inventory import owners
 from broker.inventory import repository as inventory
 from broker.reclamation import board as reclaim
 from broker.reclamation import opening
 from broker.reclamation.models import ReclaimCase
 from broker.tenancy.work import Work
-from broker.utilisation import board, detection, pictures, service, sizing
+from broker.utilisation import board, detection, looking, pictures, service, sizing
 from broker.utilisation.findings import FindingKind
 from broker.utilisation.values import OURS
 
@@ -84,9 +85,10 @@ def heat(uow: Uow, of: Annotated[str, Query(pattern="^(cpu|memory)$")] = "cpu") 
 def resource(resource_id: UUID, uow: Uow) -> Response:
     """一个资源：规格、利用率与检测结果。"""
     titles = _titles(uow)
-    row, found, servers, now, images, cases, openable = uow.look(
+    row, owned, found, servers, now, images, cases, openable = uow.look(
         lambda work: (
             inventory.resource(work.session, work.actor, resource_id, now=work.now),
+            owners.history(work.session, resource_id, now=work.now),
             board.listed(work, resource_id=resource_id, limit=50),
             sizing.servers_of(work, resource_id=resource_id),
             work.now,
@@ -95,7 +97,7 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
             reclaim.clouds_to_open_in(work),
         )
     )
-    last = now.astimezone(detection.ZONE).date()
+    last = now.astimezone(looking.ZONE).date()
     first = last - timedelta(days=SHOWN_DAYS - 1)
     names = [name for name in (str(row[0].id), row[0].number, row[0].ref) if name]
     settings = uow.core.settings
@@ -104,7 +106,7 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
     missing = ""
     try:
         if row[0].kind == "server":
-            figures = pictures.days(settings, names, first, last, detection.ZONE)
+            figures = pictures.days(settings, names, first, last, looking.ZONE)
         proposals = sizing.proposals(settings, servers, now)
     except BrokerError as error:  # the rest of the page needs no samples
         missing = sentence(error.code)
@@ -115,6 +117,7 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
     ]
     context: Context = {
         "row": row,
+        "owned": owned,
         "found": found,
         "cases": cases,
         "held": next((case for case in cases if case.closed_at is None), None),

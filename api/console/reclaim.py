@@ -16,13 +16,13 @@ from starlette.datastructures import FormData
 from api.console import show
 from api.console.page import Context, Form, act, console_router, go, id_of, page, text_of
 from api.paging import Paged
-from api.permissions import Permission, allowed, needs
+from api.permissions import Permission, needs
 from api.texts import utilisation as words
 from api.uow import UnitOfWork, Uow
 from api.views import reclaim as views
 from broker.errors import BrokerError, Invalid, NotFound, Problem
 from broker.inventory import repository as inventory
-from broker.reclamation import board, cases, opening, policies, report, terms
+from broker.reclamation import board, cases, opening, report, terms
 from broker.reclamation.values import Answer, Cause, Decision, Opening
 from broker.tenancy import people
 from broker.tenancy.work import Work
@@ -40,15 +40,12 @@ def listing(uow: Uow, paged: Paged, *, closed: bool = False) -> Response:
     def collect(work: Work) -> Context:
         rows = board.listing(work, only_open=not closed, after=paged.after, limit=paged.fetch)
         shown = paged.render(rows, lambda row: row, lambda row: row[0].id)
-        sees_policies = allowed(work.actor, Permission.RECLAIM_POLICY_READ)
-        settings = uow.core.settings
         return {
             "rows": shown["data"],
             "next": shown["next"],
             "paged": paged.after is not None,
             "closed": closed,
-            "shares": board.shares(work, settings),
-            "policies": [views.policy(p) for p in policies.standings(work, settings)] if sees_policies else [],
+            "shares": board.shares(work, uow.core.settings),
         }
 
     return page(uow, "reclaim/board.html", collect)

@@ -296,6 +296,8 @@ FILTERS = {
     "label": label,
     "notice": notice,
     "trouble": texts.trouble,
+    "sentence": texts.sentence,
+    "grace": reclaim.grace_words,
     "verdict": texts.verdict,
     "turned_down": turned_down,
     "refused": refused,

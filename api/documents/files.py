@@ -14,9 +14,9 @@ from uuid import UUID
 from fastapi.responses import FileResponse, Response
 from starlette.background import BackgroundTask
 
-from api.documents import statement, statement_csv, statement_excel, statement_pdf
+from api.documents import obstacles, statement, statement_csv, statement_excel, statement_pdf
 from api.uow import UnitOfWork
-from broker.chargeback import focus_file, statements
+from broker.chargeback import closing, focus_file, statements
 from broker.chargeback.focus_file import Written
 from broker.errors import Invalid, Problem
 from broker.pricing.months import Month
@@ -62,11 +62,11 @@ def focus_month(work: Work, month: Month, path: Path, form: str, *, ascii_only: 
     return focus_file.write(path, found, form=form, ascii_only=ascii_only)
 
 
-def send(uow: UnitOfWork, make: Callable[[Work, Path], Path], media_type: str) -> Response:
-    """Make a document in a read-only transaction and send it; the folder goes when it was sent."""
+def send(uow: UnitOfWork, make: Callable[[Work, Path], Path], media_type: str, *, computed: bool = False) -> Response:
+    """Make a document in a read-only transaction (``computed``: in a trial) and send it; then its folder goes."""
     folder = Path(mkdtemp(prefix="guiyun-"))
     try:
-        path = uow.look(lambda work: make(work, folder))
+        path = (uow.trial if computed else uow.look)(lambda work: make(work, folder))
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -78,6 +78,16 @@ def send_statement(uow: UnitOfWork, statement_id: UUID, form: str) -> Response:
     """A statement as a file."""
     media_type = FORMS[form][0] if form in FORMS else ""
     return send(uow, lambda work, folder: statement_file(work, statement_id, form, folder), media_type)
+
+
+def send_obstacles(uow: UnitOfWork, which: str) -> Response:
+    """What stops a month from being closed, as CSV; only the heading where nothing does."""
+
+    def make(work: Work, folder: Path) -> Path:
+        month = month_of(which)
+        return obstacles.write(folder.joinpath(f"obstacles-{month}.csv"), closing.preview(work, month).problems)
+
+    return send(uow, make, FOCUS_TYPES["csv"], computed=True)
 
 
 def send_focus(uow: UnitOfWork, which: str, form: str, *, ascii_only: bool) -> Response:

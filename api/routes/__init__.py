@@ -13,6 +13,7 @@ from api.routes import (
     dedicated_files,
     deliveries,
     idle,
+    months,
     operations,
     people,
     quota_limits,
@@ -52,6 +53,7 @@ ROUTERS = (
     adjustments.router,
     people.router,
     sendings.router,
+    months.router,
     operations.router,
 )
 """All of them, in the order in which the interface's description shows them."""

@@ -206,6 +206,7 @@ def _settlement(row: SettlementRow) -> SettlementHead:
         operator=row.operator,
         total_fen=row.total_fen,
         reopened=row.reopened,
+        priced=row.priced,
     )
 
 

@@ -24,13 +24,14 @@ from api.schemas.reclaim import (
     NewCase,
     NewRenewal,
     Policy,
+    PolicyVersion,
     SwitchOn,
     TakenBack,
 )
 from api.uow import Uow
 from api.views import reclaim as views
 from broker.lifecycle import CaseState
-from broker.reclamation import board, cases, opening, policies, report, terms
+from broker.reclamation import board, cases, dry_runs, opening, policies, report, terms
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Answer, Cause, Opening
 from broker.tenancy.work import Work
@@ -226,12 +227,21 @@ def policies_now(uow: Uow) -> Response:
     )
 
 
+@policies_router.get(
+    "/{name}/versions", response_model=list[PolicyVersion], summary="规则的历次内容",
+    openapi_extra=needs(Permission.RECLAIM_POLICY_READ),
+)  # fmt: skip
+def versions(name: Annotated[str, Path(max_length=80)], uow: Uow) -> Response:
+    """试运行过的各个内容，以及何人何时启用、停用，新的在前。"""
+    return uow.read(lambda work: policies.versions(work, name), render=lambda rows: [views.version(r) for r in rows])
+
+
 @policies_router.post(
     "/{name}/dry-run", response_model=DryRun, summary="试运行", openapi_extra=needs(Permission.RECLAIM_POLICY)
 )
 def dry_run(name: Annotated[str, Path(max_length=80)], uow: Uow) -> Response:
     """列出该规则现在会发起哪些回收、哪些不会及其原因；不发起任何回收。"""
-    return uow.run(lambda work: policies.dry_run(work, uow.core.settings, name), render=DryRun.model_validate)
+    return uow.run(lambda work: dry_runs.run(work, uow.core.settings, name), render=DryRun.model_validate)
 
 
 @policies_router.post(

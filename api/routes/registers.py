@@ -14,10 +14,11 @@ from fastapi.responses import Response
 from api.paging import Paged
 from api.permissions import Permission, needs
 from api.schemas.base import View
-from api.schemas.registers import Resource, Stock, SubCloud, Unit
+from api.schemas.registers import Resource, ResourceOwner, Stock, SubCloud, Unit
 from api.uow import Uow
 from broker.catalog import repository as catalog
 from broker.db.base import AnyRow
+from broker.inventory import owners
 from broker.inventory import repository as inventory
 from broker.lifecycle import ResourceState
 from broker.request.values import ItemKind
@@ -115,6 +116,23 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
     """服务器、硬盘或网段。"""
     return uow.read(
         lambda work: inventory.resource(work.session, work.actor, resource_id, now=work.now), render=_resource
+    )
+
+
+@router.get(
+    "/resources/{resource_id}/owners",
+    response_model=list[ResourceOwner],
+    summary="资源的归属沿革",
+    openapi_extra=needs(Permission.RESOURCE_READ),
+)
+def resource_owners(resource_id: UUID, uow: Uow) -> Response:
+    """随信息系统或单位转移过的资源，先后属于哪些单位，新的在前；没有转移过的为空。用量按当时的归属单位计费。"""
+    return uow.read(
+        lambda work: (
+            inventory.resource(work.session, work.actor, resource_id, now=work.now)
+            and owners.history(work.session, resource_id, now=work.now)
+        ),
+        render=lambda found: [ResourceOwner.model_validate(each) for each in found],
     )
 
 

@@ -172,7 +172,7 @@ class Industry(View):
 
 
 class SettlementHead(View):
-    """What a closed month owes to an operator."""
+    """What a closed month owes to an operator; not ``priced``: it has no settlement price, and is owed nothing."""
 
     id: UUID
     month: str
@@ -180,6 +180,7 @@ class SettlementHead(View):
     operator: str
     total_fen: int
     reopened: bool
+    priced: bool
 
 
 class SettlementLine(View):

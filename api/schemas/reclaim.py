@@ -87,6 +87,7 @@ class Objection(View):
     reason: str
     raised_by: UUID
     raised_at: datetime
+    due_at: datetime
     decision: str | None
     answer: str | None
     until: datetime | None
@@ -170,10 +171,31 @@ class Policy(View):
     basis: str
     days: int
     grace: dict[int, int]
+    kind: str
+    condition: str
+    exemptions: list[str]
     on: bool
     on_since: datetime | None
+    on_by: UUID | None
     changed: bool
     dry_run: DryRun | None
+
+
+class PolicyVersion(View):
+    """A content that a policy has had, and who switched it on and off. ``digest``: SHA-256 of the content."""
+
+    id: UUID
+    version: str
+    digest: str
+    created_by: UUID
+    created_at: datetime
+    dry_runs: int
+    last_run_at: datetime | None
+    dry_run_id: UUID | None
+    switched_on_by: UUID | None
+    switched_on_at: datetime | None
+    switched_off_by: UUID | None
+    switched_off_at: datetime | None
 
 
 class SwitchOn(Schema):

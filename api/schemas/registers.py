@@ -54,6 +54,14 @@ class SubCloud(View):
     stock: list[Stock]
 
 
+class ResourceOwner(View):
+    """Whose a resource was: ``since`` null: from the first; ``until`` null: still."""
+
+    unit_name: str
+    since: datetime | None
+    until: datetime | None
+
+
 class Resource(View):
     """One server, volume or segment."""
 
@@ -94,7 +102,10 @@ class IssuedStatement(View):
 
 
 class ClosedMonth(View):
-    """A close: its version, its size, what payers owe and what operators are owed, in fen."""
+    """A close: its version, its size, what payers owe and what operators are owed, in fen.
+
+    ``unsettled``: operators without a settlement price, who are owed nothing.
+    """
 
     id: UUID
     version: int
@@ -103,6 +114,7 @@ class ClosedMonth(View):
     adjustments: int
     total_fen: int
     settled_fen: int
+    unsettled: list[str]
 
 
 class BillingMonth(View):

@@ -12,6 +12,9 @@ CASE_MARKS: Mapping[str, str] = {"suspended": "已停用", "open": "已列入回
 
 DONE: Mapping[str, str] = {
     "reclaim": "已办理。",
+    "policy_tried": "已试运行，未发起任何回收。",
+    "policy_on": "已启用，检测到的资源将自动发起回收。",
+    "policy_off": "已停用，不再发起新的回收；已发起的继续办理。",
     "reclaim_opened": "已发起回收，系统将告知使用单位。",
     "saved": "草稿已保存。",
     "submitted": "申请已提交，审批时限为 1 个工作日。",

@@ -6,6 +6,9 @@ Called by: ``api.texts``, the console, the command line. Must not: hold anything
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from broker.reclamation.rules import GRACE
 
 STATES: Mapping[str, str] = {
     "found": "待告知",
@@ -66,11 +69,17 @@ WAITS: Mapping[str, str] = {
     "share_unit": "本单位同时停用的资源已达上限",
     "share_cloud": "该云平台同时停用的资源已达上限",
     "in_use": "资源重新在用",
+    "today": "今天的使用高于规则，待全天数据核对",
+    "nobody": "使用单位及其上级单位没有可告知的人员",
 }
 
 WATCHED: Mapping[str, str] = {
     "unheard": "使用单位已撤销，告知无人接收",
     "started": "云服务器被另行启动，已重新告知",
+    "nobody": "使用单位及其上级单位没有申请人和云长账号，尚未告知",
+    "answer_late": "异议或者续期申请逾期未答复",
+    "propose_late": "保留期满，逾期未提请释放",
+    "confirm_late": "释放已提请，逾期未确认",
 }
 
 STEPS: Mapping[str, str] = {
@@ -105,6 +114,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.no_trouble": "该事项没有需要重试的步骤。",
     "reclaim.no_term": "该事项不是期限届满，不能续期。",
     "reclaim.dry_run_stale": "规则内容已有变化，请重新试运行后再启用。",
+    "reclaim.dry_run_old": "试运行已超过 {days} 天，请重新试运行后再启用（自定规则）。",
     "reclaim.already_on": "该规则已启用。",
     "reclaim.not_on": "该规则没有启用。",
     "policy.not_found": "检测规则中没有这一项。",
@@ -117,8 +127,8 @@ NOTICES: Mapping[str, str] = {
     "reclaim.noticed_term": "回收事项 {number}：你单位有资源期限届满，请于 {due_at} 前申请续期，逾期将停用。",
     "reclaim.noticed_person": "回收事项 {number}：你单位有资源拟收回，如有异议请于 {due_at} 前提出，逾期将停用。",
     "reclaim.term_ends": "回收事项 {number}：资源的使用期限还有 {days} 天届满，需要继续使用请申请续期。",
-    "reclaim.renewal_asked": "回收事项 {number} 申请续期，请答复。",
-    "reclaim.objected": "回收事项 {number} 有新的异议，请答复。",
+    "reclaim.renewal_asked": "回收事项 {number} 申请续期，请于 {due_at} 前答复。",
+    "reclaim.objected": "回收事项 {number} 有新的异议，请于 {due_at} 前答复。",
     "reclaim.answered_accept": "回收事项 {number} 的异议已获接受。",
     "reclaim.answered_refuse": "回收事项 {number} 的异议未获接受，期限至 {due_at}，请查看答复。",
     "reclaim.answered_extend": "回收事项 {number} 的期限已延长，请查看答复。",
@@ -133,6 +143,27 @@ NOTICES: Mapping[str, str] = {
     "reclaim.needs_operator": "回收事项 {number} 需要人工处理。",
     "reclaim.started": "回收事项 {number} 的云服务器已被另行启动，停用撤销，请核实。",
     "reclaim.heard_again": "回收事项 {number} 的资源已恢复运行，重新告知：如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.answer_due": "回收事项 {number} 的异议或者续期申请应于 {due_at} 前答复，请尽快办理。",
+    "reclaim.propose_due": "回收事项 {number} 的保留期已于 {due_at} 届满，请提请释放或者恢复使用。",
+    "reclaim.confirm_due": "回收事项 {number} 已于 {due_at} 提请释放，请另一人确认或者退回。",
+    "reclaim.nobody_to_tell": "回收事项 {number} 的使用单位及其上级单位没有可告知的人员，请开通账号或者撤销事项。",
     "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
     "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",
 }
+
+
+def share_title(row: Mapping[str, Any]) -> str:
+    """A share under the pointer."""
+    what = "云平台" if row["scope"] == "cloud" else "单位及下级"
+    return (
+        f"{row['unit']}（{what}）：在用 {row['live']} 项，至多同时停用 {row['allowed']} 项（{row['percent']}%），"
+        f"已停用 {row['held']} 项，会列入 {row['would']} 项，其中第一批停用 {row['at_once']} 项"
+    )
+
+
+def grace_words(grace: Mapping[int, int]) -> str:
+    """How long an owner may object, by MLPS level: levels with as many working days together."""
+    levels: dict[int, list[int]] = {}
+    for level, days in sorted({**GRACE, **grace}.items()):
+        levels.setdefault(days, []).append(level)
+    return "，".join(f"等保{'、'.join(map(str, of))}级 {days} 个工作日" for days, of in levels.items())

@@ -150,6 +150,7 @@ SENTENCES: Mapping[str, str] = {
     "month.limit": "该月全区合计 {amount} 元，超出上限，请核对价格和用量。",
     "month.before_books": "账目从 {begin} 开始，此前的用量不计费，{month} 没有账单。",
     "settlement.price_missing": "计量项“{meter}”在该月没有与运营方结算的价格。",
+    "settlement.none": "没有与{operators}结算的价格，应付为 0。",
     "month.closed": "{month} 已经关账。",
     "month.not_over": "{month} 尚未结束，不能关账。",
     "month.not_closed": "{month} 没有关账。",

@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from broker.utilisation.values import METRICS, Condition, Daily, Figures
+from broker.utilisation.values import METRICS, AnyOf, Condition, Daily, Exemption, Figures, Policy, When
 
 if TYPE_CHECKING:  # texts are part of every verb: none should load the database's layer for them
     from broker.utilisation.board import Warmth
@@ -40,6 +40,7 @@ SENTENCES: Mapping[str, str] = {
     "store.refused": "存放监测数据的对象存储拒绝了访问，请检查密钥与权限。",
     "finding.not_found": "没有这条闲置检测结果。",
     "utilisation.not_collected": "有 {count} 个云平台没有采到监测数据。",
+    "detection.broken": "检测中途出错，一小时后自动重做；原因见日志。",
     "store.busy": "另一项导入正在进行，请稍后再试。",
     "telemetry.shape": "采集设置的结构不正确，应为 collectors 下的列表。",
     "telemetry.sub_cloud": "没有写明云平台，或云平台“{value}”重复出现。",
@@ -167,6 +168,38 @@ def _kept(each: Evidence) -> str:
     below, above = (None if p.get(name) is None else Decimal(str(p[name])) for name in ("below", "above"))
     leaf = Condition(p["metric"], Daily(p["daily"]), below, above)
     return _one(Figures(leaf, p["least"], p["greatest"], p["mean"]))
+
+
+_NOT_USED: Mapping[str, str] = {
+    "stopped": "主机已关机，仍在计费",
+    "unattached": "云硬盘未挂载到任何主机",
+    "empty": "网段中没有任何主机",
+    "unbound": "地址没有被任何主机使用",
+    "unused": "快照没有被使用过",
+}
+
+
+def condition(policy: Policy) -> str:
+    """What a policy asks of every day, in words."""
+    return _NOT_USED[policy.seen] if policy.seen else _when(policy.when)
+
+
+def _when(when: When) -> str:
+    if isinstance(when, Condition):
+        unit = f" {METRICS[when.metric].unit}".rstrip()
+        return f"{_NAMES[when.metric]}{_DAILY[when.daily]}{_limits(when, unit)}"
+    parts = [f"（{_when(part)}）" if not isinstance(part, Condition) else _when(part) for part in when.parts]
+    return ("，或 " if isinstance(when, AnyOf) else "，且 ").join(parts)
+
+
+def exemption(found: Exemption) -> str:
+    """Whom a policy leaves alone, and why, in words."""
+    named = (("资源", found.resources), ("信息系统", found.systems), ("单位", found.units))
+    parts = [f"{what} {len(which)} 个" for what, which in named if which]
+    parts += [f"交付未满 {found.newer_than_days} 天"] if found.newer_than_days else []
+    parts += [f"等保{found.mlps_level_from}级以上"] if found.mlps_level_from else []
+    parts += [f"{'、'.join(map(str, sorted(found.months)))} 月"] if found.months else []
+    return f"{found.reason}（{'，'.join(parts) or '没有列名'}）"
 
 
 def evidence(figures: Iterable[Figures]) -> str:

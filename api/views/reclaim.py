@@ -12,10 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from api.schemas import reclaim as schemas
+from api.texts import utilisation as words
 from broker.db.base import AnyRow
-from broker.reclamation import board
+from broker.reclamation import board, watched
 from broker.reclamation.models import ReclaimCase
-from broker.reclamation.policies import Standing
+from broker.reclamation.policies import Standing, Version
 from broker.reclamation.report import TakenBack
 from broker.tenancy.work import Work
 
@@ -41,7 +42,7 @@ def case(work: Work, case_id: UUID) -> schemas.Case:
         "parts": [_part(row) for row in file.resources],
         "objections": file.objections,
         "acts": file.acts,
-        "watched": file.watched,
+        "watched": watched.of(work, file.case),
         "offers": board.offers(work, file.case),
     }
     return schemas.Case.model_validate(_columns(file.case, schemas.Case, around))
@@ -50,7 +51,7 @@ def case(work: Work, case_id: UUID) -> schemas.Case:
 def desk(work: Work) -> list[schemas.CaseOnDesk]:
     """What of the actor's authority's cases a person has to see to, then what he should know of."""
     found: list[tuple[ReclaimCase, list[str]]] = [(row[0], []) for row in board.in_trouble(work)]
-    found += [(row[0], board.reasons(row)) for row in board.watched(work)]
+    found += watched.desk(work)
     return [
         schemas.CaseOnDesk(
             id=case.id,
@@ -83,19 +84,30 @@ def _columns(found: ReclaimCase, schema: type[schemas.CaseLine], around: dict[st
 
 def policy(found: Standing) -> schemas.Policy:
     """A policy, and whether it acts."""
+    said = found.policy
     return schemas.Policy(
-        name=found.name,
-        title=found.title,
+        name=said.name,
+        title=said.title,
         version=found.version,
         digest=found.digest,
-        basis=found.basis,
-        days=found.days,
-        grace=dict(found.grace),
+        basis=said.basis,
+        days=said.days,
+        grace=dict(said.grace_working_days),
+        kind=said.kind,
+        condition=words.condition(said),
+        exemptions=[words.exemption(each) for each in found.exemptions],
         on=found.on is not None,
         on_since=found.on.switched_on_at if found.on else None,
+        on_by=found.on.switched_on_by if found.on else None,
         changed=found.was_on is not None,
         dry_run=schemas.DryRun.model_validate(found.dry_run) if found.dry_run else None,
     )
+
+
+def version(found: Version) -> schemas.PolicyVersion:
+    """A content that a policy has had."""
+    own = {name: getattr(found.row, name) for name in schemas.PolicyVersion.model_fields if hasattr(found.row, name)}
+    return schemas.PolicyVersion.model_validate(own | {"dry_runs": found.dry_runs, "last_run_at": found.last_run_at})
 
 
 _CSV = (

@@ -21,7 +21,7 @@ from broker.assessment.planning import Placed, plan_resources
 from broker.assessment.values import Judgement, Wish, judgement_json
 from broker.catalog import repository as catalog
 from broker.db.base import new_id
-from broker.errors import Conflict, Invalid, Problem
+from broker.errors import Busy, Conflict, Invalid, Problem
 from broker.extranet import service as extranet
 from broker.extranet.space import Space
 from broker.inventory import rules as scarce
@@ -283,7 +283,7 @@ def _allocate(work: Work, segment: Resource, proposal: Proposal, expires_at: Any
         except PoolFull as error:
             raise Conflict("prefix.pool_full", zone=segment.spec["zone"], fits=error.fits) from error
         except PrefixBusy as error:
-            raise Conflict("prefix.busy") from error
+            raise Busy("prefix.busy") from error  # anew, without the counters that others wait for
         break
     else:
         raise Conflict("prefix.no_pool", zone=segment.spec["zone"])

@@ -2,9 +2,10 @@
 
 Called by: the use-cases of chargeback. Must not: read an amount.
 
-Finance acts for its payer: the nearest unit at or above its own that pays for anything. It sees that unit's tree; for
-the region's finance that is everything. The finance of a county, whose city pays (Art. 16(2)), acts for nobody and sees
-of its city's statements the lines of its own county: the rest of the city's bill is none of its business.
+Finance acts for the payer that its unit is, or whose office its unit is (``FinanceOffice``: dated rows, not whoever
+stands below a payer). It sees that payer's tree; for the region's finance that is everything. Other finance acts for
+nobody and sees a part: of a city's statements a county's the lines of its county (Art. 16(2): the city pays), of the
+region's a department's the lines of its department. The rest of the bill is none of its business.
 Audit, the administrator and the system see all, everybody else nothing.
 """
 

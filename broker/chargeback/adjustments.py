@@ -16,7 +16,7 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from broker.chargeback import access, closing, disputes, views_sql
+from broker.chargeback import access, closing, disputes, repository, views_sql
 from broker.chargeback.access import Scope
 from broker.chargeback.line_now import line_now
 from broker.chargeback.models import Adjustment, AdjustmentProposal, Charge, Statement
@@ -178,10 +178,11 @@ def confirm(work: Work, proposal_id: UUID) -> UUID:
     work.session.flush()
     _decide(work, found, CONFIRMED, "", made.id)
     payer = work.session.get_one(Statement, statement_id).payer_unit_id
-    notify.tell_role(
-        work, (payer, Role.FINANCE), "adjustment.confirmed", ("adjustment_proposal", found.id),
-        resource=line.resource_number,
-    )  # fmt: skip
+    for unit_id in repository.finance_units(work.session, payer, work.now):
+        notify.tell_role(
+            work, (unit_id, Role.FINANCE), "adjustment.confirmed", ("adjustment_proposal", found.id),
+            resource=line.resource_number,
+        )  # fmt: skip
     return made.id
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloud
-from broker.chargeback import access, forecasts, overviews
+from broker.chargeback import access, forecasts, overviews, repository
 from broker.chargeback.models import Budget, FundingStep
 from broker.chargeback.values import BudgetState, Forecast, NamedBudget
 from broker.db.base import new_id
@@ -202,8 +202,9 @@ def notice(work: Work, year: int) -> None:
                 continue
             values = {"budget_id": state.id, "percent": percent, "spent_fen": state.spent_fen}
             if work.session.execute(_NOTE, values).one_or_none() is not None:
-                audience = (state.payer_unit_id, Role.FINANCE)
-                notify.tell_role(work, audience, "budget.used", ("budget", state.id), percent=percent, year=year)
+                for unit_id in repository.finance_units(work.session, state.payer_unit_id, work.now):
+                    audience = (unit_id, Role.FINANCE)
+                    notify.tell_role(work, audience, "budget.used", ("budget", state.id), percent=percent, year=year)
 
 
 def _check_may(work: Work) -> None:

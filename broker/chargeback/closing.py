@@ -14,10 +14,10 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from broker.chargeback import bill, budgets, closing_sql, drawing, obstacles, repository
+from broker.chargeback import bill, budgets, closing_sql, drawing, obstacles, repository, service
 from broker.chargeback.drawing import month_of
 from broker.chargeback.models import BooksBeginning, MonthClose, MonthReopening
-from broker.chargeback.values import ClosedMonth, IssuedStatement
+from broker.chargeback.values import ClosedMonth, IssuedStatement, Totals
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem
 from broker.lifecycle import Role
@@ -55,6 +55,15 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
         data = {"month": str(month), "version": one.version, "lines": one.lines, "total_fen": one.total_fen}
         work.record("statement.issue", "statement", one.id, data=data)
     return issued
+
+
+def preview(work: Work, month: Month) -> Totals:
+    """The month as a close would freeze it now, and what would stop it; for who may close. Nothing of it stays.
+
+    Raises Forbidden ``duty.missing``, Conflict ``month.before_books``.
+    """
+    _check_may(work)
+    return service.totals(work.session, month, until=work.now)
 
 
 def close(work: Work, month: Month) -> ClosedMonth:
@@ -97,11 +106,20 @@ def close(work: Work, month: Month) -> ClosedMonth:
     if drawn.hint_ids:
         _run(session, closing_sql.TAKE_CORRECTIONS, close_id=close_id, correction_ids=list(drawn.hint_ids))
     statements = _write_statements(work, month, month.end, close_id=close_id)
-    _run(session, closing_sql.SETTLEMENTS, close_id=close_id)
+    unsettled = drawing.unsettled(session, month)
+    _run(session, closing_sql.SETTLEMENTS, close_id=close_id, unsettled=list(unsettled))
     _run(session, closing_sql.POST, close_id=close_id, now=work.now)
     made = session.get_one(MonthClose, close_id)
     closed = ClosedMonth(
-        close_id, month, made.version, len(statements), made.lines, made.adjustments, made.total_fen, made.settled_fen
+        id=close_id,
+        month=month,
+        version=made.version,
+        statements=len(statements),
+        lines=made.lines,
+        adjustments=made.adjustments,
+        total_fen=made.total_fen,
+        settled_fen=made.settled_fen,
+        unsettled=unsettled,
     )
     data = {"month": str(month), "version": closed.version, "lines": closed.lines, "total_fen": closed.total_fen}
     work.record("month.close", "month_close", close_id, data=data)

@@ -91,11 +91,10 @@ INSERT INTO pg_temp.bill (usage_month, payer_unit_id, unit_id, resource_id, sub_
 SELECT *, 'line' FROM ({DIFFERENCES}) AS d
 """
 
-ADD_LATE_OWED = """
-INSERT INTO pg_temp.bill (usage_month, sub_cloud_id, meter, tariff_price_id, quantity_seconds, amount_fen, kind)
+OWED_DIFFERENCES = """
 SELECT usage_month, sub_cloud_id, meter, tariff_price_id,
-       coalesce(n.quantity_seconds, 0) - coalesce(w.quantity_seconds, 0),
-       coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0), 'owed'
+       coalesce(n.quantity_seconds, 0) - coalesce(w.quantity_seconds, 0) AS quantity_seconds,
+       coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0) AS amount_fen
 FROM (SELECT * FROM pg_temp.late WHERE kind = 'owed') AS n
 FULL JOIN (
   SELECT l.usage_month, l.sub_cloud_id, l.meter, l.tariff_price_id, sum(l.quantity_seconds) AS quantity_seconds,
@@ -108,6 +107,12 @@ FULL JOIN (
 ) AS w USING (usage_month, sub_cloud_id, meter, tariff_price_id)
 WHERE coalesce(n.quantity_seconds, 0) <> coalesce(w.quantity_seconds, 0)
    OR coalesce(n.amount_fen, 0) <> coalesce(w.amount_fen, 0)
+"""
+"""The operators' side: ``late`` against what was settled."""
+
+ADD_LATE_OWED = f"""
+INSERT INTO pg_temp.bill (usage_month, sub_cloud_id, meter, tariff_price_id, quantity_seconds, amount_fen, kind)
+SELECT *, 'owed' FROM ({OWED_DIFFERENCES}) AS d
 """
 
 ADD_LATE_GAPS = """
@@ -212,6 +217,16 @@ FROM pg_temp.due_at GROUP BY payer_unit_id
 DUE = "SELECT payer_unit_id, total_fen, lines, adjustments FROM pg_temp.due"
 """What each payer owes, without the lines."""
 
+UNSETTLED = f"""
+SELECT DISTINCT k.operator FROM pg_temp.due_at d JOIN broker.sub_cloud k ON k.id = d.sub_cloud_id
+WHERE d.lines > d.adjustments AND NOT EXISTS (
+  SELECT FROM pg_temp.bill b JOIN broker.sub_cloud o ON o.id = b.sub_cloud_id
+  WHERE b.kind IN ('owed', 'settlement') AND {ODD} AND b.usage_month = CAST(:month AS date)
+    AND o.operator = k.operator)
+ORDER BY k.operator
+"""
+"""Operators that supplied something in the month and have no settlement price at all: owed nothing, and named."""
+
 SETTLED = f"SELECT coalesce(sum(amount_fen), 0) FROM pg_temp.bill WHERE kind = 'owed' AND {ODD}"
 
 CLOSE = f"""
@@ -263,6 +278,10 @@ WITH owed AS (
   SELECT c.operator, sum(b.amount_fen) AS total_fen
   FROM pg_temp.bill b JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id
   WHERE b.kind = 'owed' AND {ODD} GROUP BY c.operator
+  UNION ALL
+  SELECT operator, 0 FROM unnest(CAST(:unsettled AS text[])) AS u(operator)
+  WHERE operator NOT IN (SELECT c.operator FROM pg_temp.bill b JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id
+                         WHERE b.kind = 'owed' AND {ODD})
 ), made AS (
   INSERT INTO broker.settlement (id, close_id, operator, total_fen)
   SELECT new_uuid7(), :close_id, operator, total_fen FROM owed RETURNING id, operator

@@ -23,6 +23,8 @@ from typing import Any
 
 import duckdb
 
+from broker.chargeback import broken_rows
+from broker.chargeback.broken_rows import BrokenRow
 from broker.chargeback.rating import Line, Place, Price, cut, epoch_seconds, grants, plain
 from broker.chargeback.span_file import OPTIONAL, STATES
 from broker.chargeback.span_source import (
@@ -70,6 +72,9 @@ class Columns:
 
     odd = 0
     """Spans set aside; of ``odd_keys``."""
+
+    broken: Sequence[BrokenRow] = ()
+    """Rows that are none: with any of these the file is refused, and they are told with whatever else is wrong."""
 
     batches = 0
     certain = True
@@ -135,7 +140,14 @@ class Columns:
 
     def _read(self, path: Path, *, parquet: bool) -> None:
         with named_plainly(path) as plain:
-            self._keep(*(parquet_source(self._connection, path, plain) if parquet else csv_source(path, plain)))
+            if parquet:
+                self._keep(*parquet_source(self._connection, path, plain))
+                return
+            try:
+                self._keep(*csv_source(path, plain))
+            except duckdb.Error:
+                self._keep(*csv_source(path, plain, reject=True))
+                self.broken = broken_rows.find(self._connection, path)
 
     def _keep(self, source: str, types: dict[str, str]) -> None:
         text = {name: f"coalesce({text_of(name, kind)}, '')" for name, kind in types.items()}

@@ -61,6 +61,11 @@ def sum_up(session: Session, month: Month) -> None:
     run(session, closing_sql.SUM_UP)
 
 
+def unsettled(session: Session, month: Month) -> tuple[str, ...]:
+    """Operators that supplied something and have no settlement price: owed nothing, and so named."""
+    return tuple(run(session, closing_sql.UNSETTLED, month=month.first_day).scalars())
+
+
 def books_of(session: Session, month: Month) -> Row[Any]:
     """Which month is closed next (``expected``), with which the books ``begin`` (None: unknown), how this stands."""
     found: Row[Any] = run(session, closing_sql.BOOKS, month=month.first_day).one()

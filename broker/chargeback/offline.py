@@ -59,6 +59,7 @@ def _rate(spans: Path, prices: Sequence[Price], month: Month, out: Path, problem
             with columns(prices, month, folder) as fast:
                 fast.rate(spans, parquet=parquet)
                 _odd_ones(fast, spans, lambda: Rating(prices, month, problems), folder, problems)
+                _tell_broken(fast, spans.name, problems)
                 done = fast.write(folder.joinpath(LINES), folder.joinpath(TOTALS))
                 rated = Rated(done.spans, done.lines, done.payers, done.amount_fen)
         except NotOrdinary:
@@ -87,6 +88,13 @@ def _odd_ones(fast: Columns, path: Path, rated_by: Callable[[], Rating], folder:
         if not fast.certain:
             raise NotOrdinary
         fast.add(lines, folder)
+
+
+def _tell_broken(fast: Columns, name: str, problems: Problems) -> None:
+    """Refuse a file with rows that are none; where other rows were odd, reading these has told them already."""
+    for row in fast.broken:
+        problems.add("span.columns", f"{name}:{row.line}", expected=row.expected, found=row.cells)
+    problems.stop_if_any()
 
 
 def _spans(path: Path, problems: Problems) -> Iterator[Span]:

@@ -259,4 +259,4 @@ def _payer(row: Any) -> PayerRow:
 
 
 def _settlement(row: Any) -> SettlementRow:
-    return SettlementRow(row.id, _month(row.month), row.version, row.operator, row.total_fen, row.reopened)
+    return SettlementRow(row.id, _month(row.month), row.version, row.operator, row.total_fen, row.reopened, row.priced)

@@ -98,7 +98,8 @@ WHERE account_id = CAST(:account_id AS uuid) AND role = 'cloud_operator' AND ope
 """)
 
 _SETTLEMENTS = text("""
-SELECT t.id, m.month, m.version, t.operator, t.total_fen, m.reopened_at IS NOT NULL AS reopened
+SELECT t.id, m.month, m.version, t.operator, t.total_fen, m.reopened_at IS NOT NULL AS reopened,
+       EXISTS (SELECT FROM broker.settlement_line l WHERE l.settlement_id = t.id) AS priced
 FROM broker.settlement t JOIN broker.month_close m ON m.id = t.close_id
 WHERE (CAST(:month AS date) IS NULL OR m.month = CAST(:month AS date))
   AND (CAST(:operator AS text) IS NULL OR t.operator = CAST(:operator AS text))

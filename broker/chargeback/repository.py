@@ -33,24 +33,47 @@ SELECT ARRAY(SELECT m FROM unnest(CAST(:free_when_stopped AS text[])) AS m
              WHERE NOT EXISTS (SELECT FROM broker.tariff_price p WHERE p.meter = m AND p.charged_when_stopped)) AS free,
        ARRAY(SELECT DISTINCT meter FROM broker.tariff_price WHERE free_quantity > 0) AS shared
 """)
+_OFFICES = text("""
+SELECT CAST(:payer_unit_id AS uuid) UNION
+SELECT office_unit_id FROM broker.finance_office
+WHERE payer_unit_id = CAST(:payer_unit_id AS uuid) AND during @> CAST(:now AS timestamptz)
+""")
 _FIRST_USE = text("""
 SELECT min(s.start_at) FROM broker.usage_span s JOIN broker.resource r ON r.id = s.resource_id
 WHERE r.request_id = :request_id
 """)
-# Finance acts for the nearest unit at or above its own that pays for anything or once did: where a city's time as a
-# payer has run out, its finance keeps its own bills and does not become the region's. A county on the way is a part.
+# Finance acts for the payer whose office its unit is, or that its unit is itself. Other finance stands below the
+# nearest unit that pays for anything or once did (where a city's time as a payer has run out, its own keep its bills,
+# and do not become the region's), and sees a part of that payer's bill: the county's on the way, else what is below.
 _FINANCE_SCOPE = text("""
-SELECT a.unit_id, a.depth = 1 AND below.unit_id IS NULL AS whole_region, below.unit_id AS part_unit_id
-FROM broker.unit_period u CROSS JOIN LATERAL unnest(u.ancestors) WITH ORDINALITY AS a(unit_id, depth)
-LEFT JOIN LATERAL (
-  SELECT b.unit_id FROM unnest(u.ancestors) WITH ORDINALITY AS b(unit_id, depth)
-  JOIN broker.unit k ON k.id = b.unit_id AND k.kind = 'county'
-  WHERE b.depth > a.depth ORDER BY b.depth LIMIT 1
-) AS below ON true
-WHERE u.unit_id = :unit_id AND u.during @> CAST(:now AS timestamptz)
-  AND EXISTS (SELECT FROM broker.payer p
-              WHERE p.payer_unit_id = a.unit_id AND p.during && tstzrange(NULL, CAST(:now AS timestamptz), '[]'))
-ORDER BY a.depth DESC LIMIT 1
+WITH line AS (
+  SELECT a.unit_id, a.depth FROM broker.unit_period u
+  CROSS JOIN LATERAL unnest(u.ancestors) WITH ORDINALITY AS a(unit_id, depth)
+  WHERE u.unit_id = :unit_id AND u.during @> CAST(:now AS timestamptz)
+), payer AS (
+  SELECT l.unit_id, l.depth FROM line l
+  WHERE EXISTS (SELECT FROM broker.payer p
+                WHERE p.payer_unit_id = l.unit_id AND p.during && tstzrange(NULL, CAST(:now AS timestamptz), '[]'))
+  ORDER BY l.depth DESC LIMIT 1
+), office AS (
+  SELECT o.payer_unit_id AS unit_id, l.depth FROM line l
+  JOIN broker.finance_office o ON o.office_unit_id = l.unit_id AND o.during @> CAST(:now AS timestamptz)
+  ORDER BY l.depth DESC LIMIT 1
+), acting AS (
+  SELECT o.unit_id, NULL AS part_depth, 1 AS place FROM office o LEFT JOIN payer p ON true
+  WHERE p.depth IS NULL OR o.depth >= p.depth
+  UNION ALL
+  SELECT p.unit_id, CASE WHEN p.unit_id <> :unit_id THEN p.depth END, 2 FROM payer p
+), part AS (
+  SELECT l.unit_id FROM line l JOIN broker.unit k ON k.id = l.unit_id CROSS JOIN payer p
+  WHERE l.depth > p.depth ORDER BY k.kind = 'county' DESC, l.depth LIMIT 1
+)
+SELECT a.unit_id,
+       a.part_depth IS NULL AND EXISTS (
+         SELECT FROM broker.unit_period r WHERE r.unit_id = a.unit_id AND r.during @> CAST(:now AS timestamptz)
+           AND cardinality(r.ancestors) = 1) AS whole_region,
+       CASE WHEN a.part_depth IS NOT NULL THEN (SELECT unit_id FROM part) END AS part_unit_id
+FROM acting a ORDER BY a.place LIMIT 1
 """)
 
 # A statement's payer is placed in the tree as it stood in the time that the statement covers: a reorganisation hides
@@ -149,6 +172,11 @@ def finance_scope(session: Session, unit_id: UUID | None, now: datetime) -> tupl
     """Whose tree the finance people of ``unit_id`` see, whether that is the whole region, and the part of it if any."""
     row = session.execute(_FINANCE_SCOPE, {"unit_id": unit_id, "now": now}).one_or_none()
     return (None, False, None) if row is None else (row.unit_id, row.whole_region, row.part_unit_id)
+
+
+def finance_units(session: Session, payer_unit_id: UUID, now: datetime) -> list[UUID]:
+    """The units whose finance people act for a payer: its own, and its offices."""
+    return sorted(session.scalars(_OFFICES, {"payer_unit_id": payer_unit_id, "now": now}))
 
 
 def statements(

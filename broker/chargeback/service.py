@@ -49,6 +49,7 @@ def totals(session: Session, month: Month, *, until: datetime) -> Totals:
         lines=sum(row.lines for row in rows),
         adjustments=sum(row.adjustments for row in rows),
         settled_fen=int(drawing.run(session, closing_sql.SETTLED).scalar_one()),
+        unsettled=drawing.unsettled(session, month),
         problems=problems,
         problems_total=total,
     )

@@ -37,7 +37,8 @@ def named_plainly(path: Path) -> Iterator[str]:
         yield str(link)
 
 
-def csv_source(path: Path, plain: str) -> tuple[str, dict[str, str]]:
+def csv_source(path: Path, plain: str, *, reject: bool = False) -> tuple[str, dict[str, str]]:
+    """``reject``: rows that cannot be read are set aside (``broken_rows``), and not the whole file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             header = next(csv.reader(file, strict=True), None)
@@ -46,9 +47,10 @@ def csv_source(path: Path, plain: str) -> tuple[str, dict[str, str]]:
     where = columns_of(header, path.name)
     names = {at: name for name, at in where.items()}
     every = ", ".join(f"{quoted(names.get(at, f'other_{at}'))}: 'VARCHAR'" for at in range(len(header or ())))
+    wrong = "store_rejects = true, rejects_limit = 0" if reject else "ignore_errors = false"
     source = (
         f"read_csv({quoted(plain)}, columns = {{{every}}}, header = false, skip = 1, delim = ',', quote = '\"',"
-        " escape = '\"', auto_detect = false, strict_mode = true, null_padding = false, ignore_errors = false,"
+        f" escape = '\"', auto_detect = false, strict_mode = true, null_padding = false, {wrong},"
         " max_line_size = 1048576)"
     )
     return source, dict.fromkeys(where, "VARCHAR")

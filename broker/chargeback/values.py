@@ -96,7 +96,8 @@ class Obstacle:
 class Totals:
     """A month as a close would freeze it now, by payer; ``adjustments`` of its lines are about earlier months.
 
-    ``problems``: the first of what stops a close; ``problems_total``: all of it.
+    ``problems``: the first of what stops a close; ``problems_total``: all of it. ``unsettled``: operators without any
+    settlement price, who are owed nothing.
     """
 
     month: Month
@@ -105,6 +106,7 @@ class Totals:
     lines: int
     adjustments: int
     settled_fen: int
+    unsettled: tuple[str, ...]
     problems: tuple[Obstacle, ...]
     problems_total: int
 
@@ -115,7 +117,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class ClosedMonth:
-    """A close: its version, its size and what it owes. ``adjustments`` are lines about earlier months."""
+    """A close: its version, its size and what it owes. ``adjustments`` are lines about earlier months.
+
+    ``unsettled``: operators that supplied something and have no settlement price; each has a settlement of zero.
+    """
 
     id: UUID
     month: Month
@@ -125,6 +130,7 @@ class ClosedMonth:
     adjustments: int
     total_fen: int
     settled_fen: int
+    unsettled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

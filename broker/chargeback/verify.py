@@ -48,6 +48,40 @@ WHERE s.total_fen <> coalesce(p.debit, 0)
 LIMIT :most
 """)
 
+# Both sides of every posting of the month's closes, also those opened again: who owes or is owed what its cause says,
+# and a reversal says the opposite of what it reverses. A close that was opened again has every posting reversed.
+_SIDES = text("""
+WITH posting AS (
+  SELECT p.* FROM broker.ledger_posting p JOIN broker.month_close m ON m.id = p.close_id WHERE m.month = :month
+), due AS (
+  SELECT p.id, p.reverses_id, s.payer_unit_id AS unit_id, CAST(NULL AS text) AS operator, s.total_fen, 'payer' AS one,
+         'income' AS other
+  FROM posting p JOIN broker.statement s ON s.id = p.statement_id
+  UNION ALL
+  SELECT p.id, p.reverses_id, NULL, s.operator, s.total_fen, 'cost', 'operator'
+  FROM posting p JOIN broker.settlement s ON s.id = p.settlement_id
+), expected AS (
+  SELECT id, one AS account, unit_id, CAST(NULL AS text) AS operator,
+         CASE WHEN reverses_id IS NULL THEN total_fen ELSE -total_fen END AS amount_fen FROM due
+  UNION ALL
+  SELECT id, other, NULL, operator, CASE WHEN reverses_id IS NULL THEN -total_fen ELSE total_fen END FROM due
+), actual AS (
+  SELECT e.posting_id AS id, e.account, e.unit_id, e.operator, e.amount_fen
+  FROM broker.ledger_entry e JOIN posting p ON p.id = e.posting_id
+), differs AS (
+  (SELECT * FROM expected EXCEPT ALL SELECT * FROM actual)
+  UNION ALL
+  (SELECT * FROM actual EXCEPT ALL SELECT * FROM expected)
+)
+SELECT DISTINCT 'posting.sides', CAST(id AS text) FROM differs
+UNION ALL
+SELECT 'posting.reversal', CAST(p.id AS text) FROM posting p
+JOIN broker.month_close m ON m.id = p.close_id
+WHERE p.reverses_id IS NULL
+  AND (m.reopened_at IS NOT NULL) <> EXISTS (SELECT FROM broker.ledger_posting r WHERE r.reverses_id = p.id)
+LIMIT :most
+""")
+
 # What stands of a line together: the month's own, what was put right since, what was decided of it.
 _BELOW_ZERO = text("""
 WITH standing AS (
@@ -66,7 +100,7 @@ ORDER BY 2 LIMIT :most
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that does not add up. ``usage.changed``: the month would be rated otherwise today."""
+    """Something that does not add up. ``usage.changed``, ``settlement.changed``: it would be rated otherwise today."""
 
     code: str
     subject: str
@@ -84,9 +118,11 @@ def verify(session: Session, month: Month) -> tuple[Difference, ...]:
     if not books.closed:
         raise Conflict("month.not_closed", month=str(month))
     asked = {"month": month.first_day, "most": MOST}
-    found = [Difference(*row) for check in (_CHECKS, _BELOW_ZERO) for row in session.execute(check, asked)]
+    found = [Difference(*row) for check in (_CHECKS, _SIDES, _BELOW_ZERO) for row in session.execute(check, asked)]
     bill.fill(session, "late", (month,), month.end)
     with repository.joined_by_hash(session):
         rows = session.execute(text(closing_sql.DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})
         found += [Difference("usage.changed", f"{row.resource_id} {row.meter}") for row in rows]
+    rows = session.execute(text(closing_sql.OWED_DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})
+    found += [Difference("settlement.changed", f"{row.sub_cloud_id} {row.meter}") for row in rows]
     return tuple(found)

@@ -210,7 +210,10 @@ class BureauOverview:
 
 @dataclass(frozen=True, slots=True)
 class SettlementRow:
-    """What a closed month owes to an operator; ``reopened`` where the month was opened again since."""
+    """What a closed month owes to an operator; ``reopened`` where the month was opened again since.
+
+    ``priced`` False: there is no settlement price for anything that it supplied, so it is owed nothing.
+    """
 
     id: UUID
     month: Month
@@ -218,6 +221,7 @@ class SettlementRow:
     operator: str
     total_fen: int
     reopened: bool
+    priced: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,10 +182,11 @@ def _params(network: DedicatedNetwork, stop: FundsStop) -> dict[str, str]:
 
 
 def finance_of(work: Work, unit_id: UUID) -> list[UUID]:
-    """The units whose finance people act for a payer at or above this unit: the region's, and its city's."""
+    """The units whose finance people act for a payer at or above this unit, or see the part of it that it is in."""
     line = set(work.session.scalar(_LINE, {"unit": unit_id, "now": work.now}) or ())
     found = work.session.scalars(_FINANCE, {"now": work.now}).all()
-    return sorted(each for each in found if finance_scope(work.session, each, work.now)[0] in line)
+    scopes = {each: finance_scope(work.session, each, work.now) for each in found}
+    return sorted(each for each, (payer, _, part) in scopes.items() if (part or payer) in line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,7 @@ def standing(work: Work, *, payer: UUID | None = None) -> list[Stopped]:
     scope = access.scope(work.session, work.actor, work.now)
     if not scope.sees_region and scope.root_unit_id is None:
         return []
-    root = None if scope.sees_region else scope.root_unit_id
+    root = None if scope.sees_region else scope.part_unit_id or scope.root_unit_id
     rows: list[AnyRow] = list(work.session.execute(_STANDING, {"now": work.now, "root": root, "payer": payer}))
     return [
         Stopped(

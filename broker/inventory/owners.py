@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, text, update
+from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy.orm import Session
 
 from broker.errors import Conflict
-from broker.inventory.models import Resource
+from broker.inventory.models import Resource, ResourceOwner
 from broker.lifecycle import ResourceState
+from broker.tenancy.repository import unit_names
 from broker.tenancy.work import Work
 
 _SETTLED = (ResourceState.ACTIVE.value, ResourceState.STOPPED.value)
@@ -71,6 +74,23 @@ def lock(work: Work, system_ids: Collection[UUID]) -> dict[UUID, Belonging]:
 def lock_of_unit(work: Work, unit_id: UUID) -> Belonging:
     """What a unit has, whatever it is for. Raises as ``lock``."""
     return _belonging(_settled(work, Resource.unit_id == unit_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Whose a resource was, from when to when (None: from the first, still)."""
+
+    unit_name: str
+    since: datetime | None
+    until: datetime | None
+
+
+def history(session: Session, resource_id: UUID, *, now: datetime) -> list[Owned]:
+    """Whose a resource was, newest first; empty for one that never went from a unit to another."""
+    found = select(ResourceOwner.unit_id, ResourceOwner.during).where(ResourceOwner.resource_id == resource_id)
+    rows = session.execute(found.order_by(func.lower(ResourceOwner.during).desc().nulls_last())).all()
+    names = unit_names(session, {row.unit_id for row in rows}, now)
+    return [Owned(names.get(row.unit_id, ""), row.during.lower, row.during.upper) for row in rows]
 
 
 def _settled(work: Work, which: ColumnElement[bool]) -> Sequence[Resource]:

@@ -209,8 +209,9 @@ def revise(work: Work, system_id: UUID, entry: SystemEntry, *, version: int | No
 def end(work: Work, system_id: UUID, ending: Ending, *, version: int | None) -> InformationSystem:
     """A system ends by merger, shutdown or handover (Art. 28, 29), with a reason, now. Its rows stay.
 
-    Raises NotFound, Stale, Forbidden; Conflict ``system.ended``; Invalid ``reason.missing``, ``system.ending_unknown``,
-    ``system.merge_unknown`` (``into``), ``system.handed_to``.
+    Raises NotFound, Stale, Forbidden (``system.merge_elsewhere``: what it has would be another's to pay, and only the
+    Bureau gives it to one); Conflict ``system.ended``, ``system.in_flight``; Invalid ``reason.missing``,
+    ``system.ending_unknown``, ``system.merge_unknown`` (``into``), ``system.handed_to``.
     """
     require_writer(work)
     system = _writable(work, system_id, version)
@@ -239,8 +240,16 @@ def end(work: Work, system_id: UUID, ending: Ending, *, version: int | None) -> 
     if problems:
         raise Invalid(problems)
     what = None if head is None else owners.lock(work, [system.id])[system.id]
+    if head is not None and what is not None and what.resources:
+        _require_both(work, head.unit_id)
     _end(work, system, ending, head.id if head else None, what)
     return system
+
+
+def _require_both(work: Work, unit_id: UUID) -> None:
+    mine = select(Unit.id).where(Unit.id == unit_id, visible_units(work.actor, Unit.id, work.now))
+    if work.session.scalar(mine) is None:
+        raise Forbidden("system.merge_elsewhere", article="Art. 29")
 
 
 def write(work: Work, entry: SystemEntry, found: Known, *, source: str) -> InformationSystem:

@@ -89,9 +89,9 @@ def _converse(server: smtplib.SMTP, smtp: Smtp, to: str, message: EmailMessage, 
         _expect(server.docmd("DATA"), 354)
     except (smtplib.SMTPServerDisconnected, OSError) as error:
         raise NotTakenError("smtp.lost") from error
+    content = re.sub(rb"(?m)^\.", b"..", message.as_bytes(policy=SMTP))
     if not about_to():
         raise LeaseLostError
-    content = re.sub(rb"(?m)^\.", b"..", message.as_bytes(policy=SMTP))
     try:
         server.send(content + b".\r\n")
         code, _ = server.getreply()

@@ -67,6 +67,11 @@ WHERE id = (
 RETURNING id
 """)
 
+_SPENT = text("""
+UPDATE broker.notice_sending SET state = 'failed', leased_until = NULL, code = 'sending.spent'
+WHERE state = 'sending' AND leased_until < :now AND attempts >= :most RETURNING id
+""")
+
 _LOST = text("""
 UPDATE broker.notice_sending SET state = 'unknown', leased_until = NULL, code = 'sending.lost'
 WHERE state = 'handing' AND leased_until < :now RETURNING id
@@ -91,6 +96,11 @@ def expand(work: Work, *, email: bool, webhooks: Sequence[tuple[str, str, Sequen
 def lost(work: Work) -> int:
     """What was being handed over when its worker was lost: nobody knows; it goes to the desk. Returns how many."""
     return len(work.session.execute(_LOST, {"now": work.now}).all())
+
+
+def spent(work: Work) -> int:
+    """What so many workers were lost with before it was handed over: it goes to the desk. Returns how many."""
+    return len(work.session.execute(_SPENT, {"now": work.now, "most": MOST_ATTEMPTS}).all())
 
 
 def claim(work: Work, channels: Sequence[str]) -> UUID | None:
@@ -118,6 +128,12 @@ def sent(work: Work, sending_id: UUID) -> None:
 def unknown(work: Work, sending_id: UUID, code: str) -> None:
     """It may have arrived: the desk decides."""
     _end(work, sending_id, state="unknown", code=code)
+
+
+def broken(work: Work, sending_id: UUID) -> None:
+    """Something broke that nobody foresaw: it goes to the desk, with whether it may have been handed over."""
+    row = work.session.get_one(NoticeSending, sending_id, with_for_update=True)
+    _end(work, sending_id, state="unknown" if row.state == "handing" else "failed", code="sending.broken")
 
 
 def refused(work: Work, sending_id: UUID, code: str, *, for_good: bool) -> None:

@@ -23,6 +23,7 @@ from broker.notify.channels import AboutTo, LeaseLostError, NotTakenError, Uncle
 from broker.notify.models import Notice, NoticeSending
 from broker.notify.settings import Channels
 from broker.tenancy.models import Account, Person
+from broker.tenancy.rules import mailable
 from broker.tenancy.work import Work, WorkFactory
 
 log = structlog.get_logger(__name__)
@@ -46,9 +47,9 @@ class Sender:
         hooks = [(h.name, h.unit, h.roles) for h in self.channels.webhooks]
         with self.works.begin() as work:
             outbox.expand(work, email=self.channels.smtp is not None, webhooks=hooks)
-            lost = outbox.lost(work)
-        if lost:
-            log.warning("notices with an unknown outcome", count=lost)
+            lost, spent = outbox.lost(work), outbox.spent(work)
+        if lost or spent:
+            log.warning("notices on the desk", unknown=lost, spent=spent)
         tried = 0
         while tried < _A_ROUND and self._one():
             tried += 1
@@ -57,13 +58,20 @@ class Sender:
     def _one(self) -> bool:
         with self.works.begin() as work:
             sending_id = outbox.claim(work, self.channels.names)
-            if sending_id is None:
-                return False
-            send = self._prepared(work, sending_id)
-        if send is None:
-            self._write(outbox.refused, sending_id, "sending.no_address", for_good=True)
-            return True
+        if sending_id is None:
+            return False
         try:
+            self._send(sending_id)
+        except Exception:
+            # Of one message nobody foresaw: the others go on.
+            log.exception("notice not sent", sending=str(sending_id))
+            self._write(outbox.broken, sending_id)
+        return True
+
+    def _send(self, sending_id: UUID) -> None:
+        try:
+            with self.works.begin() as work:
+                send = self._prepared(work, sending_id)
             send(partial(self._hand_over, sending_id))
         except LeaseLostError:
             pass
@@ -74,24 +82,30 @@ class Sender:
             self._write(outbox.unknown, sending_id, error.code)
         else:
             self._write(outbox.sent, sending_id)
-        return True
 
-    def _prepared(self, work: Work, sending_id: UUID) -> Callable[[AboutTo], None] | None:
-        """What to do for a message; None when its address is gone (a person was blanked, a webhook removed)."""
+    def _prepared(self, work: Work, sending_id: UUID) -> Callable[[AboutTo], None]:
+        """What to do for a message. Raises NotTakenError, for good, when its address is none.
+
+        ``sending.no_address``: a person was blanked, a webhook removed; ``sending.bad_address``: mail cannot go there.
+        """
         sending = work.session.get_one(NoticeSending, sending_id)
         notice = work.session.get_one(Notice, sending.notice_id)
         sentence = self.words(notice.code, notice.params)
         if sending.channel == "webhook":
             hook = next((h for h in self.channels.webhooks if h.name == sending.webhook), None)
-            return None if hook is None else partial(ways.webhook, hook, f"【{SUBJECT}】{sentence}")
+            if hook is None:
+                raise NotTakenError("sending.no_address", for_good=True)
+            return partial(ways.webhook, hook, f"【{SUBJECT}】{sentence}")
         address = work.session.scalar(
             select(Person.email)
             .join(Account, Account.person_id == Person.id)
             .where(Account.id == sending.account_id, Person.blanked_at.is_(None), Account.disabled_at.is_(None))
         )
         smtp = self.channels.smtp
-        if not address or smtp is None or any(c.isspace() for c in address):
-            return None
+        if not address or smtp is None:
+            raise NotTakenError("sending.no_address", for_good=True)
+        if not mailable(address):
+            raise NotTakenError("sending.bad_address", for_good=True)
         message = EmailMessage()
         message["Subject"], message["From"], message["To"] = SUBJECT, smtp.sender, address
         message["Message-ID"] = f"<{sending.id}@{smtp.sender.rpartition('@')[2] or 'guiyun'}>"

@@ -76,6 +76,26 @@ class TariffPrice(Base):
     )
 
 
+class FinanceOffice(Base):
+    """Whose finance people act for a payer, from when to when: 财政厅 for the region. A payer's own always do.
+
+    A unit that is no office and pays for nothing sees its own part of its payer's bill (``chargeback.access``).
+    """
+
+    __tablename__ = "finance_office"
+
+    id: Mapped[Id]
+    office_unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id))
+    payer_unit_id: Mapped[UUID] = mapped_column(ForeignKey(Unit.id))
+    during: Mapped[During]
+
+    __table_args__ = (
+        ExcludeConstraint(
+            (column("office_unit_id"), "="), (column("during"), "&&"), using="gist", name="ex_finance_office"
+        ),
+    )
+
+
 class Payer(Base):
     """Who pays for what a unit (and the units below it without a rule of their own) uses on a tier of clouds.
 

@@ -138,8 +138,12 @@ def _together(ids: Sequence[UUID]) -> Select[Resource]:
 
 
 def _lock(work: Work, ids: Sequence[UUID]) -> list[Resource]:
-    """These, locked in one order. Raises NotFound ``resource.not_found``."""
-    found = list(work.session.scalars(_together(ids).with_for_update()))
+    """These, locked in one order, as they are then: their system may just have gone to another unit.
+
+    Raises NotFound ``resource.not_found``.
+    """
+    locked = _together(ids).with_for_update().execution_options(populate_existing=True)
+    found = list(work.session.scalars(locked))
     if not ids or not set(ids) <= {r.id for r in found}:
         raise NotFound("resource.not_found")
     return found

@@ -20,7 +20,7 @@ from broker.tenancy.work import Work
 
 _LOCK = 0x7265_636C
 
-_ROOMS = text("SELECT scope, live, held FROM broker.reclaim_rooms(:unit, :cloud, :case, :now)")
+_ROOMS = text("SELECT scope, scope_id, live, held FROM broker.reclaim_rooms(:unit, :cloud, :case, :now)")
 
 
 def rooms(work: Work, settings: Settings, unit_id: UUID, sub_cloud_id: UUID, *, but: UUID | None = None) -> list[Room]:
@@ -28,7 +28,7 @@ def rooms(work: Work, settings: Settings, unit_id: UUID, sub_cloud_id: UUID, *, 
     values = {"unit": unit_id, "cloud": sub_cloud_id, "case": but, "now": work.now}
     percent = {"unit": settings.reclaim_unit_percent, "cloud": settings.reclaim_cloud_percent}
     rows = work.session.execute(_ROOMS, values)
-    return [Room(row.scope, row.live, row.held, percent[row.scope]) for row in rows]
+    return [Room(row.scope, row.scope_id, row.live, row.held, percent[row.scope]) for row in rows]
 
 
 def full(work: Work, settings: Settings, case: ReclaimCase, count: int) -> str:

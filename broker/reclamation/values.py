@@ -61,12 +61,14 @@ class Verdict(StrEnum):
 
     IDLE = "idle"
     IN_USE = "in_use"
+    TODAY = "today"
+    """Every whole day was idle; the day that is not over is not, as far as it has come."""
     UNMEASURED = "unmeasured"
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The days since the notice: how many had enough samples, how many of these were still idle."""
+    """The whole days since the notice: how many had enough samples, how many of these were still idle."""
 
     verdict: Verdict
     measured: int = 0
@@ -102,12 +104,18 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is live and what is held by cases in one scope; ``scope`` is ``unit`` or ``cloud``."""
+    """What is live and what is held by cases in one scope; ``scope`` is ``unit`` or ``cloud``, ``scope_id`` which."""
 
     scope: str
+    scope_id: UUID
     live: int
     held: int
     percent: int
+
+    @property
+    def key(self) -> tuple[str, UUID]:
+        """Which share it is."""
+        return self.scope, self.scope_id
 
     @property
     def allowed(self) -> int:

@@ -51,6 +51,7 @@ def _twice(region: Region) -> Iterator[Problem]:
         "information_systems": [system.code for system in region.information_systems],
         "home_clouds": [f"{rule.unit} {region.since(rule)}" for rule in region.home_clouds],
         "payers": [f"{rule.unit} {rule.tier} {rule.cloud or ''} {region.since(rule)}" for rule in region.payers],
+        "finance_offices": [f"{rule.office} {region.since(rule)}" for rule in region.finance_offices],
         "prices": [
             " ".join(
                 str(word)
@@ -254,6 +255,7 @@ def _dates(region: Region) -> Iterator[Problem]:
     dated: list[tuple[str, date]] = [
         *((f"home_clouds[{i}].from", region.since(rule)) for i, rule in enumerate(region.home_clouds)),
         *((f"payers[{i}].from", region.since(rule)) for i, rule in enumerate(region.payers)),
+        *((f"finance_offices[{i}].from", region.since(rule)) for i, rule in enumerate(region.finance_offices)),
         *((f"prices[{i}].from", region.since(price)) for i, price in enumerate(region.prices)),
         *(
             (f"sub_clouds[{i}].authorities[{n}].from", region.since(authority))

@@ -23,7 +23,7 @@ from broker.audit import events
 from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority
 from broker.db.base import Base
 from broker.inventory.models import InformationSystem, SystemRevision
-from broker.pricing.models import Payer, TariffPrice
+from broker.pricing.models import FinanceOffice, Payer, TariffPrice
 from broker.region import scarce, sections
 from broker.region.reading import RegionError
 from broker.region.rows import Run
@@ -44,6 +44,7 @@ _REFERRING: tuple[type[Base], ...] = (
     Image,
     HomeCloud,
     Payer,
+    FinanceOffice,
     TariffPrice,
     RoleGrant,
     Deputy,

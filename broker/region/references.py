@@ -64,6 +64,9 @@ def _by_rules(region: Region) -> Iterator[Named]:
         yield "unit", f"payers[{index}].unit", payer.unit
         yield "unit", f"payers[{index}].pays", payer.pays
         yield "cloud", f"payers[{index}].cloud", payer.cloud
+    for index, office in enumerate(region.finance_offices):
+        yield "unit", f"finance_offices[{index}].office", office.office
+        yield "unit", f"finance_offices[{index}].payer", office.payer
 
 
 def _by_amounts(region: Region) -> Iterator[Named]:

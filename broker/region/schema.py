@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from broker.lifecycle import Role
+from broker.tenancy.rules import EMAIL
 
 FORMAT = "guiyun-region/1"
 
@@ -208,6 +209,12 @@ class PayerRule(_Dated):
     article: Article
 
 
+class FinanceOfficeRule(_Dated):
+    office: Code
+    """Its finance people act for ``payer``."""
+    payer: Code
+
+
 class PriceEntry(_Dated):
     side: Literal["charge", "settlement"] = "charge"
     meter: Meter
@@ -263,7 +270,7 @@ class PersonEntry(_Entry):
     name: Annotated[str, AfterValidator(_no_control), Field(min_length=1, max_length=60)]
     title: Annotated[str, Field(max_length=60)] = ""
     phone: Annotated[str, Field(max_length=30, pattern=r"^[0-9+ -]*$")] = ""
-    email: Annotated[str, Field(max_length=120)] = ""
+    email: Annotated[str, Field(max_length=120, pattern=rf"^({EMAIL})?$")] = ""
     unit: Code
     roles: Annotated[Rows[RoleName], AfterValidator(_some)]
     operator: Text | None = None
@@ -312,6 +319,7 @@ class Region(_Entry):
     sub_clouds: Rows[SubCloudEntry]
     home_clouds: Rows[HomeCloudRule]
     payers: Rows[PayerRule]
+    finance_offices: Rows[FinanceOfficeRule] = ()
     prices: Rows[PriceEntry]
     quotas: Rows[QuotaEntry] = ()
     ipv6: Ipv6Plan

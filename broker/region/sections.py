@@ -16,7 +16,7 @@ from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloud
 from broker.inventory.models import InformationSystem, SystemRevision
 from broker.inventory.register import to_json
 from broker.lifecycle import Role
-from broker.pricing.models import Payer, TariffPrice
+from broker.pricing.models import FinanceOffice, Payer, TariffPrice
 from broker.region.dated import Wanted
 from broker.region.rows import Plain, Run, midnight
 from broker.region.schema import SubCloudEntry
@@ -161,7 +161,7 @@ def _images(run: Run) -> Iterator[Plain]:
 
 
 def rules(run: Run) -> None:
-    """Home clouds, payers and prices: dated rules."""
+    """Home clouds, payers, their finance offices and prices: dated rules."""
     unit, cloud = run.ids["unit"], run.ids["cloud"]
     run.dated(
         HomeCloud,
@@ -187,6 +187,16 @@ def rules(run: Run) -> None:
                 f"payers[{index}]",
             )
             for index, rule in enumerate(run.region.payers)
+        ),
+    )
+    run.dated(
+        FinanceOffice,
+        ("office_unit_id",),
+        (
+            Wanted(
+                (unit[rule.office],), run.since(rule), {"payer_unit_id": unit[rule.payer]}, f"finance_offices[{index}]"
+            )
+            for index, rule in enumerate(run.region.finance_offices)
         ),
     )
     run.dated(

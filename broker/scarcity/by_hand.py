@@ -4,9 +4,10 @@ Called by: the command line. Must not: count (``quotas`` does), or be used by th
 of their own.
 
 **When the event is written.** In the transaction of what it tells, but for the fast hold, whose transaction is shared
-with other callers (``quotas.together``). There ``quota.hold_asked`` is committed *before* the hold is counted, without
-a flush of its own: the log of PostgreSQL is one, so that once a hold is on disk the event before it is. A hold that
-counts is therefore never without its event; that it was not granted is a second one, ``quota.hold_refused``.
+with other callers (``quotas.together``). There ``quota.hold_asked`` is committed *before* the hold is counted, in the
+same round trip (``broker.hold_together``) and without a flush of its own: the log of PostgreSQL is one, so that once a
+hold is on disk the event before it is. A hold that counts is therefore never without its event; that it was not granted
+is a second one, ``quota.hold_refused``.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from quotas import availability, models, moving, service, together
 from quotas.errors import DoneBefore, NotThatMuch, NotYours, QuotaError
 from quotas.values import HeldLine, Line, ResourceClass
 
-_AT_ONCE = text("""
-WITH unflushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+_TOLD = text("""
 INSERT INTO broker.audit_event (id, at, actor_id, action, subject_type, subject_id, article, data, trace_id)
-SELECT :id, :at, :actor, :action, 'hold', :hold, '', CAST(:data AS jsonb), '' FROM unflushed
+VALUES (:id, :at, :actor, :action, 'hold', :hold, '', CAST(:data AS jsonb), '') ON CONFLICT (id) DO NOTHING
 """)
+_TELL_AND_HOLD = b"CALL broker.hold_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +83,24 @@ def hold(
     service.columns(lines)  # what is no amount is refused before anything is written
     data = {"owner": str(owner), "node": str(node), "lines": _told(lines), "expires_at": expires_at.isoformat()}
 
-    def record(action: str, more: dict[str, Any]) -> None:
+    def told(action: str, more: dict[str, Any]) -> dict[str, Any]:
         row = {"id": new_id(), "at": clock(), "actor": hand.account_id, "action": action, "hold": hold_id}
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(_AT_ONCE, row | {"data": json.dumps(more | hand.why)})
+        return row | {"data": json.dumps(more | hand.why)}
 
-    record("quota.hold_asked", data)
+    asked = told("quota.hold_asked", data)
+    before = together.Before(
+        b"broker_hold_together",
+        _TELL_AND_HOLD,
+        (str(asked["id"]), asked["at"].isoformat(), asked["actor"] and str(asked["actor"]), asked["data"]),
+        lambda connection: connection.execute(_TOLD, asked),
+    )
     try:
-        together.hold(engine, owner=owner, node=node, lines=lines, expires_at=expires_at, hold_id=hold_id)
+        together.hold(
+            engine, owner=owner, node=node, lines=lines, expires_at=expires_at, hold_id=hold_id, before=before
+        )
     except QuotaError as error:
-        record("quota.hold_refused", {"code": error.code})
+        with engine.begin() as connection:
+            connection.execute(_TOLD, told("quota.hold_refused", {"code": error.code}))
         raise
 
 

@@ -134,6 +134,9 @@ def _of(work: Work, owner: UUID, own: Limit, above: Limit, wanted: int) -> list[
         return []
     limits = {limit.node: limit for limit in (cohort.parent, *cohort.members)}
     due = borrowing.claims(cohort, own.node, wanted)
+    asked_above = wanted - max(own.guaranteed - own.load, 0)
+    if above.load + asked_above - sum(due.values()) > above.ceiling:
+        return []  # what is borrowed would not suffice: nobody gives back for nothing
     return [Due(owner, own.node, limits[borrower], wanted, amount) for borrower, amount in due.items()]
 
 

@@ -1,15 +1,27 @@
-"""Who may decide: pure decisions over an actor and the unit that has the duty.
+"""Who may decide: pure decisions over an actor and the unit that has the duty. And where mail can go.
 
-Called by: approval, assessment, delivery, reclamation. Must not: read the database.
+Called by: approval, assessment, delivery, reclamation; the region file, notices. Must not: read the database.
 """
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 from broker.errors import Forbidden
 from broker.lifecycle import Role
 from broker.tenancy.values import Actor, Mandate
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+EMAIL = rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+"
+"""An address of RFC 5321 without its rarities: letters of ASCII, no quotes, a domain with a dot."""
+_EMAIL = re.compile(EMAIL)
+
+
+def mailable(address: str) -> bool:
+    """Whether a mail server can be told this address."""
+    return len(address) <= 254 and len(address.partition("@")[0]) <= 64 and _EMAIL.fullmatch(address) is not None
 
 
 def mandate(actor: Actor, role: Role, unit_id: UUID | None, *, except_for: frozenset[UUID] = frozenset()) -> Mandate:

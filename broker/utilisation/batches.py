@@ -46,15 +46,17 @@ class Batch:
     day: int | None = None
 
 
-def of(groups: Sequence[Group], zone: ZoneInfo, *, fixed: bool, rows: int = ROWS) -> list[Batch]:
+def of(groups: Sequence[Group], zone: ZoneInfo, *, fixed: bool, rows: int = ROWS, torn: bool = False) -> list[Batch]:
     """Batches of at most about ``rows`` rows; one when the groups are in no order that helps.
 
-    ``fixed``: the zone's offset does not change meanwhile, so that a local day is an unbroken span of hours.
+    ``fixed``: the zone's offset does not change meanwhile, so that a local day is an unbroken span of hours. ``torn``:
+    what belongs together may bear several ids, so that no batch is cut by them.
     """
     files = tuple(dict.fromkeys(group.file for group in groups))
     total = sum(group.rows for group in groups)
     if total > rows:
-        ways = [(_by_days(groups, zone, rows, fixed=fixed), WASTE), (_by_resources(groups, rows), WASTE)]
+        ways = [(_by_days(groups, zone, rows, fixed=fixed), WASTE)]
+        ways += [] if torn else [(_by_resources(groups, rows), WASTE)]
         if fixed:
             ways.insert(0, (_by_days(groups, zone, 1, fixed=True), TWICE))
         for cut, waste in ways:

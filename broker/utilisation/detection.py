@@ -9,10 +9,9 @@ A cloud that does not answer ends no finding: what was seen there stands until s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import select
@@ -28,58 +27,21 @@ from broker.pricing import rules as pricing
 from broker.pricing import service as prices
 from broker.pricing.values import PriceVersion
 from broker.tenancy.work import Work
-from broker.utilisation import findings, pictures, service, sightings, store
+from broker.utilisation import findings, looking, service
 from broker.utilisation.collectors import Bench, Errand
-from broker.utilisation.engine import engine, parquet
-from broker.utilisation.findings import Day, Evidence, FindingKind, Key, Recorded, Seen
+from broker.utilisation.findings import Day, Key, Recorded, Seen
+from broker.utilisation.looking import CURRENT, ZONE, Known, Look
 from broker.utilisation.models import IdleFinding, IdleScan
-from broker.utilisation.pictures import Heat
-from broker.utilisation.rules import exemption_of
-from broker.utilisation.samples import Report
-from broker.utilisation.sightings import Shown, Sighting, Sky, Thing
-from broker.utilisation.values import HOUR, ID, Facts, Figures, MissingDay, Policy, PolicySet, Run, conditions
-from providers.contract import Kind, Observed, Provider
-from providers.errors import ProviderError
+from broker.utilisation.sightings import Sighting, Thing
+from broker.utilisation.values import PolicySet
 
 log = structlog.get_logger(__name__)
 
-ZONE = ZoneInfo("Asia/Shanghai")
 AT = time(4, 0)
 """When a day's detection is due (Asia/Shanghai): the day before has been collected, and few people work."""
-CURRENT = timedelta(days=3)
-"""A run is a finding while its last day, or the last scan that saw it, is no older: samples and scans may be late."""
-MARGIN = timedelta(days=14)
-"""How much further back than the longest policy's days samples are read: for days that were late or missing."""
+BROKEN = "detection.broken"
+"""A detection that broke without an answer that would say why; the log has it."""
 _AGAIN = timedelta(hours=1)
-_OFF_METRICS = frozenset({"vcpu", "n_off"})
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the rows say before a scan. ``open``: resources that have a finding or are watched. ``kept``: snapshots.
-
-    ``going_on``: findings that the last scans saw, with the version of the policies they went by.
-    """
-
-    day: date
-    facts: Mapping[str, Facts]
-    things: Mapping[UUID, Thing]
-    clouds: Collection[str]
-    open: frozenset[UUID]
-    kept: frozenset[UUID]
-    going_on: Mapping[Key, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a scan has found out: what is idle, whom a policy leaves alone, which clouds answered, what has samples."""
-
-    day: date
-    idle: tuple[Sighting, ...]
-    exempted: frozenset[Key]
-    answered: frozenset[str]
-    measured: frozenset[UUID]
-    heat: tuple[Heat, ...]
 
 
 def make(work: Work) -> bool:
@@ -130,43 +92,60 @@ def newest(session: Session) -> IdleScan | None:
 
 def detect(bench: Bench, errand: Errand) -> bool:
     """Carry one detection; whatever happens, its row says so. False: it failed, and is due again in an hour."""
-    with bench.works.begin() as work:
-        row = work.session.get_one(IdleScan, errand.id)
-        if row.run != errand.run or row.finished_at is not None:
-            return True
-        day = work.now.astimezone(ZONE).date()
-        rows = findings.still_open(work.session)
-        known = Known(
-            day=day,
-            facts=service.facts_of(work),
-            things=things_of(work),
-            clouds=[cloud.code for cloud in catalog.in_service(work.session)],
-            open=frozenset(key[0] for key in rows),
-            kept=inventory.kept_snapshots(work.session),
-            going_on={key: row.policy_version for key, row in rows.items() if _goes_on(row, day)},
-        )
     try:
+        with bench.works.begin() as work:
+            row = work.session.get_one(IdleScan, errand.id)
+            if row.run != errand.run or row.finished_at is not None:
+                return True
+            known = known_now(work)
         policies = service.policies_of(bench.settings)
-        found = look(bench, known, policies)
+        found = looking.look(bench, known, policies)
+        with bench.works.begin() as work:
+            _finish(work, errand, known, found, policies)
     except BrokerError as error:
         log.warning("not detected", code=error.code)
-        with bench.works.begin() as work:
-            row = work.session.get_one(IdleScan, errand.id, with_for_update=True)
-            if row.run == errand.run:
-                row.error_code, row.due_at, row.run = error.code, work.now + _AGAIN, errand.run + 1
-        return False
+        return _later(bench, errand, error.code)
+    except Exception:
+        # Whatever it is, it is told where people look, and the next hour may know better.
+        log.exception("not detected")
+        return _later(bench, errand, BROKEN)
+    return True
+
+
+def known_now(work: Work) -> Known:
+    """What a scan has to know of the rows."""
+    day = work.now.astimezone(ZONE).date()
+    rows = findings.still_open(work.session)
+    return Known(
+        day=day,
+        facts=service.facts_of(work),
+        things=things_of(work),
+        clouds=[cloud.code for cloud in catalog.in_service(work.session)],
+        open={key: row.last_day for key, row in rows.items()},
+        kept=inventory.kept_snapshots(work.session),
+        going_on={key: row.policy_version for key, row in rows.items() if _goes_on(row, day)},
+    )
+
+
+def _finish(work: Work, errand: Errand, known: Known, found: Look, policies: PolicySet) -> None:
+    row = work.session.get_one(IdleScan, errand.id, with_for_update=True)
+    if row.run != errand.run or row.finished_at is not None:
+        return
+    done = write_down(work, found, policies, known.things)
+    row.finished_at, row.policy_version, row.error_code = work.now, policies.version, None
+    row.run = errand.run + 1
+    silent = sorted(set(known.clouds) - found.answered)
+    row.outcome = asdict(done) | {"silent": silent}
+    row.heat = [list(astuple(each)) for each in found.heat]
+    work.record("idle.scanned", "idle_scan", row.id, data=row.outcome | {"day": str(known.day)})
+
+
+def _later(bench: Bench, errand: Errand, code: str) -> bool:
     with bench.works.begin() as work:
         row = work.session.get_one(IdleScan, errand.id, with_for_update=True)
-        if row.run != errand.run or row.finished_at is not None:
-            return True
-        done = write_down(work, found, policies, known.things)
-        row.finished_at, row.policy_version, row.error_code = work.now, policies.version, None
-        row.run = errand.run + 1
-        silent = sorted(set(known.clouds) - found.answered)
-        row.outcome = asdict(done) | {"silent": silent}
-        row.heat = [list(astuple(each)) for each in found.heat]
-        work.record("idle.scanned", "idle_scan", row.id, data=row.outcome | {"day": str(known.day)})
-    return True
+        if row.run == errand.run:
+            row.error_code, row.due_at, row.run = code, work.now + _AGAIN, errand.run + 1
+    return False
 
 
 def things_of(work: Work) -> dict[UUID, Thing]:
@@ -181,123 +160,6 @@ def things_of(work: Work) -> dict[UUID, Thing]:
             resource.id, resource.sub_cloud_id, service.facts(row), row.since, taken, left_at, suspended
         )
     return found
-
-
-def look(bench: Bench, known: Known, policies: PolicySet) -> Look:
-    """Scan the samples and ask the clouds; no transaction is open."""
-    idle, exempted = _measured(bench, known, policies)
-    ended = known.open - {each.resource_id for each in idle}
-    shown: dict[str, Shown] = {}
-    if any(policy.seen for policy in policies.policies):
-        answers = {code: _ask(bench.providers, code) for code in known.clouds}
-        shown = {code: answer for code, answer in answers.items() if answer is not None}
-    off = {each.resource_id for each in idle if each.kind is FindingKind.OFF}
-    sky = Sky(known.things, shown, known.day, ZONE, known.kept)
-    for each in (each for policy in policies.policies if policy.seen for each in sightings.seen(policy, sky)):
-        if each.kind is FindingKind.OFF and each.resource_id in off:
-            continue  # samples say so already, and since when
-        thing = known.things[each.resource_id]
-        if exemption_of(_as_run(each, thing), thing.facts, each.policy, policies):
-            exempted.add(each.key)
-        else:
-            idle.append(each)
-    measured = _with_samples(bench, known) if ended else frozenset()
-    warm = tuple(pictures.heat(bench.settings, known.facts, known.day, ZONE))
-    return Look(known.day, tuple(idle), frozenset(exempted), frozenset(shown), measured, warm)
-
-
-def _measured(bench: Bench, known: Known, policies: PolicySet) -> tuple[list[Sighting], set[Key]]:
-    """Runs that go on, and those that a policy leaves alone; from as few days as tell.
-
-    A run that begins where reading began is continued from what was found before. Where nothing was found before, or
-    by other policies, all that is kept is read.
-    """
-    first = _first_day(known.day, policies)
-    found, exempted = _since(bench, known, policies, first)
-    if first is not None and any(each.cut and known.going_on.get(each.key) != policies.version for each in found):
-        return _since(bench, known, policies, None)
-    return found, exempted
-
-
-def _first_day(day: date, policies: PolicySet) -> date | None:
-    """The first day that has to be read; None: all of them. What a skipped day does to a run's days is only in them."""
-    if any(policy.missing_day is MissingDay.SKIP for policy in policies.measured):
-        return None
-    return day - timedelta(days=max((policy.days for policy in policies.measured), default=0)) - MARGIN
-
-
-def _since(bench: Bench, known: Known, policies: PolicySet, first: date | None) -> tuple[list[Sighting], set[Key]]:
-    by_name = {policy.name: policy for policy in policies.policies}
-    day = known.day
-    idle: list[Sighting] = []
-    exempted: set[Key] = set()
-    end = datetime.combine(day + timedelta(days=1), time(), ZONE)
-    for each in service.scan_store(bench.settings, known.facts, policies, (ZONE, end), Report(), first=first):
-        run, policy = each.run, by_name[each.run.policy]
-        if each.facts is None or each.facts.resource_id is None or run.last_day < day - CURRENT:
-            continue
-        if known.things[each.facts.resource_id].suspended:
-            continue
-        if each.exemption is not None:
-            exempted.add((each.facts.resource_id, policy.name, ""))
-            continue
-        evidence = tuple(Evidence("measured", _figures(figures)) for figures in run.evidence)
-        kind = FindingKind.OFF if _about_power(policy) else FindingKind.IDLE
-        cut = first is not None and run.first_day <= first
-        seen = Sighting(each.facts.resource_id, kind, policy, evidence, run.last_day, run.first_day, run.days, cut=cut)
-        idle.append(seen)
-    return idle, exempted
-
-
-def _about_power(policy: Policy) -> bool:
-    return all(leaf.metric in _OFF_METRICS for leaf in conditions(policy.when))
-
-
-def _figures(figures: Figures) -> dict[str, object]:
-    leaf = figures.condition
-    limits = {"below": None if leaf.below is None else str(leaf.below)}
-    limits |= {"above": None if leaf.above is None else str(leaf.above)}
-    measured = {"least": figures.least, "greatest": figures.greatest, "mean": figures.mean}
-    return {"metric": leaf.metric, "daily": leaf.daily.value, **limits, **measured}
-
-
-def _ask(providers: service.Providers, code: str) -> Shown | None:
-    """What one cloud shows of itself; None when it does not answer."""
-    try:
-        provider = providers(code)
-        return Shown(
-            servers={seen.key.id: seen for seen in _list(provider, Kind.SERVER)},
-            attachments={seen.key.id: seen for seen in _list(provider, Kind.ATTACHMENT)},
-            snapshots=_list(provider, Kind.SNAPSHOT),
-            addresses=provider.loose_addresses(),
-        )
-    except ProviderError as error:
-        log.warning("not seen", sub_cloud=code, code=error.code)
-        return None
-
-
-def _list(provider: Provider, kind: Kind) -> list[Observed]:
-    return list(provider.list(kind)) if kind in provider.capabilities.kinds else []
-
-
-def _as_run(each: Sighting, thing: Thing) -> Run:
-    """A sighting as exemptions see runs."""
-    first = each.first_day or each.last_day
-    return Run(thing.facts.number, each.policy.name, first, each.last_day, (each.last_day - first).days + 1)
-
-
-def _with_samples(bench: Bench, known: Known) -> frozenset[UUID]:
-    """Who has been measured lately: where a run ended because of what was measured, and not for want of samples."""
-    since = known.day - CURRENT
-    files = store.hourly_files(bench.settings, since)
-    if not files:
-        return frozenset()
-    start = datetime.combine(since, time(), ZONE)
-    with engine(bench.settings.utilisation_memory_mib) as db:
-        sql = f"SELECT DISTINCT {ID} FROM {parquet(files)} WHERE epoch({HOUR}) >= {start.timestamp():.0f}"
-        names = [row[0] for row in db.rows(sql)]
-    found = (known.facts[name].resource_id for name in names if name in known.facts)
-    return frozenset(each for each in found if each is not None)
 
 
 def write_down(work: Work, found: Look, policies: PolicySet, things: Mapping[UUID, Thing]) -> Recorded:
@@ -351,7 +213,7 @@ def _why(key: Key, found: Look, policies: PolicySet, things: Mapping[UUID, Thing
         return "suspended"
     if policy.seen:
         return "in_use" if thing.facts.sub_cloud in found.answered else ""
-    return "in_use" if thing.id in found.measured else "not_measured"
+    return "in_use" if key in found.busy else "not_measured"
 
 
 def _costs(work: Work, ids: Collection[UUID], things: Mapping[UUID, Thing]) -> Mapping[UUID, int | None]:

@@ -13,13 +13,17 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from broker.db.base import new_id
 from broker.errors import NotFound
 from broker.tenancy.work import Work
 from broker.utilisation.models import IdleFinding
+
+log = structlog.get_logger(__name__)
 
 
 class FindingKind(StrEnum):
@@ -104,12 +108,16 @@ def finding(session: Session, finding_id: UUID) -> Finding:
 
 @dataclass(slots=True)
 class Recorded:
-    """What a scan changed: new findings, those that go on, those that ended, and what is only watched yet."""
+    """What a scan changed: new findings, those that go on, those that ended, and what is only watched yet.
+
+    ``left``: what could not be written down; it stops none of the others.
+    """
 
     found: int = 0
     going_on: int = 0
     cleared: int = 0
     watched: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,31 @@ def record(
     work: Work, on: Day, seen: Iterable[Seen], ended: Mapping[Key, str], rows: Mapping[Key, IdleFinding]
 ) -> Recorded:
     """Write down what a day's scan saw, and what has ended and why. The same scan again changes nothing more."""
+    given = list(seen)
+    try:
+        with work.session.begin_nested():
+            done = _record(work, on, given, rows)
+    except SQLAlchemyError:  # one of them: which, is found by writing each for itself
+        done = Recorded()
+        for each in given:
+            try:
+                with work.session.begin_nested():
+                    part = _record(work, on, [each], rows)
+            except SQLAlchemyError as error:
+                why = type(error).__name__
+                log.warning("finding not written down", resource=str(each.resource_id), policy=each.policy, error=why)
+                part = Recorded(left=1)
+            done.found, done.going_on = done.found + part.found, done.going_on + part.going_on
+            done.watched, done.left = done.watched + part.watched, done.left + part.left
+    for key, why in ended.items():
+        row = rows[key]
+        row.cleared_at, row.cleared_because = work.now, why
+        done.cleared += row.found_at is not None
+    work.session.flush()
+    return done
+
+
+def _record(work: Work, on: Day, seen: Iterable[Seen], rows: Mapping[Key, IdleFinding]) -> Recorded:
     done = Recorded()
     for each in seen:
         row = rows.get(each.key)
@@ -170,10 +203,6 @@ def record(
         done.found += each.ripe and not known
         done.going_on += known
         done.watched += not known and not each.ripe
-    for key, why in ended.items():
-        row = rows[key]
-        row.cleared_at, row.cleared_because = work.now, why
-        done.cleared += row.found_at is not None
     work.session.flush()
     return done
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -33,13 +33,15 @@ _FETCH = 10_000
 class Question:
     """What is looked for: policies, whose days, and the instant after which a sample cannot be.
 
-    ``rows_at_once``: about how many samples are added up before the sums are put away.
+    ``rows_at_once``: about how many samples are added up before the sums are put away. ``aliases``: other names that
+    samples of a resource bear in these files, each with the one that its runs are told by.
     """
 
     policies: Sequence[Policy]
     zone: ZoneInfo
     now: datetime
     rows_at_once: int = batches.ROWS
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -82,13 +84,14 @@ def _add_up(engine: Engine, found: Measured, ways: Plan, ask: Question, report: 
     useful = " OR ".join(
         f"{letter}{i}" for letter, each in (("m", ways.matches), ("p", ways.measured)) for i in _of(each)
     )
-    cut = batches.of(found.groups, ask.zone, fixed=len(known) == 1, rows=ask.rows_at_once)
+    resource, source = _named(engine, found, ask)
+    cut = batches.of(found.groups, ask.zone, fixed=len(known) == 1, rows=ask.rows_at_once, torn=bool(ask.aliases))
     for number, batch in enumerate(cut):
         # By one column that stands in the file as a dictionary, grouping is three times as quick as by two.
         which = day if batch.day is None else f"CAST({batch.day} AS INTEGER)"
         sql = f"""
             SELECT * FROM (SELECT r, d{shown} FROM (
-                SELECT {found.resource} AS r, {which} AS d{picked} FROM {parquet(batch.files)}
+                SELECT {resource} AS r, {which} AS d{picked} FROM {parquet(batch.files)}{source}
                 {_where(found, batch, day)} GROUP BY {"ALL" if batch.day is None else 1}))
             WHERE {useful}
             """
@@ -97,6 +100,16 @@ def _add_up(engine: Engine, found: Measured, ways: Plan, ask: Question, report: 
         good = engine.one(f"SELECT count(*) FROM {parquet(found.files)} WHERE {' AND '.join(found.checks)}")[0]
         if good != found.rows:
             _explain(engine, found, ask, report)
+
+
+def _named(engine: Engine, found: Measured, ask: Question) -> tuple[str, str]:
+    """SQL of a resource's name, and what else has to be read for it: only where some resource bears two."""
+    if not ask.aliases:
+        return found.resource, ""
+    name = f"CAST({found.resource} AS VARCHAR)"
+    engine.db.execute("CREATE TEMP TABLE alias (other VARCHAR, told_by VARCHAR)")
+    engine.db.executemany("INSERT INTO alias VALUES (?, ?)", list(ask.aliases.items()))
+    return f"coalesce(told_by, {name})", f" LEFT JOIN alias ON other = {name}"
 
 
 def _of(numbered: Mapping[int, str] | Sequence[str]) -> Iterator[int]:

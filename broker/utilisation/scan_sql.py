@@ -24,13 +24,15 @@ class Plan:
     """SQL per (resource, day). ``aggregates``: name -> expression over its samples.
 
     ``matches``: for each policy, does the day match. ``measured``: for those that skip a missing day, has it enough
-    samples (where a missing day breaks, it and a day that does not match are the same). ``figures``: the daily figure
-    of each condition, in the order of ``leaves``.
+    samples (where a missing day breaks, it and a day that does not match are the same). ``told``: for each policy, do
+    the day's samples tell whether it matches (enough of them, and none of the metrics that decide is missing).
+    ``figures``: the daily figure of each condition, in the order of ``leaves``.
     """
 
     aggregates: Mapping[str, str]
     measured: Mapping[int, str]
     matches: Sequence[str]
+    told: Sequence[str]
     leaves: Sequence[Condition]
     figures: Sequence[str]
 
@@ -42,12 +44,11 @@ def plan(policies: Sequence[Policy], gaps: Collection[str]) -> Plan:
     builder = _Builder(aggregates, frozenset(gaps))
     figures = [builder.figure(leaf) for leaf in leaves]
     enough = [f"n >= {policy.min_samples_per_day}" for policy in policies]
-    matches = [
-        f"{needed} AND coalesce({builder.holds(policy.when)}, false)"
-        for policy, needed in zip(policies, enough, strict=True)
-    ]
+    holds = [builder.holds(policy.when) for policy in policies]
+    matches = [f"{needed} AND coalesce({each}, false)" for each, needed in zip(holds, enough, strict=True)]
+    told = [f"{needed} AND ({each}) IS NOT NULL" for each, needed in zip(holds, enough, strict=True)]
     skipping = {i: enough[i] for i, policy in enumerate(policies) if policy.missing_day is MissingDay.SKIP}
-    return Plan(aggregates, skipping, matches, leaves, figures)
+    return Plan(aggregates, skipping, matches, told, leaves, figures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class _Builder:
     gaps: frozenset[str]
 
     def holds(self, when: When) -> str:
+        """NULL where a metric that decides has no value."""
         if isinstance(when, Condition):
             return self._condition(when)
         word = " AND " if isinstance(when, AllOf) else " OR "
@@ -75,7 +77,8 @@ class _Builder:
     def _condition(self, leaf: Condition) -> str:
         if leaf.daily is Daily.P95:
             n = self._count(leaf.metric)
-            parts = [f"{n} > 0"]
+            n = n if n == "n" else f"nullif({n}, 0)"
+            parts = []
             if leaf.below is not None:
                 parts.append(f"20 * {self._low(leaf.metric, leaf.below, '<')} >= 19 * {n}")
             if leaf.above is not None:

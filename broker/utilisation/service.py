@@ -6,10 +6,12 @@ hold a transaction while files are read: facts are read first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+import duckdb
 
 from broker.db.base import AnyRow
 from broker.errors import Forbidden
@@ -19,13 +21,13 @@ from broker.lifecycle import Role
 from broker.settings import Settings
 from broker.tenancy.work import Work
 from broker.utilisation import store
-from broker.utilisation.engine import engine
+from broker.utilisation.engine import Engine, engine, parquet
 from broker.utilisation.files import Found, joined
 from broker.utilisation.policy_file import read_policies
 from broker.utilisation.samples import Report
 from broker.utilisation.scan import Question, scan
 from broker.utilisation.store import Imported
-from broker.utilisation.values import Facts, PolicySet
+from broker.utilisation.values import ID, Facts, PolicySet
 from providers.contract import Provider
 
 _MAY = frozenset({Role.SYSTEM, Role.ADMINISTRATOR, Role.AUDIT, Role.ASSESSOR, Role.OPERATOR})
@@ -95,13 +97,23 @@ def scan_store(
     zone, now = when
     files = store.hourly_files(settings, first and first - timedelta(days=1))
     kinds = {policy.name: policy.kind for policy in policies.policies}
+    if not files or not policies.measured:
+        return
     with engine(settings.utilisation_memory_mib) as db:
-        for run in (
-            scan(db, files, Question(policies.measured, zone, now), report) if files and policies.measured else ()
-        ):
+        ask = Question(policies.measured, zone, now, aliases=_aliases(db, files, facts))
+        for run in scan(db, files, ask, report):
             known = facts.get(run.resource_id)
             if known is not None and known.kind == kinds[run.policy]:
                 yield joined(run, known, policies)
+
+
+def _aliases(db: Engine, files: Sequence[Path], facts: Mapping[str, Facts]) -> dict[str, str]:
+    """Names under which these files hold samples of what has a number, each with that number: one machine, one run."""
+    try:
+        names = [str(row[0]) for row in db.rows(f"SELECT DISTINCT {ID} FROM {parquet(files)}")]
+    except duckdb.Error:
+        return {}  # what cannot be read is told of by the scan
+    return {name: facts[name].number for name in names if name in facts and name != facts[name].number}
 
 
 def import_file(settings: Settings, path: Path, now: datetime, *, wait_s: float = 0) -> Imported:

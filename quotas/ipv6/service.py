@@ -55,7 +55,7 @@ VERIFY = text("SELECT what, id, detail FROM quotas.verify_prefixes()")
 PAUSES_S = (0.02, 0.06, 0.18)
 """Between tries where others have not committed what is in the way: some flushes, a statement, a transaction."""
 PATIENCE_S = 0.5
-"""A try that took longer has waited by itself; whoever asks holds what he counted before, so he is told soon."""
+"""A try that took longer has waited by itself."""
 
 
 def ensure_pool(
@@ -157,22 +157,23 @@ def allocate(
     """Hold a free prefix for an owner until ``expires_at`` (None: pinned at once), or have it ``active`` at once.
 
     The same owner again: the same prefix, and a hold that was not pinned takes the new date. PoolFull says what would
-    fit; PrefixBusy: others are taking what is left, and after some tries have neither committed nor given it up;
+    fit; PrefixBusy: others are taking what is left, and after some tries have neither committed nor given it up (who
+    has counted before is told at once, for others wait for his counters: he begins anew);
     BadPrefix: the length is not the pool's; HasAnother; UnknownPool.
     """
     wish = Wish(pool_id, owner, length, expires_at, active, label)
     asked = _values(wish)
-    order.prefixes(session)
+    tries = 1 if order.prefixes(session) else 1 + len(PAUSES_S)
     connection = session.connection()
-    answer = patiently(lambda: connection.exec_driver_sql(ALLOCATE, asked).scalar_one())
+    answer = patiently(lambda: connection.exec_driver_sql(ALLOCATE, asked).scalar_one(), tries)
     return _allocated(answer, wish, asked)
 
 
-def patiently(ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+def patiently(ask: Callable[[], Mapping[str, Any]], tries: int = 1 + len(PAUSES_S)) -> Mapping[str, Any]:
     """The answer of a statement that is made again, a few times, while it is "busy": each sees what others commit."""
     begun = monotonic()
     answer = ask()
-    for pause in PAUSES_S:
+    for pause in PAUSES_S[: tries - 1]:
         if answer["outcome"] != "busy" or monotonic() - begun > PATIENCE_S:
             break
         sleep(pause)

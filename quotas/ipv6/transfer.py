@@ -20,7 +20,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from quotas import models
+from quotas import models, order
 from quotas.errors import BadPrefix, PrefixOverlap, UnknownPool
 from quotas.ipv6.service import ensure_pool, network_of
 from quotas.ipv6.values import LIVE, PrefixState, Zone
@@ -43,7 +43,8 @@ class Verdict:
     overlaps (``by``: prefixes there, or a line of this file), duplicate (of ``of_line``), outside (of every pool),
     hands_out_nothing (a pool that holds pools), wrong_zone, ambiguous (several routing domains have it),
     unknown_domain, has_another (the owner), not_ipv6, host_bits, too_long, too_short, bad_kind, bad_state, bad_until,
-    bad_label, bad_id, id_taken, different (a pool of that id), busy (somebody is working there).
+    bad_label, bad_text (what no database keeps: NUL, half a character), bad_id, id_taken, different (a pool of that
+    id), busy (somebody is working there).
     """
 
     line: int
@@ -123,6 +124,7 @@ def take_over(
 
     ``first`` is the number of the first row in the file it came from.
     """
+    order.prefixes(session)
     plan, verdicts = _read(session), dict[int, Verdict]()
     savepoint = session.begin_nested()
     waiting: list[dict[str, Any]] = []
@@ -158,6 +160,8 @@ def _read(session: Session) -> _Plan:
 
 def _line(plan: _Plan, number: int, row: Mapping[str, str]) -> dict[str, Any]:
     """The line with everything found. Raises _Bad."""
+    if any("\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value) for value in row.values()):
+        raise _Bad("bad_text")
     try:
         prefix = network_of(row.get("prefix", ""))
     except BadPrefix as bad:
@@ -166,13 +170,16 @@ def _line(plan: _Plan, number: int, row: Mapping[str, str]) -> dict[str, Any]:
     if kind not in {"block", "pool", "prefix"}:
         raise _Bad("bad_kind")
     domain = plan.domain_of(row, prefix)
+    line = {"n": number, "kind": kind, "domain": domain, "prefix": str(prefix)}
+    line["id"] = _uuid(row.get("id", "")) if row.get("id") else uuid5(NAMESPACE, f"{kind} {domain} {prefix}")
+    if kind == "prefix":
+        line |= _holder(row, domain, prefix)
+    else:
+        line |= {"zone": row.get("zone") or plan.zones.get(domain, ""), "level": row.get("level", "")}
+    # Last: a line that is wrong in itself claims nothing from a right one after it.
     if (earlier := plan.claimed.setdefault((kind, domain, str(prefix)), number)) != number:
         raise _Bad("duplicate", f"line {earlier}", of_line=earlier)
-    line = {"n": number, "kind": kind, "domain": domain, "prefix": str(prefix)}
-    id_ = _uuid(row.get("id", "")) if row.get("id") else uuid5(NAMESPACE, f"{kind} {domain} {prefix}")
-    if kind != "prefix":
-        return {**line, "id": id_, "zone": row.get("zone") or plan.zones.get(domain, ""), "level": row.get("level", "")}
-    return {**line, "id": id_, **_holder(row, domain, prefix)}
+    return line
 
 
 def _holder(row: Mapping[str, str], domain: str, prefix: IPv6Network) -> dict[str, Any]:

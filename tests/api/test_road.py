@@ -6,8 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
+from api import uow
 from broker.reclamation import dates
+from quotas import service as quotas
+from quotas.ipv6 import service as ipv6
 from tests.api.server import Server
 from tests.conftest import Database
 from tests.stories.road import walk
@@ -104,6 +108,38 @@ def test_every_candidate_says_why_it_was_or_was_not_chosen(server: Server, world
                 assert all(v["message"].endswith("。") for v in candidate["verdicts"])
         if step == "proposed":
             done(assess(server, made))
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_who_meets_a_prefix_in_the_making_begins_anew(
+    server: Server,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: bool,  # noqa: FBT001
+) -> None:
+    """An assessment does not wait for it with the counters that others wait for: it pauses without them."""
+    made = submit(server)
+    done(approve(server, made))
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        with server.app.state.core.works.begin() as work:
+            quotas.alone(work.session)  # nobody holds a counter meanwhile
+        if ends:
+            other.rollback()
+
+    monkeypatch.setattr(uow, "sleep", pause)
+    monkeypatch.setattr(ipv6, "sleep", lambda _: pytest.fail("waits with counters"))
+    claim = text("SELECT pg_advisory_xact_lock(quotas.claim_of(domain_id::int, prefix)) FROM quotas.prefix_pool")
+    engine = create_engine(server.database.owner_url, poolclass=NullPool)
+    with engine.connect() as other:
+        other.execute(claim)
+        answer = assess(server, made)
+    if ends:
+        assert (done(answer)["state"], len(pauses)) == ("assessed", 1)
+    else:
+        assert (answer.status_code, answer.json()["code"], len(pauses)) == (409, "prefix.busy", 2)
 
 
 def test_the_assessor_tries_sizes_before_confirming_them(server: Server, world: World) -> None:

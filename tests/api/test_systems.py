@@ -127,6 +127,7 @@ def test_a_system_goes_to_another_unit_by_the_bureaus_word(server: Server) -> No
     assert [(m["code"], m["source"]) for m in left if m["code"] == "move-1"] == [("move-1", "move")]
     assert codes(old.get("/api/v1/systems/moves?unit=rst")) >= {"unit.unknown"}
     assert "move-1" in old.get("/systems/moves").text
+    assert old.get(f"/api/v1/resources/{made['id']}/owners").status_code == 404
     entry = system("move-1", name="划转后的名称", unit="wjw")
     assert old.put(path, json=entry).status_code == 404
     assert done(server.person("apply.wjw").put(path, json=entry))["name"] == "划转后的名称"

@@ -50,6 +50,23 @@ def test_two_people_reopen_a_month_and_it_is_closed_anew(typist: Typist, server:
     assert server.person("approve.1").post(f"/api/v1/billing-months/{which}/close").status_code == 403
 
 
+def test_a_month_is_previewed_everywhere_the_same_and_by_who_may_close_it(
+    typist: Typist, server: Server, month: Month, tmp_path: Path
+) -> None:
+    """At a terminal and over HTTP, with what stops it as CSV; the Bureau closes nothing and previews nothing."""
+    which, file = str(month.next), tmp_path / "obstacles.csv"
+    said = typist.types("bill", "preview", which, "--csv", str(file), "--json")
+    finance, at = server.person("finance"), f"/api/v1/billing-months/{which}"
+    shown, sent = finance.get(f"{at}/preview").json(), finance.get(f"{at}/obstacles")
+    same = ("problems_total", "unsettled", "adjustments")
+    assert [said.json[name] for name in same] == [shown[name] for name in same]
+    assert [one["code"] for one in said.json["problems"]] == [one["code"] for one in shown["problems"]]
+    assert (said.status == 1) == bool(shown["problems"])
+    assert sent.headers["content-type"].startswith("text/csv")
+    assert sent.content == file.read_bytes()
+    assert server.person("approve.1").get(f"{at}/preview").status_code == 403
+
+
 _LINE = """
 WHERE id = (SELECT max(c.id) FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id
             WHERE s.close_id IS NOT NULL)

@@ -134,6 +134,8 @@ ROWS = {
     "3fff:100:0:8::/64,,,,lost,": ("bad_state", None),
     "3fff:100:0:9::/64,,,,quarantined,": ("bad_until", None),
     "3fff:100:0:a::/64,,,,reserved,": ("bad_label", None),
+    "3fff:100:0:b::/64,,a\0b,,,": ("bad_text", None),
+    "3fff:100:0:8::/64,,found,,,": ("ok", None),
 }
 
 
@@ -146,12 +148,12 @@ def test_an_import_says_of_every_line_what_is_wrong_and_writes_all_or_nothing(ty
         assert (said.status, said.json["written"]) == (1, False)
         assert typist.does("ipv6", "export").out == before
     said, found = imported(typist, *ROWS, options=("--partial",))
-    assert (said.status, said.json["written"], said.json["counts"]["ok"]) == (1, True, 2)
+    assert (said.status, said.json["written"], said.json["counts"]["ok"]) == (1, True, 3)
     good = [row for row, verdict in ROWS.items() if verdict[0] == "ok"]
     said, found = imported(typist, *good)
     assert (said.status, {outcome for outcome, _ in found}) == (0, {"same"})
     said = typist.types("ipv6", "import", str(typist.folder / "plan.csv"))
-    assert said.out == "已写入：新增 0 行，已存在 2 行，冲突 0 行。\n"
+    assert said.out == "已写入：新增 0 行，已存在 3 行，冲突 0 行。\n"
     allocated(typist, "next")
     assert "没有重叠" in typist.does("ipv6", "verify").out
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
 
 from broker.catalog import repository as catalog
+from broker.scarcity import by_hand
+from broker.scarcity.by_hand import Hand
 from quotas import service
-from quotas.values import ResourceClass
+from quotas.values import Line, ResourceClass
 from tests.api.server import Server
 from tests.cli.typist import Typist
 
@@ -213,6 +217,37 @@ def test_each_decision_is_an_event_with_who_and_why(stocked: Typist, server: Ser
     assert len(events(server, refused)) == 2
     who = stocked.refused("quota", "hold", NODE, f"{KIND}=1", *of, "--by", "nobody")
     assert code_of(who) == "account.unknown"
+
+
+def test_a_hold_and_its_event_are_one_round_trip(stocked: Typist, server: Server) -> None:
+    """Nothing but the one call goes to the database; an event that cannot be written keeps the hold from being made."""
+    core, made, lost, statements = server.app.state.core, uuid4(), uuid4(), []
+    with core.sessions() as session:
+        pool = next(c.id for c in catalog.in_service(session) if c.code == CLOUD)
+        node = by_hand.node_of(session, NODE, now=core.clock())
+
+    def hold(hold_id: UUID, reason: str) -> None:
+        asked: dict[str, Any] = {"owner": made, "node": node, "lines": [Line(ResourceClass(KIND), 1, pool)]}
+        until = core.clock() + timedelta(days=1)
+        by_hand.hold(core.engine, core.clock, Hand(reason=reason), **asked, expires_at=until, hold_id=hold_id)
+
+    def note(*call: object) -> None:
+        statements.append(call[2])
+
+    event.listen(core.engine, "before_cursor_execute", note)
+    try:
+        for _ in range(2):
+            hold(made, "演练")
+        assert statements == []
+    finally:
+        event.remove(core.engine, "before_cursor_execute", note)
+    assert [(action, data["reason"]) for action, _, data in events(server, str(made))] == [
+        ("quota.hold_asked", "演练")
+    ] * 2
+    with pytest.raises(DBAPIError):
+        hold(lost, "\0")
+    assert code_of(stocked.refused("quota", "void", str(lost), "--json")) == "hold.unknown"
+    stocked.does("quota", "void", str(made))
 
 
 def test_limits_lend_and_borrow(stocked: Typist) -> None:

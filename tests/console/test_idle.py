@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,8 @@ import pytest
 from playwright.sync_api import Browser
 from sqlalchemy import text
 
+from broker.errors import Invalid, Problem
+from broker.reclamation import policies as policies_of_reclaiming
 from broker.utilisation import detection, pictures, service
 from broker.utilisation.bucket import StoreDown
 from broker.utilisation.collectors import Bench
@@ -142,26 +144,57 @@ def test_the_heat_map_shows_units_on_clouds(console: Console, idle: dict[str, st
     assert "内存利用率" in console.person("audit").get("/idle/heat?of=memory").text
 
 
+def test_a_policy_is_tried_before_it_is_switched_on(console: Console, idle: dict[str, str]) -> None:
+    """What it asks, a dry run in a table and a picture of the shares, then on by name and hour, and off at once."""
+    center, other = console.person("deliver.1"), console.person("deliver.jyt")
+    url = "/reclaim/policies/idle-server"
+    listed = center.get("/reclaim/policies")
+    assert url in listed.links
+    assert "CPU 平均利用率日均低于 5 %，且 CPU 峰值利用率日 95 分位低于 20 %，且 网络流量日均低于 10" in listed.text
+    assert "现有内容还没有试运行" in center.get(url).text
+    assert "请重新试运行后再启用" in center.post(f"{url}/on", {}, status=409).text
+    tried = center.post(f"{url}/dry-run", {})
+    assert idle["number"] in tried.text
+    assert any("至多同时停用" in attrs.get("aria-label", "") for attrs in tried.all("g"))
+    run_id = tried.value("dry_run")
+    assert "已看过试运行" not in other.get(url).text, "who delivers for another cloud only looks"
+    other.post(f"{url}/on", {"dry_run": run_id}, status=403)
+    console.person("apply.jyt").get("/reclaim/policies", status=403)
+    on = center.post(f"{url}/on", {"dry_run": run_id})
+    assert 'class="badge bg-green-lt">启用' in on.text
+    versions = center.client.get("/api/v1/reclaim-policies/idle-server/versions").json()
+    assert [(v["dry_runs"], v["dry_run_id"], v["switched_off_by"]) for v in versions] == [(1, run_id, None)]
+    with patch.object(policies_of_reclaiming, "standings", side_effect=Invalid([Problem("policy.shape", "policies")])):
+        broken = center.get("/reclaim/policies")
+    assert "规则文件不能读取" in broken.text
+    assert "长期闲置的云主机" in broken.text, "what is on can be switched off all the same"
+    center.post(f"{url}/off", {})
+    assert "立即停用" not in center.get(url).text
+    [version] = center.client.get("/api/v1/reclaim-policies/idle-server/versions").json()
+    assert version["switched_off_by"] == version["switched_on_by"]
+
+
 @pytest.mark.browser
 def test_the_pages_stand_in_a_browser(
     console: Console, idle: dict[str, str], chromium: Browser, screenshots: Path
 ) -> None:
     """Nothing is refused by the content policy; nothing is wider than the screen."""
-    cookies = console.person("deliver.jyt").client.cookies
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
-    context.add_cookies([{"name": c.name, "value": c.value or "", "url": console.server.url} for c in cookies.jar])
-    seen = context.new_page()
+    policies = {"policies": "/reclaim/policies", "policy": "/reclaim/policies/idle-server"}
+    own = {"idle": "/idle", "resource": f"/resources/{idle['idle']}", "heat": "/idle/heat"}
+    pages = (("deliver.jyt", own | {"sizing": f"/resources/{idle['large']}", "reclaim": "/reclaim"}),
+             ("deliver.1", policies))  # fmt: skip
     complaints: list[str] = []
-    seen.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    for name, url in (("idle", "/idle"), ("resource", f"/resources/{idle['idle']}"), ("heat", "/idle/heat"),
-                      ("sizing", f"/resources/{idle['large']}")):  # fmt: skip
-        seen.goto(console.server.url + url)
-        seen.screenshot(path=screenshots / f"{name}.png", full_page=True)
-        assert seen.evaluate("document.documentElement.scrollWidth") <= 1280, url
-    seen.set_viewport_size({"width": 390, "height": 844})
-    for name, url in (("idle-narrow", "/idle"), ("resource-narrow", f"/resources/{idle['idle']}")):
-        seen.goto(console.server.url + url)
-        seen.screenshot(path=screenshots / f"{name}.png", full_page=True)
-        assert seen.evaluate("document.documentElement.scrollWidth") <= 390, url
-    context.close()
+    for login, urls in pages:
+        cookies = console.person(login).client.cookies
+        context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
+        context.add_cookies([{"name": c.name, "value": c.value or "", "url": console.server.url} for c in cookies.jar])
+        seen = context.new_page()
+        seen.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        for width, suffix in ((1280, ""), (390, "-narrow")):
+            seen.set_viewport_size({"width": width, "height": 900})
+            for name, url in urls.items():
+                seen.goto(console.server.url + url)
+                seen.screenshot(path=screenshots / f"{name}{suffix}.png", full_page=True)
+                assert seen.evaluate("document.documentElement.scrollWidth") <= width, url
+        context.close()
     assert complaints == []

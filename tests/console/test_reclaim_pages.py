@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from broker.utilisation import detection, findings
+from broker.utilisation import findings, looking
 from broker.utilisation.findings import Day, Evidence, FindingKind, Seen
 from broker.utilisation.service import policies_of
 from providers.contract import Kind
@@ -40,7 +40,7 @@ def case_id(console: Console, servers: list[UUID]) -> UUID:
 def finding(console: Console, servers: list[UUID]) -> Iterator[UUID]:
     """Detection has found the second off for forty days."""
     with console.world.app.works.begin() as work:
-        day = work.now.astimezone(detection.ZONE).date()
+        day = work.now.astimezone(looking.ZONE).date()
         first, why = day - timedelta(days=39), (Evidence("seen.stopped", {}),)
         seen = Seen(servers[1], FindingKind.OFF, "off-server", "", first, day, 40, why, 12300, ripe=True)
         findings.record(work, Day(day, policies_of(console.world.app.settings).version), [seen], {}, {})

@@ -163,6 +163,16 @@ def test_growth_and_reservations_are_seen_before_they_are_committed(engine: Engi
         assert ipv6.verify(session) == []
 
 
+def test_a_reservation_that_was_refused_is_in_nobodys_way(engine: Engine, pools: Pools) -> None:
+    """Its claim goes with it, not with the transaction: the places beside what it met are there for others."""
+    with Session(engine) as one, Session(engine) as other:
+        first = take(one, pools.of, 62).prefix
+        one.commit()
+        with pytest.raises(errors.PrefixOverlap):
+            operating.reserve(one, routing_domain="shared", prefix=POOL, reason="预留")
+        assert take(other, pools.of, 46).prefix == (UPPER if first.subnet_of(LOWER) else LOWER)
+
+
 def test_what_cannot_be_seen_is_busy_and_not_full(engine: Engine, pools: Pools) -> None:
     """An import claims nothing: after a few short waits "busy", never "full" with places that nobody looked at."""
     lines = [{"prefix": str(UPPER), "owner": "somebody"}]

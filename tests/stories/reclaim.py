@@ -5,7 +5,7 @@ Called by: the stories and the kill tests of reclaiming. Must not: replace any o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,11 @@ def status(world: World, server: Any, cloud: str = "jyt") -> Status | None:
     return None if seen is None else seen.status
 
 
-def measure(world: World, server: Any, days: list[tuple[datetime, float]], folder: Path) -> None:
-    """Samples of a server: its mean CPU at noon of each day."""
+def measure(world: World, server: Any, days: Sequence[tuple[datetime, float | None]], folder: Path) -> None:
+    """Samples of a server: its mean CPU at noon of each day; None: of everything but that."""
     lines = ["vm_id,hour_utc,vcpu,mem_gib,cpu_avg_pct,cpu_max_pct,mem_used_gib,disk_kbps,net_kbps,n_samples,n_off"]
-    lines += [f"{server.number},{at:%Y-%m-%dT%HZ},2,4,{cpu},{cpu},1,0,0,60,0" for at, cpu in days]
+    cpus = [(at, "" if cpu is None else cpu) for at, cpu in days]
+    lines += [f"{server.number},{at:%Y-%m-%dT%HZ},2,4,{cpu},{cpu},1,0,0,60,0" for at, cpu in cpus]
     file = folder / f"{server.number}-{len(list(folder.iterdir()))}.csv"
     file.write_text("\n".join(lines) + "\n")
     utilisation.import_file(world.app.settings, file, days[-1][0] + timedelta(hours=2))

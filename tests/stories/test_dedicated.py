@@ -575,3 +575,58 @@ def test_a_citys_finance_sees_its_own_stops_and_the_regions_sees_all(office: Off
     assert office.ask("finance.nanning", "GET", f"{API}/{made['id']}").status_code == 404
     assert office.read("finance.liuzhou", f"{API}/{made['id']}")["stop"]["stopped_at"] is not None
     world.clock.now = began
+
+
+def test_a_stop_follows_the_step_that_is_late(office: Office, segment: str) -> None:
+    """Connected at last, with the migration late by then: its owner is told, and funds that stood still stay so."""
+    world, began = office.world, office.world.clock.now
+    made = office.done(UNIT, API, network("follow-1"))
+    path, key = f"{API}/{made['id']}", made["id"]
+    days = {"connect": (30, UNIT), "migrate": (30, "lead.jyt"), "shut_down": (90, UNIT)}
+    dates = {name: {"due_on": office.day(n), "owner": owner} for name, (n, owner) in days.items()}
+    office.done(UNIT, f"{path}/plan", plan(office, dates=dates))
+    for forward in (45, 12):
+        world.clock.forward(days=forward)
+        office.pass_by()
+    assert [s["step"] for s in office.read(FINANCE, "/api/v1/funds-stops") if s["network"] == key] == ["connect"]
+    see(office, segment, verified=True)
+    office.connect(path, segment)
+    assert [s["step"] for s in office.read(FINANCE, "/api/v1/funds-stops") if s["network"] == key] == ["migrate"]
+    assert office.notices("lead.jyt", key)[-2:] == ["network.late", "network.funds_stopped"]
+    assert office.notices(FINANCE, key) == ["network.funds_stop", "network.funds_stop"]
+    assert [s["lifted_why"] for s in office.read(UNIT, path)["stops"]] == [None, "done"]
+    office.done(UNIT, f"{path}/migration", done(office))
+    assert office.notices(FINANCE, key)[-1] == "network.funds_lift"
+    unsee(office)
+    world.clock.now = began
+
+
+def test_what_the_plan_names_leaves_the_list_by_the_bureaus_word(office: Office, segment: str) -> None:
+    """Art. 11(3): a unit cannot drop the system that has not moved, nor shut down a network that lists none."""
+    made = office.done(UNIT, API, network("ruled-1", systems=["jyt-xjgl", "jyt-dzjg"]))
+    path = f"{API}/{made['id']}"
+    word = {"drop": ["jyt-dzjg"], "reason": "清单填报有误，该系统从未使用本专网"}
+    assert office.refused(BUREAU, f"{path}/rulings", word) == {"network.not_planned"}
+    office.done(UNIT, f"{path}/plan", plan(office))
+    see(office, segment, verified=True)
+    office.connect(path, segment)
+    assert office.refused(UNIT, f"{path}/migration", done(office)) == {"network.system_waiting"}
+    fewer = office.ask(UNIT, "PUT", path, network("ruled-1", systems=["jyt-xjgl"]))
+    assert {e["code"] for e in fewer.json()["errors"]} == {"network.system_planned"}
+    assert office.ask(UNIT, "POST", f"{path}/rulings", word).status_code == 403
+    wrong = {"drop": ["no-such"], "reason": " "}
+    assert office.refused(BUREAU, f"{path}/rulings", wrong) == {"reason.missing", "network.system_not_listed"}
+    assert office.refused(BUREAU, f"{path}/rulings", word | {"drop": []}) == {"network.carries_systems"}
+    ruled = office.done(BUREAU, f"{path}/rulings", word)
+    assert [(r["dropped"], r["ruled_by"]) for r in ruled["rulings"]] == [(["jyt-dzjg"], BUREAU)]
+    assert office.done(UNIT, f"{path}/migration", done(office))["next"] == "shut_down"
+
+    bare = office.done(UNIT, API, network("ruled-2", systems=[]))
+    path = f"{API}/{bare['id']}"
+    office.done(UNIT, f"{path}/plan", plan(office))
+    office.connect(path, segment)
+    assert office.refused(UNIT, f"{path}/migration", done(office)) == {"network.no_systems"}
+    office.done(BUREAU, f"{path}/rulings", {"drop": [], "reason": "只用于视频会议"})
+    assert office.done(UNIT, f"{path}/migration", done(office))["next"] == "shut_down"
+    assert "network.ruled_none" in office.notices(UNIT, bare["id"])
+    unsee(office)

@@ -13,13 +13,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from broker.inventory.models import ServerSnapshot
-from broker.utilisation import detection, findings, service
+from broker.utilisation import detection, findings, looking, service
 from broker.utilisation.collectors import Bench
 from broker.utilisation.files import Found
-from broker.utilisation.findings import Finding, FindingKind
+from broker.utilisation.findings import Day, Evidence, Finding, FindingKind, Seen
 from broker.utilisation.models import IdleFinding
 from providers.contract import Key, Kind, SnapshotSpec
 from providers.simulated import faults
@@ -172,7 +173,7 @@ def test_a_long_run_is_continued_without_reading_all_of_it_again(
         return real(*given, first=first)
 
     monkeypatch.setattr(service, "scan_store", scan)
-    number, window = desk.servers[0].number, timedelta(days=5) + detection.MARGIN
+    number, window = desk.servers[0].number, timedelta(days=5) + looking.MARGIN
     desk.measure(number, 40, tmp_path)
     desk.detect()
     found = desk.only(FindingKind.IDLE)
@@ -221,6 +222,92 @@ def test_a_run_that_nobody_measures_any_more_ends_as_not_measured(desk: Desk, tm
     assert desk.detect(days=2)["going_on"] == 1
     desk.detect(days=2)
     assert desk.ended(found) == "not_measured"
+
+
+@pytest.mark.parametrize("first", [{}, {"cpu_avg_pct": ""}], ids=["no samples", "without the metric"])
+def test_a_gap_is_not_told_as_use(first: dict[str, str], desk: Desk, tmp_path: Path) -> None:
+    """A day that nobody measured breaks the run; it is idle on each day that was: nobody says that it is in use."""
+    number = desk.servers[0].number
+    desk.measure(number, 6, tmp_path)
+    desk.detect()
+    found = desk.only(FindingKind.IDLE)
+    gap = desk.world.clock() + timedelta(days=1)
+    desk.world.clock.forward(days=5)
+    if first:
+        desk.measure(number, 1, tmp_path, until=gap, **first)
+    desk.measure(number, 4, tmp_path)
+    desk.detect()
+    assert desk.ended(found) == "not_measured"
+
+
+def test_samples_under_two_names_are_one_server(desk: Desk, tmp_path: Path) -> None:
+    """By its number from a collector, by our id from a file: one finding; at work under either name it is at work."""
+    server = desk.servers[0]
+    desk.measure(server.number, 8, tmp_path)
+    desk.measure(str(server.id), 8, tmp_path)
+    assert desk.detect()["found"] == 1
+    found = desk.only(FindingKind.IDLE)
+    assert (found.resource_id, found.days) == (server.id, 8)
+    desk.world.clock.forward(days=5)
+    desk.measure(server.number, 5, tmp_path)
+    desk.measure(str(server.id), 5, tmp_path, cpu_avg_pct="40")
+    desk.detect()
+    assert (desk.open(FindingKind.IDLE), desk.ended(found)) == ([], "in_use")
+
+
+def test_two_runs_of_the_last_days_are_one_finding(desk: Desk, tmp_path: Path) -> None:
+    """With a policy of one day, idle again after a busy day: the later run is what is found."""
+    idle = "idle, kind: server, days: "
+    desk.policies.write_text(desk.policies.read_text().replace(f"{idle}5", f"{idle}1"))
+    number, now = desk.servers[0].number, desk.world.clock()
+    desk.measure(number, 5, tmp_path)
+    desk.measure(number, 1, tmp_path, until=now - timedelta(days=1), cpu_avg_pct="60", n_samples="13")
+    assert desk.detect()["found"] == 1
+    found = desk.only(FindingKind.IDLE)
+    assert (found.first_day, found.days) == (desk.today - timedelta(days=1), 1)
+
+
+def test_what_cannot_be_written_down_stops_nothing_else(desk: Desk) -> None:
+    """One resource of which a cloud says what no database takes: the others are found, and it is counted."""
+    with desk.world.app.works.begin() as work:
+        said = (Evidence("x", {"name": "\0"}), Evidence("x", {}))
+        seen = [
+            Seen(r.id, FindingKind.OFF, "off", "", desk.today, desk.today, 1, (each,), 1, ripe=True)
+            for r, each in zip(desk.servers, said, strict=True)
+        ]
+        done = findings.record(work, Day(desk.today, "t"), seen, {}, {})
+    assert (done.found, done.left) == (1, 1)
+    assert desk.only(FindingKind.OFF).resource_id == desk.servers[1].id
+
+
+def test_a_cloud_that_answers_nonsense_hides_no_other(desk: Desk, tmp_path: Path) -> None:
+    """Its adapter breaks: it counts as silent, what was measured is found all the same."""
+    desk.measure(desk.servers[0].number, 6, tmp_path)
+
+    def providers(code: str) -> Any:
+        if code == "jyt":
+            raise ZeroDivisionError
+        return desk.world.app.providers(code)
+
+    with desk.world.app.works.begin() as work:
+        errand = detection.today(work)
+    with capture_logs():
+        assert detection.detect(Bench(desk.world.app.works, desk.world.app.settings, providers), errand)
+    outcome = desk.world.scalar("SELECT outcome FROM broker.idle_scan ORDER BY day DESC LIMIT 1")
+    assert (outcome["found"], outcome["silent"]) == (1, ["jyt"])
+
+
+def test_a_detection_that_breaks_says_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks it, the row has a code, and it is due again in an hour, not for ever at once."""
+    monkeypatch.setattr(looking, "look", lambda *_: 1 / 0)
+    with desk.world.app.works.begin() as work:
+        errand = detection.today(work)
+    app = desk.world.app
+    with capture_logs() as said:
+        assert not detection.detect(Bench(app.works, app.settings, app.providers), errand)
+    assert [each["event"] for each in said] == ["not detected"]
+    (row,) = desk.world.rows("SELECT error_code, due_at FROM broker.idle_scan ORDER BY day DESC LIMIT 1")
+    assert (row.error_code, row.due_at) == ("detection.broken", desk.world.clock() + timedelta(hours=1))
 
 
 def test_an_exempted_resource_is_not_found_and_one_exempted_later_is_let_go(desk: Desk, tmp_path: Path) -> None:

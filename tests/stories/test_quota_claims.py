@@ -97,6 +97,9 @@ def test_what_no_return_would_help_claims_nothing(world: World, lent_out: UUID) 
     road.approve(world, request_id)
     assert look(world) == 0
     share(world, "jyt", VCPU, 10)
+    share(world, "450000", VCPU, 11)
+    assert look(world) == 0  # the region is 9 over: with 8 more, the 10 that rst has borrowed do not suffice
+    share(world, "450000", VCPU, 20)
     void(world, lent_out)
     hold(world, "rst", Line(X86, 1, cloud_of(world, "main")))
     assert look(world) == 0  # 11 of 20 are used: there is room, and nobody has to give anything back

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Invalid
-from broker.reclamation import cases, opening, policies, terms
+from broker.reclamation import cases, dry_runs, opening, policies, terms
 from broker.reclamation.values import Answer, Decision
 from broker.utilisation import findings, policy_words
 from broker.utilisation.models import IdleFinding
@@ -56,7 +56,7 @@ def take_up(world: World) -> int:
 
 def dry_run(world: World, who: str = CENTER) -> Any:
     with world.acting(who) as work:
-        return policies.dry_run(work, world.app.settings, "idle-server")
+        return dry_runs.run(work, world.app.settings, "idle-server")
 
 
 def switch_on(world: World, run_id: UUID, who: str = CENTER) -> None:

@@ -9,8 +9,10 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
+from broker.inventory import owners
 from broker.inventory import repository as inventory
 from broker.inventory.register import Ending
 from broker.reclamation import cases
@@ -52,9 +54,8 @@ def owners_of(world: World, request_id: UUID) -> set[tuple[str, str]]:
     return {(row.code, row.system) for row in rows}
 
 
-def test_a_system_goes_to_another_unit_with_all_it_has(world: World) -> None:
-    """What is being delivered or given back keeps it; then everything is the new unit's, and the old one's past."""
-    request_id, case_id, servers = reclaim.noticed(world)
+def nothing_moves_it(world: World, case_id: UUID, server: UUID) -> UUID:
+    """While something of it is on its way, or has no room, nobody moves it; a request that was given back meanwhile."""
     world.ask_health()
     other = road.up_to_order(world)
     assert refusal(move, world)[0] == "system.in_flight"
@@ -67,26 +68,37 @@ def test_a_system_goes_to_another_unit_with_all_it_has(world: World) -> None:
     road.walk(world)
     limit(world, "wjw", VCPU, 3)
     assert refusal(move, world)[0] == "system.no_room"
-    assert owners_of(world, request_id) == {("jyt", "jyt-xjgl")}
     limit(world, "wjw", VCPU, 4)
     measuring = "UPDATE broker.reclaim_case SET state = 'measuring' WHERE id = :id"
     assert refusal(move, world, were=measuring, id=case_id)[0] == "system.in_flight"
-    another = "UPDATE broker.resource SET system_id = :other WHERE server_id = :id"
-    assert (
-        refusal(move, world, were=another, id=servers[0].id, other=id_of(world, "zsksy-wsbm"))[0] == "system.case_mixed"
-    )
+    another, its = "UPDATE broker.resource SET system_id = :other WHERE server_id = :id", id_of(world, "zsksy-wsbm")
+    assert refusal(move, world, were=another, id=server, other=its)[0] == "system.case_mixed"
     with world.app.sessions() as closing:
         closing.execute(text("SELECT pg_advisory_xact_lock(hashtext('broker.month_close'))"))
         assert refusal(move, world)[0] == "month.closing"
+    return other
+
+
+def test_a_system_goes_to_another_unit_with_all_it_has(world: World) -> None:
+    """What is being delivered or given back keeps it; then everything is the new unit's, and the old one's past."""
+    request_id, case_id, servers = reclaim.noticed(world)
+    other = nothing_moves_it(world, case_id, servers[0].id)
     assert owners_of(world, request_id) == {("jyt", "jyt-xjgl")}
 
     noticed_at = reclaim.case(world, case_id).noticed_at
+    with pytest.raises(IntegrityError, match="is not with the unit"), world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.reclaim_case SET unit_id = :u"), {"u": unit_of(world, "wjw")})
+
     world.clock.forward(hours=30, microseconds=1)
     moved_at = world.clock.now
     move(world)
     assert owners_of(world, request_id) == {("wjw", "jyt-xjgl")}
     assert owners_of(world, other) == {("jyt", "jyt-xjgl")}  # it was given back before
     assert (counted(world, unit_of(world, "jyt")), counted(world, unit_of(world, "wjw"))) == (0, 4)
+    with world.app.sessions() as session:
+        now, before = owners.history(session, servers[0].id, now=moved_at)
+        second = moved_at.replace(microsecond=0)
+        assert (before.since, before.until, now.since, now.until) == (None, second, second, None)
     with world.acting("apply.jyt") as work, pytest.raises(NotFound):
         inventory.resource(work.session, work.actor, servers[0].id, now=work.now)
     with world.acting("apply.jyt") as work, pytest.raises(NotFound):
@@ -121,8 +133,11 @@ def test_a_merged_systems_resources_are_the_other_ones(world: World) -> None:
     )[0]
     limit(world, "rst", VCPU, 1)
     system = id_of(world)
-    with world.acting("apply.jyt") as work:
-        reorganised.end(work, system, Ending("merged", "并入", into=head.code), version=None)
+    into = Ending("merged", "并入", into=head.code)
+    with pytest.raises(Forbidden, match=r"system\.merge_elsewhere"), world.acting("apply.jyt") as work:
+        reorganised.end(work, system, into, version=None)  # nobody makes another unit pay for what he has
+    with world.acting("admin") as work:
+        reorganised.end(work, system, into, version=None)
     assert owners_of(world, request_id) == {("rst", head.code)}
     assert (counted(world, unit_of(world, "jyt")), counted(world, unit_of(world, "rst"))) == (0, 4)
     assert agrees(world)

@@ -134,7 +134,7 @@ def test_a_merged_system_takes_its_node_along(world: World) -> None:
         ).one()
         quotas.set_limit(work.session, rst, VCPU, None, 4)
     before = (counted(world, jyt), counted(world, system), counted(world, rst))
-    with world.acting("apply.jyt") as work:
+    with world.acting("admin") as work:
         reorganised.end(work, system, register.Ending("merged", "并入", into=head), version=None)
     assert (counted(world, jyt), counted(world, rst)) == (before[0] - before[1], before[2] + before[1])
     assert counted(world, unit_of(world, "450000")) >= before[1] > 4

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
-from broker.chargeback import adjustments, bill, closing, obstacles, service, statements
+from api.documents import obstacles as document
+from broker.chargeback import adjustments, bill, closing, obstacles, overviews, service, statements
 from broker.chargeback.export import export
 from broker.chargeback.line_now import line_now
 from broker.chargeback.models import Adjustment, Charge, MonthClose, Statement
@@ -32,7 +34,7 @@ def refused(act: Callable[[], object]) -> tuple[Problem, ...]:
     return error.value.problems
 
 
-def test_a_mistake_put_right_twice_stops_the_close_until_two_people_decide(session: Session) -> None:
+def test_a_mistake_put_right_twice_stops_the_close_until_two_people_decide(session: Session, tmp_path: Path) -> None:
     """A line is remitted, then its usage corrected: less than nothing; preview and close name the line to adjust."""
     mine = thing(CITY, MAIN, running(START, START + 500 * HOUR))
     store(session, world(mine))
@@ -44,6 +46,11 @@ def test_a_mistake_put_right_twice_stops_the_close_until_two_people_decide(sessi
     [shown] = service.totals(session, NOVEMBER, until=NOVEMBER.end).problems
     assert (shown.reason, shown.id, shown.line, shown.amount_fen) == ("below", mine.id, line.id, -3600)
     assert (shown.month, shown.payer, shown.number) == (OCTOBER.first_day, "unit 2", "R-0")
+    written = document.write(tmp_path / "x.csv", [shown]).read_text(encoding="utf-8-sig")
+    [_, cells] = csv.reader(written.splitlines())
+    assert cells[:8] == [
+        "charge.below_zero", "R-0", "R-0", "处理器（x86-64，核）", "unit 2", "2026-10", "-36.00", str(line.id),
+    ]  # fmt: skip
     [problem] = refused(lambda: closing.close(work(session, now=LATER), NOVEMBER))
     assert (problem.code, problem.params["amount"], problem.params["line"]) == ("charge.below_zero", "-36.00", line.id)
     assert session.scalar(select(func.count()).select_from(MonthClose)) == 1
@@ -179,3 +186,52 @@ def test_totals_past_the_limit_are_named_and_nothing_is_posted(
     assert sorted(p.code for p in found) == codes
     assert {p.params["amount"] for p in found} <= {"803.52", "535.68", "669.60"}
     assert session.scalar(select(func.count()).select_from(Statement)) == 0
+
+
+def test_an_operator_without_a_settlement_price_is_owed_nothing_but_not_in_silence(session: Session) -> None:
+    """The preview and the close name it, and it has a settlement that says why it is zero; it stops nothing."""
+    store(session, world(thing(CITY, MAIN, running(START, None))))
+    assert service.totals(session, OCTOBER, until=END).unsettled == ("one",)
+    closed = closing.close(work(session), OCTOBER)
+    [row] = overviews.settlements(work(session), OCTOBER)
+    assert (closed.unsettled, row.operator, row.total_fen, row.priced) == (("one",), "one", 0, False)
+    assert verify(session, OCTOBER) == ()
+    price = settlement_price("vcpu_x86_64", "0.30", END)
+    price.operator = "one"
+    session.add(price)
+    session.flush()
+    closed = closing.close(work(session, now=LATER), NOVEMBER)
+    assert (closed.unsettled, closed.settled_fen) == ((), 30 * 720)
+
+
+BOTH = "UPDATE broker.settlement_line SET amount_fen = amount_fen + 1; UPDATE broker.settlement SET total_fen = "
+TAMPERED = {
+    BOTH + "total_fen + 1": {"settlement.changed", "posting.amount", "posting.sides"},
+    "UPDATE broker.settlement_line SET quantity_seconds = quantity_seconds + 1": {"settlement.changed"},
+    "UPDATE broker.ledger_entry SET operator = 'another' WHERE account = 'operator'": {"posting.sides"},
+    f"UPDATE broker.ledger_entry SET unit_id = '{DEPARTMENT}' WHERE account = 'payer'": {"posting.sides"},
+    "UPDATE broker.ledger_entry SET amount_fen = amount_fen * 2": {"posting.amount", "posting.sides"},
+    """INSERT INTO broker.ledger_posting (id, close_id, statement_id, settlement_id, reverses_id, posted_at)
+       SELECT gen_random_uuid(), close_id, statement_id, settlement_id, id, posted_at FROM broker.ledger_posting""": {
+        "posting.sides", "posting.reversal",
+    },
+}  # fmt: skip
+
+
+def test_the_recount_sees_both_sides_of_every_posting(engine: Engine, owner_engine: Engine) -> None:
+    """Whoever writes past the broker, also where each sum is right: who owes, who is owed, and for what."""
+    with Session(engine) as session, session.begin():
+        store(session, world(thing(CITY, MAIN, running(START, None))))
+        price = settlement_price("vcpu_x86_64", "0.30")
+        price.operator = "one"
+        session.add(price)
+        session.flush()
+        closing.close(work(session), OCTOBER)
+    with Session(owner_engine) as session:
+        assert verify(session, OCTOBER) == ()
+        found = {}
+        for change in TAMPERED:
+            session.execute(text(change))
+            found[change] = {d.code for d in verify(session, OCTOBER)}
+            session.rollback()
+    assert found == TAMPERED

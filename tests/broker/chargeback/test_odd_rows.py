@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 
 from broker.chargeback import columnar, offline
 from broker.chargeback.problems import Problems
+from broker.chargeback.span_source import NotOrdinary
 from broker.chargeback.tariff_file import read_tariff
+from broker.errors import Invalid
 from broker.pricing.months import Month
 from tests.broker.chargeback.test_rate_command import HEADER, call, read, run
 
@@ -82,6 +86,49 @@ def test_a_number_may_be_spelled_with_more_zeros(tmp_path: Path, quantity: str) 
     """It is what it is, and no reason to be slow."""
     assert run(tmp_path, f"x,p,c,s,plain,{quantity},{DAY}", tariff=TARIFF).exit_code == 0
     assert set_aside(tmp_path) == (0, set())
+
+
+def told(folder: Path, *, slowly: bool) -> list[tuple[str, str, dict[str, object]]]:
+    """Everything that is wrong with the files of a folder; and that the whole file went through Python only if so."""
+    ways: list[str] = []
+
+    def noted(*what: Any) -> offline.Rated:
+        ways.append("slow")
+        return whole(*what)
+
+    whole = offline._row_by_row
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(offline, "_row_by_row", noted)
+        if slowly:
+            patched.setattr(columnar.Columns, "rate", Mock(side_effect=NotOrdinary))
+        with pytest.raises(Invalid) as refused:
+            offline.rate_files(folder / "spans.csv", folder / "tariff.yaml", MONTH, folder / "out")
+    assert ways == (["slow"] if slowly else [])
+    return [(p.code, p.field, dict(p.params)) for p in refused.value.problems]
+
+
+BROKEN = ["r,p,c", f"r,p,c,s,plain,2,{DAY},more", "   ", f'"a\nb",p,c,s,plain,2,{DAY},"x\ny"']
+WHOLE = [f"r,p,c,s,plain,2,{DAY}", f'"a\nb",p,c,s,plain,2,{DAY}', ""]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    rows=st.lists(st.sampled_from(BROKEN + WHOLE), max_size=8),
+    broken=st.sampled_from(BROKEN),
+    wrong=st.lists(st.just(f"w,p,c,s,plain,-1,{DAY}"), max_size=1),
+    head=st.sampled_from(["", "\ufeff"]),
+)
+def test_a_broken_row_is_told_by_its_line_and_the_others_stay_quick(
+    rows: list[str], broken: str, wrong: list[str], head: str
+) -> None:
+    """The same problems, in the same places, as when Python reads the whole file; it does so no more."""
+    lines = [f"{n}{row}" if row and row[0] == "r" else row for n, row in enumerate([*rows, broken, *wrong])]
+    lines = [row.replace('"a', f'"{n}a') for n, row in enumerate(lines)]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "tariff.yaml").write_text(TARIFF)
+        (folder / "spans.csv").write_text("\n".join([head + HEADER, *lines, ""]), newline="")
+        assert told(folder, slowly=False) == told(folder, slowly=True)
 
 
 def test_what_is_odd_is_taken_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,16 +11,18 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, func, select
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
 from broker.audit.models import AuditEvent
-from broker.chargeback import closing, service
+from broker.chargeback import access, closing, repository, service
+from broker.chargeback.access import Scope
 from broker.chargeback.models import Charge, Statement
 from broker.chargeback.values import StatementRow
 from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
 from broker.lifecycle import Role
-from broker.pricing.models import TariffPrice
+from broker.pricing.models import FinanceOffice, TariffPrice
 from broker.pricing.rules import show_fen
 from broker.tenancy.values import SYSTEM, Actor
 from tests.broker.chargeback.money_oracle import PriceRow
@@ -227,7 +229,7 @@ def test_a_month_that_has_not_begun_has_no_statement(session: Session) -> None:
     ("role", "unit", "may"),
     [
         (Role.FINANCE, REGION, True),
-        (Role.FINANCE, DEPARTMENT, True),
+        (Role.FINANCE, DEPARTMENT, False),
         (Role.FINANCE, CITY, False),
         (Role.FINANCE, COUNTY, False),
         (Role.ADMINISTRATOR, DEPARTMENT, True),
@@ -251,7 +253,8 @@ def test_only_the_regions_finance_and_the_administrator_issue(
         (Role.FINANCE, CITY, {CITY}),
         (Role.FINANCE, COUNTY, set()),
         (Role.FINANCE, OTHER_CITY, {OTHER_CITY}),
-        (Role.FINANCE, DEPARTMENT, {REGION, CITY, OTHER_CITY}),
+        (Role.FINANCE, REGION, {REGION, CITY, OTHER_CITY}),
+        (Role.FINANCE, DEPARTMENT, {REGION}),
         (Role.AUDIT, CITY, {REGION, CITY, OTHER_CITY}),
         (Role.ADMINISTRATOR, CITY, {REGION, CITY, OTHER_CITY}),
         (Role.APPLICANT, CITY, set()),
@@ -279,6 +282,31 @@ def test_finance_sees_its_payers_tree_and_nothing_else(
         else:
             with pytest.raises(NotFound):
                 service.statement(session, one.id, actor=actor, now=NOW)
+
+
+def test_a_department_acts_for_the_region_only_while_it_is_its_finance_office(session: Session) -> None:
+    """A dated row says so, not that it stands below; before and after, it sees its own lines of the region's bill."""
+    store(
+        session,
+        world(thing(DEPARTMENT, MAIN, running(START, None)), thing(REGION, MAIN, running(START, None, vcpu=5))),
+    )
+    closing.issue(work(session), OCTOBER)
+    office = person(Role.FINANCE, DEPARTMENT)
+
+    def seen(now: datetime) -> tuple[Scope, list[tuple[int, bool]]]:
+        rows = service.list_statements(session, office, now=now)
+        return access.scope(session, office, now), [(x.total_fen, x.part) for x in rows]
+
+    session.add(
+        FinanceOffice(office_unit_id=DEPARTMENT, payer_unit_id=REGION, during=Range(NOW, NOW + 24 * HOUR, bounds="[)"))
+    )
+    session.flush()
+    part = Scope(everything=False, root_unit_id=REGION, payer_unit_id=None, whole_region=False, part_unit_id=DEPARTMENT)
+    assert seen(NOW - HOUR) == (part, [(36 * 744, True)])
+    assert seen(NOW) == (Scope(False, REGION, REGION, whole_region=True), [(6 * 36 * 744, False)])
+    assert seen(NOW + 24 * HOUR) == (part, [(36 * 744, True)])
+    assert [closing.may_close(work(session, office, at)) for at in (NOW - HOUR, NOW)] == [False, True]
+    assert repository.finance_units(session, REGION, NOW) == sorted([REGION, DEPARTMENT])
 
 
 def test_pages_of_statements_meet_without_gap_or_overlap(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -9,6 +10,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import IntegrityError
@@ -22,10 +25,21 @@ from broker.chargeback.verify import verify
 from broker.db.base import new_id
 from broker.inventory import owners
 from broker.inventory.models import InformationSystem, Resource, ResourceOwner
-from tests.broker.chargeback.money_worlds import CITY, COUNTY, DEPARTMENT, MAIN, REGION, Thing, store
+from tests.broker.chargeback.money_oracle import Window, bill
+from tests.broker.chargeback.money_worlds import (
+    CITY,
+    COUNTY,
+    DEPARTMENT,
+    LONG_AGO,
+    MAIN,
+    REGION,
+    UNITS,
+    Thing,
+    store,
+)
 from tests.broker.chargeback.small_region import END, HOUR, OCTOBER, START, running, thing, work, world
 from tests.broker.chargeback.test_closing import LATER, NOVEMBER
-from tests.broker.chargeback.test_rated_worlds import amount_of, read_rows
+from tests.broker.chargeback.test_rated_worlds import ROLLED_BACK, amount_of, read_rows
 
 ODD = timedelta(microseconds=700_001)
 
@@ -77,6 +91,37 @@ def test_each_payer_owes_the_seconds_it_had_the_resource_and_a_closed_month_stay
     assert [s.unit_id for s in spans] == [CITY, DEPARTMENT, COUNTY, DEPARTMENT, CITY]
     assert [s.during.upper for s in spans[:-1]] == [s.during.lower for s in spans[1:]]
     session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=ROLLED_BACK)
+@given(asked=st.lists(st.tuples(st.integers(0, 5_000_000), st.sampled_from(list(UNITS))), max_size=6))
+def test_however_often_it_goes_every_second_is_billed_once_to_who_had_it(
+    session: Session, asked: list[tuple[int, UUID]]
+) -> None:
+    """Any moves, many within one second: the bill is the oracle's for owners told one after the other."""
+    one = thing(CITY, MAIN, running(START, None, vcpu=3, memory=1))
+    had: list[tuple[UUID, Window]] = [(CITY, (LONG_AGO, None))]
+    trial = session.begin_nested()
+    try:
+        store(session, world(one))
+        system = of_a_system(session, one)
+        for offset, unit in sorted(asked, key=lambda each: each[0]):
+            at = START + timedelta(microseconds=offset)
+            goes(session, system, unit, at)
+            if unit != had[-1][0]:
+                since = max(at.replace(microsecond=0), had[-1][1][0] + timedelta(seconds=1))
+                had[-1] = (had[-1][0], (had[-1][1][0], since))
+                had.append((unit, (since, None)))
+        lines = service.preview(session, OCTOBER).lines
+        got = {(x.payer_unit_id, x.resource_id, x.meter, x.tariff_price_id): x.amount_fen for x in lines}
+    finally:
+        trial.rollback()
+        session.expunge_all()
+    told = world(replace(one, owners=tuple(had)))
+    expected, gaps = bill(told.uses, told.prices, told.month, told.until, places=told.places, payers=told.payers)
+    assert not gaps
+    assert got == {key: line.fen for key, line in expected.items()}
+    assert sum(x.quantity_seconds for x in lines) == 4 * (END - START).total_seconds()
 
 
 def test_two_units_of_one_payer_are_one_line_rounded_once(session: Session, tmp_path: Path) -> None:

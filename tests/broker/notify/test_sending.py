@@ -16,6 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from pydantic import SecretStr
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from api import texts
 from api.texts import names
@@ -92,11 +93,11 @@ def mailbox() -> Iterator[tuple[Mailbox, Smtp]]:
     controller.stop()
 
 
-def tell(world: World) -> None:
-    """A notice to the applicants of the education department, now."""
+def tell(world: World, login: str = "apply.jyt", role: Role = Role.APPLICANT) -> None:
+    """A notice to the applicants of the education department, now, or to who has a role where this account is."""
     with world.app.works.begin() as work:
-        unit = work.session.scalar(text("SELECT id FROM broker.unit WHERE code = 'jyt'"))
-        notify.tell_role(work, (unit, Role.APPLICANT), "reclaim.dropped", ("unit", unit), number="HS-000001")
+        unit = work.session.scalar(text("SELECT unit_id FROM broker.account WHERE login = :l"), {"l": login})
+        notify.tell_role(work, (unit, role), "reclaim.dropped", ("unit", unit), number="HS-000001")
         work.session.flush()
         on_our_clock = text("UPDATE broker.notice SET created_at = :now WHERE expanded_at IS NULL")
         work.session.execute(on_our_clock, {"now": work.now})
@@ -287,6 +288,61 @@ def test_a_webhooks_file_tells_every_mistake_and_no_secret(world: World, tmp_pat
     assert {p.field for p in refused.value.problems} == {
         "webhooks[0].format", "webhooks[0].roles", "webhooks[0].url",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", ["foo@", "zhang@例子.cn", "a@b,c@d.cn"])
+def test_a_wrong_address_stops_nobody_elses_mail(wrong: str, world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
+    """It is on the desk at once, with words; the next message in the queue arrives in the same round."""
+    box, smtp = mailbox
+    with world.app.sessions.begin() as session:
+        for login, email in (("apply.jyt", wrong), ("approve.jyt", "ok@example.gov.cn")):
+            mine = "SELECT person_id FROM broker.account WHERE login = :l"
+            session.execute(text(f"UPDATE broker.person SET email = :e WHERE id = ({mine})"), {"e": email, "l": login})
+    tell(world)
+    tell(world, "approve.jyt", Role.APPROVER)
+    assert sender(world, smtp=smtp).round() == 2
+    new = world.rows("SELECT state, code FROM broker.notice_sending ORDER BY notice_id DESC LIMIT 2")
+    assert {(row.state, row.code) for row in new} == {("failed", "sending.bad_address"), ("sent", "")}
+    [content] = box.taken
+    assert b"To: ok@example.gov.cn" in content
+
+
+def test_a_message_that_breaks_the_sender_is_on_the_desk(
+    world: World, mailbox: tuple[Mailbox, Smtp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken before it was handed over it has failed; after that nobody knows; the round goes on in any case."""
+    _, smtp = mailbox
+
+    def breaks(*_given: Any) -> None:
+        raise ZeroDivisionError
+
+    def breaks_late(*given: Any) -> None:
+        given[-1]()
+        raise ZeroDivisionError
+
+    for channel, state in ((breaks, "failed"), (breaks_late, "unknown")):
+        monkeypatch.setattr(channels_module, "email", channel)
+        tell(world)
+        with capture_logs() as said:
+            assert sender(world, smtp=smtp).round() == 1
+        assert [each["event"] for each in said] == ["notice not sent"]
+        assert states(world) == [(state, "sending.broken")]
+
+
+def test_a_message_that_outlives_too_many_workers_is_given_up(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
+    """Each worker is lost with it before it is handed over: after so many it waits for a person, not for the next."""
+    box, smtp = mailbox
+    tell(world)
+    mine = sender(world, smtp=smtp)
+    with world.app.works.begin() as work:
+        outbox.expand(work, email=True, webhooks=[])
+        assert outbox.claim(work, ["email"])
+        work.session.execute(
+            text("UPDATE broker.notice_sending SET attempts = :n WHERE state = 'sending'"), {"n": outbox.MOST_ATTEMPTS}
+        )
+    world.clock.forward(minutes=4)
+    assert mine.round() == 0
+    assert (states(world), box.taken) == ([("failed", "sending.spent")], [])
 
 
 def test_without_a_server_notices_stay_in_the_inbox(world: World) -> None:

@@ -261,9 +261,12 @@ def test_everything_that_is_wrong_is_said_at_once(edited: Edited) -> None:
             put(*CORES, value=-1),
             put("people", 0, "roles", value=["king"]),
             put("quotas", 1, "limits", "gold", value=1),
+            put("people", 1, "email", value="zhang@例子.cn"),
+            put("people", 2, "email", value="foo@"),
         )
     )
-    assert len(found) == 3
+    assert len(found) == 5
+    assert {place for _, place in found} >= {"people[1].email", "people[2].email"}
     found = refused(edited(put("people", 0, "unit", value="x"), put("payers", 0, "pays", value="y"), drop("prices", 0)))
     assert {code for code, _ in found} >= {"region.unknown_unit", "region.no_price"}
     assert len(found) == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0051_network_probes"
-down_revision = "0070_refused_vnis"
+down_revision = "0055_words_that_end"
 branch_labels = None
 depends_on = None
 
