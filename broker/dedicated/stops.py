@@ -8,6 +8,7 @@ twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -89,10 +90,10 @@ def settle(work: Work, network: DedicatedNetwork) -> None:
 
 
 def _notice(work: Work, network_id: UUID, report_workdays: int) -> bool:
-    return _open(work, network_id, report_workdays) is not None
+    return _open(work, network_id, work.calendar.deadline(work.now, report_workdays).at) is not None
 
 
-def _open(work: Work, network_id: UUID, report_workdays: int) -> FundsStop | None:
+def _open(work: Work, network_id: UUID, report_at: datetime) -> FundsStop | None:
     """The row of the step that is late now, whose owner and cloud chief are told. None: none is."""
     found = progress.of(work.session, network_id)
     step = rules.late(work.calendar, found, work.now)
@@ -105,7 +106,7 @@ def _open(work: Work, network_id: UUID, report_workdays: int) -> FundsStop | Non
         position=step.position,
         due_on=found.due[step],
         noticed_at=work.now,
-        report_at=work.calendar.deadline(work.now, report_workdays).at,
+        report_at=report_at,
     )
     work.session.add(stop)
     work.record("network.late", "dedicated_network", network_id, article=ARTICLE, data={"step": step.value})
@@ -148,10 +149,8 @@ def _follow(work: Work, network: DedicatedNetwork, before: FundsStop) -> None:
     When finance is told is what it was: who is behind with two steps is not given the days of one more.
     """
     work.session.flush()
-    stop = _open(work, network.id, 0)
-    assert stop is not None
-    stop.report_at = max(work.now, before.report_at)
-    if before.stopped_at is not None:
+    stop = _open(work, network.id, max(work.now, before.report_at))
+    if stop is not None and before.stopped_at is not None:
         _stop(work, stop)
 
 
