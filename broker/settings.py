@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """How much of a unit's live resources (its tree's together) may be suspended at once; one case always may."""
     reclaim_cloud_percent: int = Field(default=5, ge=1, le=100)
     """The same of a sub-cloud's."""
+    reclaim_in_use_cpu_percent: int = Field(default=10, ge=1, le=100)
+    """A day of at least this mean CPU is use, for what a person decided to take back and for a term: no policy says."""
     reclaim_keep_days: int = Field(default=30, ge=1, le=3660)
     """How long suspended servers and their snapshots are kept before a release may be proposed, in calendar days."""
 

@@ -88,11 +88,11 @@ def _say(terminal: Terminal, one: Mapping[str, Any]) -> None:
     )
     terminal.section("各步", table(("步骤", "期限", "责任人", "完成", "依据"), steps, folds=("依据",)))
     moved = [
-        (words.STEPS[s["step"]], d["due_on"], moment(d["set_at"]), d["set_by"], d["reason"])
+        (words.STEPS[s["step"]], d["due_on"], d["owner"], moment(d["set_at"]), d["set_by"], d["reason"])
         for s in one["steps"] for d in s["dates"] if len(s["dates"]) > 1
     ]  # fmt: skip
     if moved:
-        terminal.section("期限调整", table(("步骤", "期限", "时间", "经办", "理由"), moved, folds=("理由",)))
+        terminal.section("期限调整", table(("步骤", "期限", "责任人", "时间", "经办", "理由"), moved, folds=("理由",)))
     _rest(terminal, one)
 
 
@@ -104,6 +104,12 @@ def _rest(terminal: Terminal, one: Mapping[str, Any]) -> None:
     ]
     if segments:
         terminal.section("外网网段", table(("网段", "前缀", "网络区", "路由器", "核验"), segments))
+    probes = [
+        (moment(p["asked_at"]), "、".join(p["segments"]), p["asked_by"], moment(p["answered_at"]), _probed(p))
+        for p in one["probes"]
+    ]
+    if probes:
+        terminal.section("联通核验", table(("报告", "网段", "报告人", "核验", "结果"), probes, folds=("网段", "结果")))
     systems = [(s["code"], s["name"], _moved(s)) for s in one["carried"]]
     if systems:
         terminal.section("承载的信息系统", table(("编号", "名称", "情况"), systems))
@@ -122,6 +128,12 @@ def _value(name: str, value: Any) -> str:
     if name == "yearly_cost_fen":
         return yuan(value)
     return "、".join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+
+def _probed(probe: Mapping[str, Any]) -> str:
+    if probe["code"] is None:
+        return "正在核验"
+    return f"未通过：{probe['message']}" if probe["code"] else "通过"
 
 
 def _moved(system: Mapping[str, Any]) -> str:
@@ -169,9 +181,9 @@ def plan(
 @group.command("connect")
 @client_verb
 def connect(call: Call, which: Which, *, done_on: Day, evidence: Evidence, segment: Segments = None) -> None:
-    """报告联通：写明所接入的外网网段，应已交付并通过核验。"""
+    """报告联通：写明所接入的外网网段，应已交付；由探测点当日核验，通过后这一步完成（show 可见结果）。"""
     body = {"done_on": done_on, "evidence": evidence, "segments": segment or []}
-    _act(call, which, "connection", body, "已联通")
+    _act(call, which, "connection", body, "已报告联通，正由探测点核验")
 
 
 @group.command("migrate")
@@ -220,9 +232,11 @@ def redate(
     step: Annotated[str, typer.Option(help="plan、connect、migrate、shut_down")],
     due_on: Day,
     reason: Reason,
+    owner: Annotated[str, typer.Option(help="改由谁负责（账号）；不写则不变")] = "",
 ) -> None:
-    """大数据发展局调整一步的期限。"""
-    _act(call, which, "dates", {"step": step, "due_on": due_on, "reason": reason}, "期限已调整")
+    """大数据发展局调整一步的期限，可同时或只更换责任人（期限照旧填写）。"""
+    body = {"step": step, "due_on": due_on, "reason": reason, "owner": owner}
+    _act(call, which, "dates", body, "期限与责任人已调整" if owner else "期限已调整")
 
 
 @group.command("stay")

@@ -137,7 +137,8 @@ def decide(network_id: UUID, form: Form, uow: Uow) -> Response:
         wanted = text_of(form, "step")
         if wanted not in STEPS:
             raise Invalid([Problem("field.missing", "step")])
-        return dates.redate(work, network_id, Step(wanted), due_on=_day(form, "due_on"), reason=reason)
+        due_on, owner = _day(form, "due_on"), text_of(form, "owner")
+        return dates.redate(work, network_id, Step(wanted), due_on=due_on, reason=reason, owner=owner)
 
     return _acted(uow, network_id, use_case, form)
 
@@ -164,6 +165,7 @@ def _show(
             "raw": raw,
             "who": who,
             "today": work.now.astimezone(LOCAL).date(),
+            "probing": next((p for p in found.probes if p.answered_at is None), None),
             "waiting": next((c for c in found.closings if c.decision is None), None),
             "problems": show.problems(error.problems) if error else [],
             "focus": "",

@@ -18,7 +18,7 @@ from broker.chargeback import service as chargeback
 from broker.delivery import service as delivery
 from broker.lifecycle import Role
 from broker.notify import service as notify
-from broker.reclamation import board
+from broker.reclamation import board, watched
 from broker.reclamation import service as reclamation
 from broker.request import repository
 from broker.tenancy.values import Actor
@@ -47,7 +47,7 @@ def home(uow: Uow) -> Response:
             "desks": [_desk(work, role, *desk) for role, desks in _DESKS.items() if role in roles for desk in desks],
             "cases": delivery.desk(work) if Role.OPERATOR in roles else None,
             "stalled": board.in_trouble(work) if Role.OPERATOR in roles else (),
-            "watched": board.watched(work) if roles & {Role.OPERATOR, Role.APPROVER} else (),
+            "watched": watched.desk(work) if roles & {Role.OPERATOR, Role.APPROVER} else (),
             "releases": reclamation.waiting(work) if Role.OPERATOR in roles else None,
             **(_unit(work) if roles & _UNIT else {"mine": None, "under_way": None, "in_use": None}),
             "statements": _statements(work) if Role.FINANCE in roles else None,

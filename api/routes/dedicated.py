@@ -131,7 +131,10 @@ def plan(network_id: UUID, form: schemas.NewPlan, uow: Uow) -> Response:
     openapi_extra=needs(Permission.NETWORK_WRITE),
 )
 def connect(network_id: UUID, form: schemas.NewDone, uow: Uow) -> Response:
-    """第十一条第（二）项：至少一个已交付、在计划的网络区、通过核验的外网网段。"""
+    """第十一条第（二）项：至少一个已交付、在计划的网络区、通过核验的外网网段。
+
+    报告后由探测点当日再核验一次（`probes`）：全部在本区可达、在其他区不可达的，这一步完成；否则写明原因，可重新报告。
+    """
     return _done(network_id, Step.CONNECT, form, uow)
 
 
@@ -193,10 +196,10 @@ def decide_closing(network_id: UUID, form: schemas.DecideClosing, uow: Uow) -> R
     openapi_extra=needs(Permission.NETWORK_DECIDE),
 )
 def redate(network_id: UUID, form: schemas.NewDate, uow: Uow) -> Response:
-    """由大数据发展局办理，写明理由；此前的期限留存。"""
+    """由大数据发展局办理，写明理由；可以同时或者只更换责任人；此前的期限与责任人留存。"""
 
     def write(work: Work) -> schemas.NetworkShown:
-        dates.redate(work, network_id, form.step, due_on=form.due_on, reason=form.reason)
+        dates.redate(work, network_id, form.step, due_on=form.due_on, reason=form.reason, owner=form.owner)
         return again(work, network_id)
 
     return uow.run(write, render=lambda found: found)

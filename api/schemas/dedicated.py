@@ -91,11 +91,12 @@ class DecideClosing(Schema):
 
 
 class NewDate(Schema):
-    """Another day for a step, and why."""
+    """Another day for a step, or another owner (a login; left out: who it was), and why."""
 
     step: Step
     due_on: date
     reason: Reason
+    owner: Login = ""
 
 
 class NewStay(Schema):
@@ -196,6 +197,19 @@ class TiedSegment(View):
     vrf: str
 
 
+class Probe(View):
+    """A reported connection: ``code`` is null while probes look, empty when all answered, else what is wrong."""
+
+    segments: list[str]
+    done_on: date
+    evidence: str
+    asked_by: str
+    asked_at: datetime
+    answered_at: datetime | None
+    code: str | None
+    message: str
+
+
 class CarriedSystem(View):
     """A system on the network's list, and whether it is on the cloud by now."""
 
@@ -247,6 +261,7 @@ class NetworkShown(Network):
     steps: list[StepShown]
     segments: list[TiedSegment]
     carried: list[CarriedSystem]
+    probes: list[Probe]
     closings: list[Closing]
     stays: list[Stay]
     stops: list[FundsStop]

@@ -87,6 +87,7 @@ class Objection(View):
     reason: str
     raised_by: UUID
     raised_at: datetime
+    due_at: datetime
     decision: str | None
     answer: str | None
     until: datetime | None

@@ -37,6 +37,7 @@ SENTENCES: Mapping[str, str] = {
     "network.not_planned": "迁移计划还没有报送，这一步没有期限可调整。",
     "network.evidence": "请写明依据（文号、验收材料等）。",
     "network.outcome": "处置方式应为撤销、合并或改造。",
+    "network.probing": "已报告联通，正由探测点核验，请等待结果。",
     "network.no_segment": "联通应落实到至少一个已交付的电子政务外网网段（{zone}）。",
     "network.segment_unknown": "没有网段“{segment}”，或不属于本单位。",
     "network.segment_not_delivered": "网段“{segment}”没有交付，或已经释放。",
@@ -49,6 +50,16 @@ SENTENCES: Mapping[str, str] = {
     "network.decision": "决定应为 confirmed（确认）或 declined（不同意）。",
     "network.stay_until": "保留期限应在明天以后、三年以内（自定规则）。",
 }
+
+TROUBLES: Mapping[str, str] = {
+    "network.step_done": "这一步已经完成",
+    "network.step_order": "应先完成前一步",
+    "network.segment_unknown": "网段已不存在或不属于本单位",
+    "network.segment_not_delivered": "网段没有交付，或已经释放",
+    "network.segment_zone": "网段不在计划的网络区",
+    "network.segment_not_verified": "网段正待人工处理",
+}
+"""Why a reported connection was refused after all, beside what probes say."""
 
 STEPS: Mapping[str, str] = {
     "plan": "自查与迁移计划",
@@ -169,6 +180,11 @@ NOTICES: Mapping[str, str] = {
     "network.funds_lifted": "业务专网“{network}”已不再逾期，经费停拨解除。",
     "network.funds_lift": "业务专网“{network}”已不再逾期，可以恢复拨付其经费。",
     "network.redated": "业务专网“{network}”的“{network_step}”期限调整为 {day}。",
+    "network.connected": "业务专网“{network}”已联通：探测点当日核验通过。",
+    "network.not_connected": "业务专网“{network}”报告的联通没有通过当日核验：{trouble}。请处理后重新报告。",
+    "network.segments_silent": "业务专网“{network}”报告联通的网段没有通过当日核验：{trouble}，请核实。",
+    "network.handed_on": "业务专网“{network}”的“{network_step}”改由您负责，期限为 {day}。",
+    "network.handed_over": "业务专网“{network}”的“{network_step}”改由他人负责。",
     "network.stays": "业务专网“{network}”经批准保留至 {day}。",
     "network.closing_proposed": "业务专网“{network}”报请撤并改，请确认。",
     "network.closing_confirmed": "业务专网“{network}”的撤并改已确认。",

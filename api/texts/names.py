@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from api.texts import dedicated, reclaim
+from api.texts import dedicated, extranet, reclaim
 from api.texts.register import HEADINGS
 
 ROLES: Mapping[str, str] = {
@@ -425,6 +425,7 @@ BY_PARAM: Mapping[str, Mapping[str, str]] = {
     "case_event": reclaim.EVENTS,
     "expected": JSON_TYPES,
     "network_step": dedicated.STEPS,
+    "trouble": {**extranet.TROUBLES, **dedicated.TROUBLES},
     "column": HEADINGS,
 }
 """Which table names the value of a sentence's blank, by the blank's name."""

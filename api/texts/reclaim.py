@@ -69,11 +69,17 @@ WAITS: Mapping[str, str] = {
     "share_unit": "本单位同时停用的资源已达上限",
     "share_cloud": "该云平台同时停用的资源已达上限",
     "in_use": "资源重新在用",
+    "today": "今天的使用高于规则，待全天数据核对",
+    "nobody": "使用单位及其上级单位没有可告知的人员",
 }
 
 WATCHED: Mapping[str, str] = {
     "unheard": "使用单位已撤销，告知无人接收",
     "started": "云服务器被另行启动，已重新告知",
+    "nobody": "使用单位及其上级单位没有申请人和云长账号，尚未告知",
+    "answer_late": "异议或者续期申请逾期未答复",
+    "propose_late": "保留期满，逾期未提请释放",
+    "confirm_late": "释放已提请，逾期未确认",
 }
 
 STEPS: Mapping[str, str] = {
@@ -121,8 +127,8 @@ NOTICES: Mapping[str, str] = {
     "reclaim.noticed_term": "回收事项 {number}：你单位有资源期限届满，请于 {due_at} 前申请续期，逾期将停用。",
     "reclaim.noticed_person": "回收事项 {number}：你单位有资源拟收回，如有异议请于 {due_at} 前提出，逾期将停用。",
     "reclaim.term_ends": "回收事项 {number}：资源的使用期限还有 {days} 天届满，需要继续使用请申请续期。",
-    "reclaim.renewal_asked": "回收事项 {number} 申请续期，请答复。",
-    "reclaim.objected": "回收事项 {number} 有新的异议，请答复。",
+    "reclaim.renewal_asked": "回收事项 {number} 申请续期，请于 {due_at} 前答复。",
+    "reclaim.objected": "回收事项 {number} 有新的异议，请于 {due_at} 前答复。",
     "reclaim.answered_accept": "回收事项 {number} 的异议已获接受。",
     "reclaim.answered_refuse": "回收事项 {number} 的异议未获接受，期限至 {due_at}，请查看答复。",
     "reclaim.answered_extend": "回收事项 {number} 的期限已延长，请查看答复。",
@@ -137,6 +143,10 @@ NOTICES: Mapping[str, str] = {
     "reclaim.needs_operator": "回收事项 {number} 需要人工处理。",
     "reclaim.started": "回收事项 {number} 的云服务器已被另行启动，停用撤销，请核实。",
     "reclaim.heard_again": "回收事项 {number} 的资源已恢复运行，重新告知：如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.answer_due": "回收事项 {number} 的异议或者续期申请应于 {due_at} 前答复，请尽快办理。",
+    "reclaim.propose_due": "回收事项 {number} 的保留期已于 {due_at} 届满，请提请释放或者恢复使用。",
+    "reclaim.confirm_due": "回收事项 {number} 已于 {due_at} 提请释放，请另一人确认或者退回。",
+    "reclaim.nobody_to_tell": "回收事项 {number} 的使用单位及其上级单位没有可告知的人员，请开通账号或者撤销事项。",
     "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
     "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",
 }

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from api.schemas import dedicated as schemas
+from api.texts.names import BY_PARAM
 from broker.dedicated import board
-from broker.dedicated.board import Listed, Shown
+from broker.dedicated.board import Listed, Probed, Shown
 from broker.dedicated.models import FundsStop
 from broker.dedicated.stops import ARTICLE, Stopped
 from broker.dedicated.values import STEPS
@@ -81,6 +82,7 @@ def _shown(shown: Shown, who: Mapping[UUID, people.Named]) -> schemas.NetworkSho
             for s in shown.segments
         ],
         carried=[schemas.CarriedSystem.model_validate(s) for s in shown.systems],
+        probes=[_probe(p, login) for p in shown.probes],
         closings=[
             schemas.Closing(
                 **{n: getattr(c, n) for n in (
@@ -99,6 +101,17 @@ def _shown(shown: Shown, who: Mapping[UUID, people.Named]) -> schemas.NetworkSho
         stops=[stop(s) for s in shown.stops],
         revisions=[schemas.NetworkRevision.model_validate(r) for r in shown.revisions],
     )  # fmt: skip
+
+
+def _probe(found: Probed, login: Callable[[UUID | None], str]) -> schemas.Probe:
+    row = found.probe
+    names = ("done_on", "evidence", "asked_at", "answered_at", "code")
+    return schemas.Probe(
+        **{name: getattr(row, name) for name in names},
+        segments=list(found.segments),
+        asked_by=login(row.asked_by),
+        message=BY_PARAM["trouble"].get(row.code, row.code) if row.code else "",
+    )
 
 
 def _steps(shown: Shown, login: Callable[[UUID | None], str]) -> list[schemas.StepShown]:
@@ -133,6 +146,7 @@ def _who(work: Work, shown: Shown) -> dict[UUID, people.Named]:
     ids |= {d.set_by for days in shown.dates.values() for d in days}
     ids |= {s.done_by for s in shown.steps.values()} | {s.confirmed_by for s in shown.steps.values()}
     ids |= {c.proposed_by for c in shown.closings} | {c.decided_by for c in shown.closings}
+    ids |= {p.probe.asked_by for p in shown.probes}
     ids |= {s.granted_by for s in shown.stays} | {shown.listed.network.responsible_id}
     if shown.plan is not None:
         ids |= {shown.plan.leader_id, shown.plan.liaison_id}

@@ -14,7 +14,7 @@ from uuid import UUID
 from api.schemas import reclaim as schemas
 from api.texts import utilisation as words
 from broker.db.base import AnyRow
-from broker.reclamation import board
+from broker.reclamation import board, watched
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.policies import Standing, Version
 from broker.reclamation.report import TakenBack
@@ -42,7 +42,7 @@ def case(work: Work, case_id: UUID) -> schemas.Case:
         "parts": [_part(row) for row in file.resources],
         "objections": file.objections,
         "acts": file.acts,
-        "watched": file.watched,
+        "watched": watched.of(work, file.case),
         "offers": board.offers(work, file.case),
     }
     return schemas.Case.model_validate(_columns(file.case, schemas.Case, around))
@@ -51,7 +51,7 @@ def case(work: Work, case_id: UUID) -> schemas.Case:
 def desk(work: Work) -> list[schemas.CaseOnDesk]:
     """What of the actor's authority's cases a person has to see to, then what he should know of."""
     found: list[tuple[ReclaimCase, list[str]]] = [(row[0], []) for row in board.in_trouble(work)]
-    found += [(row[0], board.reasons(row)) for row in board.watched(work)]
+    found += watched.desk(work)
     return [
         schemas.CaseOnDesk(
             id=case.id,

@@ -13,7 +13,7 @@ from datetime import date
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from broker.chargeback import access
 from broker.db.base import AnyRow, AnySelect
@@ -25,6 +25,7 @@ from broker.dedicated.models import (
     NetworkClosing,
     NetworkDate,
     NetworkPlan,
+    NetworkProbe,
     NetworkRevision,
     NetworkSegment,
     NetworkStay,
@@ -104,6 +105,14 @@ class TiedSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class Probed:
+    """A reported connection and what the probes said of it; ``segments``: numbers."""
+
+    probe: NetworkProbe
+    segments: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One network with everything on record; ``dates``: every one that was given, by step, oldest first."""
 
@@ -113,6 +122,7 @@ class Shown:
     steps: Mapping[Step, NetworkStep]
     segments: Sequence[TiedSegment]
     systems: Sequence[SystemFacts]
+    probes: Sequence[Probed]
     closings: Sequence[NetworkClosing]
     stays: Sequence[NetworkStay]
     stops: Sequence[FundsStop]
@@ -242,11 +252,21 @@ def one(work: Work, which: str) -> Shown:
         steps={STEPS[each.position - 1]: each for each in steps},
         segments=_segments(work, found[0].network),
         systems=evidence.systems(session, network_id),
+        probes=_probes(session, network_id),
         closings=session.scalars(closings.order_by(NetworkClosing.id.desc())).all(),
         stays=session.scalars(stays.order_by(NetworkStay.id.desc())).all(),
         stops=session.scalars(stops.order_by(FundsStop.id.desc())).all(),
         revisions=session.scalars(revisions.order_by(NetworkRevision.version.desc())).all(),
     )
+
+
+def _probes(session: Session, network_id: UUID) -> list[Probed]:
+    statement = select(NetworkProbe).where(NetworkProbe.network_id == network_id).order_by(NetworkProbe.id.desc())
+    found = session.scalars(statement).all()
+    named = {segment for probe in found for segment in probe.segments}
+    rows = session.execute(select(Resource.id, Resource.number).where(Resource.id.in_(named))) if named else ()
+    numbers = {row.id: row.number for row in rows}
+    return [Probed(probe, sorted(numbers[segment] for segment in probe.segments)) for probe in found]
 
 
 def _segments(work: Work, network: DedicatedNetwork) -> list[TiedSegment]:

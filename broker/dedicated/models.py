@@ -19,9 +19,10 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     SmallInteger,
+    Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, Id, Moment
@@ -179,6 +180,33 @@ class NetworkSegment(Base):
             name="fk_network_segment_step",
         ),
         Index("ix_network_segment_resource_id", "resource_id"),
+    )
+
+
+class NetworkProbe(Base):
+    """A reported connection on the day: probes are sent to its segments, and the step is written with their answer.
+
+    ``code``: what came of it, empty when all answered at home and nowhere else. ``tries``: looks that said nothing.
+    """
+
+    __tablename__ = "network_probe"
+
+    id: Mapped[Id]
+    network_id: Mapped[UUID] = mapped_column(ForeignKey(DedicatedNetwork.id), index=True)
+    segments: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    done_on: Mapped[date]
+    evidence: Mapped[str]
+    asked_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    asked_at: Mapped[Moment]
+    tries: Mapped[int]
+    answered_at: Mapped[Moment | None]
+    code: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint("cardinality(segments) > 0", name="segments"),
+        CheckConstraint("btrim(evidence) <> ''", name="evidence"),
+        CheckConstraint("num_nonnulls(answered_at, code) IN (0, 2)", name="answered"),
+        Index("ux_network_probe_open", "network_id", unique=True, postgresql_where=text("answered_at IS NULL")),
     )
 
 

@@ -6,7 +6,6 @@ believe what the extranet and the inventory do not show.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -14,17 +13,16 @@ from sqlalchemy import select
 
 from broker.catalog import repository as catalog
 from broker.db.base import new_id
-from broker.dedicated import evidence, progress, rules, stops
+from broker.dedicated import done, evidence, probing, progress, rules, stops
 from broker.dedicated.models import (
     DedicatedNetwork,
     NetworkClosing,
     NetworkDate,
     NetworkPlan,
-    NetworkSegment,
     NetworkStep,
 )
 from broker.dedicated.register import locked, people, require_writer, writable
-from broker.dedicated.values import Closing, Done, Plan, Progress, SegmentFacts, Step
+from broker.dedicated.values import Closing, Done, Plan, Progress, Step
 from broker.errors import Conflict, Invalid, Problem
 from broker.inventory.register import today
 from broker.lifecycle import Role
@@ -70,7 +68,7 @@ def report_plan(work: Work, network_id: UUID, plan: Plan) -> DedicatedNetwork:
                 set_at=work.now,
             )
         )
-    _write(work, network, Step.PLAN, Done(today(work.now), plan.document_number))
+    done.write(work, network, Step.PLAN, Done(today(work.now), plan.document_number))
     _tell_bureau(work, network, "network.planned")
     return network
 
@@ -78,12 +76,15 @@ def report_plan(work: Work, network_id: UUID, plan: Plan) -> DedicatedNetwork:
 def report_done(work: Work, network_id: UUID, step: Step, given: Done) -> DedicatedNetwork:
     """Report that a network is connected, or that its systems have moved. ``step``: connect or migrate.
 
-    Connected: at least one delivered segment in the plan's zone that the probes saw last at home and nowhere else.
+    Connected: at least one delivered segment in the plan's zone that the probes saw last at home and nowhere else; it
+    counts when they have looked once more, on the day (``probing``). Conflict ``network.probing`` while they do.
     Migrated: every system on the list has ended, or has a server on one of the network's segments. Raises as
     ``report_plan``; Invalid with everything that is missing.
     """
     assert step in {Step.CONNECT, Step.MIGRATE}
     network, found = _step(work, network_id, step)
+    if probing.open_one(work.session, network.id) is not None:
+        raise Conflict("network.probing", article=Step.CONNECT.article)
     plan = work.session.get_one(NetworkPlan, network.id)
     problems = rules.done_problems(given, found, today(work.now))
     numbers = tuple(dict.fromkeys(number.strip().upper() for number in given.segments if number.strip()))
@@ -96,7 +97,11 @@ def report_done(work: Work, network_id: UUID, step: Step, given: Done) -> Dedica
         problems += rules.system_problems(evidence.systems(work.session, network.id, named))
     if problems:
         raise Invalid(problems)
-    _write(work, network, step, replace(given, segments=numbers), facts)
+    given, ids = replace(given, segments=numbers), [facts[number].id for number in numbers]
+    if step is Step.CONNECT:
+        probing.ask(work, network, given, ids)
+    else:
+        done.write(work, network, step, given, ids)
     return network
 
 
@@ -182,41 +187,6 @@ def _step(work: Work, network_id: UUID, step: Step) -> tuple[DedicatedNetwork, P
     if problem is not None:
         raise Conflict(problem.code, article=problem.article, network_step=problem.params["network_step"])
     return network, found
-
-
-def _write(
-    work: Work,
-    network: DedicatedNetwork,
-    step: Step,
-    given: Done,
-    facts: Mapping[str, SegmentFacts] | None = None,
-) -> None:
-    assert work.actor.account_id is not None
-    work.session.add(
-        NetworkStep(
-            network_id=network.id,
-            position=step.position,
-            done_on=given.done_on,
-            evidence=given.evidence.strip(),
-            done_by=work.actor.account_id,
-            at=work.now,
-        )
-    )
-    work.session.flush()
-    _tie(work, network, step, (facts[number].id for number in given.segments) if facts else ())
-    data = {"step": step.value, "segments": list(given.segments)}
-    work.record("network.step_done", "dedicated_network", network.id, article=step.article, data=data)
-    stops.settle(work, network)
-
-
-def _tie(work: Work, network: DedicatedNetwork, step: Step, ids: Iterable[UUID]) -> None:
-    held = select(NetworkSegment.resource_id).where(NetworkSegment.network_id == network.id)
-    there = set(work.session.scalars(held))
-    for resource_id in ids:
-        if resource_id not in there:
-            work.session.add(
-                NetworkSegment(network_id=network.id, resource_id=resource_id, position=step.position, tied_at=work.now)
-            )
 
 
 def _open_closing(work: Work, network: DedicatedNetwork) -> NetworkClosing | None:

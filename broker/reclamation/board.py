@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, false, func, or_, select
 
 from broker.catalog.models import SubCloud, SubCloudAuthority
 from broker.db.base import AnyRow, AnySelect
@@ -41,15 +41,17 @@ class CaseFile:
     objections: Sequence[CaseObjection]
     acts: Sequence[CaseAct]
     snapshots: Sequence[ServerSnapshot]
-    watched: Sequence[str]
-    """What its authorities should know: ``unheard`` (its unit has ended), ``started`` (by somebody else)."""
 
 
 def seen(work: Work) -> ColumnElement[bool]:
     """Cases of the actor's unit tree, and those that its unit (or one it is a deputy of) answers or carries out."""
     parts = [visible_units(work.actor, ReclaimCase.unit_id, work.now)]
-    parts += [column.in_(units) for role, column in _OFFICES.items() if (units := _acts_for(work, role))]
-    return or_(*parts)
+    return or_(*parts, answered_here(work))
+
+
+def answered_here(work: Work) -> ColumnElement[bool]:
+    """Cases that the actor's unit (or one it is a deputy of) answers or carries out."""
+    return or_(false(), *(column.in_(units) for role, column in _OFFICES.items() if (units := _acts_for(work, role))))
 
 
 def _acts_for(work: Work, role: Role) -> set[UUID]:
@@ -131,7 +133,6 @@ def file(work: Work, case_id: UUID) -> CaseFile:
     if row is None:
         raise NotFound("reclaim.not_found")
     session = work.session
-    known: AnySelect = select(unheard(work).label("unheard"), _started().label("started")).select_from(ReclaimCase)
     resources: AnySelect = (
         select(Resource, CaseResource.was_active)
         .join(CaseResource, CaseResource.resource_id == Resource.id)
@@ -152,7 +153,6 @@ def file(work: Work, case_id: UUID) -> CaseFile:
         snapshots=session.scalars(
             select(ServerSnapshot).where(ServerSnapshot.subject_id == case_id).order_by(ServerSnapshot.id)
         ).all(),
-        watched=[] if row[0].closed_at else reasons(session.execute(known.where(ReclaimCase.id == case_id)).one()),
     )
 
 
@@ -184,38 +184,6 @@ def in_trouble(work: Work, *, limit: int = 100) -> Sequence[AnyRow]:
             ReclaimCase.closed_at.is_(None),
             ReclaimCase.delivering_unit_id.in_(_acts_for(work, Role.OPERATOR)),
         )
-        .order_by(ReclaimCase.id)
-        .limit(limit)
-    )
-    return work.session.execute(statement).all()
-
-
-def unheard(work: Work) -> ColumnElement[bool]:
-    """Cases of a unit that has ended: whoever is told of them, it is not the owner."""
-    lives = select(UnitPeriod.id).where(UnitPeriod.unit_id == ReclaimCase.unit_id, holds(UnitPeriod.during, work.now))
-    return ~lives.correlate(ReclaimCase).exists()
-
-
-def _started() -> ColumnElement[bool]:
-    """Cases that are heard anew since somebody started their servers at the cloud."""
-    act = select(CaseAct.id).where(CaseAct.case_id == ReclaimCase.id, CaseAct.event == CaseEvent.FIND_RUNNING.value)
-    return ReclaimCase.suspended_at.is_(None) & act.correlate(ReclaimCase).exists()
-
-
-def reasons(row: AnyRow) -> list[str]:
-    """Why a case is watched."""
-    return [name for name in ("unheard", "started") if getattr(row, name)]
-
-
-def watched(work: Work, *, limit: int = 100) -> Sequence[AnyRow]:
-    """Open cases that the actor's authority should know of though the machine goes on, oldest first.
-
-    Rows of ``(ReclaimCase, unheard, started)``: its unit has ended; its servers were started by somebody else.
-    """
-    mine = or_(*(column.in_(_acts_for(work, role)) for role, column in _OFFICES.items()))
-    statement = (
-        select(ReclaimCase, unheard(work).label("unheard"), _started().label("started"))
-        .where(ReclaimCase.closed_at.is_(None), mine, or_(unheard(work), _started()))
         .order_by(ReclaimCase.id)
         .limit(limit)
     )

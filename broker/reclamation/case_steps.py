@@ -32,6 +32,7 @@ STEP_FAILED = "step_failed"
 """A step that broke on its last attempt, without an answer that would say why."""
 
 _A_DAY, _AN_HOUR = timedelta(days=1), timedelta(hours=1)
+_USED = {Verdict.IN_USE, Verdict.TODAY}
 _END = {
     CaseState.DROPPED.value: CaseEvent.START,
     CaseState.EXEMPTED.value: CaseEvent.ACCEPT,
@@ -84,14 +85,14 @@ def _in_use_after_all(work: Work, case: ReclaimCase, again: Again) -> bool:
 
 
 def _admit(tools: Tools, work: Work, case: ReclaimCase, again: Again) -> bool:
-    note = f"{again.matching}/{again.measured}" if case.cause == Cause.IDLE.value else ""
+    note = f"{again.matching}/{again.measured}" if again.measured or case.cause == Cause.IDLE.value else ""
     if again.verdict is Verdict.IN_USE:
         history.go(work, case, CaseEvent.FIND_IN_USE, note=note)
         history.tell_owner(work, case, "reclaim.in_use")
         history.tell_operators(work, case, "reclaim.in_use")
         return False
-    if again.verdict is Verdict.UNMEASURED:
-        _wait(work, case, "unmeasured", _A_DAY)
+    if again.verdict in {Verdict.UNMEASURED, Verdict.TODAY}:
+        _wait(work, case, again.verdict.value, _A_DAY)
         return False
     full = share.full(work, tools.settings, case, len(resources_of(work, case.id)))
     if full:
@@ -217,7 +218,7 @@ def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
         asked = look_again.question(work, case, resources)
     found = look_again.in_cloud(tools, job, resources, pace)
     used += found.used
-    if not used and asked is not None and look_again.measure(tools.settings, asked).verdict is Verdict.IN_USE:
+    if not used and asked is not None and look_again.measure(tools.settings, asked).verdict in _USED:
         used = [r.number for r in resources if r.kind == "server"]
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from broker.errors import Conflict, Forbidden, Invalid, Problem
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, Role
-from broker.reclamation import board, dates, history, rules
+from broker.reclamation import board, dates, history, objections, rules
 from broker.reclamation.models import CaseObjection, ReclaimCase
 from broker.reclamation.values import Answer, Decision
 from broker.tenancy.repository import accounts_of_one
@@ -24,7 +24,6 @@ from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 
-_UNIT = frozenset({Role.APPLICANT, Role.UNIT_LEADER})
 _EVENT = {Decision.ACCEPT: CaseEvent.ACCEPT, Decision.REFUSE: CaseEvent.REFUSE, Decision.EXTEND: CaseEvent.EXTEND}
 
 _ENDING = {CaseEvent.ACCEPT: CaseState.EXEMPTED.value, CaseEvent.RENEW: CaseState.RENEWED.value}
@@ -35,18 +34,10 @@ def object_to(work: Work, case_id: UUID, *, reason: str) -> ReclaimCase:
 
     Raises NotFound, Forbidden ``duty.missing``, Conflict ``reclaim.state``, Invalid ``reason.missing``.
     """
-    case = _locked(work, case_id)
-    if not work.actor.roles & _UNIT or not board.in_tree(work, case.unit_id):
-        raise Forbidden("duty.missing", role=Role.APPLICANT.value)
+    case = objections.of_its_unit(work, case_id)
     if not reason.strip():
         raise Invalid([Problem("reason.missing", "reason")])
-    assert work.actor.account_id is not None
-    history.go(work, case, CaseEvent.OBJECT, work.actor.roles & _UNIT, note=reason.strip())
-    case.proposed_by = case.proposed_at = None
-    work.session.add(
-        CaseObjection(case_id=case.id, reason=reason.strip(), raised_by=work.actor.account_id, raised_at=work.now)
-    )
-    history.tell(work, case, "reclaim.objected", [(case.deciding_unit_id, Role.APPROVER)])
+    objections.put(work, case, "reclaim.objected", reason=reason)
     return case
 
 
@@ -165,7 +156,8 @@ def retry(work: Work, case_id: UUID) -> ReclaimCase:
 def waive(work: Work, case_id: UUID, *, reason: str) -> ReclaimCase:
     """An operator vouches, with a reason, that what nobody measures is not in use: the case may go on without.
 
-    Raises Conflict ``reclaim.measured`` when it does not wait for a measurement.
+    The word holds for ``FRESH_DAYS``, and no longer than until the owner says otherwise. Raises Conflict
+    ``reclaim.measured`` when it does not wait for a measurement.
     """
     case = _locked(work, case_id)
     by = mandate(work.actor, Role.OPERATOR, case.delivering_unit_id)
@@ -173,7 +165,7 @@ def waive(work: Work, case_id: UUID, *, reason: str) -> ReclaimCase:
         raise Invalid([Problem("reason.missing", "reason")])
     if case.waits_for != "unmeasured":
         raise Conflict("reclaim.measured")
-    case.waived_by, case.look_at = by.account_id, work.now
+    case.waived_by, case.waived_at, case.look_at = by.account_id, work.now, work.now
     history.write(work, case, "waive", note=reason.strip(), by=by)
     return case
 
@@ -194,11 +186,15 @@ def _ending(work: Work, case_id: UUID, reason: str) -> tuple[ReclaimCase, Mandat
 
 
 def _of_an_office(work: Work, case: ReclaimCase, *, except_for: frozenset[UUID] = frozenset()) -> tuple[Mandate, Role]:
-    """Somebody who delivers for the cloud, or who decides for it."""
-    deciding = Role.APPROVER in work.actor.roles or Role.APPROVER in work.actor.deputy_for
-    role = Role.APPROVER if deciding else Role.OPERATOR
-    unit_id = case.deciding_unit_id if deciding else case.delivering_unit_id
-    return mandate(work.actor, role, unit_id, except_for=except_for), role
+    """Somebody who decides for the cloud, or who delivers for it: whoever has one of the two duties here has it."""
+    refused = None
+    for role, unit_id in ((Role.APPROVER, case.deciding_unit_id), (Role.OPERATOR, case.delivering_unit_id)):
+        try:
+            return mandate(work.actor, role, unit_id, except_for=except_for), role
+        except Forbidden as error:  # of two refusals the one is told that says more
+            refused = refused if refused is not None and refused.code == "duty.separated" else error
+    assert refused is not None
+    raise refused
 
 
 def _not(work: Work, account_id: UUID | None) -> frozenset[UUID]:

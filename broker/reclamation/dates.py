@@ -7,12 +7,14 @@ Called by: dispatch, every twenty seconds. Must not: act on a cloud; a case that
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import or_, select
 
 from broker.inventory.models import Resource
 from broker.lifecycle import CaseEvent, CaseState, ResourceState, Role
 from broker.notify import service as notify
-from broker.reclamation import board, history, rules, terms
+from broker.reclamation import history, lateness, rules, terms, watched
 from broker.reclamation.models import CaseObjection, CaseResource, ReclaimCase
 from broker.reclamation.values import Heard
 from broker.tenancy.work import Work
@@ -25,6 +27,7 @@ _AT_ONCE = 200
 def come(work: Work) -> int:
     """Everything that is due; returns how many cases moved."""
     _tell_of_the_unheard(work)
+    lateness.remind(work)
     return _tell_found(work) + _follow_calendar(work) + _fall_due(work) + _undo_started(work)
 
 
@@ -40,14 +43,29 @@ def _cases(work: Work, *which: object) -> list[ReclaimCase]:
 
 
 def _tell_found(work: Work) -> int:
-    found = _cases(work, ReclaimCase.state == CaseState.FOUND.value)
+    found = _cases(
+        work,
+        ReclaimCase.state == CaseState.FOUND.value,
+        or_(ReclaimCase.look_at.is_(None), ReclaimCase.look_at <= work.now),
+    )
     for case in found:
+        if not history.owners(work, case.unit_id):
+            _nobody(work, case)
+            continue
         case.noticed_at = work.now
         history.go(work, case, CaseEvent.NOTIFY)
         set_window(work, case)
         assert case.due_at is not None
         history.tell_owner(work, case, f"reclaim.noticed_{case.cause}", due_at=case.due_at.isoformat())
     return len(found)
+
+
+def _nobody(work: Work, case: ReclaimCase) -> None:
+    """Neither the unit nor one above it has somebody who would hear of it: the operators look for a person first."""
+    if case.waits_for is None:
+        history.write(work, case, CaseEvent.WAIT.value, note="nobody")
+        history.tell_operators(work, case, "reclaim.nobody_to_tell")
+    history.wait(work, case, "nobody", timedelta(days=1))
 
 
 def set_window(work: Work, case: ReclaimCase) -> None:
@@ -119,7 +137,7 @@ def _was_off(work: Work, case: ReclaimCase) -> bool:
 def hear_again(work: Work, case: ReclaimCase) -> None:
     """What was suspended runs again: its owner is told anew, with a whole window; what was vouched for is void."""
     case.noticed_at = work.now
-    case.suspended_at = case.keep_until = case.waived_by = case.ending = None
+    case.suspended_at = case.keep_until = case.waived_by = case.waived_at = case.ending = None
     history.go(work, case, CaseEvent.NOTIFY)
     set_window(work, case)
     assert case.due_at is not None
@@ -129,7 +147,7 @@ def hear_again(work: Work, case: ReclaimCase) -> None:
 def _tell_of_the_unheard(work: Work) -> None:
     """Open cases of a unit that has ended: nobody hears a notice to it, so the authorities are told, once."""
     rows = []
-    for case in work.session.scalars(select(ReclaimCase).where(ReclaimCase.closed_at.is_(None), board.unheard(work))):
+    for case in work.session.scalars(select(ReclaimCase).where(ReclaimCase.closed_at.is_(None), watched.unheard(work))):
         told = ((case.deciding_unit_id, Role.APPROVER), (case.delivering_unit_id, Role.OPERATOR))
         rows += [history.reminder(case, audience, "reclaim.unheard", f"unheard/{case.id}") for audience in told]
     notify.remind(work, rows)

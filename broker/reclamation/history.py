@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from broker.errors import NotFound
 from broker.lifecycle import CASE_MACHINE, CASE_OPEN, CaseEvent, CaseState, Role, case_after
@@ -22,6 +22,22 @@ from broker.tenancy.work import Work
 SYSTEM = frozenset({Role.SYSTEM})
 OWNERS = (Role.APPLICANT, Role.CLOUD_CHIEF)
 """Who of the unit is told of everything: those who look after its resources, and its cloud chief (Art. 5)."""
+
+# From the unit upwards, the region itself left out: it owns nothing. A unit that has ended still stands by its last.
+_NEAREST = text("""
+SELECT w.role, (
+  SELECT a.id FROM (
+    SELECT ancestors FROM broker.unit_period WHERE unit_id = :unit
+    ORDER BY during @> CAST(:now AS timestamptz) DESC, lower(during) DESC LIMIT 1
+  ) p CROSS JOIN LATERAL unnest(p.ancestors) WITH ORDINALITY AS a(id, depth)
+  JOIN broker.unit u ON u.id = a.id AND u.kind <> 'region'
+  WHERE EXISTS (
+    SELECT FROM broker.account c JOIN broker.role_grant g ON g.account_id = c.id
+    WHERE c.unit_id = a.id AND c.disabled_at IS NULL AND g.role = w.role AND g.during @> CAST(:now AS timestamptz))
+  ORDER BY a.depth DESC LIMIT 1
+) AS unit_id
+FROM unnest(CAST(:roles AS text[])) AS w(role)
+""")
 
 
 def lock(work: Work, case_id: UUID) -> ReclaimCase:
@@ -84,9 +100,20 @@ def tell(work: Work, case: ReclaimCase, code: str, audiences: Iterable[tuple[UUI
         notify.tell_role(work, audience, code, ("reclaim_case", case.id), number=case.number, **params)
 
 
+def owners(work: Work, unit_id: UUID) -> list[tuple[UUID, Role]]:
+    """Whom a notice to a unit reaches: for each role of ``OWNERS`` the unit, or the nearest one above with a holder.
+
+    Empty: nobody would hear of it.
+    """
+    values = {"unit": unit_id, "now": work.now, "roles": [role.value for role in OWNERS]}
+    rows = work.session.execute(_NEAREST, values)
+    return [(row.unit_id, Role(row.role)) for row in rows if row.unit_id is not None]
+
+
 def tell_owner(work: Work, case: ReclaimCase, code: str, **params: object) -> None:
-    """A notice to the unit and its cloud chief."""
-    tell(work, case, code, [(case.unit_id, role) for role in OWNERS], **params)
+    """A notice to the unit and its cloud chief, or to whom their duties fall above it."""
+    nobody = [(case.unit_id, role) for role in OWNERS]  # who comes later finds it
+    tell(work, case, code, owners(work, case.unit_id) or nobody, **params)
 
 
 def tell_operators(work: Work, case: ReclaimCase, code: str, **params: object) -> None:

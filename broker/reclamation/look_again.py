@@ -13,23 +13,28 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import select
+
 from broker.delivery.provision import again as try_again
 from broker.delivery.specs import key_of_resource
 from broker.delivery.tools import Pace, Tools
 from broker.inventory.models import Resource
+from broker.lifecycle import CaseEvent
 from broker.reclamation import rules
-from broker.reclamation.models import ReclaimCase
+from broker.reclamation.models import CaseAct, ReclaimCase
 from broker.reclamation.values import Again, CaseJob, Cause, Verdict
 from broker.settings import Settings
 from broker.tenancy.work import Work
 from broker.utilisation import again, findings, policy_words, service
 from broker.utilisation.findings import FindingKind
-from broker.utilisation.values import AnyOf, Condition, Daily, Policy
+from broker.utilisation.values import AnyOf, Condition, Daily, MissingDay, Policy
 from providers.contract import Kind, Status
 from providers.errors import ProviderError
 
 _OVER = {"in_use", "exempted", "gone"}
 """Why detection clears a finding that is none any more. Not measured, or its policy gone, says nothing of its use."""
+_DECIDED = "in-use"
+"""What is measured where no policy found anything: a system or a server that a person named, a term."""
 _AT_A_STAND = Condition("cpu_avg_pct", Daily.MAX, below=Decimal(1))
 _AT_REST = {Status.STOPPED, Status.ERROR, Status.DELETING}
 """What a server says that does no work. Whatever else a cloud may say, it may be at work."""
@@ -51,16 +56,20 @@ class Question:
     now: datetime
     known: Again | None
     vouched: bool = False
+    morning_passed: bool = False
+    """It has waited for a day to be over already: the next one, as far as it has come, says nothing any more."""
     stopped: bool = False
     """It has been stopped meanwhile: a day on which it did nothing is idle, whatever else the policy asks."""
 
 
 def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Question | None:
-    """What to measure; None when it is not idleness that the case is about.
+    """What to measure; None for a term that has ended: it is, however much it is used, until it is suspended.
 
-    Since the notice; once it is suspended since then, for what was started behind our back and stopped again.
+    Since the notice; once it is suspended since then, for what was started behind our back and stopped again. What a
+    person decided to take back has been vouched for with the decision: without samples it goes on, in use it does not.
     """
-    if case.cause != Cause.IDLE.value:
+    decided = case.cause != Cause.IDLE.value
+    if case.cause == Cause.TERM.value and case.suspended_at is None:
         return None
     assert case.noticed_at is not None
     began = case.suspended_at or case.noticed_at
@@ -68,9 +77,27 @@ def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Qu
     names = tuple(tuple(n for n in (str(r.id), r.number, r.ref) if n) for r in resources if r.kind == "server")
     first = began.astimezone(zone).date() + timedelta(days=1)  # the first whole day that the owner knew
     detected = _detected(work, case) if case.suspended_at is None else None  # detection watches what is charged
-    vouched = case.waived_by is not None
-    stopped = case.suspended_at is not None
-    return Question(names, case.policy, case.policy_content, first, zone, work.now, detected, vouched, stopped)
+    vouch_ends = None if case.waived_at is None else case.waived_at + timedelta(days=rules.FRESH_DAYS)
+    return Question(
+        names,
+        _DECIDED if decided else case.policy,
+        {} if decided else case.policy_content,
+        first,
+        zone,
+        work.now,
+        detected,
+        vouched=decided or (vouch_ends is not None and work.now <= vouch_ends),
+        morning_passed=_waited_for(work, case) == Verdict.TODAY.value,
+        stopped=case.suspended_at is not None,
+    )
+
+
+def _waited_for(work: Work, case: ReclaimCase) -> str | None:
+    """What a case waited for when it last did, since its notice."""
+    waits = select(CaseAct.note).where(
+        CaseAct.case_id == case.id, CaseAct.event == CaseEvent.WAIT.value, CaseAct.at >= case.noticed_at
+    )
+    return work.session.scalar(waits.order_by(CaseAct.id.desc()).limit(1))
 
 
 def _detected(work: Work, case: ReclaimCase) -> Again | None:
@@ -108,7 +135,7 @@ def _measured(settings: Settings, asked: Question) -> Again:
     today = asked.now.astimezone(asked.zone).date()
     found = [_one(settings, names, policy, asked, today) for names in asked.names]
     measured, matching = sum(a.measured for a in found), sum(a.matching for a in found)
-    for verdict in (Verdict.IN_USE, Verdict.UNMEASURED):
+    for verdict in (Verdict.IN_USE, Verdict.TODAY, Verdict.UNMEASURED):
         if any(a.verdict is verdict for a in found):
             return Again(verdict, measured, matching)
     return Again(Verdict.IDLE, measured, matching)
@@ -116,11 +143,16 @@ def _measured(settings: Settings, asked: Question) -> Again:
 
 def _one(settings: Settings, names: tuple[str, ...], policy: Policy, asked: Question, today: date) -> Again:
     seen = again.since(settings, names, policy, asked.since, (asked.zone, asked.now))
-    return rules.judge(seen.measured, seen.matching, seen.newest, today)
+    busy = seen.today is False and not asked.morning_passed
+    so_far = Again(Verdict.TODAY if busy else Verdict.IDLE, seen.measured, seen.matching)
+    return rules.judge(so_far, seen.newest, asked.since, today)
 
 
 def _policy(settings: Settings, asked: Question) -> Policy | None:
-    """The policy that the case was opened by, whatever the file says today."""
+    """The policy that the case was opened by, whatever the file says today; ours where none was."""
+    if asked.policy == _DECIDED:
+        below = Condition("cpu_avg_pct", Daily.MEAN, below=Decimal(settings.reclaim_in_use_cpu_percent))
+        return Policy(_DECIDED, "", "server", below, days=1, min_samples_per_day=1, missing_day=MissingDay.SKIP)
     if asked.content:
         return policy_words.read_back(dict(asked.content))
     return next((p for p in service.policies_of(settings).policies if p.name == asked.policy), None)

@@ -110,6 +110,7 @@ class ReclaimCase(Base):
     waits_for: Mapped[str | None]
     look_at: Mapped[Moment | None]
     waived_by: Mapped[UUID | None] = mapped_column(ForeignKey(Account.id))
+    waived_at: Mapped[Moment | None]
     admitted_at: Mapped[Moment | None]
     share_unit_percent: Mapped[int | None]
     share_cloud_percent: Mapped[int | None]
@@ -139,6 +140,7 @@ class ReclaimCase(Base):
             "num_nonnulls(admitted_at, share_unit_percent, share_cloud_percent) IN (0, 3)", name="admitted"
         ),
         CheckConstraint("share_unit_percent BETWEEN 1 AND 100 AND share_cloud_percent BETWEEN 1 AND 100", name="share"),
+        CheckConstraint("(waived_by IS NULL) = (waived_at IS NULL)", name="waived"),
         CheckConstraint("(trouble IS NULL) = (trouble_step IS NULL)", name="trouble"),
         CheckConstraint("ending IN ('dropped', 'exempted', 'renewed', 'noticed')", name="ending"),
         Index(
@@ -170,7 +172,10 @@ class CaseResource(Base):
 
 
 class CaseObjection(Base):
-    """What the owner says against a case (or its wish to renew the term), and what the authority answered."""
+    """What the owner says against a case (or its wish to renew the term), and what the authority answered.
+
+    ``due_at``: by when the answer is due. Nothing happens by itself then: it is late, and seen to be.
+    """
 
     __tablename__ = "reclaim_objection"
 
@@ -180,6 +185,7 @@ class CaseObjection(Base):
     reason: Mapped[str]
     raised_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
     raised_at: Mapped[Moment]
+    due_at: Mapped[Moment]
     decision: Mapped[str | None]
     answer: Mapped[str | None]
     until: Mapped[Moment | None]

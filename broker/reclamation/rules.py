@@ -20,13 +20,18 @@ Scope = tuple[str, UUID]
 GRACE: Mapping[int, int] = {1: 5, 2: 5, 3: 10, 4: 15, 5: 15}
 """Working days to object, by MLPS level (ours: no regulation's number could be read). Without a system: as level 1."""
 
+ANSWER_WORKDAYS = 5
+"""Within so many working days an objection is to be answered (ours); later it is late, and the case still stands."""
+
 MOST_EXTENSION = 60
 """Working days that one answer may add (ours)."""
 MOST_EXEMPT = timedelta(days=3 * 366)
 """An exemption ends after three years at the latest (ours)."""
 
 FRESH_DAYS = 3
-"""A re-measurement needs a measured day no older than this: without one nobody knows, and nothing is stopped (ours)."""
+"""What detection said last counts for so long, and so does an operator's word for what nobody measures (ours)."""
+MEASURED_PERCENT = 80
+"""Of the whole days since the notice so many are measured, yesterday among them: else nobody knows (ours)."""
 
 
 def grace(level: int | None, by_level: Mapping[int, int]) -> int:
@@ -49,13 +54,20 @@ def window_end(calendar: WorkCalendar, begins: datetime, workdays: int, heard: S
     return max([due, *given], key=lambda each: each.at)
 
 
-def judge(measured: int, matching: int, newest: date | None, today: date) -> Again:
-    """Whether something is still idle: every measured day since the notice matches, and the last one is fresh."""
-    if matching < measured:
-        return Again(Verdict.IN_USE, measured, matching)
-    if newest is None or (today - newest).days > FRESH_DAYS:
-        return Again(Verdict.UNMEASURED, measured, matching)
-    return Again(Verdict.IDLE, measured, matching)
+def judge(seen: Again, newest: date | None, first: date, today: date) -> Again:
+    """Whether something is still idle: every measured day matches, and enough of the days were measured.
+
+    ``seen``: the whole days from ``first`` on, and whether ``today`` (which is not over) speaks against it (``TODAY``);
+    ``newest``: the last whole day that was measured.
+    """
+    days = (today - first).days
+    if seen.matching < seen.measured:
+        return replace(seen, verdict=Verdict.IN_USE)
+    if seen.verdict is Verdict.TODAY:
+        return seen
+    if newest != today - timedelta(days=1) or 100 * seen.measured < MEASURED_PERCENT * days:
+        return replace(seen, verdict=Verdict.UNMEASURED)
+    return replace(seen, verdict=Verdict.IDLE)
 
 
 def answer_problems(answer: Answer, now: datetime) -> list[Problem]:

@@ -59,7 +59,7 @@ def running(work: Work, server_ids: Sequence[UUID]) -> list[UUID]:
     moved = inventory.move(work, server_ids, ResourceState.ACTIVE)
     for server in work.session.scalars(select(Resource).where(Resource.id.in_(moved)).order_by(Resource.id)):
         deliver = catalog.delivering_unit(work.session, server.sub_cloud_id, work.now)
-        audiences = [(server.unit_id, role) for role in history.OWNERS]
+        audiences = history.owners(work, server.unit_id)
         audiences += [(deliver, role) for role in (Role.OPERATOR, Role.CLOUD_OPERATOR) if deliver is not None]
         params = {"resource": server.number, "seen_at": work.now.isoformat()}
         for audience in audiences:

@@ -2,8 +2,9 @@
 
 Called by: dispatch (``come``), the API (``ask_to_renew``). Must not: act on a cloud.
 
-The term is the request's last day of use; an accepted renewal moves it (``exempt_until`` of the case that was renewed).
-A case is opened ``AHEAD`` of the end, so that its notice is the first reminder; its window begins with the end.
+The term is the request's last day of use. A renewal that was accepted moves it, and so does an objection, whatever case
+it was raised against (``exempt_until`` of what was renewed or exempted): until then nothing is taken up. A case is
+opened ``AHEAD`` of the end, so that its notice is the first reminder; its window begins with the end.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from broker.errors import BrokerError, Conflict, Forbidden, Invalid, Problem
-from broker.lifecycle import CaseEvent, CaseState, Role
+from broker.errors import BrokerError, Conflict, Invalid, Problem
+from broker.lifecycle import CaseState, Role
 from broker.notify import service as notify
-from broker.reclamation import board, history, opening
-from broker.reclamation.models import CaseObjection, ReclaimCase
+from broker.reclamation import history, objections, opening
+from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Cause, Opening
 from broker.tenancy.work import Work
 
@@ -32,7 +33,7 @@ MOST_YEARS = 3
 _AT_ONCE = 100
 
 _ENDING = text("""
-SELECT q.number, r.sub_cloud_id, greatest(q.ends_at, max(renewed.until)) AS ends_at,
+SELECT q.number, r.sub_cloud_id, greatest(q.ends_at, max(later.until)) AS ends_at,
        array_agg(r.id ORDER BY r.id) AS resources,
        array_agg(r.id ORDER BY r.id) FILTER (WHERE r.kind <> 'segment') AS without_segments
 FROM (
@@ -45,8 +46,8 @@ JOIN broker.resource r ON r.request_id = q.id AND r.state IN ('active', 'stopped
 LEFT JOIN LATERAL (
   SELECT max(c.exempt_until) AS until
   FROM broker.reclaim_case_resource cr JOIN broker.reclaim_case c ON c.id = cr.case_id
-  WHERE cr.resource_id = r.id AND c.state = 'renewed'
-) AS renewed ON true
+  WHERE cr.resource_id = r.id AND c.state IN ('renewed', 'exempted')
+) AS later ON true
 WHERE q.ends_at <= :ahead
   AND NOT EXISTS (SELECT FROM broker.reclaim_case_resource cr JOIN broker.reclaim_case c ON c.id = cr.case_id
     WHERE cr.resource_id = r.id AND (cr.closed_at IS NULL OR c.exempt_until > :ahead
@@ -94,13 +95,13 @@ def _remind(work: Work) -> int:
         end = ends_at(case)
         days = [d for d in REMIND_DAYS if end is not None and end - timedelta(days=d) <= work.now < end]
         if days and case.noticed_at is not None and case.noticed_at < work.now - timedelta(days=1):
-            rows += [_reminder(case, role, min(days)) for role in history.OWNERS]
+            rows += [_reminder(case, audience, min(days)) for audience in history.owners(work, case.unit_id)]
     return notify.remind(work, rows)
 
 
-def _reminder(case: ReclaimCase, role: Role, days: int) -> dict[str, Any]:
+def _reminder(case: ReclaimCase, audience: tuple[UUID, Role], days: int) -> dict[str, Any]:
     told = {"ends_at": case.evidence["ends_at"], "days": days}
-    return history.reminder(case, (case.unit_id, role), "reclaim.term_ends", f"term/{case.id}/{days}", **told)
+    return history.reminder(case, audience, "reclaim.term_ends", f"term/{case.id}/{days}", **told)
 
 
 def ask_to_renew(work: Work, case_id: UUID, *, until: datetime, reason: str) -> ReclaimCase:
@@ -108,11 +109,7 @@ def ask_to_renew(work: Work, case_id: UUID, *, until: datetime, reason: str) -> 
 
     Raises NotFound, Forbidden ``duty.missing``, Conflict ``reclaim.no_term``, ``reclaim.state``, Invalid.
     """
-    board.visible(work, case_id)
-    case = history.lock(work, case_id)
-    roles = work.actor.roles & {Role.APPLICANT, Role.UNIT_LEADER}
-    if not roles or not board.in_tree(work, case.unit_id):
-        raise Forbidden("duty.missing", role=Role.APPLICANT.value)
+    case = objections.of_its_unit(work, case_id)
     end = ends_at(case)
     if end is None:
         raise Conflict("reclaim.no_term")
@@ -121,12 +118,5 @@ def ask_to_renew(work: Work, case_id: UUID, *, until: datetime, reason: str) -> 
         problems.append(Problem("date.too_far" if until > end else "date.order", "until", params={"years": MOST_YEARS}))
     if problems:
         raise Invalid(problems)
-    assert work.actor.account_id is not None
-    history.go(work, case, CaseEvent.OBJECT, roles, note=reason.strip())
-    case.proposed_by = case.proposed_at = None
-    objection = CaseObjection(
-        case_id=case.id, renew_until=until, reason=reason.strip(), raised_by=work.actor.account_id, raised_at=work.now
-    )
-    work.session.add(objection)
-    history.tell(work, case, "reclaim.renewal_asked", [(case.deciding_unit_id, Role.APPROVER)])
+    objections.put(work, case, "reclaim.renewal_asked", reason=reason, renew_until=until)
     return case

@@ -61,12 +61,14 @@ class Verdict(StrEnum):
 
     IDLE = "idle"
     IN_USE = "in_use"
+    TODAY = "today"
+    """Every whole day was idle; the day that is not over is not, as far as it has come."""
     UNMEASURED = "unmeasured"
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The days since the notice: how many had enough samples, how many of these were still idle."""
+    """The whole days since the notice: how many had enough samples, how many of these were still idle."""
 
     verdict: Verdict
     measured: int = 0

@@ -30,11 +30,16 @@ _AT_ONCE = 5000
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """How many days tell whether it matches, how many of these match, and which was the last that tells."""
+    """How many whole days tell whether it matches, how many of these match, and which was the last that tells.
+
+    ``today``: whether the day that is not over matches as far as it has come; None: it tells nothing yet. It is in none
+    of the numbers: what a policy says of a day is true of a whole one, and a night's backup is no day.
+    """
 
     measured: int
     matching: int
     newest: date | None
+    today: bool | None = None
 
 
 NOTHING = Since(0, 0, None)
@@ -43,7 +48,7 @@ NOTHING = Since(0, 0, None)
 def since(
     settings: Settings, names: Collection[str], policy: Policy, first: date, when: tuple[ZoneInfo, datetime]
 ) -> Since:
-    """The days of one resource (by any of its names) from the local day ``first`` on, today as far as it has come.
+    """The days of one resource (by any of its names) from the local day ``first`` on.
 
     ``when``: whose days, and now. Raises Invalid for broken files.
     """
@@ -55,11 +60,13 @@ def since(
         if found is None:
             return NOTHING
         db, table = found
+        today = day_number(now, zone)
         row = db.one(
-            f"SELECT count(*) FILTER (p), count(*) FILTER (p AND m), max(d) FILTER (p) FROM ({table('1', as_one)})"
-            f" WHERE d BETWEEN {_number(first, zone)} AND {day_number(now, zone)}"
+            f"SELECT count(*) FILTER (p AND d < {today}), count(*) FILTER (p AND m AND d < {today}),"
+            f" max(d) FILTER (p AND d < {today}), bool_or(m) FILTER (p AND d = {today})"
+            f" FROM ({table('1', as_one)}) WHERE d BETWEEN {_number(first, zone)} AND {today}"
         )
-    return Since(row[0], row[1], None if row[2] is None else day_of(row[2]))
+    return Since(row[0], row[1], None if row[2] is None else day_of(row[2]), row[3])
 
 
 def contradicted(

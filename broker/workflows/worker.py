@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -27,6 +28,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from broker import bootstrap
 from broker.bootstrap import App
 from broker.catalog import repository as catalog
+from broker.dedicated import probing
 from broker.notify.sender import Sender, Words
 from broker.notify.settings import channels
 from broker.settings import Settings
@@ -54,6 +56,7 @@ CLOUDS_EVERY_S = 5.0
 """A sub-cloud that is loaded while we work is served after this at the latest."""
 LOOK_EVERY_S = 1.0
 SEND_EVERY_S = 5.0
+PROBE_EVERY_S = 5.0
 GATHER_S = 0.03
 """Nudges that come together make one look."""
 
@@ -207,6 +210,7 @@ async def _serve(floor: Floor, stop: asyncio.Event, words: Words | None) -> None
         compare = DriftCheck(app, slow).compare_all
         comparer = asyncio.create_task(_every(COMPARE_EVERY_S, compare, first_s=COMPARE_EVERY_S))
         mailer = asyncio.create_task(_send_notices(app, words))
+        prober = asyncio.create_task(_every(PROBE_EVERY_S, partial(probing.carry, app.networks, app.works)))
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
             try:
@@ -221,7 +225,7 @@ async def _serve(floor: Floor, stop: asyncio.Event, words: Words | None) -> None
             waiting.cancel()
             nudged.clear()
             await asyncio.sleep(GATHER_S)
-        tasks = (listener, checker, comparer, mailer, stopping)
+        tasks = (listener, checker, comparer, mailer, prober, stopping)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,7 +5,7 @@ Called by: the API, the console, the command line, ``zombies.service``. Must not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -16,6 +16,7 @@ from broker.db.base import AnyRow, AnySelect
 from broker.errors import NotFound
 from broker.inventory import systems
 from broker.inventory.models import InformationSystem
+from broker.lifecycle import CaseState
 from broker.reclamation.models import ReclaimCase
 from broker.tenancy.models import UnitPeriod
 from broker.tenancy.repository import holds
@@ -23,10 +24,12 @@ from broker.tenancy.work import Work
 from broker.zombies.facts import LOCAL
 from broker.zombies.models import ZombieDecision, ZombieFinding, ZombieScan
 
+_TAKEN = {CaseState.RELEASED.value, CaseState.GIVEN_BACK.value}
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A system of the list. ``decision``: the one that stands today; None: nobody has decided, or its day has come."""
+    """A system of the list. ``decision``: the one that stands today; None: nobody has decided, or it is over."""
 
     finding: ZombieFinding
     system: InformationSystem
@@ -64,12 +67,31 @@ def _standing(work: Work, ids: Sequence[UUID]) -> dict[UUID, ZombieDecision]:
     today = work.now.astimezone(LOCAL).date()
     statement = select(ZombieDecision).where(ZombieDecision.system_id.in_(ids)).order_by(ZombieDecision.id)
     newest = {each.system_id: each for each in work.session.scalars(statement)}  # the last one written wins
-    return {system_id: each for system_id, each in newest.items() if stands(each, today)}
+    over = _over(work, newest.values())
+    return {key: each for key, each in newest.items() if stands(each, today) and each.id not in over}
 
 
 def stands(decision: ZombieDecision, today: date) -> bool:
-    """Whether a decision holds still: what is no zombie is looked at again on its day."""
+    """Whether a decision's day has not come: what is no zombie is looked at again then."""
     return decision.look_again_on is None or today < decision.look_again_on
+
+
+def _over(work: Work, decisions: Iterable[ZombieDecision]) -> set[UUID]:
+    """Decisions whose cases have all ended, one of them with the resources left to the unit: they may be taken anew.
+
+    One that an accepted objection ended stands as long as the exemption.
+    """
+    of_case = {case_id: each.id for each in decisions for case_id in each.case_ids}
+    if not of_case:
+        return set()
+    cases = work.session.scalars(select(ReclaimCase).where(ReclaimCase.id.in_(of_case))).all()
+    standing = {
+        of_case[c.id]
+        for c in cases
+        if c.closed_at is None or (c.exempt_until is not None and c.exempt_until > work.now)
+    }
+    left = {of_case[c.id] for c in cases if c.closed_at is not None and c.state not in _TAKEN}
+    return left - standing
 
 
 def newest_finding(work: Work, system_id: UUID) -> ZombieFinding | None:

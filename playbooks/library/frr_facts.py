@@ -2,11 +2,14 @@
 """Ansible module: what an FRR router is really doing, for comparison with the plan.
 
 Called by: ``audit-routers.yml``. Runs on the router with its own Python; only the standard library. Changes nothing.
-Reads the whole configuration once (an audit is not a change) and what it heard from its neighbours and did not let in.
+Reads the whole configuration once (an audit is not a change), what it heard from its neighbours and did not let in, and
+what the kernel has of each VRF: links, addresses, routes, the firewall. That is compared with the role's own, line by
+line: the router's nft prints both, the role's out of a namespace that is gone with its process.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 
@@ -17,6 +20,7 @@ module: frr_facts
 short_description: What an FRR router is really doing
 options:
   vrfs: {type: list, elements: str, required: true, description: The VRFs to look at}
+  firewall: {type: str, required: true, description: The firewall that the role writes, as nft reads it}
 """
 
 
@@ -34,62 +38,151 @@ def blocks(text):
     return found
 
 
-def segments(config, vrf, links):
-    """Interfaces named ``seg…`` in a VRF: as written, and whether the link is there."""
+def segments(config, vrf, links, addresses):
+    """Interfaces named ``seg…`` in a VRF: as written, the link that is there (or none), its addresses."""
     found = {}
     for header, lines in config.items():
         matched = re.fullmatch(rf"interface (seg\d+) vrf {re.escape(vrf)}", header)
         if matched:
-            found[matched.group(1)] = {"lines": sorted(lines), "link": matched.group(1) in links}
-    for name in links:
-        found.setdefault(name, {"lines": [], "link": True})
+            found[matched.group(1)] = {"lines": sorted(lines), "link": None, "addresses": []}
+    for name, link in links.items():
+        if name.startswith("seg"):
+            made = found.setdefault(name, {"lines": []})
+            made |= {"link": shape(link), "addresses": addresses.get(name, [])}
     return found
 
 
-ELEMENT = re.compile(r'"(seg\d+)"((?: \. [^\s,{}]+)*)')
-RULES = 14
-"""How many rules the role's firewall has; who took one away or put one in has changed what is let through."""
+def shape(link):
+    """What a link is, of all that the kernel says of it."""
+    info = link.get("linkinfo", {})
+    data = info.get("info_data", {})
+    local, remote = (data.get(f"{end}6") or data.get(end, "") for end in ("local", "remote"))
+    said = {"kind": info.get("info_kind", ""), "tag": data.get("id"), "local": local, "remote": remote}
+    return said | {"mac": link.get("address", ""), "up": "UP" in link.get("flags", ())}
 
 
-def firewall(module, vrf):
-    """What the firewall's sets let in, by interface (``open``, or source, protocol, port); whether all rules are."""
-    out = module.run_command(["ip", "netns", "exec", vrf, "nft", "list", "table", "inet", "guiyun"])[1]
+def kernel(module, vrf, *words):
+    """What ``ip`` says of a VRF's namespace."""
+    return json.loads(module.run_command(["ip", "-n", vrf, *words])[1] or "[]")
+
+
+OURS = {"kernel", "ra", "bgp", "186", "zebra", "11"}
+"""Who may put routes into the kernel: itself, and the router's daemons for BGP."""
+
+
+def routes(module, vrf, statics):
+    """Routes that neither an address nor BGP has made: written into the router (``statics``), or by hand beside it."""
+    found = [{"prefix": line.split()[2], "how": f"static {' '.join(line.split()[3:])}".strip()} for line in statics]
+    written = {route["prefix"] for route in found}
+    for route in kernel(module, vrf, "-d", "-6", "-j", "route", "show"):
+        by, prefix = str(route.get("protocol", "boot")), route["dst"]
+        if by not in OURS and prefix not in written:
+            found.append({"prefix": prefix, "how": f"{route.get('type', 'unicast')} {route.get('dev', '')} {by}"})
+    return found
+
+
+def policies(module, vrf):
+    """Rules that send packets to another table than the VRF's own."""
+    usual = {(0, "local"), (32766, "main")}
+    listed = kernel(module, vrf, "-6", "-j", "rule", "show")
+    return [f"{r['priority']} {r.get('table', '')}" for r in listed if (r["priority"], r.get("table")) not in usual]
+
+
+ELEMENTS = re.compile(r"elements = \{([^}]*)\}")
+ELEMENT = re.compile(r'"([^"]+)"((?: \. [^\s,{}]+)*)')
+NFT = ("nft", "-s", "list", "table", "inet", "guiyun")
+
+
+def firewall(module, vrf, rendered):
+    """What the firewall's sets let in, by interface (``open``, or source, protocol, port); how its rules differ.
+
+    ``tables``: those of others beside it.
+    """
+    inside = ["ip", "netns", "exec", vrf]
+    out = module.run_command([*inside, *NFT])[1]
     elements = {}
-    for name, rest in ELEMENT.findall(out):
-        elements.setdefault(name, []).append(rest.replace(" . ", " ").strip() or "open")
-    lines = [line.strip() for chain in out.split("\tchain ")[1:] for line in chain.splitlines()[1:]]
-    rules = [line for line in lines if line not in {"", "}"} and not line.startswith("type ")]
-    return {"elements": {name: sorted(found) for name, found in elements.items()}, "whole": len(rules) == RULES}
+    for listed in ELEMENTS.findall(out):
+        for name, rest in ELEMENT.findall(listed):
+            elements.setdefault(name, []).append(rest.replace(" . ", " ").strip() or "open")
+    listed = module.run_command([*inside, "nft", "list", "tables"])[1].splitlines()
+    return {
+        "there": bool(out.strip()),
+        "elements": {name: sorted(found) for name, found in elements.items()},
+        "differs": differing(rules(rendered), rules(out)),
+        "tables": [name for line in listed if (name := line.split(None, 1)[1]) != "inet guiyun"],
+    }
 
 
-def filters(config, bgp):
-    """By neighbour: the prefix filter for what it announces, entry by entry; None where there is none."""
+def rendered(module, text):
+    """The role's firewall as this router's nft prints it."""
+    return module.run_command(["unshare", "-n", "sh", "-c", f"nft -f - && {' '.join(NFT)}"], data=text, check_rc=True)[
+        1
+    ]
+
+
+def rules(listed):
+    """A table's sets and chains as lines that say where they stand; what is in a set is not one of them."""
+    found, head = [], ""
+    for line in (text.strip() for text in ELEMENTS.sub("", listed).splitlines()):
+        if line.endswith("{"):
+            head = line.rstrip(" {")
+        elif line not in {"", "}"}:
+            found.append(f"{head}: {line}")
+    return found
+
+
+def differing(wanted, found):
+    """Lines that are missing (-) and that nobody wants (+), in their order."""
+    matcher = difflib.SequenceMatcher(None, wanted, found, autojunk=False)
+    changes = [change for change in matcher.get_opcodes() if change[0] != "equal"]
+    return [
+        word
+        for _, a, b, c, d in changes
+        for word in (*(f"-{line}" for line in wanted[a:b]), *(f"+{line}" for line in found[c:d]))
+    ]
+
+
+def neighbours(config, bgp):
+    """By address: what is written of a neighbour: its AS, what else is done with what it announces, and its filter.
+
+    The filter entry by entry; None where there is none, and everything is let in.
+    """
     found = {}
     for line in bgp:
         words = line.split()
-        if words[0] == "neighbor" and words[2] == "remote-as":
-            found.setdefault(words[1], None)
-        if words[0] == "neighbor" and words[2] == "prefix-list" and words[4] == "in":
+        if words[0] != "neighbor" or len(words) < 4:
+            continue
+        about = found.setdefault(words[1], {"name": "", "asn": 0, "filter": None, "also": []})
+        if words[2] == "description":
+            about["name"] = " ".join(words[3:])
+        elif words[2] == "remote-as":
+            about["asn"] = int(words[3]) if words[3].isdigit() else 0
+        elif words[2] == "prefix-list" and words[4] == "in":
             entries = [h.split(None, 5)[5] for h in config if h.startswith(f"ipv6 prefix-list {words[3]} seq ")]
-            found[words[1]] = sorted(entries)
-    return found
+            about["filter"] = sorted(entries)
+        elif words[2] in {"route-map", "filter-list", "distribute-list"} and words[-1] == "in":
+            about["also"].append(" ".join(words[2:]))
+    return {peer: about for peer, about in found.items() if about["asn"]}  # a group of neighbours is none
 
 
-def sessions(module, vrf, summary, entries):
-    """Each neighbour: its state, what it announced that no filter let in, and the filter."""
+def sessions(module, vrf, summary, written):
+    """Each neighbour: its state, what it announced that no filter let in, and what is written of it.
+
+    One that is written and not spoken to for IPv6 is ``not active``.
+    """
     peers = summary.get("ipv6Unicast", summary).get("peers", {})
     commands = [f"show bgp vrf {vrf} ipv6 unicast neighbors {peer} filtered-routes json" for peer in peers]
     filtered = dict(zip(peers, shown(module, commands)))
-    return {
-        peer: {
-            "name": about.get("desc", ""),
-            "state": about.get("state", ""),
-            "received": about.get("pfxRcd", 0),
-            "refused": refused(filtered.get(peer, {})),
-            "filter": entries.get(peer),
-        }
-        for peer, about in peers.items()
-    }
+    found = {peer: {**about, "state": "not active", "received": 0, "refused": []} for peer, about in written.items()}
+    for peer, about in peers.items():
+        known = found.setdefault(peer, {"name": about.get("desc", ""), "asn": 0, "filter": None, "also": []})
+        known |= {"state": about.get("state", ""), "received": about.get("pfxRcd", 0)}
+        known |= {"asn": about.get("remoteAs", known["asn"]), "refused": refused(filtered.get(peer, {}))}
+    return found
+
+
+LEADS_ELSEWHERE = ("redistribute ", "import ", "export ", "aggregate-address ", "rd ", "rt ")
+"""Lines of a VRF's BGP that bring in routes from elsewhere, from other VRFs too, or make new ones of them."""
 
 
 def refused(said):
@@ -111,28 +204,43 @@ def shown(module, commands):
     return found
 
 
+def about(module, vrf, config, summary, rendered):
+    """One VRF."""
+    links = {link["ifname"]: link for link in kernel(module, vrf, "-d", "-j", "link", "show")}
+    addresses = {
+        link["ifname"]: [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] == "global"]
+        for link in kernel(module, vrf, "-6", "-j", "addr", "show")
+    }
+    headed = (lines for header, lines in config.items() if re.fullmatch(rf"router bgp \d+ vrf {vrf}", header))
+    bgp = next(headed, [])
+    statics = [line for line in config.get(f"vrf {vrf}", []) if line.startswith("ipv6 route ")]
+    return {
+        "segments": segments(config, vrf, links, addresses),
+        "addresses": {n: found for n, found in addresses.items() if found and not n.startswith("seg")},
+        "networks": sorted(line.split()[1] for line in bgp if line.startswith("network ")),
+        "mixed": sorted(line for line in bgp if line.startswith(LEADS_ELSEWHERE)),
+        "routes": routes(module, vrf, statics),
+        "policies": policies(module, vrf),
+        "sessions": sessions(module, vrf, summary, neighbours(config, bgp)),
+        "firewall": firewall(module, vrf, rendered),
+    }
+
+
 def main():
     module = AnsibleModule(
-        argument_spec={"vrfs": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "vrfs": {"type": "list", "elements": "str", "required": True},
+            "firewall": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
     )
     config = blocks(module.run_command(["vtysh", "-c", "show running-config"], check_rc=True)[1])
     vrfs = module.params["vrfs"]
     there = {line.split()[0] for line in module.run_command(["ip", "netns", "list"])[1].splitlines() if line.strip()}
     here = [vrf for vrf in vrfs if vrf in there]
     summaries = dict(zip(here, shown(module, [f"show bgp vrf {vrf} ipv6 unicast summary json" for vrf in here])))
-    facts = {}
-    for vrf in here:
-        listed = json.loads(module.run_command(["ip", "-n", vrf, "-j", "link", "show"])[1] or "[]")
-        links = {link["ifname"] for link in listed if link["ifname"].startswith("seg")}
-        bgp = next(
-            (lines for header, lines in config.items() if re.fullmatch(rf"router bgp \d+ vrf {vrf}", header)), []
-        )
-        facts[vrf] = {
-            "segments": segments(config, vrf, links),
-            "networks": sorted(line.split()[1] for line in bgp if line.startswith("network ")),
-            "sessions": sessions(module, vrf, summaries.get(vrf, {}), filters(config, bgp)),
-            "firewall": firewall(module, vrf),
-        }
+    table = rendered(module, module.params["firewall"])
+    facts = {vrf: about(module, vrf, config, summaries.get(vrf, {}), table) for vrf in here}
     module.exit_json(changed=False, guiyun={"vrfs": facts, "absent": sorted(set(vrfs) - there)})
 
 

@@ -22,6 +22,7 @@ from broker.extranet.models import SegmentAttachment
 from tests.console.people import Console
 from tests.console.test_browser import DESK, PHONE, open_window
 from tests.console.test_pages import blemishes, tokens_missing
+from tests.extranet.wire import Wire
 
 __all__ = ["open_window"]
 
@@ -149,7 +150,19 @@ def test_a_network_is_taken_to_its_end_in_a_browser(
     page.get_by_label("网段编号").fill(segment)
     page.screenshot(path=screenshots / "network-step.png", full_page=True)
     page.get_by_role("button", name="报告联通").click()
-    expect(page.get_by_text("已核验")).to_be_visible()
+    expect(page.get_by_text("联通正在核验")).to_be_visible()
+    assert Wire().carry(console.world.app.works, "extranet.unreachable", times=5) == 1
+    page.reload()
+    expect(page.get_by_text("网段在本区内不可达")).to_be_visible()
+    page.get_by_label("依据").fill("联通测试报告")
+    page.get_by_label("网段编号").fill(segment)
+    page.screenshot(path=screenshots / "network-probed.png", full_page=True)
+    page.get_by_role("button", name="报告联通").click()
+    expect(page.get_by_text("联通正在核验")).to_be_visible()
+    page.screenshot(path=screenshots / "network-probing.png", full_page=True)
+    assert Wire().carry(console.world.app.works) == 1
+    page.reload()
+    expect(page.get_by_text("核验通过")).to_be_visible()
     assert page.get_by_role("link", name="分布图：dc").get_attribute("href") == f"/extranet?router=dc#{segment}"
     page.get_by_label("依据").fill("迁移验收")
     page.get_by_role("button", name="报告迁移完成").click()

@@ -10,10 +10,10 @@ from ipaddress import IPv6Network
 
 import pytest
 
-from broker.extranet.drift import Rows, compare
+from broker.extranet.differences import Rows, compare
 from providers.contract import Addressing
 from providers.errors import Temporary
-from providers.networking import Service
+from providers.networking import SegmentSpec, Service
 from tests.extranet import lab as laboratory
 from tests.extranet.conftest import Site, matrix_text, within
 
@@ -168,36 +168,91 @@ def test_hosts_are_told_to_ask_for_their_addresses(site: Site) -> None:
     assert site.lab.wait_address(host) in spec.prefix
 
 
-def test_what_was_opened_or_shut_by_hand_is_found_and_put_right(site: Site) -> None:
-    """The firewall's elements and rules, a neighbour's prefix filter: ours are repaired, the filter is only named."""
+def test_what_was_changed_by_hand_is_found_and_put_right(site: Site) -> None:
+    """Firewall, advertisements, links, addresses of ours, word for word: found, named, repaired; hosts are answered."""
     spec = site.spec(services=(Service("tcp", 8443),))
-    other = site.spec()
-    site.bring_up(spec, other)
-    rows = Rows({s.id: s for s in (spec, other)}, frozenset())
+    other, third = site.spec(), site.spec()
+    site.bring_up(spec, other, third)
+    host = site.host(other)
+    address = site.lab.wait_address(host)
+    before = site.lab.vtysh("dc", "show running-config")
+    assert differences(site, spec, other, third) == []
+    for command in (
+        ("nft", f'add element inet guiyun open {{ "seg{spec.vni}" }}'),
+        ("nft", "insert rule inet guiyun through accept"),
+        ("nft", "add chain inet guiyun more { type filter hook forward priority -1; policy drop; }"),
+        ("ip", "link", "set", f"seg{other.vni}", "address", "02:00:00:00:00:01"),
+        ("ip", "addr", "add", "3fff:12f:0:9::9/64", "dev", f"seg{other.vni}"),
+        ("ip", "addr", "del", f"{third.gateway}/64", "dev", f"seg{third.vni}"),
+    ):
+        assert site.lab.run("dc", *command, vrf="shared").returncode == 0, command
+    site.lab.vtysh("dc", "configure terminal", f"interface seg{other.vni} vrf shared", "ipv6 nd ra-interval 30",
+                   "ipv6 nd ra-lifetime 0", "ipv6 nd rdnss 3fff::53")  # fmt: skip
+    ruled = "+chain more: type filter hook forward priority filter - 1; policy drop;", "+chain through: accept"
+    found = dict(differences(site, spec, other, third))
+    assert set(found) == {("changed", str(s.prefix)) for s in (spec, other, third)}
+    said = {s.id: found["changed", str(s.prefix)] for s in (spec, other, third)}
+    assert all(rule in detail for rule in ruled for detail in said.values())
+    assert "+open" in said[spec.id]
+    for word in ("+02:00:00:00:00:01", "+3fff:12f:0:9::9/64", "+ipv6 nd ra-lifetime 0", "+ipv6 nd ra-interval 30"):
+        assert word in said[other.id]
+    assert f"address (-{third.gateway}/64)" in said[third.id]
+    assert not any(site.provider.update([spec, other, third]).values())
+    assert differences(site, spec, other, third) == []
+    assert site.lab.vtysh("dc", "show running-config") == before
+    seen_from_core = ("ping", "-6", "-q", "-c1", "-W1", "-I", "3fff:1ff:ffff::1", str(address))
+    assert within(15, lambda: site.lab.run("core", *seen_from_core, vrf="shared").returncode == 0)
 
-    def differences() -> list[tuple[str, str, str]]:
-        found = compare(site.lab.topology, rows, site.provider.audit())
-        return [(d.gap.value, d.subject, d.detail) for d in found]
 
-    assert differences() == []
-    table = ("nft", "delete", "rule", "inet", "guiyun", "through", "handle")
-    listed = site.lab.run("dc", "nft", "-a", "list", "chain", "inet", "guiyun", "through", vrf="shared").stdout
-    last = listed.strip().splitlines()[-3].split("handle ")[1]
-    by_hand = (
-        f'add element inet guiyun open {{ "seg{spec.vni}" }}; delete element inet guiyun open {{ "seg{other.vni}" }}'
-    )
-    site.lab.run("dc", "nft", by_hand, vrf="shared")
-    site.lab.run("dc", *table, last, vrf="shared")
-    site.lab.vtysh("nanning", "configure terminal", "ipv6 prefix-list shared-dc-in seq 99 permit 3fff:102::/32 le 64")
+def test_what_is_not_ours_is_named_and_left_alone(site: Site) -> None:
+    """Routes, rules, tables, neighbours, filters, leaks that the topology does not contain: each by its place."""
+    spec = site.spec()
+    site.bring_up(spec)
+    bgp = ("configure terminal", "router bgp 64701 vrf shared")
+    family = (*bgp, "address-family ipv6 unicast")
+    by_hand = {
+        "ip -6 route add blackhole 3fff:12f:c0::/64": "ip -6 route del blackhole 3fff:12f:c0::/64",
+        "ip -6 rule add from 3fff:9::/64 lookup 100": "ip -6 rule del from 3fff:9::/64 lookup 100",
+        "nft add table inet theirs": "nft delete table inet theirs",
+        "ip addr add 3fff:102:0:9::1/64 dev lo": "ip addr del 3fff:102:0:9::1/64 dev lo",
+    }
+    written = [
+        ((*bgp, "neighbor 3fff:f02:1::9 remote-as 65009"), (*bgp, "no neighbor 3fff:f02:1::9 remote-as 65009")),
+        ((*family, "redistribute static"), (*family, "no redistribute static")),
+    ]  # fmt: skip
+    permit = "ipv6 prefix-list shared-dc-in seq 99 permit 3fff:102::/32 le 64"
+    site.lab.vtysh("nanning", "configure terminal", permit)
+    for command in by_hand:
+        assert site.lab.run("dc", *command.split(), vrf="shared").returncode == 0, command
+    for lines, _ in written:
+        site.lab.vtysh("dc", *lines)
     try:
-        assert sorted(differences()) == sorted(
-            [("changed", str(s.prefix), "firewall") for s in (spec, other)] + [("filter", "dc", "3fff:102::/32")]
-        )
-        assert not any(site.provider.update([spec, other]).values())
-        assert differences() == [("filter", "dc", "3fff:102::/32")]
+        found = dict(differences(site, spec))
+        repaired = dict(differences(site, spec))
     finally:
-        site.lab.vtysh("nanning", "configure terminal", "no ipv6 prefix-list shared-dc-in seq 99")
-    assert differences() == []
+        for command in by_hand.values():
+            site.lab.run("dc", *command.split(), vrf="shared")
+        for _, lines in written:
+            site.lab.vtysh("dc", *lines)
+        site.lab.vtysh("nanning", "configure terminal", f"no {permit}")
+    assert found == repaired
+    assert {key: said.split()[0] for key, said in found.items()} == {
+        ("foreign", "3fff:12f:c0::/64"): "route",
+        ("foreign", "32765 100"): "rule",
+        ("foreign", "inet theirs"): "firewall",
+        ("foreign", "3fff:102:0:9::1/64"): "address",
+        ("foreign", "redistribute static"): "bgp",
+        ("neighbour", "3fff:f02:1::9"): "AS65009",
+        ("filter", "dc"): "3fff:102::/32",
+    }
+    assert within(5, lambda: differences(site, spec) == [])
+
+
+def differences(site: Site, *specs: SegmentSpec) -> list[tuple[tuple[str, str], str]]:
+    """What an audit finds, when these segments are all there should be."""
+    rows = Rows({s.id: s for s in specs}, frozenset())
+    found = compare(site.lab.topology, rows, site.provider.audit())
+    return [((d.gap.value, d.subject), d.detail) for d in found]
 
 
 def test_a_host_speaks_for_its_own_addresses_only(site: Site) -> None:

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+from dataclasses import replace
+from ipaddress import IPv6Network
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from uuid import UUID
 from xml.etree import ElementTree as ET
 
 import jinja2
 import pytest
 from ansible.plugins.filter.core import regex_replace
+
+from broker.extranet import differences
+from providers.contract import Addressing
+from providers.networking import SegmentSpec
 
 ROLES = Path(__file__).parent.parent.parent / "playbooks/roles"
 GOLDEN = Path(__file__).parent / "golden"
@@ -49,17 +57,23 @@ def test_what_is_sent_is_as_written_down(vendor: str, state: str, kind: str) -> 
     assert sent == golden.read_text()
 
 
-FRR = ROLES / "extranet_frr/library/frr_segments.py"
+FRR = ROLES / "extranet_frr"
 
 
-def frr_module() -> ModuleType:
-    """The module that runs on FRR routers, loaded as Ansible would."""
-    found = importlib.util.spec_from_file_location("frr_segments", FRR)
+def loaded(name: str, path: Path) -> ModuleType:
+    found = importlib.util.spec_from_file_location(name, path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
+
+
+def frr_module() -> ModuleType:
+    """The module that runs on FRR routers, loaded as Ansible would, with what the role shares."""
+    shared = "ansible.module_utils.frr_segment"
+    sys.modules[shared] = loaded(shared, FRR / "module_utils/frr_segment.py")
+    return loaded("frr_segments", FRR / "library/frr_segments.py")
 
 
 def test_a_vlan_with_dhcpv6_on_frr_is_as_written_down() -> None:
@@ -75,3 +89,23 @@ def test_a_vlan_with_dhcpv6_on_frr_is_as_written_down() -> None:
     assert elements == ['add element inet guiyun open { "seg101" }']
     there = module.Seen("Interface seg101 is up, line protocol is up\n  Interface Type Vlan\n", [], {}, {})
     assert module.wanted(segment, there, router)[0] == []
+
+
+@pytest.mark.parametrize("given", [{}, {"addressing": "dhcpv6"}])
+def test_drift_wants_of_a_segment_what_the_role_writes(given: dict[str, str]) -> None:
+    """One says it in the broker's words, the other on the router: lines and link are the same."""
+    spec = SegmentSpec(UUID(int=7), "slt", "shared", IPv6Network("3fff:12f:0:1::/64"), "dc", 10001)
+    spec = replace(spec, addressing=Addressing(given.get("addressing", "slaac")))
+    module = frr_module()
+    segment = module.Segment(
+        {"id": str(spec.id), "vrf": spec.vrf, "vni": spec.vni, "prefix": str(spec.prefix), **given}
+    )
+    address = {f"ipv6 address {spec.gateway}/64"}
+    described = {f"description {segment.mark}"}
+    assert segment.configured() == differences.advertised(spec) | address | described
+    assert differences.mac_of(spec) == segment.mac
+    router = SimpleNamespace(
+        asn=1, underlay={"device": "lan0", "local": ""}, thorough=False, has_elements=lambda _: False
+    )
+    lines = module.wanted(segment, module.Seen("", [], {}, {}), router)[1]
+    assert segment.configured() <= {line.strip() for line in lines}

@@ -23,6 +23,8 @@ from broker.dedicated import demonstration, stops
 from broker.extranet.models import SegmentAttachment
 from broker.workflows.dispatch import Dispatch
 from tests.api.server import DEADLINE_S, wait_until
+from tests.console import billing
+from tests.extranet.wire import Wire
 from tests.stories import road
 from tests.stories.world import World, make_world
 
@@ -34,7 +36,7 @@ class Office:
     """People at the HTTP interface of a world whose clock a test moves."""
 
     def __init__(self, world: World, client: httpx.Client) -> None:
-        self.world, self.client = world, client
+        self.world, self.client, self.wire = world, client, Wire()
 
     def ask(self, who: str, method: str, path: str, body: Any = None, *, files: Any = None, **headers: str) -> Any:
         self.world._token(who)
@@ -73,6 +75,16 @@ class Office:
         """What dispatch does now and then."""
         with self.world.app.works.begin() as work:
             return stops.come(work, report_workdays=5)
+
+    def probe(self, code: str = "", times: int = 1) -> int:
+        """What the worker does with reported connections; ``code``: what the probes say, nothing when all is well."""
+        return self.wire.carry(self.world.app.works, code, times)
+
+    def connect(self, path: str, *segments: str) -> Any:
+        """Report a connection that the probes then find to be so."""
+        self.done(UNIT, f"{path}/connection", done(self, *segments))
+        assert self.probe() == 1
+        return self.read(UNIT, path)
 
     def notices(self, who: str, network: str) -> list[str]:
         """Codes of the notices somebody has of a network, oldest first."""
@@ -175,7 +187,7 @@ def test_a_network_goes_the_four_steps_on_a_real_segment(office: Office, segment
     assert office.refused(UNIT, f"{path}/connection", done(office)) == {"network.no_segment"}
     assert office.refused(UNIT, f"{path}/connection", done(office, segment)) == {"network.segment_not_verified"}
     see(office, segment, verified=True)
-    connected = office.done(UNIT, f"{path}/connection", done(office, segment))
+    connected = office.connect(path, segment)
     assert [(s["number"], s["verified"], s["step"]) for s in connected["segments"]] == [(segment, True, "connect")]
     migrated = office.done(UNIT, f"{path}/migration", done(office))
     assert [(s["code"], s["attached"]) for s in migrated["carried"]] == [("jyt-xjgl", True)]
@@ -197,7 +209,8 @@ def test_a_network_goes_the_four_steps_on_a_real_segment(office: Office, segment
         "SELECT action, article FROM broker.audit_event WHERE subject_id = :n ORDER BY id", n=UUID(made["id"])
     )
     assert [tuple(e) for e in events] == [
-        ("network.registered", "Art. 11(1)"), ("network.step_done", "Art. 11(1)"), ("network.step_done", "Art. 11(2)"),
+        ("network.registered", "Art. 11(1)"), ("network.step_done", "Art. 11(1)"), ("network.reported", "Art. 11(2)"),
+        ("network.step_done", "Art. 11(2)"),
         ("network.step_done", "Art. 11(3)"), ("network.closing_proposed", "Art. 11(3)"),
         ("network.closing_confirmed", "Art. 12"),
     ]  # fmt: skip
@@ -339,7 +352,7 @@ def test_a_system_that_has_not_moved_keeps_its_network(office: Office, segment: 
     made = office.done(UNIT, API, network("wait-2", systems=systems))
     path = f"{API}/{made['id']}"
     office.done(UNIT, f"{path}/plan", plan(office))
-    office.done(UNIT, f"{path}/connection", done(office, segment))
+    office.connect(path, segment)
     answer = office.ask(UNIT, "POST", f"{path}/migration", done(office)).json()["errors"]
     assert [(e["code"], "学历电子注册备案系统" in e["message"]) for e in answer] == [("network.system_waiting", True)]
     system = office.read(UNIT, "/api/v1/systems/jyt-dzjg")
@@ -405,7 +418,7 @@ def test_of_two_people_at_once_one_takes_the_step(office: Office, segment: str) 
     assert sorted(answers) == [200, 409, 409, 409, 409, 409]
     path = path.removesuffix("/plan")
     see(office, segment, verified=True)
-    office.done(UNIT, f"{path}/connection", done(office, segment))
+    office.connect(path, segment)
     office.done(UNIT, f"{path}/migration", done(office))
     office.done(UNIT, f"{path}/closing", closing(office))
     office.read(SECOND, API)
@@ -457,3 +470,108 @@ def test_a_newcomer_finds_networks_in_every_case(office: Office) -> None:
         "lz-spzw": ("connect", True, False),
         "rst-jcal": ("plan", False, False),
     }
+
+
+def test_a_reported_connection_counts_when_the_probes_see_it_on_the_day(office: Office, segment: str) -> None:
+    """Art. 11(2): the segment is real and answers now; what the probes see decides, not what they saw at delivery."""
+    made = office.done(UNIT, API, network("probe-1"))
+    path = f"{API}/{made['id']}"
+    office.done(UNIT, f"{path}/plan", plan(office))
+    see(office, segment, verified=True)
+    reported = office.done(UNIT, f"{path}/connection", done(office, segment))
+    assert (reported["next"], reported["probes"][0]["code"], reported["segments"]) == ("connect", None, [])
+    assert office.refused(UNIT, f"{path}/connection", done(office, segment)) == {"network.probing"}
+    office.wire.asked.clear()
+    assert office.probe("extranet.leak") == 1
+    ((playbook, routers, variables),) = office.wire.asked
+    (target,) = variables["extranet_targets"]
+    assert (playbook, routers, target["vrf"]) == ("verify-segment", ["core", "liuzhou", "dc", "yufeng"], "shared")
+    refused = office.read(UNIT, path)
+    assert (refused["next"], refused["probes"][0]["code"]) == ("connect", "extranet.leak")
+    assert refused["probes"][0]["message"] == "网段在其他网络区可达，隔离失效"
+    assert office.notices(UNIT, made["id"])[-1] == "network.not_connected"
+    assert "network.segments_silent" in office.notices("deliver.jyt", made["id"])
+    office.done(UNIT, f"{path}/connection", done(office, segment))
+    assert office.probe("extranet.router_unreachable", times=4) == 0
+    assert office.read(UNIT, path)["probes"][0]["code"] is None
+    assert office.probe() == 1
+    connected = office.read(UNIT, path)
+    assert (connected["next"], connected["steps"][1]["done_by"], connected["probes"][0]["code"]) == (
+        "migrate",
+        UNIT,
+        "",
+    )
+    assert office.notices(UNIT, made["id"])[-1] == "network.connected"
+    assert office.probe() == 0
+    unsee(office)
+
+
+def test_what_changed_before_the_probes_answered_is_not_connected(office: Office, segment: str) -> None:
+    """Off its router meanwhile: nobody can see it; routers that stay silent end the report, which can be made again."""
+    made = office.done(UNIT, API, network("probe-2"))
+    path = f"{API}/{made['id']}"
+    office.done(UNIT, f"{path}/plan", plan(office))
+    for code, times in (("extranet.router_unreachable", 5), ("", 5)):
+        see(office, segment, verified=True)
+        office.done(UNIT, f"{path}/connection", done(office, segment))
+        if not code:
+            unsee(office)
+        assert office.probe(code, times=times) == 1
+        assert office.read(UNIT, path)["probes"][0]["code"] == (code or "extranet.no_probe")
+        assert office.read(UNIT, path)["next"] == "connect"
+        unsee(office)
+
+
+def test_a_step_goes_to_another_owner(office: Office) -> None:
+    """With another day or the same, to people of the network's tree only; both are told, the new one when late."""
+    world, began = office.world, office.world.clock.now
+    made = office.done(UNIT, API, network("owner-1"))
+    path = f"{API}/{made['id']}"
+    office.done(UNIT, f"{path}/plan", plan(office))
+    order = {"step": "connect", "due_on": office.day(30), "reason": "人员调整", "owner": "lead.jyt"}
+    assert office.refused(BUREAU, f"{path}/dates", order | {"owner": "apply.rst"}) == {"network.person_unknown"}
+    assert office.refused(BUREAU, f"{path}/dates", order | {"owner": "nobody"}) == {"network.person_unknown"}
+    moved = office.done(BUREAU, f"{path}/dates", order)
+    assert [(d["owner"], d["due_on"]) for d in moved["steps"][1]["dates"]] == [
+        ("lead.jyt", office.day(30)), (UNIT, office.day(30)),
+    ]  # fmt: skip
+    assert office.notices("lead.jyt", made["id"]) == ["network.handed_on"]
+    assert office.notices(UNIT, made["id"]) == ["network.handed_over"]
+    world.clock.now = began + timedelta(days=31)
+    office.pass_by()
+    assert office.notices("lead.jyt", made["id"])[-1] == "network.late"
+    assert office.notices(UNIT, made["id"]) == ["network.handed_over"]
+    assert office.refused(BUREAU, f"{path}/dates", order | {"due_on": office.day(-1), "owner": ""}) == {
+        "network.date_range",
+    }  # fmt: skip
+    office.done(BUREAU, f"{path}/dates", order | {"due_on": office.day(-1), "owner": UNIT})
+    assert office.read(UNIT, path)["late"]
+    world.clock.now = began
+
+
+def test_a_citys_finance_sees_its_own_stops_and_the_regions_sees_all(office: Office) -> None:
+    """Art. 10, 16: of a late network in Liuzhou its own finance is told, Nanning's is not; each sees its own list."""
+    world, began = office.world, office.world.clock.now
+    for login, code in (("finance.liuzhou", "450200"), ("finance.nanning", "450100")):
+        with world.app.works.begin() as work:
+            billing._finance(work.session, login, "周文", code)
+    city = network("city-1", unit="450200", name="视频专网", responsible="chief.liuzhou", systems=[])
+    made = office.done("apply.liuzhou", API, city)
+    other = office.done(UNIT, API, network("city-2"))
+    world.clock.now = began + timedelta(days=60)  # nobody reported a plan
+    office.pass_by()
+    world.clock.now += timedelta(days=15)
+    office.pass_by()
+    seen = {who: {s["network"] for s in office.read(who, "/api/v1/funds-stops")}
+            for who in (FINANCE, "finance.liuzhou", "finance.nanning")}  # fmt: skip
+    assert {made["id"], other["id"]} <= seen[FINANCE]
+    assert made["id"] in seen["finance.liuzhou"]
+    assert other["id"] not in seen["finance.liuzhou"]
+    assert seen["finance.nanning"] == set()
+    assert office.notices("finance.liuzhou", made["id"]) == ["network.funds_stop"]
+    assert office.notices(FINANCE, made["id"]) == ["network.funds_stop"]
+    assert office.notices("finance.nanning", made["id"]) == []
+    assert office.notices("finance.liuzhou", other["id"]) == []
+    assert office.ask("finance.nanning", "GET", f"{API}/{made['id']}").status_code == 404
+    assert office.read("finance.liuzhou", f"{API}/{made['id']}")["stop"]["stopped_at"] is not None
+    world.clock.now = began

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from sqlalchemy import text, update
 
-from broker.reclamation import board, case_steps, cases
+from broker.reclamation import case_steps, cases, watched
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Cause, Decision
 from broker.utilisation import findings, policy_words
@@ -35,12 +35,31 @@ def test_in_use_again_it_is_dropped(world: World, tmp_path: Path) -> None:
     _, case_id, (server, _) = reclaim.noticed(world)
     row = reclaim.case(world, case_id)
     days = reclaim.days_from(row.noticed_at, row.due_at, 1.0)
-    reclaim.measure(world, server, [*days[:-1], (days[-1][0], 60.0)], tmp_path)
+    reclaim.measure(world, server, [*days[:-2], (days[-2][0], 60.0), days[-1]], tmp_path)
     reclaim.pass_the_window(world, case_id)
     road.walk(world)
     assert reclaim.state(world, case_id) == "dropped"
     assert reclaim.status(world, server) is Status.ACTIVE
     assert "operator" in reclaim.told(world, "reclaim.in_use")
+
+
+def test_a_day_that_is_not_over_is_waited_for_and_drops_nothing(world: World, tmp_path: Path) -> None:
+    """Busy this morning, idle by the policy every whole day (a nightly backup): looked at tomorrow, then it goes on."""
+    _, case_id, (server, _) = reclaim.noticed(world)
+    row = reclaim.case(world, case_id)
+    *days, today = reclaim.days_from(row.noticed_at, row.due_at, 1.0)
+    reclaim.measure(world, server, [*days, (today[0], 20.0)], tmp_path)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for) == ("noticed", "today")
+    world.clock.now = row.look_at
+    idle = [(today[0] + timedelta(hours=h), 1.0) for h in (1, 2, 3, 4, 5, 6)]  # the whole day's mean is below 5
+    tomorrow = world.clock().replace(hour=4, minute=0)
+    reclaim.measure(world, server, [*idle, (tomorrow, 20.0)], tmp_path)
+    reclaim.days_come(world)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "suspended"
 
 
 def test_a_gap_is_not_in_use_again(world: World, tmp_path: Path) -> None:
@@ -52,7 +71,7 @@ def test_a_gap_is_not_in_use_again(world: World, tmp_path: Path) -> None:
         seen = Seen(server.id, FindingKind.IDLE, "idle-server", "", day, day, 1, (), None, ripe=True)
         findings.record(work, Day(day, "t"), [seen], {}, {})
         (finding,) = findings.current(work.session, resources=[server.id])
-    case_id = reclaim.open_case(world, server.id, finding_id=finding.id)
+    case_id = reclaim.open_case(world, server.id, finding_id=finding.id, grace={1: 10, 2: 10, 3: 10})
     reclaim.days_come(world)
     with world.app.works.begin() as work:
         rows = {key: row for key, row in findings.still_open(work.session).items() if key[0] == server.id}
@@ -65,6 +84,47 @@ def test_a_gap_is_not_in_use_again(world: World, tmp_path: Path) -> None:
     reclaim.pass_the_window(world, case_id)
     road.walk(world)
     assert reclaim.state(world, case_id) == "suspended"
+
+
+def test_a_window_that_was_hardly_measured_proves_nothing(world: World, tmp_path: Path) -> None:
+    """The collector was down but for one idle day, or has been for two days: nobody knows, nothing is stopped."""
+    for pick in (slice(-4, -3), slice(0, -2)):
+        _, case_id, (server, _) = reclaim.noticed(world, grace={1: 15, 2: 15, 3: 15})
+        row = reclaim.case(world, case_id)
+        reclaim.measure(world, server, reclaim.days_from(row.noticed_at, row.due_at, 1.0)[pick], tmp_path)
+        reclaim.pass_the_window(world, case_id)
+        road.walk(world)
+        assert (reclaim.state(world, case_id), reclaim.case(world, case_id).waits_for) == ("noticed", "unmeasured")
+        assert reclaim.status(world, server) is Status.ACTIVE
+
+
+@pytest.mark.parametrize("cause", [Cause.PERSON, Cause.ZOMBIE])
+def test_what_a_person_decided_is_dropped_too_when_it_is_at_work(world: World, tmp_path: Path, cause: Cause) -> None:
+    """Without samples the decision stands; with a day of work it does not."""
+    _, case_id, (server, _) = reclaim.noticed(world, cause=cause)
+    row = reclaim.case(world, case_id)
+    reclaim.measure(world, server, reclaim.days_from(row.noticed_at, row.due_at, 85.0), tmp_path)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    assert reclaim.status(world, server) is Status.ACTIVE
+
+
+@pytest.mark.parametrize("cause", [Cause.PERSON, Cause.TERM])
+def test_used_in_the_time_it_was_kept_it_is_not_deleted(world: World, tmp_path: Path, cause: Cause) -> None:
+    """Whatever it is taken back for, a term too: started at its cloud, at work, switched off at the last minute."""
+    _, case_id, (server, _) = reclaim.suspended(world, cause=cause)
+    row = reclaim.case(world, case_id)
+    world.clock.now = row.keep_until + timedelta(seconds=1)
+    days = reclaim.days_from(row.suspended_at, world.clock() - timedelta(days=2), 85.0)
+    reclaim.measure(world, server, days, tmp_path)
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case_id, reason="期满无异议")
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for, row.confirmed_by) == ("suspended", "in_use", None)
+    assert reclaim.status(world, server) is Status.STOPPED
 
 
 def test_unmeasured_nothing_is_stopped_until_somebody_vouches(world: World) -> None:
@@ -270,15 +330,15 @@ def test_started_at_its_cloud_it_is_charged_and_heard_anew(world: World) -> None
     assert row.due_at == world.app.calendar.deadline(row.noticed_at, row.grace_workdays).at
     assert reclaim.told(world, "reclaim.heard_again") == {"applicant", "cloud_chief"}
     with world.acting("deliver.jyt") as work:
-        found = [(r.unheard, r.started) for r in board.watched(work) if r[0].id == case_id]
-    assert found == [(False, True)]
+        found = [why for case, why in watched.desk(work) if case.id == case_id]
+    assert found == [["started"]]
     slate.check(world)
     reclaim.pass_the_window(world, case_id)
     road.walk(world)
     assert reclaim.state(world, case_id) == "suspended"
     assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "stopped", True)
     with world.acting("deliver.jyt") as work:
-        assert case_id not in [r[0].id for r in board.watched(work)]
+        assert case_id not in [case.id for case, _ in watched.desk(work)]
     slate.check(world)
 
 
@@ -354,6 +414,6 @@ def test_a_case_of_a_unit_that_has_ended_reaches_the_authorities(world: World) -
     assert [r.role for r in world.rows(told, c=case_id)] == ["approver", "operator"]
     for who in ("approve.jyt", "deliver.jyt"):
         with world.acting(who) as work:
-            assert case_id in [r[0].id for r in board.watched(work) if r.unheard]
+            assert case_id in [case.id for case, why in watched.desk(work) if "unheard" in why]
     with world.app.sessions.begin() as session:  # the module's other tests need it
         session.execute(text("UPDATE broker.unit_period SET during = :d WHERE id = :i"), {"d": own.during, "i": own.id})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from broker.errors import Conflict, Invalid
-from broker.reclamation import cases
-from broker.reclamation.values import Answer, Decision
-from tests.stories import reclaim
+from broker.reclamation import cases, terms, watched
+from broker.reclamation.values import Answer, Cause, Decision
+from tests.stories import reclaim, road
 from tests.stories.world import World
 
 
@@ -80,3 +82,125 @@ def test_who_may_object_and_answer(world: World) -> None:
         reclaim.refusal(world, "deliver.jyt", cases.answer, case_id, Answer(Decision.REFUSE, "不行")) == "duty.missing"
     )
     assert reclaim.state(world, case_id) == "objected"
+
+
+def test_an_exemption_goes_before_the_end_of_a_term(world: World) -> None:
+    """Accepted until a day after the term's end, against the very case of the term: its next window begins that day."""
+    last_day = (world.clock() + timedelta(days=20)).date()
+    request_id = reclaim.delivered(world, end_date=str(last_day))
+    number = world.request(request_id).number
+
+    def of_the_term() -> list[Any]:
+        with world.app.works.begin() as work:
+            terms.come(work)
+        reclaim.days_come(world)
+        made = "SELECT * FROM broker.reclaim_case WHERE evidence->>'request' = :n ORDER BY id"
+        return world.rows(made, n=number)
+
+    [case] = of_the_term()
+    world.clock.forward(days=22)
+    reclaim.object_to(world, case.id)
+    until = world.clock() + timedelta(days=20)
+    reclaim.say(world, case.id, Decision.ACCEPT, until=until)
+    world.clock.forward(minutes=5)
+    _, again = of_the_term()
+    assert (again.cause, again.state) == ("term", "noticed")
+    assert again.due_at == world.app.calendar.deadline(until, again.grace_workdays).at
+
+
+def test_a_word_for_what_nobody_measures_ends(world: World) -> None:
+    """With the owner's objection, or after three days: what was true in March is vouched for anew in June."""
+    _, case_id, _ = reclaim.noticed(world)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+
+    def vouch() -> None:
+        with world.acting("deliver.jyt") as work:
+            cases.waive(work, case_id, reason="电话核实已停用")
+
+    vouch()
+    reclaim.object_to(world, case_id)
+    reclaim.say(world, case_id, Decision.EXTEND, workdays=60)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    assert (reclaim.state(world, case_id), reclaim.case(world, case_id).waits_for) == ("noticed", "unmeasured")
+    vouch()
+    world.clock.forward(days=4)
+    reclaim.days_come(world)
+    road.walk(world)
+    assert reclaim.case(world, case_id).waits_for == "unmeasured"
+    vouch()
+    reclaim.days_come(world)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "suspended"
+
+
+def test_who_approves_elsewhere_delivers_here_all_the_same(world: World) -> None:
+    """Two roles, one of them of another office: the one that counts here is found."""
+    _, case_id, _ = reclaim.noticed(world)
+    grant = text(
+        "INSERT INTO broker.role_grant (id, account_id, role, during) SELECT gen_random_uuid(), id, 'approver',"
+        " tstzrange(:at, NULL) FROM broker.account WHERE login = 'deliver.jyt' RETURNING id"
+    )
+    with world.app.sessions.begin() as session:
+        made = session.scalar(grant, {"at": world.clock() - timedelta(days=1)})
+    with world.acting("deliver.jyt") as work:
+        cases.withdraw(work, case_id, reason="登记有误")
+    assert reclaim.state(world, case_id) == "dropped"
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.role_grant SET during = 'empty' WHERE id = :i"), {"i": made})
+
+
+def test_an_office_without_people_is_heard_through_the_unit_above(world: World) -> None:
+    """Its notice reaches the nearest unit that has somebody; where nobody is, the operators look for one first."""
+    request_id = reclaim.delivered(world)
+    near, far = (reclaim.open_case(world, s.id, cause=Cause.PERSON) for s in reclaim.servers(world, request_id))
+    move = text("UPDATE broker.reclaim_case SET unit_id = (SELECT id FROM broker.unit WHERE code = :u) WHERE id = :c")
+    with world.app.sessions.begin() as session:
+        session.execute(move, {"u": "jyt-zsksy", "c": near})
+        session.execute(move, {"u": "gat-xcc", "c": far})
+    reclaim.days_come(world)
+    reclaim.days_come(world)
+    told = (
+        "SELECT u.code, n.role FROM broker.notice n JOIN broker.unit u ON u.id = n.unit_id"
+        " WHERE n.subject_id = :c ORDER BY n.role"
+    )
+    assert [tuple(r) for r in world.rows(told, c=near)] == [("jyt-zsksy", "applicant"), ("jyt", "cloud_chief")]
+    assert [tuple(r) for r in world.rows(told, c=far)] == [("jyt-xxzx", "operator")]
+    row = reclaim.case(world, far)
+    assert (row.state, row.waits_for, row.noticed_at) == ("found", "nobody", None)
+    with world.acting("deliver.jyt") as work:
+        assert (far, ["nobody"]) in [(c.id, why) for c, why in watched.desk(work)]
+    with world.app.sessions.begin() as session:
+        session.execute(move, {"u": "jyt", "c": far})
+    world.clock.forward(days=1)
+    reclaim.days_come(world)
+    assert reclaim.state(world, far) == "noticed"
+
+
+def test_who_lets_a_case_lie_is_reminded_every_week(world: World) -> None:
+    """An objection to answer, a release to propose and to confirm: told when due, again each week, and seen as late."""
+    _, case_id, _ = reclaim.suspended(world)
+
+    def lies(weeks: int, code: str) -> tuple[int, list[str]]:
+        for _ in range(weeks):
+            world.clock.forward(days=7)
+            reclaim.days_come(world)
+            reclaim.days_come(world)
+        count = world.scalar(
+            "SELECT count(*) FROM broker.notice WHERE code = :n AND subject_id = :c", n=code, c=case_id
+        )
+        with world.acting("approve.jyt") as work:
+            return count, next((why for case, why in watched.desk(work) if case.id == case_id), [])
+
+    reclaim.object_to(world, case_id)
+    assert lies(3, "reclaim.answer_due") == (3, ["answer_late"])
+    reclaim.say(world, case_id, Decision.REFUSE)
+    world.clock.now = reclaim.case(world, case_id).keep_until
+    assert lies(2, "reclaim.propose_due") == (2, ["propose_late"])
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case_id, reason="期满无异议")
+    assert lies(2, "reclaim.confirm_due") == (4, ["confirm_late"])
+    reclaim.confirm(world, case_id)
+    assert lies(0, "reclaim.confirm_due") == (4, [])
+    road.walk(world)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from broker.errors import BrokerError, Invalid
 from broker.notify import service as notify
+from broker.reclamation.values import Decision
 from broker.tenancy.work import Work
 from broker.zombies import board, facts, nightly, service
 from broker.zombies.facts import LOCAL
@@ -169,3 +170,13 @@ def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -
     assert refusal(world, "approve.1", row.system_id, seen.id, Given(service.CONFIRMED, "再")) == "zombie.confirmed"
     with pytest.raises(DBAPIError, match="permission denied"), world.app.sessions.begin() as session:
         session.connection().exec_driver_sql("UPDATE broker.zombie_decision SET reason = 'x'")
+
+    reclaim.days_come(world)
+    for case_id in cases:
+        reclaim.object_to(world, case_id)
+        reclaim.say(world, case_id, Decision.ACCEPT, until=world.clock() + timedelta(days=30))
+    assert refusal(world, "approve.1", row.system_id, seen.id, Given(service.CONFIRMED, "再")) == "zombie.confirmed"
+    world.clock.forward(days=30, seconds=1)
+    with world.acting("approve.1") as work:
+        assert code in listed(work), "its resources were left to the unit, and the day has come"
+        assert service.decide(work, row.system_id, seen.id, Given(service.CONFIRMED, "仍无业务")).case_ids

@@ -5,13 +5,13 @@ Called by: the role ``frr``. Runs on the router with its own Python; must not ne
 
 One connection, one run: it reads only what is about these segments (no configuration dump), refuses what overlaps with
 something announced or connected that is not ours, writes all with one ``ip -batch`` a namespace and one ``vtysh``.
-A segment carries our id in its interface's description, with a fingerprint of what it was made from.
+A segment carries our id in its interface's description, with a fingerprint of what it was made from. A thorough run (a
+repair) goes further: lines, addresses and rules that nobody wants are taken away, a link that is another is made anew.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import ipaddress
 import json
 import re
@@ -19,90 +19,12 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.frr_segment import RA_INTERVAL_S, Refused, Seen, Segment
 
 LOCK = "/run/guiyun-segments.lock"
 LOCK_S = 60
-RA_INTERVAL_S = 10
-MTU = 1500
-
-
-class Refused(Exception):
-    """A segment that must not be; ``code`` is stable."""
-
-    def __init__(self, code, detail):
-        super().__init__(f"{code}: {detail}")
-        self.code, self.detail = code, detail
-
-
-class Segment:
-    """What is wanted."""
-
-    def __init__(self, given):
-        self.id, self.vrf, self.vni = given["id"], given["vrf"], int(given["vni"])
-        self.network = ipaddress.IPv6Network(given["prefix"])
-        self.remote = given.get("remote", "")
-        self.services = given.get("services")  # None: open to everybody in its VRF
-        self.vlan = given.get("encapsulation") == "vlan"
-        self.managed = given.get("addressing") == "dhcpv6"
-        self.device = f"seg{self.vni}"
-        self.gateway = self.network.network_address + 1
-        self.mac = "02:67:79:" + ":".join(f"{self.vni:06x}"[i : i + 2] for i in (0, 2, 4))
-        # What is not as usual is added, so that segments made before there was a choice stay what they are.
-        unusual = [name for name, there in (("vlan", self.vlan), ("dhcpv6", self.managed)) if there]
-        wanted = [str(self.network), self.remote, self.services, RA_INTERVAL_S, *unusual]
-        made_from = json.dumps(wanted, sort_keys=True)
-        self.mark = f"guiyun {self.id} {hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
-
-    def link(self, underlay):
-        """How the kernel makes its link: a VLAN of the trunk to the sub-cloud, or a VXLAN to its gateway."""
-        named = f"address {self.mac} mtu {MTU} type"
-        if self.vlan:
-            return f"link add link {underlay['device']} name {self.device} {named} vlan id {self.vni}"
-        return (
-            f"link add {self.device} {named} vxlan id {self.vni} local {underlay['local']} remote {self.remote}"
-            f" dev {underlay['device']} dstport 4789"
-        )
-
-    def advertised(self):
-        """What the router tells hosts: their prefix, and whether they form addresses or ask for them by DHCPv6."""
-        prefix, no = f" ipv6 nd prefix {self.network}", "" if self.managed else "no "
-        flags = [f" {no}ipv6 nd managed-config-flag", f" {no}ipv6 nd other-config-flag"]
-        return [f"{prefix} no-autoconfig" if self.managed else prefix, *flags]
-
-    def elements(self):
-        """What the firewall's sets have of it."""
-        if self.services is None:
-            return [("open", f'"{self.device}"')]
-        sources = [(s.get("source") or "::/0").removesuffix("/128") for s in self.services]  # as nft writes them
-        return [
-            ("services", f'"{self.device}" . {source} . {s["protocol"]} . {s["port"]}')
-            for source, s in zip(sources, self.services)
-        ]
-
-
-class Seen:
-    """What the router shows of a segment."""
-
-    def __init__(self, interface, paths, inside, covering):
-        self.text = interface
-        self.known = bool(re.search(r"^Interface \S+ is ", interface, re.MULTILINE))
-        # After a reboot the saved configuration knows an interface that is not there.
-        self.there = self.known and bool(re.search(r"interface type vx?lan", interface.lower()))
-        found = re.search(r"^\s*Description: (.*)$", interface, re.MULTILINE)
-        self.mark = found.group(1).strip() if found else ""
-        self.addresses = re.findall(r"^\s*inet6 (\S+)", interface, re.MULTILINE)
-        self.advertises = f"router advertisements are sent every {RA_INTERVAL_S} seconds" in interface
-        self.up = bool(re.search(r"is up, line protocol is up", interface))
-        self.written = any(p.get("local") and p.get("sourced") for p in paths)
-        self.announced = any(p.get("local") and p.get("sourced") and p.get("valid") for p in paths)
-        self.foreign = [p for p in paths if not (p.get("local") and p.get("sourced"))]
-        self.inside, self.covering = inside, covering
-
-    @property
-    def ours(self):
-        """The id of ours that the interface carries, if any."""
-        words = self.mark.split()
-        return words[1] if len(words) >= 2 and words[0] == "guiyun" else ""
+ELEMENTS = re.compile(r"elements = \{([^}]*)\}")
+ELEMENT = re.compile(r'"([^"]+)"((?: \. [^\s,{}]+)*)')
 
 
 class Router:
@@ -111,7 +33,7 @@ class Router:
     def __init__(self, module):
         self.module, self.asn = module, module.params["asn"]
         self.underlay, self.thorough = module.params["underlay"], module.params["thorough"]
-        self.firewall = module.params["firewall"]
+        self.firewall, self.written = module.params["firewall"], None
         self.vrfs = set(self.run("ip", "netns", "list").split("\n"))
         self.vrfs = {line.split()[0] for line in self.vrfs if line.strip()}
 
@@ -147,12 +69,29 @@ class Router:
             for name, element in segment.elements()
         )  # fmt: skip
 
-    def strange_elements(self, segment):
-        """What somebody else opened for a segment's interface: the firewall's elements that are not its own."""
-        out = self.run("ip", "netns", "exec", segment.vrf, "nft", "list", "table", "inet", "guiyun", check=False)
-        found = re.findall(rf'"{segment.device}"(?: \. [^\s,{{}}]+)*', out)
-        listed = [("services" if " . " in element else "open", element) for element in found]
-        return [entry for entry in listed if entry not in segment.elements()]
+    def linked(self, segment):
+        """Whether its link is the one that was made, whatever has its name."""
+        shown = self.run("ip", "-n", segment.vrf, "-d", "link", "show", "dev", segment.device, check=False)
+        return segment.is_linked(" ".join(shown.split()), self.underlay)
+
+    def stray_lines(self, segment):
+        """What is written of its interface and nobody wants. The whole configuration is read once a run."""
+        if self.written is None:
+            self.written = self.run("vtysh", "-c", "show running-config")
+        head = f"interface {segment.device} vrf {segment.vrf}\n"
+        stanza = self.written.partition(head)[2].partition("\nexit")[0] if head in self.written else ""
+        lines = [line for text in stanza.splitlines() if (line := text.strip()) not in {"", *segment.configured()}]
+        return [line for line in lines if not line.startswith("description ")]  # there is one, which is written over
+
+    def walled(self, vrf, segments):
+        """A VRF's whole firewall anew, in one go: the role's rules, these segments' elements, others' as they are."""
+        out = self.run("ip", "netns", "exec", vrf, "nft", "list", "table", "inet", "guiyun", check=False)
+        devices = {s.device for s in segments}
+        listed = [e for found in ELEMENTS.findall(out) for e in ELEMENT.findall(found)]
+        kept = [("services" if rest else "open", f'"{name}"{rest}') for name, rest in listed if name not in devices]
+        wanted = [element for s in segments for element in s.elements()]
+        lines = [f"add element inet guiyun {name} {{ {element} }}" for name, element in (*kept, *wanted)]
+        return "\n".join(("add table inet guiyun", "delete table inet guiyun", self.firewall, *lines, ""))
 
     def configure(self, lines):
         """One batch for all, saved; a line that is refused fails the run and says which."""
@@ -206,14 +145,17 @@ def wanted(segment, seen, router):
     """What is still to be done for a segment: kernel commands, router lines, firewall elements."""
     links, lines, elements = [], [], []
     gateway = f"{segment.gateway}/{segment.network.prefixlen}"
-    if not seen.there:
+    if not seen.there or (router.thorough and not router.linked(segment)):
         links.append(segment.link(router.underlay))
     stale = [a for a in seen.addresses if not a.startswith("fe80:") and a != gateway]
     whole = seen.mark == segment.mark and gateway in seen.addresses and seen.advertises and not stale
-    if not (whole and seen.up):
+    if router.thorough or not (whole and seen.up):
         lines += [f"interface {segment.device} vrf {segment.vrf}", " no shutdown"]
-        lines += [f" no ipv6 address {a}" for a in stale]
-        lines += [f" no ipv6 nd prefix {ipaddress.IPv6Interface(a).network}" for a in stale]
+        if router.thorough:
+            lines += [f" {_undone(line)}" for line in router.stray_lines(segment)]
+        else:
+            lines += [f" no ipv6 address {a}" for a in stale]
+            lines += [f" no ipv6 nd prefix {ipaddress.IPv6Interface(a).network}" for a in stale]
         lines += [
             f" ipv6 address {gateway}",
             *segment.advertised(),
@@ -225,11 +167,13 @@ def wanted(segment, seen, router):
         ]
     if not seen.announced:
         lines += _bgp(segment, router, f"network {segment.network}")
-    strange = router.strange_elements(segment) if router.thorough else []
     if router.thorough or not (whole and seen.there and router.has_elements(segment)):
-        elements = [f"delete element inet guiyun {name} {{ {element} }}" for name, element in strange]
-        elements += [f"add element inet guiyun {name} {{ {element} }}" for name, element in segment.elements()]
+        elements = [f"add element inet guiyun {name} {{ {element} }}" for name, element in segment.elements()]
     return links, lines, elements
+
+
+def _undone(line):
+    return line.removeprefix("no ") if line.startswith("no ") else f"no {line}"
 
 
 def unwanted(segment, seen, router):
@@ -255,8 +199,7 @@ def _bgp(segment, router, line):
 
 def present(router, segments, seen, check):
     """Make what is missing; returns answers by id and the difference as text."""
-    answers, links, ups, lines, firewall = {}, [], {}, [], {}
-    todo = []
+    answers, links, lines, firewall, todo = {}, [], [], {}, []
     for s in segments:
         try:
             refuse(s, seen[s.id], router)
@@ -269,35 +212,59 @@ def present(router, segments, seen, check):
             todo.append(s)
         if made:
             links.append((s, made))
-            ups.setdefault(s.vrf, []).append(s.device)
         lines += written
         if elements:
             firewall.setdefault(s.vrf, []).extend(elements)
     difference = [line for _, made in links for line in made] + lines + [e for v in firewall.values() for e in v]
     if todo and not check:
-        failed = make_links(router, links, answers)
+        failed = make_links(router, links, seen, answers)
         if failed:  # the others are as they were asked for; a segment without its link is not half-made
             kept = [s for s in segments if s.id not in failed and not answers[s.id]["code"]]
             return present(router, kept, router.look(kept), check)[0] | answers_of(answers, failed), difference
-        for vrf, elements in firewall.items():
-            router.run(
-                "ip", "netns", "exec", vrf, "nft", "-f", "-", stdin=f"{router.firewall}\n" + "\n".join(elements) + "\n"
-            )
-        for vrf, devices in ups.items():
-            router.run("ip", "-n", vrf, "-batch", "-", stdin="".join(f"link set {d} up\n" for d in devices))
-        router.configure(lines)
+        write(router, todo, [s for s, _ in links], lines, firewall)
+        if router.thorough:
+            take_strays(router, todo, seen)
     return answers, difference
+
+
+def write(router, segments, linked, lines, firewall):
+    """The firewall before the links come up, and the router's lines when all is ready for them."""
+    for vrf, elements in firewall.items():
+        text = "\n".join((router.firewall, *elements, ""))
+        if router.thorough:
+            text = router.walled(vrf, [s for s in segments if s.vrf == vrf])
+        router.run("ip", "netns", "exec", vrf, "nft", "-f", "-", stdin=text)
+    for vrf in {s.vrf for s in linked}:
+        ups = "".join(f"link set {s.device} up\n" for s in linked if s.vrf == vrf)
+        router.run("ip", "-n", vrf, "-batch", "-", stdin=ups)
+    router.configure(lines)
+
+
+def take_strays(router, segments, seen):
+    """Addresses that somebody gave these interfaces beside the router's daemons, which know nothing of them.
+
+    One that was taken away the daemons have put back by now; given to the kernel again, they would forget its prefix.
+    """
+    for s in segments:
+        gateway = f"{s.gateway}/{s.network.prefixlen}"
+        stale = [a for a in seen[s.id].addresses if not a.startswith("fe80:") and a != gateway]
+        if stale:
+            lines = "".join(f"addr del {a} dev {s.device}\n" for a in stale)
+            router.run("ip", "-n", s.vrf, "-force", "-batch", "-", stdin=lines, check=False)
 
 
 def answers_of(answers, ids):
     return {i: answers[i] for i in ids} | {i: a for i, a in answers.items() if a["code"]}
 
 
-def make_links(router, links, answers):
-    """Make the VXLANs; returns the ids of those that the kernel refused. Only one can have a VNI."""
+def make_links(router, links, seen, answers):
+    """Make the links; returns the ids of those that the kernel refused. Only one can have a VNI."""
     failed = set()
     if not links:
         return failed
+    for s, _ in links:
+        if seen[s.id].there:  # not the one that was made
+            router.run("ip", "-n", s.vrf, "link", "del", s.device, check=False)
     batch = [line for s, made in links for line in (*made, f"link set {s.device} netns {s.vrf}")]
     code, _, _ = router.module.run_command(["ip", "-batch", "-"], data="\n".join(batch) + "\n")
     if not code:

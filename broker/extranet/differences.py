@@ -1,0 +1,294 @@
+"""What routers have beside the plan and the rows: missing, changed, extra, foreign, rogue, filters, neighbours. Pure.
+
+Called by: ``extranet.drift``. Must not: call a router, or the database. What a segment of ours consists of is compared
+word for word, so that nothing beside it stays unseen; of what is not ours only what leads packets elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+from typing import Any
+from uuid import UUID
+
+from broker.extranet.checks import loopback, sessions_of
+from broker.extranet.schema import Session, Topology
+from providers.contract import Addressing, Encapsulation
+from providers.networking import RouterFacts, SegmentSpec
+
+RA_INTERVAL_S = 10
+"""How often a segment's router advertises: what the role for FRR writes."""
+
+_MARK = re.compile(r"description guiyun ([0-9a-f-]{36})\b")
+_MOST = 300
+"""Characters of a detail: a notice has to hold it."""
+
+
+class Gap(StrEnum):
+    """How a router and the plan differ."""
+
+    MISSING = "missing"
+    """A segment that was handed over is not on its router (a router that was rebooted, say)."""
+    CHANGED = "changed"
+    """It is there, but not as it was made."""
+    EXTRA = "extra"
+    """It carries an id of ours, and no row says that it should be there."""
+    FOREIGN = "foreign"
+    """A router announces something, or has a segment, a route or a rule, that the plan does not contain: not ours."""
+    ROGUE = "rogue"
+    """A neighbour announced something that no filter let in."""
+    FILTER = "filter"
+    """A router lets in from a neighbour other prefixes than the topology says."""
+    NEIGHBOUR = "neighbour"
+    """A router has a session with a neighbour that the topology does not name, or names otherwise."""
+    SESSION = "session"
+    """A session of the topology is not up, or not even configured."""
+    SILENT = "silent"
+    """The router does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterDrift:
+    """One difference. ``subject``: a prefix, an interface or a neighbour. ``spec``: what a repair acts on."""
+
+    gap: Gap
+    router: str
+    vrf: str
+    subject: str
+    detail: str = ""
+    spec: SegmentSpec | None = None
+    repaired: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same difference, so that it is told once."""
+        parts = (self.gap.value, self.router, self.vrf, self.subject, self.detail)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the rows say: segments that were handed over, and the ids of those on their way."""
+
+    settled: Mapping[UUID, SegmentSpec]
+    busy: frozenset[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One routing table of one router: what the router says of it, and the plan."""
+
+    topology: Topology
+    router: str
+    vrf: str
+    about: Mapping[str, Any]
+
+    def drift(self, gap: Gap, subject: str, detail: str = "", spec: SegmentSpec | None = None) -> RouterDrift:
+        return RouterDrift(gap, self.router, self.vrf, subject, detail[:_MOST], spec)
+
+    @property
+    def loopbacks(self) -> set[str]:
+        """The router's own address there."""
+        named = (v for v in self.topology.vrfs if v.name == self.vrf)
+        return {f"{loopback(self.topology, v, self.router)}/128" for v in named}
+
+    @property
+    def neighbours(self) -> dict[str, Session]:
+        """By name: those that the topology gives the router in this table."""
+        pairs = [s for s in self.topology.sessions if self.vrf in sessions_of(self.topology, s)]
+        uppers = {s.upper: s for s in pairs if s.lower == self.router}
+        return uppers | {s.lower: s for s in pairs if s.upper == self.router}
+
+
+def compare(topology: Topology, rows: Rows, facts: Sequence[RouterFacts]) -> Iterator[RouterDrift]:
+    """Every difference."""
+    for router in facts:
+        if router.error is not None:
+            yield RouterDrift(Gap.SILENT, router.router, "", router.router, router.error.code)
+            continue
+        met: set[UUID] = set()
+        for vrf, about in router.facts.get("vrfs", {}).items():
+            table = _Table(topology, router.router, vrf, about)
+            yield from _segments(rows, table, met)
+            yield from _strangers(table)
+            yield from _sessions(table)
+            yield from _filters(table)
+        for spec in rows.settled.values():
+            if spec.router == router.router and spec.id not in met:
+                yield RouterDrift(Gap.MISSING, router.router, spec.vrf, str(spec.prefix), spec=spec)
+
+
+def _segments(rows: Rows, table: _Table, met: set[UUID]) -> Iterator[RouterDrift]:
+    """The segments of one table, and what it announces."""
+    planned = table.loopbacks
+    ours = False
+    for name, segment in table.about["segments"].items():
+        lines: list[str] = segment["lines"]
+        marked = next((m for line in lines if (m := _MARK.match(line))), None)
+        prefixes = [
+            str(IPv6Network(line.split()[2], strict=False)) for line in lines if line.startswith("ipv6 address ")
+        ]
+        if marked is None:
+            yield table.drift(Gap.FOREIGN, name, "interface")
+            continue
+        ours = True
+        planned |= set(prefixes)
+        segment_id = UUID(marked.group(1))
+        met.add(segment_id)
+        spec = rows.settled.get(segment_id)
+        if segment_id in rows.busy:
+            continue
+        if spec is None or (spec.router, spec.vrf) != (table.router, table.vrf):
+            yield table.drift(Gap.EXTRA, name, spec=_as_spec(segment_id, table, name, prefixes))
+        elif wrong := _wrong(spec, name, segment, table):
+            yield table.drift(Gap.CHANGED, str(spec.prefix), wrong, spec)
+    firewall = table.about["firewall"]
+    for name in sorted(set(firewall["elements"]) - set(table.about["segments"])):
+        yield table.drift(Gap.FOREIGN, name, f"firewall {'; '.join(firewall['elements'][name])}")
+    if not ours and firewall["there"] and firewall["differs"]:  # a repair writes it with the segments that it is for
+        yield table.drift(Gap.FOREIGN, "firewall", " ".join(firewall["differs"]))
+    for prefix in table.about["networks"]:
+        if prefix not in planned:
+            yield table.drift(Gap.FOREIGN, prefix, "announced")
+
+
+def _wrong(spec: SegmentSpec, name: str, segment: Mapping[str, Any], table: _Table) -> str:
+    """What of a segment is not as it was made: words, each with what is missing (-) and what nobody wants (+)."""
+    gateway = {f"{spec.gateway}/{spec.prefix.prefixlen}"}
+    written = {line for line in segment["lines"] if not _MARK.match(line)}
+    configured = {line.split()[2] for line in written if line.startswith("ipv6 address ")}
+    link, firewall = segment["link"], table.about["firewall"]
+    live = set(segment["addresses"]) if link else configured
+    told = {line for line in written if not line.startswith("ipv6 address ")}
+    found = [
+        _said("link", *_link(spec, name, link, table.topology)) if link else "link",
+        _said("address", gateway, (gateway & configured & live) | ((configured | live) - gateway)),
+        _said("advertisements", advertised(spec), told),
+        _said("firewall", _opened(spec), set(firewall["elements"].get(name, ())), firewall["differs"]),
+        "" if str(spec.prefix) in table.about["networks"] else "route",
+    ]
+    return " ".join(word for word in found if word)
+
+
+def _said(word: str, wanted: set[str], found: set[str], more: Sequence[str] = ()) -> str:
+    """``word (-this +that)``, or nothing."""
+    different = [f"-{line}" for line in sorted(wanted - found)] + [f"+{line}" for line in sorted(found - wanted)]
+    different += more
+    return f"{word} ({', '.join(different)})" if different else ""
+
+
+def advertised(spec: SegmentSpec) -> set[str]:
+    """What is written of a segment's interface on FRR, beside its description and its address."""
+    managed = spec.addressing is Addressing.DHCPV6
+    flags = {"ipv6 nd managed-config-flag", "ipv6 nd other-config-flag"} if managed else set()
+    return flags | {
+        f"ipv6 nd prefix {spec.prefix}{' no-autoconfig' if managed else ''}",
+        f"ipv6 nd ra-interval {RA_INTERVAL_S}",
+        "no ipv6 nd suppress-ra",
+    }
+
+
+def mac_of(spec: SegmentSpec) -> str:
+    """A segment's address on its router, made of its VNI or VLAN: hosts keep it over a repair."""
+    digits = f"{spec.vni:06x}"
+    return f"02:67:79:{digits[:2]}:{digits[2:4]}:{digits[4:]}"
+
+
+def _link(spec: SegmentSpec, name: str, link: Mapping[str, Any], topology: Topology) -> tuple[set[str], set[str]]:
+    """The link as it was made, and as it is: name, kind, tag, ends, address. The kernel decides its MTU."""
+    wanted = {f"seg{spec.vni}", f"{spec.encapsulation.value} {spec.vni}", mac_of(spec), "up"}
+    found = {name, f"{link['kind']} {link['tag']}", link["mac"], "up" if link["up"] else "down"}
+    access = next((a for a in topology.access if a.router == spec.router), None)
+    if spec.encapsulation is Encapsulation.VXLAN and access is not None:
+        wanted |= {f"local {access.local}", f"remote {access.remote}"}
+        found |= {f"{end} {link[end]}" for end in ("local", "remote")}
+    return wanted, found
+
+
+def _opened(spec: SegmentSpec) -> set[str]:
+    """What the firewall has to let in for a segment, as an audit says it."""
+    if spec.services is None:
+        return {"open"}
+    sources = [str(s.source or "::/0").removesuffix("/128") for s in spec.services]  # as the firewall writes it
+    return {f"{source} {s.protocol} {s.port}" for source, s in zip(sources, spec.services, strict=True)}
+
+
+def _strangers(table: _Table) -> Iterator[RouterDrift]:
+    """What leads packets elsewhere and is of nobody's plan: routes, rules, addresses, another firewall."""
+    about = table.about
+    for route in about["routes"]:
+        yield table.drift(Gap.FOREIGN, route["prefix"], f"route {route['how']}")
+    for policy in about["policies"]:
+        yield table.drift(Gap.FOREIGN, policy, "rule")
+    for line in about["mixed"]:
+        yield table.drift(Gap.FOREIGN, line, "bgp")
+    for other in about["firewall"]["tables"]:
+        yield table.drift(Gap.FOREIGN, other, "firewall")
+    links = [session.prefix for session in table.neighbours.values()]
+    own = table.loopbacks
+    for name, addresses in about["addresses"].items():
+        for address in addresses:
+            if address not in own and not any(IPv6Interface(address).ip in link for link in links):
+                yield table.drift(Gap.FOREIGN, address, f"address {name}")
+
+
+def _sessions(table: _Table) -> Iterator[RouterDrift]:
+    """Each neighbour of the topology, once, with its AS and an address of the link; and no other."""
+    asns = {r.name: r.asn for r in table.topology.routers}
+    wanted = table.neighbours
+    for peer, session in table.about["sessions"].items():
+        name = session["name"]
+        if name not in wanted or session["asn"] != asns[name] or not _on(wanted[name], peer):
+            yield table.drift(Gap.NEIGHBOUR, peer, f"AS{session['asn']} {name}".strip())
+            continue
+        if session["state"] != "Established":
+            yield table.drift(Gap.SESSION, name, session["state"])
+        for prefix in session["refused"]:
+            yield table.drift(Gap.ROGUE, prefix, name)
+    named = {session["name"] for session in table.about["sessions"].values()}
+    for name in sorted(set(wanted) - named):
+        yield table.drift(Gap.SESSION, name, "not configured")
+
+
+def _on(session: Session, peer: str) -> bool:
+    """Whether a neighbour speaks from an address of the link; what is none is another kind of session."""
+    try:
+        return IPv6Address(peer) in session.prefix
+    except ValueError:
+        return False
+
+
+def _filters(table: _Table) -> Iterator[RouterDrift]:
+    """Filters towards the routers below; the routers' own addresses may pass each of them."""
+    topology = table.topology
+    own = {str(v.loopbacks) for v in topology.vrfs if v.name == table.vrf}
+    lowers = {name for name, session in table.neighbours.items() if session.upper == table.router}
+    for session in table.about["sessions"].values():
+        if session["name"] not in lowers:
+            continue
+        key = (table.router, session["name"], table.vrf)
+        rules = [r for r in topology.filters if (r.router, r.neighbour, r.vrf) == key]
+        planned = {str(prefix) for rule in rules for prefix in rule.permit}
+        entries = session["filter"]
+        found = {"any"} if entries is None else {_permitted(e, topology.segment_length) for e in entries}
+        different = sorted((found - own - {f"{p} ge 128" for p in own}) ^ planned) + session["also"]
+        if different:
+            yield table.drift(Gap.FILTER, session["name"], " ".join(different))
+
+
+def _permitted(entry: str, length: int) -> str:
+    """An entry as the topology would write it: the prefix alone where it means its segments, else all of it."""
+    words = entry.split()
+    usual = words[0] == "permit" and words[2:] in ([], ["le", str(length)], ["ge", str(length), "le", str(length)])
+    return words[1] if usual else entry.removeprefix("permit ")
+
+
+def _as_spec(segment_id: UUID, table: _Table, name: str, prefixes: Sequence[str]) -> SegmentSpec | None:
+    """What has to go, from what the router has; without a prefix there is nothing that could be named."""
+    if len(prefixes) != 1:
+        return None
+    return SegmentSpec(segment_id, "", table.vrf, IPv6Network(prefixes[0]), table.router, int(name.removeprefix("seg")))

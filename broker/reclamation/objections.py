@@ -1,0 +1,47 @@
+"""An owner's word against a case, or for a longer term: who may raise it, and what it sets aside.
+
+Called by: ``cases``, ``terms``. Must not: answer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from broker.errors import Forbidden
+from broker.lifecycle import CaseEvent, Role
+from broker.reclamation import board, history, rules
+from broker.reclamation.models import CaseObjection, ReclaimCase
+from broker.tenancy.work import Work
+
+_UNIT = frozenset({Role.APPLICANT, Role.UNIT_LEADER})
+
+
+def of_its_unit(work: Work, case_id: UUID) -> ReclaimCase:
+    """The case, locked, for somebody of its unit or of one above. Raises NotFound, Forbidden ``duty.missing``."""
+    board.visible(work, case_id)
+    case = history.lock(work, case_id)
+    if not work.actor.roles & _UNIT or not board.in_tree(work, case.unit_id):
+        raise Forbidden("duty.missing", role=Role.APPLICANT.value)
+    return case
+
+
+def put(work: Work, case: ReclaimCase, code: str, *, reason: str, renew_until: datetime | None = None) -> None:
+    """Write it down and tell who has to answer, by when. Raises Conflict ``reclaim.state``.
+
+    A proposal to release falls, and so does what an operator vouched for: the owner says otherwise.
+    """
+    assert work.actor.account_id is not None
+    history.go(work, case, CaseEvent.OBJECT, work.actor.roles & _UNIT, note=reason.strip())
+    case.proposed_by = case.proposed_at = case.waived_by = case.waived_at = None
+    due_at = work.calendar.deadline(work.now, rules.ANSWER_WORKDAYS).at
+    objection = CaseObjection(
+        case_id=case.id,
+        renew_until=renew_until,
+        reason=reason.strip(),
+        raised_by=work.actor.account_id,
+        raised_at=work.now,
+        due_at=due_at,
+    )
+    work.session.add(objection)
+    history.tell(work, case, code, [(case.deciding_unit_id, Role.APPROVER)], due_at=due_at.isoformat())

@@ -1,0 +1,44 @@
+"""The routers' probes at the provider's wire: what the verifying playbook is asked, and what it would say.
+
+Called by: tests of what rests on probes and needs no router. Must not: be taken for a router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from broker.dedicated import probing
+from broker.extranet.fabric import fabric_of
+from broker.extranet.networks import Network
+from broker.extranet.reading import read_topology
+from broker.tenancy.work import WorkFactory
+from providers.extranet.provider import Extranet
+from providers.networking import Played, RouterAccount
+from tests.extranet import TOPOLOGY
+
+
+class Wire:
+    """The routers' probes at the provider's wire: what the playbook is asked, and what it would say."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[str], dict[str, Any]]] = []
+        self.says = ""
+
+    def __call__(
+        self, playbook: str, routers: Iterable[RouterAccount], variables: Mapping[str, Any], *, check: bool = False
+    ) -> Played:
+        probes = list(routers)
+        self.asked.append((playbook, [r.name for r in probes], {**variables, "check": check}))
+        if self.says == "extranet.router_unreachable":
+            return Played("unreachable", 0, [f"{r.name}: Look: timed out" for r in probes])
+        verdicts = {t["id"]: {"code": self.says, "detail": t["vrf"]} for t in variables["extranet_targets"]}
+        said = {"verdicts": verdicts, "matrix": []}
+        return Played("failed" if self.says else "ok", 0, answers={r.name: [said] for r in probes})
+
+    def carry(self, works: WorkFactory, says: str = "", times: int = 1) -> int:
+        """What the worker does with reported connections; ``says``: the probes' code, nothing when all is well."""
+        self.says = says
+        provider = Extranet(fabric_of(read_topology(TOPOLOGY)), self)
+        network: Any = Network(None, provider)  # type: ignore[arg-type]  # what is loaded does not matter to a probe
+        return sum(probing.carry(lambda: network, works) for _ in range(times))
