@@ -33,6 +33,8 @@ DONE: Mapping[str, str] = {
     "capacity_accept": "已采用云平台报告的总量，并记入审计。",
     "capacity_leave": "已记录：保留台账的总量。",
     "limits_set": "限额已设置，并记入审计。",
+    "node_given": "已单设节点，并记入审计；可为其设置限额。",
+    "node_moved": "节点已移动，并记入审计。",
     "issued": "账单已生成。",
     "beginning_asked": "已申请，由另一人同意后生效。",
     "beginning_agreed": "账目起始月份已设定。",

@@ -13,7 +13,7 @@ import pytest
 from broker.extranet.differences import Rows, compare
 from providers.contract import Addressing
 from providers.errors import Temporary
-from providers.networking import SegmentSpec, Service
+from providers.networking import SegmentSpec, Service, Sighting
 from tests.extranet import lab as laboratory
 from tests.extranet.conftest import Site, matrix_text, within
 
@@ -87,15 +87,24 @@ def test_every_zone_is_apart_from_every_other(site: Site, capsys: pytest.Capture
         assert addresses[spec.id] in spec.prefix
     assert within(10, lambda: site.lab.ping(hosts[specs[1].id], addresses[specs[0].id]))
     pairs = [(a, b) for a in specs for b in specs if a is not b]
+    routers = [r.address for r in site.lab.topology.routers]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda p: site.lab.ping(hosts[p[0].id], addresses[p[1].id]), pairs))
         from_management = list(pool.map(lambda s: site.lab.ping("mgmt", addresses[s.id]), specs))
+        to_management = list(pool.map(lambda s: any(site.lab.ping(hosts[s.id], r) for r in routers), specs))
     met = {(a.vrf, b.vrf) for (a, b), answered in zip(pairs, answers, strict=True) if answered}
+    one_way = [Sighting(b.id, b.vrf, a.vrf, "host", ok) for (a, b), ok in zip(pairs, answers, strict=True)]
+    one_way += [Sighting(s.id, s.vrf, "", "host", ok) for s, ok in zip(specs, from_management, strict=True)]
     with capsys.disabled():
-        sys.stdout.write(f"\nisolation: who answers to whom, seen from four routers\n{matrix_text(sight.matrix)}\n")
         sys.stdout.write(
-            f"hosts of two routing tables that answered each other: {sorted(p for p in met if p[0] != p[1]) or 'none'}"
+            f"\nisolation: who (row) answers to whom (column), seen from four routers\n{matrix_text(sight.matrix)}\n"
         )
+        sys.stdout.write(
+            f"\nfrom a host of each table (column) to a host of each other (row)\n{matrix_text(one_way)}\n"
+        )
+        reached = sorted(s.vrf for s, ok in zip(specs, to_management, strict=True) if ok)
+        sys.stdout.write(f"hosts that reach the management network: {', '.join(reached) or 'none'}\n")
+    assert not any(to_management)
     assert met == {("shared", "shared")}
     assert not any(from_management)
     assert {c.probe for c in sight.matrix} == {"core", "liuzhou", "dc", "yufeng"}
