@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0036_books_proposal"
-down_revision = ""
+down_revision = "0047_forgetting_scans"
 branch_labels = None
 depends_on = None
 
