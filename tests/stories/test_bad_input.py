@@ -23,7 +23,7 @@ from playbooks.filter_plugins.extranet import refusals
 from quotas.errors import BadPrefix
 from quotas.ipv6.service import network_of
 from tests.extranet import TOPOLOGY
-from tests.playbooks.test_vendor_roles import frr_module
+from tests.playbooks.test_vendor_roles import frr_module, shared
 from tests.stories import road
 from tests.stories.test_routing import SEGMENT, WHO, Routers, attached, ordered, routers
 from tests.stories.world import World
@@ -88,16 +88,15 @@ class Asked:
     def plan(self, **changes: Any) -> str:
         """What the playbook's assertion says, whoever calls it."""
         segment = {"id": "a", "vni": 10009, **self.good, **changes}
-        said = refusals([segment], plan_of(read_topology(TOPOLOGY)), segment["router"])
+        said = refusals([segment], plan_of(read_topology(TOPOLOGY)), "dc", ["dc"])
         return said[0].split(": ")[0] if said else ""
 
     def live(self, shown: str = "", inside: Mapping[str, Any] | None = None) -> str:
         """What the module says on the router, seeing what is there."""
-        module = frr_module()
-        segment = module.Segment({"id": str(uuid4()), "vni": 10009, **self.good})
-        segment.block_length = 32
-        with pytest.raises(module.Refused) as refused:
-            module.refuse(segment, module.Seen(shown, {}, inside or {}, {}), SimpleNamespace(vrfs={"shared"}))
+        module, kinds = frr_module(), shared("frr_segment")
+        segment = kinds.Segment({"id": str(uuid4()), "vni": 10009, "block_length": 32, **self.good})
+        with pytest.raises(kinds.Refused) as refused:
+            module.refuse(segment, kinds.Seen(shown, [], inside or {}, {}), SimpleNamespace(vrfs={"shared"}))
         return str(refused.value.code)
 
 
