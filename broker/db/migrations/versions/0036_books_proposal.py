@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0036_books_proposal"
-down_revision = "0047_forgetting_scans"
+down_revision = "0056_parted_cases"
 branch_labels = None
 depends_on = None
 
