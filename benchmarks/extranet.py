@@ -25,7 +25,7 @@ from broker.extranet.fabric import fabric_of
 from broker.extranet.playing import Player
 from providers.extranet import build
 from providers.extranet.provider import Extranet
-from providers.networking import SegmentSpec
+from providers.networking import SegmentSpec, Service
 from tests.extranet import lab as laboratory
 from tests.extranet.nodes import HOME
 from tests.extranet.product import Product, product
@@ -155,7 +155,8 @@ def _fill(network: Extranet, first: int, last: int) -> list[SegmentSpec]:
 
 def _spec(number: int) -> SegmentSpec:
     prefix = IPv6Network(f"3fff:122:{number + 16:x}::/64")
-    return SegmentSpec(UUID(int=number + (7 << 76)), "jyt", "shared", prefix, "dc", 15000 + number)
+    declared = (Service("tcp", 443),)
+    return SegmentSpec(UUID(int=number + (7 << 76)), "jyt", "shared", prefix, "dc", 15000 + number, declared)
 
 
 def _change(network: Extranet) -> float:

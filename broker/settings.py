@@ -59,7 +59,7 @@ class Settings(BaseSettings):
 
     # Reclaiming: ours as well (no regulation's number could be read).
     reclaim_unit_percent: int = Field(default=10, ge=1, le=100)
-    """How much of a unit's live resources (its tree's together) may be suspended at once; one case always may."""
+    """How much of a unit's live resources (its tree's together) may be suspended at once; one server always may."""
     reclaim_cloud_percent: int = Field(default=5, ge=1, le=100)
     """The same of a sub-cloud's."""
     reclaim_in_use_cpu_percent: int = Field(default=10, ge=1, le=100)
@@ -116,7 +116,8 @@ class Settings(BaseSettings):
     utilisation_cache_mib: int = Field(default=10_240, ge=256)
     """How much of what was fetched from a bucket stays in ``home`` for the next time."""
     utilisation_months: int = Field(default=15, ge=1, le=120)
-    """How many whole months of hourly samples are kept; older days are thinned to one row each."""
+    """How many whole months of hourly samples are kept; older days are thinned to one row each. Scans of idleness and
+    of zombies are kept as long, but for what a case or a decision rests on (a year at the least)."""
     utilisation_memory_mib: int = Field(default=640, ge=256)
     """What DuckDB may use for a scan or an import before it spills to disk."""
     telemetry_file: Path | None = None

@@ -1,16 +1,22 @@
 """Runs one of our playbooks on hosts; the only importer of ansible_runner.
 
 Called by: the broker's composition root, which hands it to delivery. Must not: know the broker, keep anything of a run
-on disk (ansible-runner remembers a run's options in its folder, ``--check`` for one), or write a key into a log.
+on disk (ansible-runner remembers a run's options in its folder, ``--check`` for one), or write a key to disk or log.
+
+Keys are in files without a name in memory, which are gone with this process, however it ends. The folder of a run whose
+process was killed is taken away by the next run.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +27,9 @@ import ansible_runner
 _HERE = Path(__file__).parent
 _DETAIL_LENGTH = 2000
 _SSH_PORT = 22
+_FOLDER = "guiyun-play-"
+_LEFT_AFTER_S = 60
+"""A folder that is younger may not be locked yet."""
 _ANSWER = "guiyun"
 """The key under which a module of ours puts what the caller wants to know of a host."""
 # From the caller's environment only what programs need; none of its secrets.
@@ -82,14 +91,11 @@ def run(
     file = _HERE / f"{playbook.removesuffix('.yml')}.yml"
     if file.parent != _HERE or not file.is_file():
         raise ValueError(f"no playbook {playbook!r}")
-    # Not under TMPDIR, which may be deep: ssh's control sockets live inside, and a socket's path may not be long.
-    parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # mkdtemp makes a folder that is ours alone
-    folder = Path(tempfile.mkdtemp(prefix=f"guiyun-play-{os.getpid()}-", dir=parent))
-    try:
+    with _folder() as folder, ExitStack() as keys:
         ended = ansible_runner.run(
             private_data_dir=str(folder),
             playbook=str(file),
-            inventory=_inventory(hosts, folder),
+            inventory=_inventory(hosts, folder, keys),
             extravars=dict(extra_vars or {}),
             envvars=_environment(folder, connect_timeout_s, retries),
             settings={"suppress_ansible_output": True, "job_timeout": max(1, int(timeout_s))},
@@ -97,15 +103,51 @@ def run(
             quiet=True,
         )
         return _result(ended)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for one run, locked while it lasts; those of processes that were killed are taken away."""
+    # Not under TMPDIR, which may be deep: ssh's control sockets live inside, and a socket's path may not be long.
+    parent = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())  # noqa: S108  # it is ours alone
+    for left in parent.glob(f"{_FOLDER}*"):
+        with suppress(OSError):
+            _sweep(left)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=parent))
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
-def _inventory(hosts: Mapping[str, HostVars], folder: Path) -> dict[str, Any]:
+def _sweep(folder: Path) -> None:
+    """Take away a folder that nobody has locked. Raises OSError for one that somebody has, or that is another's."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if time.time() - os.fstat(handle).st_mtime > _LEFT_AFTER_S:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _key_file(key: str, keys: ExitStack) -> Path:
+    """A path at which our children can read a key: a file without a name, in memory, for us and nobody else."""
+    handle = os.memfd_create("guiyun-key")
+    keys.callback(os.close, handle)
+    os.fchmod(handle, 0o600)
+    os.write(handle, f"{key.rstrip()}\n".encode())
+    return Path(f"/proc/{os.getpid()}/fd/{handle}")
+
+
+def _inventory(hosts: Mapping[str, HostVars], folder: Path, keys: ExitStack) -> dict[str, Any]:
     entries: dict[str, dict[str, Any]] = {}
     groups: dict[str, dict[str, Any]] = {}
     known = []
-    for number, (name, host) in enumerate(hosts.items()):
+    for name, host in hosts.items():
         entries[name] = {
             **host.variables,
             "ansible_host": host.address,
@@ -114,10 +156,7 @@ def _inventory(hosts: Mapping[str, HostVars], folder: Path) -> dict[str, Any]:
             "ansible_python_interpreter": "/usr/bin/python3",
         }
         if host.private_key is not None:
-            key = folder / f"key-{number}"
-            key.touch(mode=0o600)
-            key.write_text(host.private_key.rstrip("\n") + "\n")
-            entries[name]["ansible_ssh_private_key_file"] = str(key)
+            entries[name]["ansible_ssh_private_key_file"] = str(_key_file(host.private_key, keys))
         if host.host_key is not None:
             known.append(f"{_known_as(host)} {host.host_key}\n")
             entries[name]["ansible_ssh_extra_args"] = "-o StrictHostKeyChecking=yes"

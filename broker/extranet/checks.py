@@ -31,6 +31,7 @@ def problems_of(topology: Topology) -> Iterator[Problem]:
     yield from _access_problems(topology)
     yield from _block_problems(topology)
     yield from _filter_problems(topology)
+    yield from _probe_problems(topology)
 
 
 def sessions_of(topology: Topology, session: Session) -> tuple[str, ...]:
@@ -208,6 +209,16 @@ def _filter_problems(topology: Topology) -> Iterator[Problem]:
                 yield Problem("extranet.outside", f"{here}.permit", params={"code": str(prefix), "by": rule.vrf})
     for index, block in enumerate(topology.blocks):
         yield from _held_back(topology, f"blocks[{index}]", block, permits)
+
+
+def _probe_problems(topology: Topology) -> Iterator[Problem]:
+    """Somebody has to look from every table that there are neighbours in: nothing is handed over unseen."""
+    looking = {r.name for r in topology.routers if r.probes}
+    pairs = {(name, vrf) for s in topology.sessions for name in (s.upper, s.lower) for vrf in sessions_of(topology, s)}
+    for index, vrf in enumerate(topology.vrfs):
+        routers = {name for name, table in pairs if table == vrf.name}
+        if routers and not routers & looking:
+            yield Problem("extranet.zone_without_probe", f"vrfs[{index}]", "Art. 2(3)", {"code": vrf.name})
 
 
 def _held_back(

@@ -134,7 +134,8 @@ def _segments(rows: Rows, table: _Table, met: set[UUID]) -> Iterator[RouterDrift
     ours = False
     for name, segment in table.about["segments"].items():
         lines: list[str] = segment["lines"]
-        marked = next((m for line in lines if (m := _MARK.match(line))), None)
+        alias = f"description {(segment['link'] or {}).get('alias', '')}"  # since it was made, whatever is written
+        marked = next((m for line in (*lines, alias) if (m := _MARK.match(line))), None)
         prefixes = [
             str(IPv6Network(line.split()[2], strict=False)) for line in lines if line.startswith("ipv6 address ")
         ]

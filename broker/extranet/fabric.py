@@ -5,10 +5,11 @@ Called by: ``broker.bootstrap``, the laboratory's tests. Must not: read the data
 
 from __future__ import annotations
 
+from ipaddress import collapse_addresses
 from typing import Any
 
 from broker.extranet.checks import loopback, sessions_of
-from broker.extranet.schema import Access, Router, Topology
+from broker.extranet.schema import Access, Router, Topology, Vrf
 from providers.networking import Fabric, RouterAccount
 
 
@@ -19,14 +20,20 @@ def fabric_of(topology: Topology) -> Fabric:
 
 def plan_of(topology: Topology) -> dict[str, Any]:
     """What may be announced, by whom and from where, as plain data."""
+    vendors = {r.name: r.vendor for r in topology.routers}
     return {
         "segment_length": topology.segment_length,
-        "vrfs": {v.name: {"prefix": str(v.prefix), "loopbacks": str(v.loopbacks)} for v in topology.vrfs},
+        "vrfs": {
+            v.name: {"prefix": str(v.prefix), "loopbacks": str(v.loopbacks), "zone": v.zone} for v in topology.vrfs
+        },
         "routers": {
             a.router: {
                 "vnis": list(a.tags),
                 "remote": str(a.remote) if a.remote else "",
                 "encapsulation": a.encapsulation.value,
+                "vendor": vendors.get(a.router, ""),
+                # Its own addresses: a probe that does not hear them cannot hear the router's segments either.
+                "own": {v.name: str(loopback(topology, v, a.router)) for v in vrfs_on(topology, a.router)},
             }
             for a in topology.access
         },
@@ -38,8 +45,13 @@ def plan_of(topology: Topology) -> dict[str, Any]:
 
 def vrfs_of(topology: Topology, router: str) -> list[str]:
     """The routing tables that a router has: those of its sessions."""
+    return [v.name for v in vrfs_on(topology, router)]
+
+
+def vrfs_on(topology: Topology, router: str) -> list[Vrf]:
+    """The same, with what the topology says of them."""
     has = {v for s in topology.sessions if router in (s.upper, s.lower) for v in sessions_of(topology, s)}
-    return [v.name for v in topology.vrfs if v.name in has]
+    return [v for v in topology.vrfs if v.name in has]
 
 
 def _account(topology: Topology, router: Router) -> RouterAccount:
@@ -58,7 +70,15 @@ def _account(topology: Topology, router: Router) -> RouterAccount:
 
 
 def _variables(topology: Topology, router: Router, access: Access | None) -> dict[str, Any]:
-    variables: dict[str, Any] = {"extranet_vendor": router.vendor, "extranet_asn": router.asn}
+    near = [s.prefix for s in topology.sessions if router.name in (s.upper, s.lower)]
+    everywhere = [*(s.prefix for s in topology.sessions), *(v.loopbacks for v in topology.vrfs)]
+    variables: dict[str, Any] = {
+        "extranet_vendor": router.vendor,
+        "extranet_asn": router.asn,
+        # Who may speak with its BGP, and what no host of a segment has business with.
+        "extranet_neighbours": [str(prefix) for prefix in collapse_addresses(near)],
+        "extranet_infrastructure": [str(prefix) for prefix in collapse_addresses(everywhere)],
+    }
     if access is not None:
         variables["extranet_underlay"] = {
             "device": access.device,

@@ -25,7 +25,7 @@ from broker.lifecycle import CaseState, Role
 from broker.reclamation import opening, rules
 from broker.reclamation.models import CaseResource, ReclaimCase, ReclaimDryRun, ReclaimPolicy
 from broker.settings import Settings
-from broker.tenancy.rules import mandate
+from broker.tenancy.rules import one_of
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 from broker.utilisation import findings, service
@@ -247,10 +247,11 @@ def present(settings: Settings, name: str) -> tuple[Policy, str, PolicySet]:
 
 def center(work: Work) -> Mandate:
     """Who delivers for the main cloud, or decides for it: a policy acts in the whole region (Art. 14)."""
-    duty = "decide" if Role.APPROVER in work.actor.roles else "deliver"
-    unit_id = work.session.scalar(
-        select(SubCloudAuthority.unit_id)
+    rows = work.session.execute(
+        select(SubCloudAuthority.duty, SubCloudAuthority.unit_id)
         .join(SubCloud, SubCloud.id == SubCloudAuthority.sub_cloud_id)
-        .where(SubCloud.tier == "main", SubCloudAuthority.duty == duty, SubCloudAuthority.during.contains(work.now))
+        .where(SubCloud.tier == "main", SubCloudAuthority.during.contains(work.now))
     )
-    return mandate(work.actor, Role.APPROVER if duty == "decide" else Role.OPERATOR, unit_id)
+    units = {row.duty: row.unit_id for row in rows}
+    duties = [(Role.APPROVER, units.get("decide")), (Role.OPERATOR, units.get("deliver"))]
+    return one_of(work.actor, duties)[0]

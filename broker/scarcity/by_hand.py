@@ -1,7 +1,7 @@
 """What is done to quotas without a request: hold, post, void, release, limits, systems' nodes. Each is an event.
 
-Called by: the command line. Must not: count (``quotas`` does), or be used by the road: a request's stages write events
-of their own.
+Called by: the command line; ``scarcity.shaping``, for the Bureau. Must not: count (``quotas`` does), or be used by the
+road: a request's stages write events of their own.
 
 **When the event is written.** In the transaction of what it tells, but for the fast hold, whose transaction is shared
 with other callers (``quotas.together``). There ``quota.hold_asked`` is committed *before* the hold is counted, in the
@@ -48,11 +48,12 @@ class Hand:
     account_id: UUID | None = None
     os_uid: int | None = None
     reason: str = ""
+    on_behalf_of: UUID | None = None
 
     @property
     def mandate(self) -> Mandate | None:
         """That the named account acts."""
-        return None if self.account_id is None else Mandate(self.account_id, None)
+        return None if self.account_id is None else Mandate(self.account_id, self.on_behalf_of)
 
     @property
     def why(self) -> dict[str, Any]:

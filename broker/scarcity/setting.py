@@ -123,9 +123,13 @@ def apply(work: Work, code: str, wanted: Sequence[Wanted], *, reason: str, seen:
     return outcome
 
 
+def bureau(work: Work) -> Mandate:
+    """That the actor decides for the Bureau. Raises Forbidden."""
+    return mandate(work.actor, Role.APPROVER, catalog.main_authority(work.session, "decide", work.now))
+
+
 def _may(work: Work, code: str) -> tuple[Mandate, UUID]:
-    by = mandate(work.actor, Role.APPROVER, catalog.main_authority(work.session, "decide", work.now))
-    return by, by_hand.node_of(work.session, code, now=work.now)
+    return bureau(work), by_hand.node_of(work.session, code, now=work.now)
 
 
 _Standings = tuple[dict[UUID, Standing], dict[UUID, Standing]]

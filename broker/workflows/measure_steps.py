@@ -12,7 +12,7 @@ from broker.utilisation import collectors, detection
 from broker.utilisation.collectors import Bench
 from broker.workflows.orders import MeasureOrder
 from broker.workflows.steps import attempt
-from broker.zombies import nightly
+from broker.zombies import forgetting, nightly
 
 
 class MeasureSteps:
@@ -34,4 +34,6 @@ class MeasureSteps:
     @activity.defn
     def look_for_zombies(self, order: MeasureOrder) -> int:
         with attempt(order):
-            return nightly.carry(self.bench.works, self.bench.settings)
+            proposed = nightly.carry(self.bench.works, self.bench.settings)
+            forgetting.forget(self.bench.works, self.bench.settings)
+            return proposed

@@ -6,18 +6,25 @@ Called by: the playbooks (as a filter), ``broker.extranet``. Must not: need anyt
 from __future__ import annotations
 
 import ipaddress
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Refusal = tuple[str, str]
 """A stable code, and what it is about."""
 
+FILTERING = frozenset({"frr"})
+"""Vendors whose role makes a firewall. On others nothing would keep undeclared services in: private segments only."""
+_PROTOCOLS = frozenset({"tcp", "udp"})
+_PORTS = range(1, 65_536)
+
 
 def refusal(segment: Mapping[str, Any], plan: Mapping[str, Any], router: str) -> Refusal | None:
     """Why the plan does not contain a segment, or None.
 
-    ``segment``: ``id, router, unit, vrf, prefix, vni``. ``plan``: ``routers`` (name -> ``vnis: [first, last]``),
-    ``vrfs`` (name -> ``prefix, loopbacks``), ``blocks`` (``unit, vrf, prefix, routers``), ``segment_length``.
+    ``segment``: ``id, router, unit, vrf, prefix, vni``. ``plan``: ``routers`` (name -> ``vnis: [first, last], vendor,
+    remote, encapsulation``), ``vrfs`` (name -> ``prefix, loopbacks, zone``), ``blocks`` (``unit, vrf, prefix,
+    routers``), ``segment_length``.
     """
     vrf, prefix = str(segment.get("vrf")), str(segment.get("prefix"))
     if segment.get("router") != router or router not in plan["routers"]:
@@ -27,6 +34,9 @@ def refusal(segment: Mapping[str, Any], plan: Mapping[str, Any], router: str) ->
     bad = prefix_refusal(prefix, int(plan["segment_length"]))
     if bad is not None:
         return bad
+    narrow = plan["vrfs"][vrf]["zone"] != "private" or segment.get("services") is not None
+    if narrow and plan["routers"][router]["vendor"] not in FILTERING:
+        return "extranet.vendor_filters_nothing", f"{router} {plan['routers'][router]['vendor']} {vrf}"
     return _outside(segment, plan, router, ipaddress.IPv6Network(prefix)) or _vni(segment, plan["routers"][router])
 
 
@@ -71,11 +81,75 @@ def _vni(segment: Mapping[str, Any], router: Mapping[str, Any]) -> Refusal | Non
     return None
 
 
-def refusals(segments: Iterable[Mapping[str, Any]], plan: Mapping[str, Any], router: str) -> list[str]:
-    """What of a list of segments the plan does not contain: ``code: what`` each; empty when it contains all."""
-    found, vnis, prefixes = [], set(), set()
+def _attachment(segment: Mapping[str, Any], router: Mapping[str, Any]) -> Refusal | None:
+    """Whether a segment meets its router as the plan says: by which means, with which far end."""
+    for name in ("encapsulation", "remote"):
+        if segment.get(name) != router[name]:
+            return "extranet.attachment_differs", f"{name} {segment.get(name)}"
+    if segment.get("addressing") not in {"slaac", "dhcpv6"}:
+        return "extranet.attachment_differs", f"addressing {segment.get('addressing')}"
+    return None
+
+
+def _services(segment: Mapping[str, Any], zone: str) -> Refusal | None:
+    """Whether services are such as a firewall can take, one beside the other; None is for the private zone alone."""
+    services = segment.get("services")
+    if services is None:
+        return None if zone == "private" else ("extranet.services_malformed", "open outside the private zone")
+    if not isinstance(services, (list, tuple)):
+        return "extranet.services_malformed", str(services)
+    sources: dict[tuple[str, int], list[ipaddress.IPv6Network]] = {}
+    for service in services:
+        source = _source(service)
+        if source is None:
+            return "extranet.services_malformed", str(service)
+        same = sources.setdefault((service["protocol"], service["port"]), [])
+        if any(source.overlaps(other) for other in same):
+            return "extranet.services_malformed", f"{service} overlaps"
+        same.append(source)
+    return None
+
+
+def _source(service: Any) -> ipaddress.IPv6Network | None:
+    """Where a well-formed service may be reached from; None for one that is not."""
+    if not isinstance(service, Mapping) or set(service) - {"source"} != {"protocol", "port"}:
+        return None
+    port, text = service["port"], service.get("source")
+    if service["protocol"] not in _PROTOCOLS or not isinstance(port, int) or isinstance(port, bool):
+        return None
+    if port not in _PORTS:
+        return None
+    try:
+        source = ipaddress.IPv6Network(text or "::/0")
+    except (ValueError, TypeError):
+        return None
+    return source if text is None or str(source) == text else None
+
+
+def _id(segment: Mapping[str, Any]) -> Refusal | None:
+    """The id is written into routers' configuration: it has to be one."""
+    try:
+        whole = str(uuid.UUID(segment["id"])) == segment["id"]
+    except (KeyError, ValueError, TypeError, AttributeError):
+        whole = False
+    return None if whole else ("extranet.id_malformed", repr(segment.get("id")))
+
+
+def refusals(
+    segments: Iterable[Mapping[str, Any]], plan: Mapping[str, Any], router: str, hosts: Iterable[str]
+) -> list[str]:
+    """What of a run a router has to refuse: ``code: what`` each; empty when all is as the plan says.
+
+    Its own segments are looked at whole. One for a router that is not of the run (``hosts``) or not of the plan is
+    refused by all: nobody else would say so.
+    """
+    found, vnis, prefixes, known = [], set(), set(), set(hosts) & set(plan["routers"])
     for segment in segments:
+        if segment.get("router") in known and segment.get("router") != router:
+            continue
         bad = refusal(segment, plan, router)
+        bad = bad or _attachment(segment, plan["routers"][router])
+        bad = bad or _services(segment, plan["vrfs"][segment["vrf"]]["zone"]) or _id(segment)
         if bad is None and segment["vni"] in vnis:
             bad = "extranet.vni_in_use", str(segment["vni"])
         if bad is None and (segment["vrf"], segment["prefix"]) in prefixes:
@@ -87,8 +161,53 @@ def refusals(segments: Iterable[Mapping[str, Any]], plan: Mapping[str, Any], rou
     return found
 
 
+def mine(
+    segments: Iterable[Mapping[str, Any]], router: str, hosts: Iterable[str], plan: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """A router's own segments. Raises ValueError for one whose router is not of the run.
+
+    With the plan each is told how long the block is that it is of (``block_length``): what covers it and is no longer
+    may be a planned aggregate.
+    """
+    strangers = sorted({str(s.get("router")) for s in segments} - set(hosts))
+    if strangers:
+        raise ValueError(f"extranet.router_unknown: {', '.join(strangers)}")
+    own = [dict(s) for s in segments if s["router"] == router]
+    return own if plan is None else [{**s, "block_length": _block_length(s, plan)} for s in own]
+
+
+def _block_length(segment: Mapping[str, Any], plan: Mapping[str, Any]) -> int:
+    network = ipaddress.IPv6Network(segment["prefix"])
+    blocks = [ipaddress.IPv6Network(b["prefix"]) for b in plan["blocks"] if b["vrf"] == segment["vrf"]]
+    return max((b.prefixlen for b in blocks if network.subnet_of(b)), default=0)
+
+
+def unproven(
+    heard: Iterable[Mapping[str, Any]],
+    targets: Iterable[Mapping[str, Any]],
+    vantages: Iterable[Mapping[str, Any]],
+) -> list[str]:
+    """What of a look is not as it should be, or was not looked at: ``code: id: what`` each; empty when all is proven.
+
+    ``heard``: the probes' answers. Somebody has to have seen into each target's own zone, into every zone that there
+    are ``vantages`` for (those of one probe), and into the management network.
+    """
+    found, answers = [], list(heard)
+    zones = {str(v["vrf"]) for v in vantages} | {str(row["seen_from"]) for a in answers for row in a["matrix"]} | {""}
+    for target in targets:
+        verdicts = [a["verdicts"].get(target["id"], {"code": ""}) for a in answers]
+        found += [f"{v['code']}: {target['id']}: {v['detail']}" for v in verdicts if v["code"]]
+        rows = [row for a in answers for row in a["matrix"] if row["id"] == target["id"]]
+        seen = {row["seen_from"] for row in rows if row["seeing"]}
+        blind = (zones - set(target.get("elsewhere", ())) | {target["vrf"]}) - seen
+        if blind:
+            places = ", ".join(vrf or "management" for vrf in sorted(blind))
+            found.append(f"extranet.probe_blind: {target['id']}: {places}")
+    return found
+
+
 class FilterModule:
     """How Ansible finds the filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"extranet_refusals": refusals}
+        return {"extranet_refusals": refusals, "extranet_mine": mine, "extranet_unproven": unproven}

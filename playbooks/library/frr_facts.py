@@ -9,11 +9,11 @@ line: the router's nft prints both, the role's out of a namespace that is gone w
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.frr_firewall import differing, standing, wanted_rules
 
 DOCUMENTATION = r"""
 module: frr_facts
@@ -58,7 +58,11 @@ def shape(link):
     data = info.get("info_data", {})
     local, remote = (data.get(f"{end}6") or data.get(end, "") for end in ("local", "remote"))
     said = {"kind": info.get("info_kind", ""), "tag": data.get("id"), "local": local, "remote": remote}
-    return said | {"mac": link.get("address", ""), "up": "UP" in link.get("flags", ())}
+    return said | {
+        "mac": link.get("address", ""),
+        "up": "UP" in link.get("flags", ()),
+        "alias": link.get("ifalias", ""),
+    }
 
 
 def kernel(module, vrf, *words):
@@ -88,58 +92,23 @@ def policies(module, vrf):
     return [f"{r['priority']} {r.get('table', '')}" for r in listed if (r["priority"], r.get("table")) not in usual]
 
 
-ELEMENTS = re.compile(r"elements = \{([^}]*)\}")
-ELEMENT = re.compile(r'"([^"]+)"((?: \. [^\s,{}]+)*)')
-NFT = ("nft", "-s", "list", "table", "inet", "guiyun")
-
-
-def firewall(module, vrf, rendered):
+def firewall(module, vrf, wanted):
     """What the firewall's sets let in, by interface (``open``, or source, protocol, port); how its rules differ.
 
     ``tables``: those of others beside it.
     """
-    inside = ["ip", "netns", "exec", vrf]
-    out = module.run_command([*inside, *NFT])[1]
-    elements = {}
-    for listed in ELEMENTS.findall(out):
-        for name, rest in ELEMENT.findall(listed):
-            elements.setdefault(name, []).append(rest.replace(" . ", " ").strip() or "open")
-    listed = module.run_command([*inside, "nft", "list", "tables"])[1].splitlines()
+    wall = standing(module, vrf)
+    listed = module.run_command(["ip", "netns", "exec", vrf, "nft", "list", "tables"])[1].splitlines()
+    elements = {
+        device: sorted(" ".join(element.split(" . ")[1:]) or "open" for _, element in found)
+        for device, found in wall.elements.items()
+    }
     return {
-        "there": bool(out.strip()),
-        "elements": {name: sorted(found) for name, found in elements.items()},
-        "differs": differing(rules(rendered), rules(out)),
+        "there": wall.there,
+        "elements": elements,
+        "differs": differing(wanted, wall.rules),
         "tables": [name for line in listed if (name := line.split(None, 1)[1]) != "inet guiyun"],
     }
-
-
-def rendered(module, text):
-    """The role's firewall as this router's nft prints it."""
-    return module.run_command(["unshare", "-n", "sh", "-c", f"nft -f - && {' '.join(NFT)}"], data=text, check_rc=True)[
-        1
-    ]
-
-
-def rules(listed):
-    """A table's sets and chains as lines that say where they stand; what is in a set is not one of them."""
-    found, head = [], ""
-    for line in (text.strip() for text in ELEMENTS.sub("", listed).splitlines()):
-        if line.endswith("{"):
-            head = line.rstrip(" {")
-        elif line not in {"", "}"}:
-            found.append(f"{head}: {line}")
-    return found
-
-
-def differing(wanted, found):
-    """Lines that are missing (-) and that nobody wants (+), in their order."""
-    matcher = difflib.SequenceMatcher(None, wanted, found, autojunk=False)
-    changes = [change for change in matcher.get_opcodes() if change[0] != "equal"]
-    return [
-        word
-        for _, a, b, c, d in changes
-        for word in (*(f"-{line}" for line in wanted[a:b]), *(f"+{line}" for line in found[c:d]))
-    ]
 
 
 def neighbours(config, bgp):
@@ -204,7 +173,7 @@ def shown(module, commands):
     return found
 
 
-def about(module, vrf, config, summary, rendered):
+def about(module, vrf, config, summary, rules):
     """One VRF."""
     links = {link["ifname"]: link for link in kernel(module, vrf, "-d", "-j", "link", "show")}
     addresses = {
@@ -222,7 +191,7 @@ def about(module, vrf, config, summary, rendered):
         "routes": routes(module, vrf, statics),
         "policies": policies(module, vrf),
         "sessions": sessions(module, vrf, summary, neighbours(config, bgp)),
-        "firewall": firewall(module, vrf, rendered),
+        "firewall": firewall(module, vrf, rules),
     }
 
 
@@ -239,8 +208,8 @@ def main():
     there = {line.split()[0] for line in module.run_command(["ip", "netns", "list"])[1].splitlines() if line.strip()}
     here = [vrf for vrf in vrfs if vrf in there]
     summaries = dict(zip(here, shown(module, [f"show bgp vrf {vrf} ipv6 unicast summary json" for vrf in here])))
-    table = rendered(module, module.params["firewall"])
-    facts = {vrf: about(module, vrf, config, summaries.get(vrf, {}), table) for vrf in here}
+    rules = wanted_rules(module, module.params["firewall"])
+    facts = {vrf: about(module, vrf, config, summaries.get(vrf, {}), rules) for vrf in here}
     module.exit_json(changed=False, guiyun={"vrfs": facts, "absent": sorted(set(vrfs) - there)})
 
 

@@ -4,8 +4,10 @@
 Called by: ``verify-segment.yml``. Runs on the probe with its own Python; only the standard library. Changes nothing.
 
 Sends ICMPv6 echoes from each VRF's own address. First every target must answer in its own VRF, again and again until it
-does or patience ends; then, while it does, it must be silent in every other VRF and on the management network. Silence
-counts only where the probe can see: in each VRF one of its controls (other routers' own addresses there) has to answer.
+does or patience ends; then, while it does, it must be silent in every other VRF and on the management network.
+An answer always counts; silence counts only where the probe can see: at home the target's own router (``control``) has
+to answer, in every other VRF one of the controls (other routers' own addresses there). What is not seen is said to be
+so; whether somebody else has seen it, the caller knows.
 """
 
 from __future__ import annotations
@@ -121,6 +123,7 @@ def look(module):
     by_vrf = {v.vrf: v for v in vantages}
     targets = given["targets"]
     seeing = _seeing([v for v in vantages if v.controls and v.socket], given["patience_s"])
+    own_routers = _own_routers(by_vrf, targets, given["patience_s"])
     home = [(by_vrf[t["vrf"]], t["address"]) for t in targets if t["vrf"] in by_vrf and by_vrf[t["vrf"]].socket]
     patience = given["patience_s"] if given["answering"] else given["quiet_s"]
     at_home = ask(home, patience, all_of_them=given["answering"])
@@ -137,11 +140,23 @@ def look(module):
             if v.vrf in target.get("elsewhere", ()) and v.vrf != target["vrf"]:
                 continue
             pair = (v, target["address"])
+            sees = target["id"] in own_routers if v.vrf == target["vrf"] else v.vrf in seeing or not v.vrf
             rows.append({
                 "id": target["id"], "of": target["vrf"], "seen_from": v.vrf, "answered": pair in at_home | strayed,
-                "seeing": v.vrf in seeing or not v.controls, "missing": v.missing,
+                "seeing": sees and not v.missing,
             })  # fmt: skip
     return rows
+
+
+def _own_routers(by_vrf, targets, patience_s):
+    """The targets whose router answers in their VRF: one that does not is not to be reached from here just now."""
+    asked = {}
+    for t in targets:
+        vantage = by_vrf.get(t["vrf"])
+        if vantage is not None and vantage.socket:
+            asked.setdefault((vantage, t["control"]), []).append(t["id"])
+    answered = ask(list(asked), min(patience_s, 2), all_of_them=True)
+    return {i for pair in answered for i in asked[pair]}
 
 
 def _seeing(vantages, patience_s):
@@ -154,15 +169,13 @@ def _seeing(vantages, patience_s):
 
 
 def verdict(rows, *, answering):
-    """Why a target is not as it should be: a code and where, or nothing."""
+    """Why a target is not as it should be, of what is seen from here: a code and where, or nothing."""
     for row in rows:
         home = row["of"] == row["seen_from"]
-        if row["missing"] or not row["seeing"]:
-            return "extranet.probe_blind", f"{row['seen_from']} {row['missing']}".strip()
-        if home and answering and not row["answered"]:
-            return "extranet.unreachable", row["of"]
         if row["answered"] and not (home and answering):
             return "extranet.leak" if not home else "extranet.still_there", row["seen_from"] or "management"
+        if home and answering and row["seeing"] and not row["answered"]:
+            return "extranet.unreachable", row["of"]
     return "", ""
 
 

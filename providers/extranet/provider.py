@@ -7,7 +7,7 @@ the broker's tables, or decide what is allowed (the plan in ``Fabric`` says, the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv6Network
@@ -18,6 +18,7 @@ from providers.contract import Health
 from providers.errors import ProviderError, Temporary
 from providers.extranet.gathering import Gathering
 from providers.extranet.played import answer_for, answered, error_of, silence
+from providers.extranet.sight import judged, views
 from providers.networking import (
     Fabric,
     NetworkCapabilities,
@@ -29,7 +30,6 @@ from providers.networking import (
     Seen,
     SegmentSpec,
     Sight,
-    Sighting,
 )
 
 CAPABILITIES = NetworkCapabilities(
@@ -119,7 +119,7 @@ class Extranet:
         self, playbook: str, specs: Sequence[SegmentSpec], *, check: bool = False, thorough: bool = False
     ) -> Sequence[ProviderError | None]:
         """One run for all; what it said nothing of, though its router answers, is tried alone."""
-        known = [s for s in specs if s.router in self.fabric.routers]
+        known = [s for s in specs if s.router in self.fabric.routers and "access" in self._router(s.router).groups]
         if not known:
             return [error_of("extranet.router_unknown", s.router) for s in specs]
         played = self._played(playbook, known, check=check, thorough=thorough)
@@ -151,12 +151,24 @@ class Extranet:
 
     def _look_alike(self, specs: Sequence[SegmentSpec], *, answering: bool) -> dict[UUID, Sight]:
         probes = [r for r in self.fabric.routers.values() if "probes" in r.groups]
-        targets = [
-            {"id": str(s.id), "vrf": s.vrf, "address": str(s.gateway), "elsewhere": list(s.elsewhere)} for s in specs
-        ]
+        targets = [self._target(s) for s in specs]
         played = self.play("verify-segment", probes, {"extranet_targets": targets, "extranet_answering": answering})
         heard = {p.name: played.answers[p.name][0] for p in probes if played.answers.get(p.name)}
-        return {spec.id: _sight(spec, heard, played, probes) for spec in specs}
+        if not heard:
+            nobody = silence(played, probes[0].name) if probes else Temporary("extranet.no_probe")
+            return {spec.id: Sight({spec.id: nobody}) for spec in specs}
+        return {spec.id: judged(spec, heard, views(probes)) for spec in specs}
+
+    def _target(self, spec: SegmentSpec) -> dict[str, Any]:
+        """A segment as the probes take it; ``control``: its router's own address there, or its gateway itself."""
+        own = self.fabric.plan["routers"].get(spec.router, {}).get("own", {})
+        return {
+            "id": str(spec.id),
+            "vrf": spec.vrf,
+            "address": str(spec.gateway),
+            "control": own.get(spec.vrf, str(spec.gateway)),
+            "elsewhere": list(spec.elsewhere),
+        }
 
     def _facts(self, routers: Sequence[RouterAccount]) -> Sequence[RouterFacts]:
         variables = {"extranet_vrfs": sorted(self.fabric.plan["vrfs"])}
@@ -174,7 +186,6 @@ class Extranet:
 
 def segment_variables(fabric: Fabric, spec: SegmentSpec) -> dict[str, Any]:
     """A segment as the playbooks take it."""
-    blocks = [IPv6Network(b["prefix"]) for b in fabric.plan["blocks"] if b["vrf"] == spec.vrf]
     return {
         "id": str(spec.id),
         "router": spec.router,
@@ -185,8 +196,6 @@ def segment_variables(fabric: Fabric, spec: SegmentSpec) -> dict[str, Any]:
         "encapsulation": spec.encapsulation.value,
         "addressing": spec.addressing.value,
         "remote": fabric.plan["routers"].get(spec.router, {}).get("remote", ""),
-        # What covers a segment and is no longer than its unit's block may be a planned aggregate.
-        "block_length": max((b.prefixlen for b in blocks if spec.prefix.subnet_of(b)), default=0),
         "services": None
         if spec.services is None
         else [
@@ -198,24 +207,6 @@ def segment_variables(fabric: Fabric, spec: SegmentSpec) -> dict[str, Any]:
 
 def _each(gathering: Gathering[SegmentSpec, ProviderError | None], specs: Sequence[SegmentSpec]) -> Outcomes:
     return dict(zip((s.id for s in specs), gathering.all(specs), strict=True))
-
-
-def _sight(
-    spec: SegmentSpec, heard: Mapping[str, Mapping[str, Any]], played: Played, probes: Sequence[RouterAccount]
-) -> Sight:
-    if not heard:
-        return Sight({spec.id: silence(played, probes[0].name) if probes else Temporary("extranet.no_probe")})
-    cells, wrong = [], None
-    for probe, said in heard.items():
-        verdict = said["verdicts"].get(str(spec.id), {"code": "extranet.probe_blind", "detail": ""})
-        if verdict["code"] and wrong is None:
-            wrong = error_of(verdict["code"], f"{probe}: {verdict['detail']}")
-        cells += [
-            Sighting(spec.id, row["of"], row["seen_from"], probe, row["answered"])
-            for row in said["matrix"]
-            if row["id"] == str(spec.id)
-        ]
-    return Sight({spec.id: wrong}, cells)
 
 
 def _segments(facts: RouterFacts) -> Iterable[Seen]:

@@ -107,7 +107,7 @@ def test_the_ipv6_plan_is_read_block_by_block_and_as_a_map(server: Server, appli
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "prefix.part_outside")
 
 
-GPU = ResourceClass.GPU
+GPU, IPV6 = ResourceClass.GPU, ResourceClass.IPV6_64
 """Nobody in the demonstration region has one or asks for one."""
 
 
@@ -167,6 +167,49 @@ def test_the_bureau_looks_at_limits_and_then_sets_them(server: Server, lent: Non
     undone = {"lines": [limit_line(None)], "reason": "恢复"}
     (freed,) = bureau.post("/api/v1/quota-nodes/rst/limits", json=undone).json()["changes"]
     assert (freed["before"]["limit"], freed["after"], freed["effects"]) == (10, None, [])
+
+
+def test_the_bureau_gives_a_system_a_node_and_puts_it_elsewhere(server: Server, lent: None) -> None:
+    """Looked at, refused with every limit that refuses, moved over it by a word; by nobody else, with a reason."""
+    bureau, url, core = server.person("approve.1"), "/api/v1/quota-nodes", server.app.state.core
+    wish = {"system": "zsksy-wsbm"}
+    assert server.person("approve.jyt").post(url, json=wish | {"reason": "核定"}).status_code == 403
+    assert [e["code"] for e in bureau.post(url, json=wish).json()["errors"]] == ["reason.missing"]
+    assert bureau.post(url, json={"system": "nothing", "reason": "核定"}).json()["code"] == "system.unknown"
+    made = bureau.post(url, json=wish | {"reason": "核定"})
+    assert (made.status_code, made.json()["moved_holds"]) == (201, 0)
+    with core.works.begin() as work:
+        cloud = work.session.scalar(text("SELECT id FROM broker.sub_cloud WHERE code = 'main'"))
+        node = UUID(made.json()["node_id"])
+        until = work.now + timedelta(days=1)
+        held = service.hold(work.session, owner=node, node=node, lines=[Line(IPV6, 3, cloud)], expires_at=until)
+    limit = {"lines": [{"resource_class": "ipv6_64", "limit": 2}], "reason": "统筹"}
+    assert bureau.post(f"{url}/rst/limits", json=limit).status_code == 200
+    looked = bureau.post(f"{url}/zsksy-wsbm/move/check", json={"below": "rst"}).json()
+    assert (looked["nodes"], [(o["limit"], o["load"]) for o in looked["over"]]) == (1, [(2, 3)])
+    move: dict[str, Any] = {"below": "rst", "reason": "划转"}
+    refused = bureau.post(f"{url}/zsksy-wsbm/move", json=move)
+    assert (refused.status_code, refused.json()["code"]) == (409, "quota.exceeded")
+    assert [(e["code"], e["field"]) for e in refused.json()["errors"]] == [("quota.limit", "ipv6_64")]
+    assert bureau.post(f"{url}/zsksy-wsbm/move", json=move | {"over": True}).json() == looked
+    assert bureau.post(f"{url}/rst/move", json=move | {"below": "zsksy-wsbm"}).json()["code"] == "quota.node_inside"
+    assert f"{looked['over'][0]['name']} / " in bureau.get("/quota/nodes?node=zsksy-wsbm").text
+    back = bureau.post(f"{url}/zsksy-wsbm/move", json=move | {"below": "jyt-zsksy"})
+    assert (back.json()["nodes"], back.json()["over"]) == (1, [])
+    with core.works.begin() as work:
+        service.void(work.session, held)
+    limit["lines"][0]["limit"] = None  # type: ignore[index]
+    assert bureau.post(f"{url}/rst/limits", json=limit).status_code == 200
+    with core.sessions() as session:
+        events = session.execute(
+            text("SELECT action, data ->> 'reason' FROM broker.audit_event WHERE subject_id = :node ORDER BY id"),
+            {"node": node},
+        ).all()
+    assert [tuple(row) for row in events if row.action.startswith("quota.node")] == [
+        ("quota.node_given", "核定"), ("quota.node_moved", "划转"), ("quota.node_moved", "划转"),
+    ]  # fmt: skip
+    with core.sessions() as session:
+        assert service.verify(session) == []
 
 
 def test_a_look_at_limits_waits_for_nobody_who_counts(server: Server, lent: None) -> None:

@@ -110,6 +110,24 @@ def test_what_is_to_be_given_back_is_on_the_page_of_borrower_and_lender(console:
     assert "待归还的借用" not in console.person("apply.jyt").get("/quota").text
 
 
+def test_the_bureau_looks_at_a_move_and_gives_a_system_a_node(console: Console) -> None:
+    """From the limits page: what is missing is said, a move is looked at, refused, and a system gets its node."""
+    bureau = console.person("approve.1")
+    assert "/quota/nodes?node=jyt-zsksy" in bureau.get("/quota/limits?node=jyt-zsksy").links
+    url = "/quota/nodes?node=jyt-zsksy"
+    page = bureau.get(url)
+    codes = [attrs["value"] for attrs in page.all("option")]
+    assert codes
+    looked = bureau.post(url, {"below": "rst", "action": "look"}).text
+    assert ("尚未移动" in looked, "没有限额因此超过" in looked) == (True, True)
+    assert "请填写理由" in bureau.post(url, {"below": "rst", "action": "move"}, status=422).text
+    inside = {"below": "jyt-zsksy", "reason": "划转", "action": "move"}
+    assert "不能移到自身" in bureau.post(url, inside, status=409).text
+    given = {"system": codes[0], "give_reason": "核定", "action": "give"}
+    assert "已单设节点" in bureau.post(url, given).text
+    assert codes[0] not in [attrs["value"] for attrs in bureau.get(url).all("option")]
+
+
 def test_the_bureau_previews_and_sets_a_limit(console: Console) -> None:
     """From the quota page: the rows as they are, what would happen, the reason that is missing, and it is done."""
     assert "设置限额" not in console.person("apply.jyt").get("/quota").text

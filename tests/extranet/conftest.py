@@ -42,7 +42,9 @@ class Site:
         number = next(_NUMBERS)
         given: dict[str, Any] = {"unit": "slt", "vrf": "shared", "router": "dc", "vni": 10000 + number}
         given["prefix"] = IPv6Network(f"3fff:12f:0:{number:x}::/64")
-        return SegmentSpec(id=uuid4(), **given | changes)
+        given |= changes
+        given.setdefault("services", None if given["vrf"].startswith("prv-") else ())
+        return SegmentSpec(id=uuid4(), **given)
 
     def create(self, *specs: SegmentSpec) -> dict[UUID, ProviderError | None]:
         outcomes = dict(self.provider.create(specs))

@@ -28,9 +28,14 @@ def test_the_playbook_refuses_what_the_plan_does_not_contain(site: Site) -> None
         "vni_out_of_range": {"vni": 4_000_000},
         "unit_not_attached": {"unit": "450200"},
         "prefix_reserved": {"prefix": "3fff:1ff:ffff::/64"},
+        "router_unknown": {"router": "moon"},
+        "attachment_differs": {"remote": "3fff:f02:1::66"},
+        "services_malformed": {"services": [{"protocol": "tcp", "port": "22 }\nadd rule inet guiyun through accept"}]},
     }
-    segments = [good, *({**good, "id": code, **change} for code, change in wrong.items())]
+    ids = {code: str(uuid4()) for code in wrong}
+    segments = [good, *({**good, "id": ids[code], **change} for code, change in wrong.items())]
     segments.append({**good, "id": "length-65", "prefix": "3fff:12f::/65", "vni": good["vni"] + 1})
+    segments.append({**good, "id": f"{uuid4()}\n shutdown", "vni": good["vni"] + 2, "prefix": "3fff:12f:0:fff::/64"})
     router = site.provider.fabric.routers["dc"]
     before = site.lab.vtysh("dc", "show running-config")
     variables = {"extranet_segments": segments, "extranet_plan": site.provider.fabric.plan}
@@ -38,9 +43,20 @@ def test_the_playbook_refuses_what_the_plan_does_not_contain(site: Site) -> None
     assert (played.status, played.changed) == ("failed", 0)
     (failure,) = played.failures
     for code in wrong:
-        assert f"extranet.{code}: {code}: " in failure
+        assert f"extranet.{code}: {ids[code]}: " in failure
     assert "extranet.prefix_length: length-65" in failure
+    assert "extranet.id_malformed: " in failure
     assert site.lab.vtysh("dc", "show running-config") == before
+
+
+@pytest.mark.parametrize("playbook", ["provision-segment", "withdraw-segment"])
+def test_a_router_that_is_not_of_the_run_is_refused(site: Site, playbook: str) -> None:
+    """Nothing is made, nothing is taken away, and nobody is told that all is well."""
+    stranger = {**segment_variables(site.provider.fabric, site.spec()), "router": "moon"}
+    variables = {"extranet_segments": [stranger], "extranet_plan": site.provider.fabric.plan}
+    played = site.provider.play(playbook, [site.provider.fabric.routers["dc"]], variables)
+    assert (played.status, played.changed) == ("failed", 0)
+    assert "extranet.router_unknown" in played.failures[0]
 
 
 def test_a_vni_that_is_in_use_is_refused(site: Site) -> None:
@@ -52,13 +68,15 @@ def test_a_vni_that_is_in_use_is_refused(site: Site) -> None:
     foreign = site.spec()
     site.lab.run("dc", "ip", "link", "add", "theirs", "type", "vxlan", "id", str(foreign.vni), "local", "3fff:f02:1::1",
                  "remote", "3fff:f02:1::2", "dev", "lan0", "dstport", "4789")  # fmt: skip
-    innocent = site.spec()
+    # Before the stranger and after it: what was made when the kernel said no is ours, and stays.
+    innocents = [site.spec() for _ in range(5)]
     try:
-        outcomes = site.create(same, other_table, foreign, innocent)
+        outcomes = site.create(*innocents[:4], foreign) | site.create(same, other_table, innocents[4])
     finally:
         site.lab.run("dc", "ip", "link", "del", "theirs")
     assert {outcomes[s.id].code for s in (same, other_table, foreign)} == {"extranet.vni_in_use"}  # type: ignore[union-attr]
-    assert outcomes[innocent.id] is None
+    assert [outcomes[s.id] for s in innocents] == [None] * 5
+    assert not any(site.provider.verify(innocents).verdicts.values())
     seen = site.provider.observe(first)
     assert seen is not None
     assert seen.whole
@@ -71,9 +89,12 @@ def test_what_others_announce_is_not_taken(site: Site) -> None:
         site.lab.run("dc", "ip", "-6", "route", "add", "blackhole", prefix, vrf="shared")
     same = site.spec(prefix=IPv6Network("3fff:12f:aa::/64"))
     around = site.spec(prefix=IPv6Network("3fff:12f:ab:8001::/64"))
+    dc, lie = site.provider.fabric.routers["dc"], segment_variables(site.provider.fabric, around) | {"block_length": 64}
     try:
         assert within(5, lambda: "3fff:12f:ab:8000::/49" in site.lab.vtysh("dc", "show ipv6 route vrf shared"))
         outcomes = site.create(same, around)
+        told = {"extranet_segments": [lie], "extranet_plan": site.provider.fabric.plan}
+        assert "extranet.overlap_announced" in site.provider.play("provision-segment", [dc], told).failures[0]
     finally:
         for prefix in theirs:
             site.lab.run("dc", "ip", "-6", "route", "del", "blackhole", prefix, vrf="shared")

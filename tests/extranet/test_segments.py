@@ -13,28 +13,12 @@ import pytest
 from broker.extranet.differences import Rows, compare
 from providers.contract import Addressing
 from providers.errors import Temporary
-from providers.networking import SegmentSpec, Service
+from providers.extranet.provider import Extranet
+from providers.networking import SegmentSpec, Service, Sighting
 from tests.extranet import lab as laboratory
 from tests.extranet.conftest import Site, matrix_text, within
 
 pytestmark = pytest.mark.extranet
-
-LISTEN = """
-import socket, threading, time
-for port in (8443, 9000, 22):
-    server = socket.create_server(("::", port), family=socket.AF_INET6)
-    threading.Thread(target=lambda s=server: [s.accept() for _ in range(9)], daemon=True).start()
-time.sleep(20)
-"""
-CALL = """
-import socket, sys
-for port in sys.argv[2:]:
-    try:
-        socket.create_connection((sys.argv[1], int(port)), timeout=1)
-        print(port, "open")
-    except OSError:
-        print(port, "shut")
-"""
 
 
 def test_a_second_run_changes_nothing(site: Site) -> None:
@@ -87,15 +71,24 @@ def test_every_zone_is_apart_from_every_other(site: Site, capsys: pytest.Capture
         assert addresses[spec.id] in spec.prefix
     assert within(10, lambda: site.lab.ping(hosts[specs[1].id], addresses[specs[0].id]))
     pairs = [(a, b) for a in specs for b in specs if a is not b]
+    routers = [r.address for r in site.lab.topology.routers]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda p: site.lab.ping(hosts[p[0].id], addresses[p[1].id]), pairs))
         from_management = list(pool.map(lambda s: site.lab.ping("mgmt", addresses[s.id]), specs))
+        to_management = list(pool.map(lambda s: any(site.lab.ping(hosts[s.id], r) for r in routers), specs))
     met = {(a.vrf, b.vrf) for (a, b), answered in zip(pairs, answers, strict=True) if answered}
+    one_way = [Sighting(b.id, b.vrf, a.vrf, "host", ok) for (a, b), ok in zip(pairs, answers, strict=True)]
+    one_way += [Sighting(s.id, s.vrf, "", "host", ok) for s, ok in zip(specs, from_management, strict=True)]
     with capsys.disabled():
-        sys.stdout.write(f"\nisolation: who answers to whom, seen from four routers\n{matrix_text(sight.matrix)}\n")
         sys.stdout.write(
-            f"hosts of two routing tables that answered each other: {sorted(p for p in met if p[0] != p[1]) or 'none'}"
+            f"\nisolation: who (row) answers to whom (column), seen from four routers\n{matrix_text(sight.matrix)}\n"
         )
+        sys.stdout.write(
+            f"\nfrom a host of each table (column) to a host of each other (row)\n{matrix_text(one_way)}\n"
+        )
+        reached = sorted(s.vrf for s, ok in zip(specs, to_management, strict=True) if ok)
+        sys.stdout.write(f"hosts that reach the management network: {', '.join(reached) or 'none'}\n")
+    assert not any(to_management)
     assert met == {("shared", "shared")}
     assert not any(from_management)
     assert {c.probe for c in sight.matrix} == {"core", "liuzhou", "dc", "yufeng"}
@@ -131,25 +124,6 @@ def test_a_withdrawn_segment_leaves_no_way(site: Site) -> None:
     assert site.lab.vtysh("dc", "show running-config") == before
     listed = site.lab.run("dc", "nft", "list", "table", "inet", "guiyun", vrf="shared").stdout
     assert f"seg{spec.vni}" not in listed
-
-
-def test_only_declared_services_are_reached(site: Site) -> None:
-    """Denied by default: echo and what is declared get through, from where it is declared, and nothing else."""
-    services = (Service("tcp", 8443), Service("tcp", 9000, IPv6Network("3fff:122::/32")))
-    spec = site.spec(services=services)
-    client = site.spec(vrf="shared", unit="450200", router="yufeng", prefix=IPv6Network("3fff:102:0:3::/64"), vni=20003)
-    site.bring_up(spec, client)
-    server, caller = site.host(spec), site.host(client)
-    address = site.lab.wait_address(server)
-    site.lab.wait_address(caller)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(site.lab.run, server, "timeout", "8", "python3", "-c", LISTEN)
-        assert within(10, lambda: site.lab.ping(caller, address))
-        time.sleep(0.5)
-        said = site.lab.run(caller, "python3", "-c", CALL, str(address), "8443", "9000", "22").stdout.split("\n")
-    assert said[:3] == ["8443 open", "9000 shut", "22 shut"]
-    gateway = site.lab.run(server, "python3", "-c", CALL, str(spec.gateway), "179")
-    assert gateway.stdout.strip() == "179 shut"
 
 
 def test_hosts_are_told_to_ask_for_their_addresses(site: Site) -> None:
@@ -276,6 +250,36 @@ def test_a_host_speaks_for_its_own_addresses_only(site: Site) -> None:
     )
     site.lab.run(liar, "ping", "-6", "-n", "-q", "-c2", "-i0.2", "-W1", "-I", stolen, str(address))
     assert "packets 0" in site.lab.run(target, "nft", "list", "table", "inet", "t").stdout
+
+
+def test_one_session_that_is_down_holds_up_no_other_segment(site: Site) -> None:
+    """The county's link to the city in the internet zone: its probe is blind there, the others see; looked at it is."""
+    spec, cut = site.spec(), site.spec(vrf="internet", router="yufeng", unit="450200", vni=20051,
+                                       prefix=IPv6Network("3fff:302:0:51::/64"))  # fmt: skip
+    site.bring_up(spec, cut)
+    deaf = "table ip6 cut { chain i { type filter hook prerouting priority -400; iifname liuzhou-1 drop; }; }"
+    site.lab.run("yufeng", "nft", deaf, vrf="internet")
+    try:
+        verdicts = site.provider.verify([spec, cut]).verdicts
+    finally:
+        site.lab.run("yufeng", "nft", "delete", "table", "ip6", "cut", vrf="internet")
+    assert verdicts[spec.id] is None
+    assert verdicts[cut.id] is None  # its own router's probe sees it, nobody else can
+    assert within(30, site.lab.converged)
+
+
+def test_what_nobody_can_look_at_is_not_verified(site: Site) -> None:
+    """A segment that is not there, and only a probe that has no way into its zone."""
+    fabric = site.provider.fabric
+    seen = [v for v in fabric.routers["liuzhou"].variables["extranet_vantages"] if v["vrf"] in ("internet", "")]
+    liuzhou = fabric.routers["liuzhou"]
+    liuzhou = replace(liuzhou, variables={**liuzhou.variables, "extranet_vantages": seen})
+    blind = Extranet(replace(fabric, routers={"dc": replace(fabric.routers["dc"], groups=("access",)),
+                                              "liuzhou": liuzhou}), site.provider.play)  # fmt: skip
+    ghost = site.spec()
+    refused = blind.verify([ghost]).verdicts[ghost.id]
+    assert isinstance(refused, Temporary)
+    assert refused.code == "extranet.probe_blind"
 
 
 def test_twenty_at_once(site: Site) -> None:

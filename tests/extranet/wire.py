@@ -33,7 +33,13 @@ class Wire:
         if self.says == "extranet.router_unreachable":
             return Played("unreachable", 0, [f"{r.name}: Look: timed out" for r in probes])
         verdicts = {t["id"]: {"code": self.says, "detail": t["vrf"]} for t in variables["extranet_targets"]}
-        said = {"verdicts": verdicts, "matrix": []}
+        zones = {v["vrf"] for r in probes for v in r.variables["extranet_vantages"]}
+        matrix = [
+            {"id": t["id"], "of": t["vrf"], "seen_from": z, "seeing": True, "answered": z == t["vrf"] and not self.says}
+            for t in variables["extranet_targets"]
+            for z in zones
+        ]
+        said = {"verdicts": verdicts, "matrix": matrix}
         return Played("failed" if self.says else "ok", 0, answers={r.name: [said] for r in probes})
 
     def carry(self, works: WorkFactory, says: str = "", times: int = 1) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,39 @@ def test_a_playbook_that_there_is_not_is_refused(name: str, folders: None) -> No
     """Only the playbooks of this package can be named, and no path leads out of it."""
     with pytest.raises(ValueError, match="no playbook"):
         run(name, hosts={}, timeout_s=5)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from playbooks.runner import HostVars, run
+run("harden-guest", hosts={"web-01": HostVars("::1", port=int(sys.argv[1]), private_key=Path(sys.argv[2]).read_text())},
+    timeout_s=60)
+"""
+
+
+def test_who_is_killed_leaves_no_key_behind(key: str, tmp_path: Path, folders: None) -> None:
+    """While a run waits for its host no file has the key; the killed one's folder is gone after the next run."""
+    (tmp_path / "key").write_text(key)
+    secret = key.splitlines()[1]
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as silent:
+        command = [sys.executable, "-c", KILLED, str(silent.getsockname()[1]), str(tmp_path / "key")]
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        connection, _ = silent.accept()  # ssh has read the key, or is about to
+        connection.recv(64)
+        child.kill()
+        child.wait()
+        (left,) = Path("/tmp").glob(f"guiyun-play-{child.pid}-*")
+        connection.close()
+    texts = [file.read_text(errors="ignore") for file in left.rglob("*") if file.is_file()]
+    assert texts
+    assert not any(secret in text for text in texts)
+    os.utime(left, (0, 0))
+    with pytest.raises(ValueError, match="no playbook"):
+        run("no-such-playbook", hosts={}, timeout_s=5)
+    assert left.exists()
+    run("harden-guest", hosts={}, timeout_s=30)
+    assert not left.exists()
 
 
 def test_a_host_that_does_not_answer_is_unreachable(key: str, folders: None) -> None:

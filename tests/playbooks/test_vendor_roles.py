@@ -11,7 +11,8 @@ import sys
 from dataclasses import replace
 from ipaddress import IPv6Network
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
+from typing import Any
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
@@ -70,24 +71,43 @@ def loaded(name: str, path: Path) -> ModuleType:
 
 
 def frr_module() -> ModuleType:
-    """The module that runs on FRR routers, loaded as Ansible would, with what the role shares."""
-    shared = "ansible.module_utils.frr_segment"
-    sys.modules[shared] = loaded(shared, FRR / "module_utils/frr_segment.py")
-    return loaded("frr_segments", FRR / "library/frr_segments.py")
+    """What brings segments onto FRR routers, loaded as Ansible would, with what it shares."""
+    parts = {"frr_firewall": ROLES.parent / "module_utils", "frr_segment": FRR / "module_utils"}
+    for name, folder in parts.items():
+        shared = f"ansible.module_utils.{name}"
+        sys.modules[shared] = loaded(shared, folder / f"{name}.py")
+    return loaded("frr_present", FRR / "module_utils/frr_present.py")
+
+
+def shared(name: str) -> ModuleType:
+    return sys.modules[f"ansible.module_utils.{name}"]
+
+
+class Bench:
+    """A router that has what is given, for the use-cases' decisions."""
+
+    def __init__(self, device: str, local: str = "") -> None:
+        self.asn, self.underlay, self.thorough = 64701, {"device": device, "local": local}, False
+
+    def bgp(self, segment: Any, line: str) -> list[str]:
+        return [f"vrf {segment.vrf} {line}"]
 
 
 def test_a_vlan_with_dhcpv6_on_frr_is_as_written_down() -> None:
     """Kernel commands and router lines; the laboratory's kernel has no VLAN devices: this is all there is of them."""
     module = frr_module()
-    segment = module.Segment({**BY_VLAN[0], "services": None})
-    underlay = {"device": "lan0", "local": ""}
-    router = SimpleNamespace(asn=64701, underlay=underlay, thorough=False, has_elements=lambda _: False)
-    links, lines, elements = module.wanted(segment, module.Seen("", [], {}, {}), router)
-    assert links == ["link add link lan0 name seg101 address 02:67:79:00:00:65 mtu 1500 type vlan id 101"]
+    kinds, router = shared("frr_segment"), Bench("lan0")
+    segment = kinds.Segment({**BY_VLAN[0], "services": None})
+    links, lines = module.wanted(segment, kinds.Seen("", [], {}, {}), router)
+    assert links == [
+        "link add link lan0 name seg101 address 02:67:79:00:00:65 mtu 1500 type vlan id 101",
+        f'link set seg101 alias "guiyun {segment.id}"',
+        "link set seg101 netns shared",
+    ]
     assert " ipv6 nd prefix 3fff:12f:0:1::/64 no-autoconfig" in lines
     assert {" ipv6 nd managed-config-flag", " ipv6 nd other-config-flag"} <= set(lines)
-    assert elements == ['add element inet guiyun open { "seg101" }']
-    there = module.Seen("Interface seg101 is up, line protocol is up\n  Interface Type Vlan\n", [], {}, {})
+    assert segment.elements() == [("open", '"seg101"')]
+    there = kinds.Seen("Interface seg101 is up, line protocol is up\n  Interface Type Vlan\n", [], {}, {})
     assert module.wanted(segment, there, router)[0] == []
 
 
@@ -97,15 +117,11 @@ def test_drift_wants_of_a_segment_what_the_role_writes(given: dict[str, str]) ->
     spec = SegmentSpec(UUID(int=7), "slt", "shared", IPv6Network("3fff:12f:0:1::/64"), "dc", 10001)
     spec = replace(spec, addressing=Addressing(given.get("addressing", "slaac")))
     module = frr_module()
-    segment = module.Segment(
-        {"id": str(spec.id), "vrf": spec.vrf, "vni": spec.vni, "prefix": str(spec.prefix), **given}
-    )
+    kinds = shared("frr_segment")
+    segment = kinds.Segment({"id": str(spec.id), "vrf": spec.vrf, "vni": spec.vni, "prefix": str(spec.prefix), **given})
     address = {f"ipv6 address {spec.gateway}/64"}
     described = {f"description {segment.mark}"}
     assert segment.configured() == differences.advertised(spec) | address | described
     assert differences.mac_of(spec) == segment.mac
-    router = SimpleNamespace(
-        asn=1, underlay={"device": "lan0", "local": ""}, thorough=False, has_elements=lambda _: False
-    )
-    lines = module.wanted(segment, module.Seen("", [], {}, {}), router)[1]
+    lines = module.wanted(segment, kinds.Seen("", [], {}, {}), Bench("lan0"))[1]
     assert segment.configured() <= {line.strip() for line in lines}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,8 @@ def expire(world: World) -> int:
 
 def test_a_term_ends_on_the_same_rails(world: World) -> None:
     """Told thirty days ahead, reminded at seven and one, suspended after the grace in working days, released by two."""
+    wide = {"reclaim_unit_percent": 100, "reclaim_cloud_percent": 100}  # all of it goes at once
+    world.app = replace(world.app, settings=world.app.settings.model_copy(update=wide))
     request_id = reclaim.delivered(world, end_date=str((world.clock() + timedelta(days=60)).date()))
     assert expire(world) == 0
     last_day = (world.clock() + timedelta(days=60)).date()

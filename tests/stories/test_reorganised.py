@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +11,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from broker.chargeback import closing
+from broker.chargeback.verify import verify
 from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
 from broker.inventory import owners
 from broker.inventory import repository as inventory
 from broker.inventory.register import Ending
+from broker.pricing.months import Month
 from broker.reclamation import cases
 from broker.reclamation import service as reclamation
 from broker.region.loader import load
@@ -122,6 +125,12 @@ def test_a_system_goes_to_another_unit_with_all_it_has(world: World) -> None:
     assert agrees(world)
     with world.acting("apply.wjw") as work:
         reclamation.ask(work, request_id, reason="接收后不再使用")
+    world.clock.now = datetime(2026, 4, 1, tzinfo=UTC)
+    march = Month(2026, 3)
+    with world.app.works.begin() as work:
+        assert closing.close(work, march).lines > 0
+    with world.app.sessions() as session:
+        assert verify(session, march) == ()
 
 
 def test_a_merged_systems_resources_are_the_other_ones(world: World) -> None:
@@ -160,24 +169,24 @@ def changed(world: World, **change: Any) -> None:
     world.ask_health()
 
 
-def test_a_unit_that_moves_in_the_tree_takes_its_quota_along(world: World) -> None:
+def test_a_unit_that_moves_in_the_tree_takes_its_quota_along(town: World) -> None:
     """From its day on it is counted below the new parent, over a limit that it passes; by hand elsewhere, it stays."""
-    request_id = road.submit(world, "apply.zsksy", unit="jyt-zsksy", system="zsksy-wsbm")
-    road.approve(world, request_id)
-    road.assess(world, request_id)
-    old, new, office = (unit_of(world, code) for code in ("jyt", "wjw", "jyt-zsksy"))
-    assert (counted(world, old), counted(world, new), counted(world, office)) == (8, 0, 8)
-    changed(world, unit="jyt-zsksy", parent="wjw")
-    limit(world, "wjw", VCPU, 1)
-    assert (units.come(world.app.works), units.come(world.app.works)) == (1, 0)
-    assert (counted(world, old), counted(world, new), counted(world, office)) == (0, 8, 8)
-    assert agrees(world)
-    [event] = world.rows("SELECT data FROM broker.audit_event WHERE action = 'quota.node_moved'")
+    request_id = road.submit(town, "apply.zsksy", unit="jyt-zsksy", system="zsksy-wsbm")
+    road.approve(town, request_id)
+    road.assess(town, request_id)
+    old, new, office = (unit_of(town, code) for code in ("jyt", "wjw", "jyt-zsksy"))
+    assert (counted(town, old), counted(town, new), counted(town, office)) == (8, 0, 8)
+    changed(town, unit="jyt-zsksy", parent="wjw")
+    limit(town, "wjw", VCPU, 1)
+    assert (units.come(town.app.works), units.come(town.app.works)) == (1, 0)
+    assert (counted(town, old), counted(town, new), counted(town, office)) == (0, 8, 8)
+    assert agrees(town)
+    [event] = town.rows("SELECT data FROM broker.audit_event WHERE action = 'quota.node_moved'")
     assert [each["node"] for each in event.data["over"]] == [str(new)]
-    with world.app.works.begin() as work:  # an operator puts it back; nobody moves it again
+    with town.app.works.begin() as work:  # an operator puts it back; nobody moves it again
         moving.node(work.session, office, old)
-    assert units.come(world.app.works) == 0
-    assert counted(world, old) == 8
+    assert units.come(town.app.works) == 0
+    assert counted(town, old) == 8
 
 
 def test_a_unit_that_was_merged_leaves_everything_to_the_other(world: World) -> None:
@@ -207,24 +216,24 @@ def test_a_unit_that_was_merged_leaves_everything_to_the_other(world: World) -> 
         requests.submit(work, road.form_now(world))
 
 
-def test_what_was_asked_for_a_system_that_left_is_not_planned_any_more(world: World) -> None:
+def test_what_was_asked_for_a_system_that_left_is_not_planned_any_more(town: World) -> None:
     """An assessment that comes while the system moves waits for it and is refused; nothing is held."""
-    request_id = road.submit(world)
-    road.approve(world, request_id)
+    request_id = road.submit(town)
+    road.approve(town, request_id)
     met: list[BaseException] = []
 
     def assess() -> None:
         try:
-            road.assess(world, request_id)
+            road.assess(town, request_id)
         except (Conflict, Forbidden) as error:
             met.append(error)
 
-    with world.acting("approve.1") as work:
-        reorganised.move(work, id_of(world), to="wjw", reason="机构改革", version=None)
+    with town.acting("approve.1") as work:
+        reorganised.move(work, id_of(town), to="wjw", reason="机构改革", version=None)
         work.session.flush()
         other = threading.Thread(target=assess)
         other.start()
-        somebody_waits(world.app.engine)
+        somebody_waits(town.app.engine)
     other.join()
     assert [str(error) for error in met] == ["system.left"]
-    assert world.scalar("SELECT count(*) FROM quotas.hold") == 0
+    assert town.scalar("SELECT count(*) FROM quotas.hold WHERE owner = :r", r=request_id) == 0

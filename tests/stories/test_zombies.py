@@ -8,13 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from broker.errors import BrokerError, Invalid
 from broker.notify import service as notify
 from broker.reclamation.values import Decision
 from broker.tenancy.work import Work
-from broker.zombies import board, facts, nightly, service
+from broker.zombies import board, facts, forgetting, nightly, service
 from broker.zombies.facts import LOCAL
 from broker.zombies.models import ZombieFinding
 from broker.zombies.rules_file import read_rules
@@ -180,3 +181,33 @@ def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -
     with world.acting("approve.1") as work:
         assert code in listed(work), "its resources were left to the unit, and the day has come"
         assert service.decide(work, row.system_id, seen.id, Given(service.CONFIRMED, "仍无业务")).case_ids
+
+
+def test_old_scans_are_forgotten_but_what_a_decision_rests_on(world: World) -> None:
+    """As long as samples are kept: then scans and findings go, but the newest scan, and what a person decided by."""
+    count = "SELECT (SELECT count(*) FROM broker.zombie_scan), (SELECT count(*) FROM broker.zombie_finding)"
+    world.clock.forward(days=1)
+    old = scan(world)
+    decided = "SELECT count(*) FROM broker.zombie_decision"
+    before, decisions = world.rows(count)[0], world.scalar(decided)
+    world.clock.forward(days=300)
+    assert forgetting.forget(world.app.works, world.app.settings) == {}, "nothing is old enough"
+    world.clock.forward(days=250)
+    newest = scan(world)
+    gone = forgetting.forget(world.app.works, world.app.settings)
+    assert gone["zombie_scan"] >= 1
+    kept = {row.id for row in world.rows("SELECT id FROM broker.zombie_scan")}
+    assert newest in kept
+    assert old not in kept
+    rest = world.rows(
+        "SELECT count(*) AS n FROM broker.zombie_scan s WHERE s.id <> :newest AND NOT EXISTS (SELECT FROM"
+        " broker.zombie_finding f JOIN broker.zombie_decision d ON d.finding_id = f.id WHERE f.scan_id = s.id)",
+        newest=newest,
+    )
+    assert rest[0].n == 0, "what is left beside the newest is what somebody decided by"
+    assert (world.scalar(decided), before[0] > len(kept) - 1) == (decisions, True)
+    with pytest.raises(DBAPIError), world.app.sessions.begin() as session:
+        session.execute(text("DELETE FROM broker.zombie_scan"))
+    with world.app.sessions.begin() as session:  # an hour from now: the last twelve months stay all the same
+        session.execute(text("SELECT FROM broker.forget_scans(:at)"), {"at": world.clock() + timedelta(hours=1)})
+    assert newest in {row.id for row in world.rows("SELECT id FROM broker.zombie_scan")}

@@ -93,7 +93,7 @@ def test_each_payer_owes_the_seconds_it_had_the_resource_and_a_closed_month_stay
     session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=ROLLED_BACK)
+@settings(max_examples=12, deadline=None, suppress_health_check=ROLLED_BACK)
 @given(asked=st.lists(st.tuples(st.integers(0, 5_000_000), st.sampled_from(list(UNITS))), max_size=6))
 def test_however_often_it_goes_every_second_is_billed_once_to_who_had_it(
     session: Session, asked: list[tuple[int, UUID]]

@@ -37,9 +37,10 @@ def test_the_laboratorys_topology_is_whole() -> None:
     assert [s.upper for s in way_up(topology, "dc")] == ["nanning", "core"]
     assert vrfs_of(topology, "yufeng") == [v.name for v in topology.vrfs]
     fabric = fabric_of(topology)
-    assert fabric.plan["routers"] == {
-        "dc": {"vnis": [10000, 19999], "remote": "3fff:f02:1::2", "encapsulation": "vxlan"},
-        "yufeng": {"vnis": [20000, 29999], "remote": "3fff:f02:2::2", "encapsulation": "vxlan"},
+    assert fabric.plan["routers"]["dc"]["own"]["prv-jyt"] == "3fff:222:ffff::4"
+    assert {n: {k: v for k, v in about.items() if k != "own"} for n, about in fabric.plan["routers"].items()} == {
+        "dc": {"vnis": [10000, 19999], "remote": "3fff:f02:1::2", "encapsulation": "vxlan", "vendor": "frr"},
+        "yufeng": {"vnis": [20000, 29999], "remote": "3fff:f02:2::2", "encapsulation": "vxlan", "vendor": "frr"},
     }
     assert fabric.routers["nanning"].groups == ("routers",)
     assert "beacon" not in repr(fabric)
@@ -53,7 +54,11 @@ def test_a_sub_cloud_may_be_attached_by_vlans() -> None:
             del access[name]
         access["vlans"] = {"first": 100, "last": last}
     plan = fabric_of(topology_of(raw)).plan["routers"]
-    assert plan["yufeng"] == {"vnis": [100, 300], "remote": "", "encapsulation": "vlan"}
+    assert (plan["yufeng"]["vnis"], plan["yufeng"]["remote"], plan["yufeng"]["encapsulation"]) == (
+        [100, 300],
+        "",
+        "vlan",
+    )
     raw["access"][1]["router"] = "dc"
     with pytest.raises(TopologyError) as refused:
         topology_of(raw)
@@ -111,6 +116,7 @@ def test_every_mistake_is_said_at_once() -> None:
         (lambda r: r["routers"][0].update(number=2), "extranet.twice", "routers"),
         (lambda r: r["routers"][0].update(router_id="10.0.0.300"), "extranet.malformed", "routers[0].router_id"),
         (lambda r: r["routers"][0].update(router_id="0.0.0.0"), "extranet.malformed", "routers[0].router_id"),
+        (lambda r: [x.pop("probes", None) for x in r["routers"]], "extranet.zone_without_probe", "vrfs[0]"),
         (lambda r: r.update(segment_length=56), "extranet.unknown_value", "segment_length"),
         (lambda r: r["routers"][0].update(host_key="-o ProxyCommand=x"), "extranet.malformed", "routers[0].host_key"),
     ],

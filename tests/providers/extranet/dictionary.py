@@ -102,7 +102,7 @@ def fresh() -> SegmentSpec:
     """A segment of the water department's that nobody has."""
     number = next(_NUMBERS)
     prefix = IPv6Network(f"3fff:12f:1:{number:x}::/64")
-    return SegmentSpec(uuid4(), "slt", "shared", prefix, "dc", 14000 + number)
+    return SegmentSpec(uuid4(), "slt", "shared", prefix, "dc", 14000 + number, services=())
 
 
 def site_of(provider: Dictionary) -> Site:

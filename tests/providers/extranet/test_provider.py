@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Network
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,13 +14,16 @@ import pytest
 
 from broker.extranet.fabric import fabric_of
 from broker.extranet.reading import read_topology
+from playbooks.filter_plugins.extranet import unproven
 from providers.errors import ActionRequired, Permanent, ProviderError, Temporary, UnknownOutcome
 from providers.extranet.gathering import Gathering
 from providers.extranet.provider import Extranet
 from providers.networking import NetworkProvider, Played, RouterAccount, SegmentSpec
 from tests.extranet import TOPOLOGY
+from tests.playbooks.test_vendor_roles import loaded
 
 FABRIC = fabric_of(read_topology(TOPOLOGY))
+PROBE = loaded("zone_probe", Path(__file__).parents[3] / "playbooks/library/zone_probe.py")
 
 
 def spec(number: int = 1, **changes: Any) -> SegmentSpec:
@@ -116,15 +120,70 @@ def test_no_probe_that_sees_is_no_proof() -> None:
     assert error(sight.verdicts[one.id]) == (Temporary, "extranet.router_unreachable")
 
 
-def test_a_leak_is_for_good() -> None:
-    """A segment that answers in another zone is wrong, however often one looks."""
+ZONES = ["shared", "internet", "prv-jyt", "prv-lz", "prv-gat", "prv-slt", ""]
+
+
+def looked(one: SegmentSpec, *, blind: Sequence[str] = (), without: Sequence[str] = (), **answered: bool) -> Any:
+    """What a probe says: it looked from every zone but ``without``, and from ``blind`` ones in vain.
+
+    The probe's module judges what it has seen.
+    """
+    rows = [
+        {
+            "id": str(one.id),
+            "of": one.vrf,
+            "seen_from": zone,
+            "seeing": zone not in blind,
+            "answered": answered.get(zone or "management", zone == one.vrf and zone not in blind),
+        }
+        for zone in ZONES
+        if zone not in without and zone not in one.elsewhere
+    ]
+    code, detail = PROBE.verdict(rows, answering=True)
+    return {"verdicts": {str(one.id): {"code": code, "detail": detail}}, "matrix": rows}
+
+
+ONE = spec()
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ({"core": looked(ONE)}, None),
+        ({"core": looked(ONE), "dc": looked(ONE, blind=ZONES[:-1])}, None),
+        ({"core": looked(ONE, blind=["internet"]), "dc": looked(ONE, blind=["shared"])}, None),
+        ({"core": looked(ONE, blind=["internet"]), "dc": looked(ONE, without=["internet"])}, "probe_blind"),
+        ({"core": looked(ONE, without=["shared"])}, "probe_blind"),
+        ({"core": looked(ONE, without=ZONES)}, "probe_blind"),
+        ({"core": looked(ONE), "dc": looked(ONE, shared=False)}, "unreachable"),
+        ({"core": looked(ONE), "dc": looked(ONE, blind=["internet"], internet=True)}, "leak"),
+        ({"core": looked(ONE, blind=["shared"]), "dc": looked(ONE, management=True)}, "leak"),
+    ],
+)
+def test_what_somebody_has_seen_is_proven_and_nothing_else(
+    heard: Mapping[str, Mapping[str, Any]], expected: str | None
+) -> None:
+    """Who is blind somewhere holds up nobody while another sees; where nobody looked is no proof; a leak always counts.
+
+    The playbook, run by hand, says the same.
+    """
+    played = Played("ok", 0, (), {probe: (said,) for probe, said in heard.items()})
+    sight = Extranet(FABRIC, Script(played)).verify([ONE])
+    kind = Permanent if expected == "leak" else Temporary
+    assert error(sight.verdicts[ONE.id]) == (expected and (kind, f"extranet.{expected}"))
+    target = {"id": str(ONE.id), "vrf": ONE.vrf}
+    by_hand = unproven(heard.values(), [target], [{"vrf": zone} for zone in ZONES])
+    assert bool(by_hand) is bool(expected)
+    assert any(said.startswith(f"extranet.{expected}: ") for said in by_hand) is bool(expected)
+
+
+def test_who_saw_what_is_kept() -> None:
+    """The matrix names the zone that was looked from and the probe."""
     one = spec()
-    row = {"id": str(one.id), "of": "shared", "seen_from": "internet", "answered": True}
-    verdicts = {str(one.id): {"code": "extranet.leak", "detail": "internet"}}
-    played = Played("failed", 0, (), {"core": ({"verdicts": verdicts, "matrix": [row]},)})
+    played = Played("ok", 0, (), {"core": (looked(one, internet=True),)})
     sight = Extranet(FABRIC, Script(played)).verify([one])
-    assert error(sight.verdicts[one.id]) == (Permanent, "extranet.leak")
-    assert [(c.seen_from, c.answered, c.probe) for c in sight.matrix] == [("internet", True, "core")]
+    cells = {(c.seen_from, c.answered, c.probe) for c in sight.matrix}
+    assert {("internet", True, "core"), ("shared", True, "core"), ("", False, "core")} <= cells
 
 
 def test_what_is_asked_while_a_run_is_on_its_way_shares_the_next_one() -> None:

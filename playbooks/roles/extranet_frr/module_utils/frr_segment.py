@@ -33,7 +33,8 @@ class Segment:
         self.vlan = given.get("encapsulation") == "vlan"
         self.managed = given.get("addressing") == "dhcpv6"
         self.device = f"seg{self.vni}"
-        self.gateway = self.network.network_address + 1
+        self.gateway_address = f"{self.network.network_address + 1}/{self.network.prefixlen}"
+        self.block_length = int(given.get("block_length", 0))
         self.mac = "02:67:79:" + ":".join(f"{self.vni:06x}"[i : i + 2] for i in (0, 2, 4))
         # What is not as usual is added, so that segments made before there was a choice stay what they are.
         unusual = [name for name, there in (("vlan", self.vlan), ("dhcpv6", self.managed)) if there]
@@ -42,14 +43,17 @@ class Segment:
         self.mark = f"guiyun {self.id} {hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
 
     def link(self, underlay):
-        """How the kernel makes its link: a VLAN of the trunk to the sub-cloud, or a VXLAN to its gateway."""
-        named = f"address {self.mac} mtu {MTU} type"
+        """How the kernel makes its link: a VLAN of the trunk to the sub-cloud, or a VXLAN to its gateway.
+
+        Marked before it is moved into its VRF, so that whoever finds it there knows whose it is.
+        """
+        named, trunk = f"address {self.mac} mtu {MTU} type", underlay["device"]
         if self.vlan:
-            return f"link add link {underlay['device']} name {self.device} {named} vlan id {self.vni}"
-        return (
-            f"link add {self.device} {named} vxlan id {self.vni} local {underlay['local']} remote {self.remote}"
-            f" dev {underlay['device']} dstport 4789"
-        )
+            made = f"link add link {trunk} name {self.device} {named} vlan id {self.vni}"
+        else:
+            ends = f"local {underlay['local']} remote {self.remote} dev {trunk}"
+            made = f"link add {self.device} {named} vxlan id {self.vni} {ends} dstport 4789"
+        return [made, f'link set {self.device} alias "guiyun {self.id}"', f"link set {self.device} netns {self.vrf}"]
 
     def is_linked(self, shown, underlay):
         """Whether a link, as ``ip -d link show`` has it, is the one that ``link`` makes. Not its MTU: the kernel's."""
@@ -62,7 +66,7 @@ class Segment:
         """All that is to be written of its interface, as the router's configuration shows it."""
         flags = ["ipv6 nd managed-config-flag", "ipv6 nd other-config-flag"] if self.managed else []
         prefix = f"ipv6 nd prefix {self.network}" + (" no-autoconfig" if self.managed else "")
-        written = [f"description {self.mark}", f"ipv6 address {self.gateway}/{self.network.prefixlen}", prefix]
+        written = [f"description {self.mark}", f"ipv6 address {self.gateway_address}", prefix]
         return {*written, *flags, f"ipv6 nd ra-interval {RA_INTERVAL_S}", "no ipv6 nd suppress-ra"}
 
     def advertised(self):
@@ -91,6 +95,7 @@ class Seen:
         # After a reboot the saved configuration knows an interface that is not there.
         self.there = self.known and bool(re.search(r"interface type vx?lan", interface.lower()))
         found = re.search(r"^\s*Description: (.*)$", interface, re.MULTILINE)
+        self.alias = ""
         self.mark = found.group(1).strip() if found else ""
         self.addresses = re.findall(r"^\s*inet6 (\S+)", interface, re.MULTILINE)
         self.advertises = f"router advertisements are sent every {RA_INTERVAL_S} seconds" in interface
@@ -102,6 +107,8 @@ class Seen:
 
     @property
     def ours(self):
-        """The id of ours that the interface carries, if any."""
-        words = self.mark.split()
-        return words[1] if len(words) >= 2 and words[0] == "guiyun" else ""
+        """The id of ours that the interface carries, if any: written down, or on the link since it was made."""
+        for words in (self.mark.split(), self.alias.split()):
+            if len(words) >= 2 and words[0] == "guiyun":
+                return words[1]
+        return ""

@@ -1,0 +1,84 @@
+"""Segments are taken off an FRR router: what is there and ours goes, with all that was let in for it.
+
+Used by: the module ``frr_segments`` of this role. Runs on the router with its own Python; only the standard library.
+"""
+
+from __future__ import annotations
+
+import time
+
+_FORGETTING_TURNS = 20
+_TURN_S = 0.05
+
+
+def absent(router, segments, seen, check):
+    """Take away what is there and ours; what is not ours stays and is named. Returns answers and the difference."""
+    answers, lines, going, holes = {}, [], [], {}
+    walls = {vrf: router.wall(vrf) for vrf in {s.vrf for s in segments} & router.vrfs}
+    for s in segments:
+        look = seen[s.id]
+        if s.vrf not in router.vrfs:
+            answers[s.id] = {"changed": False, "code": ""}
+            continue
+        if look.known and look.ours != s.id:
+            answers[s.id] = {"changed": False, "code": "extranet.not_ours", "detail": look.mark or s.device}
+            continue
+        written = unwanted(s, look, router)
+        # Whatever was let in for it, by whom and when: the interface's name is another segment's one day.
+        found = sorted(walls[s.vrf].elements.get(s.device, ()))
+        holes.setdefault(s.vrf, []).extend(f"delete element inet guiyun {name} {{ {e} }}" for name, e in found)
+        answers[s.id] = {"changed": bool(written or found), "code": ""}
+        lines += written
+        if look.known:
+            going.append(s)
+    if not check:
+        if lines:
+            router.configure(lines)
+        if going:
+            time.sleep(0.1)  # the last advertisement leaves before its link does
+            _unlink(router, going, seen)
+        _shut(router, holes)
+        if going:
+            _forget(router, going)
+    return answers, lines + [hole for found in holes.values() for hole in found]
+
+
+def unwanted(segment, seen, router):
+    """What has to go: first the route, then a last router advertisement that ends itself, then the link."""
+    lines = []
+    if seen.written:
+        lines += router.bgp(segment, f"no network {segment.network}")
+    if seen.known:
+        lines += [
+            f"interface {segment.device} vrf {segment.vrf}",
+            f" ipv6 nd prefix {segment.network} 0 0",
+            " ipv6 nd ra-lifetime 0",
+            " ipv6 nd suppress-ra",
+            "exit",
+        ]
+    return lines
+
+
+def _unlink(router, going, seen):
+    """One batch a namespace; what is not there is passed over."""
+    for vrf in {s.vrf for s in going}:
+        links = "".join(f"link del {s.device}\n" for s in going if s.vrf == vrf and seen[s.id].there)
+        router.run("ip", "-n", vrf, "-force", "-batch", "-", stdin=links, check=False)
+
+
+def _shut(router, holes):
+    for vrf, lines in holes.items():
+        if lines:
+            router.run("ip", "netns", "exec", vrf, "nft", "-f", "-", stdin="\n".join(lines) + "\n")
+
+
+def _forget(router, going):
+    """Only an interface that is gone can be forgotten, and the router learns a moment later that it is."""
+    words = [w for s in going for w in ("-c", f"no interface {s.device} vrf {s.vrf}")]
+    shown = [w for s in going for w in ("-c", f"show interface {s.device} vrf {s.vrf}")]
+    for _ in range(_FORGETTING_TURNS):
+        router.run("vtysh", "-c", "configure terminal", *words, check=False)
+        if "Description: guiyun" not in router.run("vtysh", *shown):
+            break
+        time.sleep(_TURN_S)
+    router.run("vtysh", "-c", "write memory")
