@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0071_network_rulings"
-down_revision = "0051_network_probes"
+down_revision = "0036_books_proposal"
 branch_labels = None
 depends_on = None
 
