@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0060_two_persons_of_a_system"
-down_revision = "0056_parted_cases"
+down_revision = "0071_network_rulings"
 branch_labels = None
 depends_on = None
 
