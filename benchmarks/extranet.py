@@ -2,9 +2,9 @@
 
 Goals: p50 at most 3 s alone; twenty at once within 20 s; a change on a router with 1,000 segments as on one with 10,
 within 20 %. Then routers times segments, as far as it is worth while, with the memory of the routers' daemons. The
-whole product runs (API, worker, database, engine) on the laboratory's routers; the simulated cloud answers at once. The first
-ping is that of a host of the zone, on another city's segment, to a host of the new segment, which is plugged in as soon
-as its gateway answers (servers are made after the route) and forms its address first.
+whole product runs (API, worker, database, engine) on the laboratory's routers; the simulated cloud answers at once.
+The first ping is that of a host of the zone, on another city's segment, to a host of the new segment, which is
+plugged in as soon as its gateway answers (servers are made after the route) and forms its address first.
 Needs root and FRR: without them one line says what is left out. The laboratory is started if need be.
 """
 
