@@ -216,14 +216,16 @@ def take_up(work: Work, settings: Settings) -> int:
     except BrokerError as error:
         log.warning("policies not read", code=error.code)
         return 0
-    policies = {p.name for p in whole.policies if on.get(p.name) == digest_of(p, whole)}
+    policies = {p.name: p.days for p in whole.policies if on.get(p.name) == digest_of(p, whole)}
     today = work.now.astimezone(work.calendar.zone).date()
     ended = heard(work)
     in_cases = set(work.session.scalars(select(CaseResource.resource_id).where(CaseResource.closed_at.is_(None))))
     opened = 0
     for found in findings.current(work.session):
         fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS) and found.policy_version == whole.version
-        if found.policy not in policies or not fresh or found.resource_id in in_cases or found.id in ended:
+        if found.days < policies.get(found.policy, found.days + 1) or not fresh:
+            continue
+        if found.resource_id in in_cases or found.id in ended:
             continue
         try:
             with work.session.begin_nested():

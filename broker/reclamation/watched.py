@@ -57,6 +57,7 @@ def _conditions(work: Work) -> Mapping[str, ColumnElement[bool]]:
     state = ReclaimCase.state
     return {
         "unheard": unheard(work),
+        "calendar": ReclaimCase.waits_for.is_not_distinct_from("calendar"),
         "nobody": ReclaimCase.waits_for.is_not_distinct_from("nobody"),
         "started": _started(),
         "lost": _lost(),

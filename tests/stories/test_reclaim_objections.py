@@ -209,3 +209,25 @@ def test_who_lets_a_case_lie_is_reminded_every_week(world: World) -> None:
     reclaim.confirm(world, case_id)
     assert lies(0, "reclaim.confirm_due") == (4, [])
     road.walk(world)
+
+
+def test_no_window_ends_on_a_day_that_no_notice_has_settled(world: World) -> None:
+    """Holidays not published: nothing is suspended on a guess, the operators are told once; published, it goes on."""
+    _, case_id, _ = reclaim.noticed(world, cause=Cause.PERSON)
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.reclaim_case SET due_provisional = true WHERE id = :c"), {"c": case_id})
+    reclaim.pass_the_window(world, case_id)
+    for _ in range(3):
+        world.clock.forward(days=1, seconds=1)
+        reclaim.days_come(world)
+        road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for) == ("noticed", "calendar")
+    told = "SELECT count(*) FROM broker.notice WHERE code = 'reclaim.calendar_missing' AND subject_id = :c"
+    assert world.scalar(told, c=case_id) == 1
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.reclaim_case SET calendar_version = 'old' WHERE id = :c"), {"c": case_id})
+    fell_due = "SELECT count(*) FROM broker.reclaim_act WHERE case_id = :c AND event = 'fall_due'"
+    assert world.scalar(fell_due, c=case_id) == 0
+    reclaim.days_come(world)
+    assert (reclaim.case(world, case_id).waits_for, world.scalar(fell_due, c=case_id)) == (None, 1)
