@@ -5,7 +5,8 @@ of the same Parquet columns, at most 1 GiB of memory. Two files of policies: one
 usual price would be sorting, and the policies that are shipped, all at once (``…_shipped_…``; their floor reads their
 columns).
 
-The samples stand as an import writes them: a file a day, sorted by resource and hour. ``IDLE_TRACE`` names an hourly
+The samples stand in the import's order: a file a day, sorted by resource and hour (packed with snappy, as most others
+write them; an import packs with zstd). ``IDLE_TRACE`` names an hourly
 trace in the import's format to repeat (the Bitbrains one has its columns; CSV or CSV.gz); without it traces of the same
 shape are made up: quiet and busy resources, a day's rhythm, gaps, days off. ``IDLE_FOLDER`` keeps what was made for the
 next run.

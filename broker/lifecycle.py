@@ -252,6 +252,8 @@ class CaseEvent(StrEnum):
     CONFIRM = "confirm"
     GIVE_BACK = "give_back"
     RELEASE = "release"
+    LOSE = "lose"
+    """What could not be started is not there any more."""
     FOLLOW = "follow"
     """The resources went to another unit, which is heard first."""
 
@@ -299,6 +301,7 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.RESUMING, _CE.NOTIFY): (_C.NOTICED, _SYSTEM),
     (_C.RESUMING, _CE.ACCEPT): (_C.EXEMPTED, _SYSTEM),
     (_C.RESUMING, _CE.RENEW): (_C.RENEWED, _SYSTEM),
+    (_C.RESUMING, _CE.LOSE): (_C.SUSPENDED, _SYSTEM),
     (_C.RELEASING, _CE.FIND_IN_USE): (_C.SUSPENDED, _SYSTEM),
     (_C.RELEASING, _CE.RELEASE): (_C.RELEASED, _SYSTEM),
 }

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
 
     # Reclaiming: ours as well (no regulation's number could be read).
     reclaim_unit_percent: int = Field(default=10, ge=1, le=100)
-    """How much of a unit's live resources (its tree's together) may be suspended at once; one case always may."""
+    """How much of a unit's live resources (its tree's together) may be suspended at once; one server always may."""
     reclaim_cloud_percent: int = Field(default=5, ge=1, le=100)
     """The same of a sub-cloud's."""
     reclaim_in_use_cpu_percent: int = Field(default=10, ge=1, le=100)

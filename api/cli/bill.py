@@ -141,17 +141,25 @@ def close(call: DatabaseCall, month: WhichMonth) -> None:
 
 
 @group.command("begin")
-@database_verb
+@client_verb
 def begin(
-    call: DatabaseCall,
+    call: Call,
     month: WhichMonth,
+    reason: Annotated[str, typer.Option(help="从该月开始计费的理由（申请时填写）", metavar="理由")] = "",
     *,
-    reason: Annotated[str, typer.Option(help="从该月开始计费的理由", metavar="理由")],
+    agree: Annotated[bool, typer.Option("--agree", help="同意他人的申请")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="撤回，或不同意他人的申请")] = False,
 ) -> None:
-    """设定起始月份（只能一次，写入审计）：此前的用量不计费；不设定时从最早有用量的月份开始。"""
-    with call.core.works.begin() as work:
-        closing.begin(work, month, reason)
-    call.done({"month": str(month), "reason": reason.strip()}, f"账目从 {month} 开始，此前的用量不计费。")
+    """设定起始月份（只能一次）：此前的用量不计费；一人申请并写明理由，另一人同意。不设定时从最早有用量的月份开始。"""
+    if [bool(reason.strip()), agree, drop].count(True) != 1:
+        raise typer.BadParameter("请用 --reason 申请，用 --agree 同意他人的申请，或用 --drop 撤回、不同意")
+    at = f"/billing-months/{month}/beginning"
+    if agree:
+        call.done(call.api.post(f"{at}/agreement"), f"账目从 {month} 开始，此前的用量不计费。")
+    elif drop:
+        call.done(call.api.post(f"{at}/drop"), f"不再设定账目从 {month} 开始。")
+    else:
+        call.done(call.api.post(at, {"reason": reason}), f"已申请账目从 {month} 开始，等待另一人同意。")
 
 
 @group.command("reopen")

@@ -307,7 +307,7 @@ def _measure(core: App, clock: Clock) -> int:
     end = clock.now.replace(minute=0, second=0, microsecond=0)
     lives = [
         (pulse.Life(row.Resource.id, ((row.since, end, known.vcpu, int(known.memory_gib)),), ()), row.since)
-        for row, known in ((row, utilisation.facts(row)) for row in servers)
+        for row, known in ((row, utilisation.facts(row, {})) for row in servers)
     ]
     rows = (row_of(hour) for life, since in lives for hour in pulse.hours(life, _hour_after(since), end))
     with tempfile.TemporaryDirectory(prefix="guiyun-past-") as folder:

@@ -36,7 +36,7 @@ def import_samples(
     file: Annotated[Path, typer.Argument(exists=True, help="监测数据：CSV、CSV.gz、Parquet，或这样的文件夹")],
 ) -> None:
     """导入每小时的监测数据；重复导入不会改变结果。略去的行逐类说明原因。"""
-    done = service.import_file(call.settings, file, datetime.now(UTC))
+    done = service.import_file(call.settings, file, datetime.now(UTC), remember=True)
     if done.intake.rows and not done.resources:
         raise Refusal("metrics.nothing_read", "\n".join([sentence("metrics.nothing_read"), *intake_lines(done.intake)]))
     call.answer(_answer(done), lambda: call.terminal.say(*_lines(done)))
@@ -122,6 +122,7 @@ def _lines(done: Imported) -> list[str]:
         "归入整点": done.jittered,
         "与同一小时的其他行合并": done.merged,
         "已有更完整的数据，未采用": done.fuller,
+        "该文件此前已导入，其后更正的数据保持不变": done.older,
         "小时没有数据": done.missing_hours,
         "天超过保存期限，已压缩为每日一行": done.days_thinned,
     }

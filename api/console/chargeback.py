@@ -5,6 +5,7 @@ Called by: browsers. Must not: compute an amount.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from api.paging import Paged
 from api.permissions import Permission, allowed, needs
 from api.texts import money
 from api.uow import UnitOfWork, Uow
-from broker.chargeback import adjustments, closing, disputes, overviews, service
+from broker.chargeback import adjustments, beginning, closing, disputes, overviews, service
 from broker.chargeback import statements as readers
 from broker.chargeback.views import Axis, Standing
 from broker.errors import BrokerError, Invalid, Problem
@@ -65,6 +66,24 @@ def draw(form: Form, uow: Uow, paged: Paged) -> Response:
 def obstacles(uow: Uow, month: str = "") -> Response:
     """试算一个月：不能计费或结算、使其不能关账的项目（CSV）。"""
     return files.send_obstacles(uow, month)
+
+
+@router.post("/statements/beginning", openapi_extra=needs(Permission.MONTH_CLOSE))
+def begin(form: Form, uow: Uow, paged: Paged) -> Response:
+    """申请、同意或不再设定账目起始月份。"""
+    month, step = text_of(form, "month"), text_of(form, "step")
+    acts: dict[str, tuple[str, Callable[[Work], object]]] = {
+        "ask": ("beginning_asked", lambda work: beginning.ask(work, _month(month), text_of(form, "reason"))),
+        "agree": ("beginning_agreed", lambda work: beginning.agree(work, _month(month))),
+        "drop": ("beginning_dropped", lambda work: beginning.drop(work, _month(month))),
+    }
+    done, run = acts.get(step, acts["ask"])
+    return act(
+        uow,
+        run,
+        then=lambda _: go("/statements", done=done),
+        instead=lambda error: _list(uow, paged, "", error),
+    )
 
 
 @router.get("/statements/{statement_id}", openapi_extra=needs(Permission.STATEMENT_READ))
@@ -121,6 +140,7 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
             limit=paged.fetch,
         )
         shown = paged.render(rows, lambda row: row, lambda row: row.id)
+        may_close = allowed(work.actor, Permission.MONTH_CLOSE) and closing.may_close(work)
         return {
             "tabs": tabs(work),
             "rows": shown["data"],
@@ -128,7 +148,9 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
             "paged": paged.after is not None,
             "month": month,
             "this_month": _this_month(work.now),
-            "may_close": allowed(work.actor, Permission.MONTH_CLOSE) and closing.may_close(work),
+            "may_close": may_close,
+            "beginning": beginning.state(work) if may_close else None,
+            "me": work.actor.account_id,
             "problems": show.problems(error.problems) if error else [],
         }
 

@@ -5,6 +5,7 @@ Called by: browsers. Must not: decide (``broker.dedicated`` does).
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import date
@@ -24,7 +25,7 @@ from api.permissions import Permission, needs
 from api.texts import dedicated as words
 from api.uow import UnitOfWork, Uow
 from api.views import dedicated as views
-from broker.dedicated import board, dates, register, steps, stops
+from broker.dedicated import board, dates, register, rulings, steps, stops
 from broker.dedicated.entry import READ, NetworkEntry, read
 from broker.dedicated.values import STEPS, Closing, Date, Done, Plan, Step
 from broker.errors import BrokerError, Invalid, Problem
@@ -115,7 +116,7 @@ def step(network_id: UUID, form: Form, uow: Uow) -> Response:
         if what == Step.SHUT_DOWN:
             given = Closing(text_of(form, "outcome"), _day(form, "done_on"), text_of(form, "evidence"))
             return steps.propose_closing(work, network_id, given)
-        numbers = tuple(text_of(form, "segments").replace("，", " ").replace(",", " ").split())
+        numbers = _codes(text_of(form, "segments"))
         done = Done(_day(form, "done_on"), text_of(form, "evidence"), numbers)
         return steps.report_done(work, network_id, Step.CONNECT if what == Step.CONNECT else Step.MIGRATE, done)
 
@@ -131,6 +132,8 @@ def decide(network_id: UUID, form: Form, uow: Uow) -> Response:
         reason = text_of(form, "reason")
         if what == "closing":
             return steps.decide_closing(work, network_id, decision=text_of(form, "decision"), answer=reason)
+        if what == "ruling":
+            return rulings.rule(work, network_id, drop=_codes(text_of(form, "drop")), reason=reason)
         if what == "stay":
             number = text_of(form, "document_number")
             return dates.let_stay(work, network_id, until=_day(form, "until"), document_number=number, reason=reason)
@@ -141,6 +144,10 @@ def decide(network_id: UUID, form: Form, uow: Uow) -> Response:
         return dates.redate(work, network_id, Step(wanted), due_on=due_on, reason=reason, owner=owner)
 
     return _acted(uow, network_id, use_case, form)
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(re.split(r"[,，、\s]+", text.strip())) if text.strip() else ()
 
 
 def _acted(uow: UnitOfWork, network_id: UUID, use_case: Callable[[Work], Any], form: FormData) -> Response:

@@ -43,7 +43,13 @@ def policy(name: Name, uow: Uow) -> Response:
 @router.post("/reclaim/policies/{name}/dry-run", openapi_extra=needs(Permission.RECLAIM_POLICY))
 def dry_run(name: Name, uow: Uow) -> Response:
     """试运行。"""
-    return _acted(uow, name, lambda work: dry_runs.run(work, uow.core.settings, name), "policy_tried")
+    settings = uow.core.settings
+    try:
+        asked = uow.look(lambda work: dry_runs.ask(work, settings, name))
+        looked = dry_runs.look(settings, asked)
+    except BrokerError as error:
+        return _show(uow, name, error)
+    return _acted(uow, name, lambda work: dry_runs.run(work, settings, asked, looked), "policy_tried")
 
 
 @router.post("/reclaim/policies/{name}/on", openapi_extra=needs(Permission.RECLAIM_POLICY))

@@ -6,7 +6,7 @@ Called by: browsers. Must not: decide (the services do), or call a cloud.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +22,8 @@ from api.uow import UnitOfWork, Uow
 from api.views import reclaim as views
 from broker.errors import BrokerError, Invalid, NotFound, Problem
 from broker.inventory import repository as inventory
-from broker.reclamation import board, cases, opening, report, terms
-from broker.reclamation.values import Answer, Cause, Decision, Opening
+from broker.reclamation import board, by_hand, cases, opening, report, terms
+from broker.reclamation.values import Answer, Decision
 from broker.tenancy import people
 from broker.tenancy.work import Work
 from broker.utilisation import board as idle
@@ -73,7 +73,8 @@ def open_case(form: Form, uow: Uow) -> Response:
             found = findings.finding(work.session, finding)
             return opening.open_case(work, opening.of_finding(found, policies_of(uow.core.settings), reason)).id
         named = () if resource is None else (resource,)
-        return opening.open_case(work, Opening(Cause.PERSON, named, reason)).id
+        made = by_hand.named(work, policies_of(uow.core.settings), named, reason)
+        return opening.open_case(work, made).id
 
     return act(
         uow,
@@ -208,4 +209,4 @@ def _end_of(work: Work, form: FormData, name: str) -> datetime | None:
         day = date.fromisoformat(given)
     except ValueError:
         raise Invalid([Problem("field.date", name)]) from None
-    return datetime.combine(day + timedelta(days=1), time.min, work.calendar.zone)
+    return views.end_of(work, day)

@@ -18,7 +18,7 @@ from api.schemas import dedicated as schemas
 from api.schemas.base import View
 from api.uow import Uow
 from api.views import dedicated as views
-from broker.dedicated import board, dates, register, steps, stops
+from broker.dedicated import board, dates, register, rulings, steps, stops
 from broker.dedicated.entry import NetworkEntry
 from broker.dedicated.values import Closing, Date, Done, Plan, Step
 from broker.tenancy.work import Work
@@ -216,6 +216,22 @@ def let_stay(network_id: UUID, form: schemas.NewStay, uow: Uow) -> Response:
 
     def write(work: Work) -> schemas.NetworkShown:
         dates.let_stay(work, network_id, **form.model_dump())
+        return again(work, network_id)
+
+    return uow.run(write, render=lambda found: found)
+
+
+@router.post(
+    "/{network_id}/rulings",
+    response_model=schemas.NetworkShown,
+    summary="裁定所承载的系统",
+    openapi_extra=needs(Permission.NETWORK_DECIDE),
+)
+def rule(network_id: UUID, form: schemas.NewRuling, uow: Uow) -> Response:
+    """计划报送后，系统移出清单由大数据发展局裁定；不列系统的，即确认该专网不承载信息系统。"""
+
+    def write(work: Work) -> schemas.NetworkShown:
+        rulings.rule(work, network_id, drop=form.drop, reason=form.reason)
         return again(work, network_id)
 
     return uow.run(write, render=lambda found: found)

@@ -123,7 +123,7 @@ def _of_system(work: Work, request_id: UUID) -> list[sizing.Server]:
     return sizing.servers_of(work, system_id=request.system_id) if request.system_id else []
 
 
-_NEEDS = ("hours", "cpu_avg_p95", "cpu_max_p95", "cpu_peak", "memory_p95_gib")
+_NEEDS = ("hours", "cpu_avg_p95", "cpu_max_p95", "cpu_peak", "memory_p95_gib", "memory_peak_gib")
 _SIZES = ("resource_id", "number", "name", "vcpu", "memory_gib", "to_vcpu", "to_memory_gib", "saved_fen")
 
 

@@ -5,7 +5,6 @@ Called by: the units and the authorities. Must not: call a cloud: people write r
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -31,9 +30,9 @@ from api.schemas.reclaim import (
 from api.uow import Uow
 from api.views import reclaim as views
 from broker.lifecycle import CaseState
-from broker.reclamation import board, cases, dry_runs, opening, policies, report, terms
+from broker.reclamation import board, by_hand, cases, dry_runs, opening, policies, report, terms
 from broker.reclamation.models import ReclaimCase
-from broker.reclamation.values import Answer, Cause, Opening
+from broker.reclamation.values import Answer
 from broker.tenancy.work import Work
 from broker.utilisation import findings
 from broker.utilisation.service import policies_of
@@ -70,7 +69,8 @@ def open_case(form: NewCase, uow: Uow) -> Response:
             found = findings.finding(work.session, form.finding)
             return opening.open_case(work, opening.of_finding(found, policies_of(uow.core.settings), form.reason))
         ids = opening.ids_of(work, form.resources)
-        return opening.open_case(work, Opening(Cause.PERSON, ids, form.reason))
+        made = by_hand.named(work, policies_of(uow.core.settings), ids, form.reason)
+        return opening.open_case(work, made)
 
     return _acted(uow, use_case, status=201)
 
@@ -95,7 +95,7 @@ def object_to(case_id: UUID, form: CaseReason, uow: Uow) -> Response:
 def renew(case_id: UUID, form: NewRenewal, uow: Uow) -> Response:
     """期限届满的事项；须写明理由，由审批单位像答复异议一样答复。"""
     return _acted(
-        uow, lambda work: terms.ask_to_renew(work, case_id, until=_end_of(work, form.until), reason=form.reason)
+        uow, lambda work: terms.ask_to_renew(work, case_id, until=views.end_of(work, form.until), reason=form.reason)
     )
 
 
@@ -108,7 +108,7 @@ def answer(case_id: UUID, form: NewAnswer, uow: Uow) -> Response:
     def use_case(work: Work) -> ReclaimCase:
         until = None
         if form.until is not None:
-            until = _end_of(work, form.until)
+            until = views.end_of(work, form.until)
         return cases.answer(work, case_id, Answer(form.decision, form.reason, until, form.workdays))
 
     return _acted(uow, use_case)
@@ -169,11 +169,6 @@ def retry(case_id: UUID, uow: Uow) -> Response:
 def waive(case_id: UUID, form: CaseReason, uow: Uow) -> Response:
     """没有监测数据的资源不会自动停用；交付人核实确未使用的，写明理由后继续。"""
     return _acted(uow, lambda work: cases.waive(work, case_id, reason=form.reason))
-
-
-def _end_of(work: Work, day: date) -> datetime:
-    """The instant after a day's last, as the region counts days."""
-    return datetime.combine(day + timedelta(days=1), time.min, work.calendar.zone)
 
 
 report_router = APIRouter(prefix="/api/v1", tags=["闲置回收"])
@@ -240,8 +235,11 @@ def versions(name: Annotated[str, Path(max_length=80)], uow: Uow) -> Response:
     "/{name}/dry-run", response_model=DryRun, summary="试运行", openapi_extra=needs(Permission.RECLAIM_POLICY)
 )
 def dry_run(name: Annotated[str, Path(max_length=80)], uow: Uow) -> Response:
-    """列出该规则现在会发起哪些回收、哪些不会及其原因；不发起任何回收。"""
-    return uow.run(lambda work: dry_runs.run(work, uow.core.settings, name), render=DryRun.model_validate)
+    """按规则现在的内容检测已存的监测数据，列出会发起哪些回收、哪些不会及其原因；不发起任何回收。"""
+    settings = uow.core.settings
+    asked = uow.look(lambda work: dry_runs.ask(work, settings, name))
+    looked = dry_runs.look(settings, asked)
+    return uow.run(lambda work: dry_runs.run(work, settings, asked, looked), render=DryRun.model_validate)
 
 
 @policies_router.post(

@@ -107,6 +107,13 @@ class NewStay(Schema):
     reason: Reason
 
 
+class NewRuling(Schema):
+    """The Bureau's word on a network's systems: ``drop`` leaves the list; empty: the network carries none."""
+
+    drop: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=100)]
+    reason: Reason
+
+
 class FundsStop(View):
     """A network behind its plan: when its owner was told, when finance is or was, when and why it was lifted."""
 
@@ -244,6 +251,15 @@ class Stay(View):
     granted_at: datetime
 
 
+class Ruling(View):
+    """What the Bureau said of its systems."""
+
+    dropped: list[str]
+    reason: str
+    ruled_by: str
+    ruled_at: datetime
+
+
 class NetworkRevision(View):
     """What was said of it from ``at`` on."""
 
@@ -264,6 +280,7 @@ class NetworkShown(Network):
     probes: list[Probe]
     closings: list[Closing]
     stays: list[Stay]
+    rulings: list[Ruling]
     stops: list[FundsStop]
     revisions: list[NetworkRevision]
 

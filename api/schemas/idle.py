@@ -62,7 +62,8 @@ class FindingPage(View):
 class Sizing(View):
     """A smaller size for a running server, by its p95s with head-room; ``saved_fen``: less in a month by the tariff.
 
-    ``risks``: ``low``, ``peaks`` (the busiest moments need more), ``memory_unknown`` (it was not measured and stays).
+    ``risks``: ``low``, ``peaks`` (the busiest moments need more), ``peaks_unknown``, ``memory_peaks`` (some hours take
+    of the head-room), ``memory_unknown`` (it was not measured in enough hours and stays).
     """
 
     resource_id: UUID
@@ -77,6 +78,7 @@ class Sizing(View):
     cpu_max_p95: float | None
     cpu_peak: float | None
     memory_p95_gib: float | None
+    memory_peak_gib: float | None
     risks: list[str]
     risk: str
     saved_fen: int | None

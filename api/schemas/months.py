@@ -57,3 +57,24 @@ class MonthPreview(View):
                 for one, p in told
             ],
         )
+
+
+class BooksProposal(View):
+    """Somebody asked that the books begin with a month; ``decision`` is empty while it waits for another person."""
+
+    id: UUID
+    month: date
+    reason: str
+    asked_by: UUID
+    asked_at: datetime
+    decision: str | None
+    decided_by: UUID | None
+    decided_at: datetime | None
+
+
+class BooksBeginning(View):
+    """Where the books begin: ``stated`` by people for good, else the month of the first usage (empty: none yet)."""
+
+    month: date | None
+    stated: bool
+    asked: list[BooksProposal]

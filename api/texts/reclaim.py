@@ -58,6 +58,9 @@ EVENTS: Mapping[str, str] = {
     "give_back": "单位自行释放",
     "release": "已收回",
     "follow": "随资源转至新单位",
+    "split": "分批办理",
+    "miss": "云上未找到，停止计量",
+    "lose": "云上已不存在，不能恢复",
     "retry": "重试",
     "waive": "核实未使用",
     "stall": "转人工处理",
@@ -65,6 +68,7 @@ EVENTS: Mapping[str, str] = {
 }
 
 WAITS: Mapping[str, str] = {
+    "calendar": "期限内的放假安排尚未公布",
     "unmeasured": "没有近期监测数据",
     "share_unit": "本单位同时停用的资源已达上限",
     "share_cloud": "该云平台同时停用的资源已达上限",
@@ -76,7 +80,9 @@ WAITS: Mapping[str, str] = {
 WATCHED: Mapping[str, str] = {
     "unheard": "使用单位已撤销，告知无人接收",
     "started": "云服务器被另行启动，已重新告知",
+    "calendar": "期限内的放假安排尚未公布，不按暂定日期停用",
     "nobody": "使用单位及其上级单位没有申请人和云长账号，尚未告知",
+    "lost": "云上未找到部分云服务器，已停止计量，请核实后提请释放或者恢复使用",
     "answer_late": "异议或者续期申请逾期未答复",
     "propose_late": "保留期满，逾期未提请释放",
     "confirm_late": "释放已提请，逾期未确认",
@@ -99,6 +105,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.resource_unknown": "没有这些资源：{resources}。",
     "reclaim.case_open": "该资源已列入回收事项 {case}。",
     "reclaim.release_open": "使用单位正在释放该资源，不必再发起回收。",
+    "reclaim.protected": "{resource} 在检测规则的例外中（{reason}），不能发起回收；确需回收的，先从例外中移出。",
     "reclaim.exempt": "该资源的异议已获接受，{until} 之前不再列入回收。",
     "reclaim.mixed": "一个回收事项只能包含同一单位在同一云平台上的资源。",
     "reclaim.not_live": "以下资源不在使用中，不能列入回收：{resources}。",
@@ -113,6 +120,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.kept": "停用的资源保留至 {until}，期满后才能提请释放。",
     "reclaim.no_trouble": "该事项没有需要重试的步骤。",
     "reclaim.no_term": "该事项不是期限届满，不能续期。",
+    "policy.exempted": "符合规则的例外，不收回。",
     "reclaim.dry_run_stale": "规则内容已有变化，请重新试运行后再启用。",
     "reclaim.dry_run_old": "试运行已超过 {days} 天，请重新试运行后再启用（自定规则）。",
     "reclaim.already_on": "该规则已启用。",
@@ -146,6 +154,9 @@ NOTICES: Mapping[str, str] = {
     "reclaim.answer_due": "回收事项 {number} 的异议或者续期申请应于 {due_at} 前答复，请尽快办理。",
     "reclaim.propose_due": "回收事项 {number} 的保留期已于 {due_at} 届满，请提请释放或者恢复使用。",
     "reclaim.confirm_due": "回收事项 {number} 已于 {due_at} 提请释放，请另一人确认或者退回。",
+    "reclaim.calendar_missing": "回收事项 {number} 的异议期所跨的放假安排尚未公布，暂不停用；公布后按新期限办理。",
+    "reclaim.split": "回收事项 {number} 的资源超过同时停用的上限，分批停用，其余转入 {other} 依次办理。",
+    "reclaim.lost": "回收事项 {number} 的云服务器 {resources} 在云平台上已不存在，停止计量，请核实。",
     "reclaim.nobody_to_tell": "回收事项 {number} 的使用单位及其上级单位没有可告知的人员，请开通账号或者撤销事项。",
     "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
     "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",

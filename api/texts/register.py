@@ -9,6 +9,10 @@ from collections.abc import Mapping
 
 SENTENCES: Mapping[str, str] = {
     "system.not_found": "没有这个信息系统，或者您无权查看。",
+    "system.leaves_stock": (
+        "该系统按存量登记；批准日期改为 {day} 及以后即为新增，应写明由哪些系统合并而来，"
+        "或附新增理由报大数据发展局批准。"
+    ),
     "system.total_only_falls": (
         "信息系统总量“只减不增”：{day}（含）以后批准的新系统，应写明由哪些系统合并而来，或附新增理由报大数据发展局批准。"
     ),

@@ -236,7 +236,9 @@ NOT_MEASURED = "—"
 RISKS: Mapping[str, str] = {
     "low": "低：测得的最高负荷在新规格下也够用",
     "peaks": "中：最忙时曾用到 {peak_vcpu} 核，超过新规格，届时会变慢",
-    "memory_unknown": "内存没有监测数据，未建议缩减",
+    "peaks_unknown": "CPU 峰值的监测数据不足，最忙时的需要不明",
+    "memory_peaks": "中：内存最多曾用到 {peak_memory} GiB，新规格届时余量不足两成",
+    "memory_unknown": "内存的监测数据不足，未建议缩减",
 }
 
 
@@ -267,7 +269,8 @@ def _pct(value: float | None) -> str:
 def risk_words(made: Proposal) -> str:
     """What may go wrong at a smaller size."""
     peak = made.vcpu * (made.needs.cpu_peak or 0) / 100
-    return "；".join(RISKS[risk.value].format(peak_vcpu=_number(peak)) for risk in made.risks)
+    most = {"peak_vcpu": _number(peak), "peak_memory": _number(made.needs.memory_peak_gib or 0)}
+    return "；".join(RISKS[risk.value].format(**most) for risk in made.risks)
 
 
 def size_words(made: Proposal) -> str:
@@ -279,6 +282,8 @@ def needs_words(made: Proposal) -> str:
     """What the smaller size rests on."""
     n = made.needs
     memory = "" if n.memory_p95_gib is None else f"，内存 {_number(n.memory_p95_gib)} GiB"
+    if n.memory_peak_gib is not None:
+        memory += f"（最多 {_number(n.memory_peak_gib)} GiB）"
     return (
         f"95% 的小时内 CPU 平均不超过 {_pct(n.cpu_avg_p95)}、最高不超过 {_pct(n.cpu_max_p95)}{memory}（{n.hours} 小时）"
     )

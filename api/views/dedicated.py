@@ -98,6 +98,12 @@ def _shown(shown: Shown, who: Mapping[UUID, people.Named]) -> schemas.NetworkSho
             )
             for s in shown.stays
         ],
+        rulings=[
+            schemas.Ruling(
+                **{n: getattr(r, n) for n in ("dropped", "reason", "ruled_at")}, ruled_by=login(r.ruled_by)
+            )
+            for r in shown.rulings
+        ],
         stops=[stop(s) for s in shown.stops],
         revisions=[schemas.NetworkRevision.model_validate(r) for r in shown.revisions],
     )  # fmt: skip
@@ -147,7 +153,8 @@ def _who(work: Work, shown: Shown) -> dict[UUID, people.Named]:
     ids |= {s.done_by for s in shown.steps.values()} | {s.confirmed_by for s in shown.steps.values()}
     ids |= {c.proposed_by for c in shown.closings} | {c.decided_by for c in shown.closings}
     ids |= {p.probe.asked_by for p in shown.probes}
-    ids |= {s.granted_by for s in shown.stays} | {shown.listed.network.responsible_id}
+    ids |= {s.granted_by for s in shown.stays} | {r.ruled_by for r in shown.rulings}
+    ids.add(shown.listed.network.responsible_id)
     if shown.plan is not None:
         ids |= {shown.plan.leader_id, shown.plan.liaison_id}
     return people.named(work.session, ids)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -133,3 +134,9 @@ def report_csv(rows: Sequence[TakenBack]) -> str:
         values = [str(getattr(row, name)) for _, name in _CSV]
         writer.writerow([f"'{v}" if v[:1] in "=+-@\t" else v for v in values])
     return "\ufeff" + out.getvalue()
+
+
+def end_of(work: Work, day: date) -> datetime:
+    """The instant after a day's last, as the region counts days; no further than anything that may be asked for."""
+    day = min(max(day, date(2000, 1, 1)), date(9000, 1, 1))
+    return datetime.combine(day + timedelta(days=1), time.min, work.calendar.zone)

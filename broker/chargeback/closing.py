@@ -36,7 +36,7 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
     ``month.before_books`` or ``month.closed``, and Invalid with what ``obstacles`` names for each line (the first
     10,000, and how many): then nothing is written.
     """
-    _check_may(work)
+    check_may(work)
     covers_until = min(work.now, month.end)
     if covers_until <= month.start:
         raise Conflict("statement.month_not_begun", month=str(month))
@@ -62,7 +62,7 @@ def preview(work: Work, month: Month) -> Totals:
 
     Raises Forbidden ``duty.missing``, Conflict ``month.before_books``.
     """
-    _check_may(work)
+    check_may(work)
     return service.totals(work.session, month, until=work.now)
 
 
@@ -75,7 +75,7 @@ def close(work: Work, month: Month) -> ClosedMonth:
     ``month.nothing_used``; Invalid with what ``obstacles`` names for what cannot be (at most 10,000): then nothing is
     written.
     """
-    _check_may(work)
+    check_may(work)
     if work.now < month.end:
         raise Conflict("month.not_over", month=str(month))
     session = work.session
@@ -130,25 +130,32 @@ def close(work: Work, month: Month) -> ClosedMonth:
 def begin(work: Work, month: Month, reason: str) -> None:
     """State that the books begin with ``month``: what was used before is never charged. Once, and with a reason.
 
-    Also afterwards, of the month they did begin with: then late usage from before it no longer stops a close.
+    Two people stand behind it (``beginning``). Also afterwards, of the month they did begin with: then late usage from
+    before it no longer stops a close.
     Raises Forbidden ``duty.missing``, Invalid ``books.reason_missing``, Conflict ``books.begun``,
     ``statement.month_not_begun`` (it would keep every month before it from being closed).
     """
-    _check_may(work)
+    check_may(work)
+    _lock(work.session, closing_sql.LOCK)
+    check_beginning(work, month, reason)
+    account_id = work.actor.account_id
+    work.session.add(BooksBeginning(month=month.first_day, reason=reason.strip(), set_by=account_id, set_at=work.now))
+    work.session.flush()
+    work.record("books.begin", "books", new_id(), data={"month": str(month), "reason": reason.strip()})
+
+
+def check_beginning(work: Work, month: Month, reason: str) -> None:
+    """Raises what ``begin`` would raise."""
+    check_may(work)
     if work.now < month.start:
         raise Conflict("statement.month_not_begun", month=str(month))
     if not reason.strip():
         raise Invalid([Problem("books.reason_missing", "reason")])
-    _lock(work.session, closing_sql.LOCK)
     first = work.session.scalar(select(func.min(MonthClose.month)))
     stated = work.session.scalar(select(BooksBeginning.month))
     begun = stated or (first if first != month.first_day else None)
     if begun is not None:
         raise Conflict("books.begun", month=str(month_of(begun)))
-    account_id = work.actor.account_id
-    work.session.add(BooksBeginning(month=month.first_day, reason=reason.strip(), set_by=account_id, set_at=work.now))
-    work.session.flush()
-    work.record("books.begin", "books", new_id(), data={"month": str(month), "reason": reason.strip()})
 
 
 def ask_to_reopen(work: Work, month: Month, reason: str) -> MonthReopening:
@@ -206,7 +213,8 @@ def may_close(work: Work) -> bool:
     return Role.FINANCE in work.actor.roles and repository.finance_scope(work.session, work.actor.unit_id, work.now)[1]
 
 
-def _check_may(work: Work) -> None:
+def check_may(work: Work) -> None:
+    """Raises Forbidden ``duty.missing`` for whoever does not keep the books."""
     if not may_close(work):
         raise Forbidden("duty.missing", role=Role.FINANCE.value)
 
@@ -218,7 +226,7 @@ def _somebody(work: Work) -> UUID:
 
 
 def _reopenable(work: Work, month: Month) -> MonthClose:
-    _check_may(work)
+    check_may(work)
     _lock(work.session, closing_sql.LOCK)
     books = drawing.books_of(work.session, month)
     if not books.closed:

@@ -27,6 +27,7 @@ from broker.dedicated.models import (
     NetworkPlan,
     NetworkProbe,
     NetworkRevision,
+    NetworkRuling,
     NetworkSegment,
     NetworkStay,
     NetworkStep,
@@ -125,6 +126,7 @@ class Shown:
     probes: Sequence[Probed]
     closings: Sequence[NetworkClosing]
     stays: Sequence[NetworkStay]
+    rulings: Sequence[NetworkRuling]
     stops: Sequence[FundsStop]
     revisions: Sequence[NetworkRevision]
 
@@ -243,6 +245,7 @@ def one(work: Work, which: str) -> Shown:
     steps = session.scalars(select(NetworkStep).where(NetworkStep.network_id == network_id))
     closings = select(NetworkClosing).where(NetworkClosing.network_id == network_id)
     stays = select(NetworkStay).where(NetworkStay.network_id == network_id)
+    rulings = select(NetworkRuling).where(NetworkRuling.network_id == network_id)
     stops = select(FundsStop).where(FundsStop.network_id == network_id)
     revisions = select(NetworkRevision).where(NetworkRevision.network_id == network_id)
     return Shown(
@@ -255,6 +258,7 @@ def one(work: Work, which: str) -> Shown:
         probes=_probes(session, network_id),
         closings=session.scalars(closings.order_by(NetworkClosing.id.desc())).all(),
         stays=session.scalars(stays.order_by(NetworkStay.id.desc())).all(),
+        rulings=session.scalars(rulings.order_by(NetworkRuling.id.desc())).all(),
         stops=session.scalars(stops.order_by(FundsStop.id.desc())).all(),
         revisions=session.scalars(revisions.order_by(NetworkRevision.version.desc())).all(),
     )

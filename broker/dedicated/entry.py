@@ -60,8 +60,10 @@ class KnownNetwork:
     unit: str
     mine: bool
     closed: bool = False
+    planned: bool = False
     fixed: bool = False
     systems: frozenset[str] = frozenset()
+    ended: frozenset[str] = frozenset()
     exception_id: UUID | None = None
 
 
@@ -194,6 +196,9 @@ def _systems(entry: NetworkEntry, known: Known, there: KnownNetwork | None) -> I
             yield Problem("network.system_unknown", "systems", "Art. 26", {"code": system})
     if there is not None and there.fixed and frozenset(entry.systems) != kept:
         yield Problem("network.systems_fixed", "systems", "Art. 11(3)")
+    elif there is not None and there.planned:
+        for gone in sorted(kept - set(entry.systems) - there.ended):
+            yield Problem("network.system_planned", "systems", "Art. 11(3)", {"code": gone})
 
 
 def _values(entry: NetworkEntry, known: Known) -> Iterable[Problem]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 
-from broker.dedicated.models import DedicatedNetwork
+from broker.dedicated.models import DedicatedNetwork, NetworkRuling
 from broker.dedicated.values import SegmentFacts, SystemFacts
 from broker.tenancy.work import Work
 
@@ -67,3 +67,8 @@ def systems(session: Session, network_id: UUID, more: Iterable[UUID] = ()) -> Se
     """The systems a network carries; ``more``: segments that are about to be tied to it."""
     rows = session.execute(_SYSTEMS, {"network": network_id, "more": list(more)})
     return [SystemFacts(row.id, row.code, row.name, row.ended, row.attached) for row in rows]
+
+
+def ruled(session: Session, network_id: UUID) -> bool:
+    """Whether the Bureau has looked at what the network carries, and said so."""
+    return bool(session.scalar(select(exists().where(NetworkRuling.network_id == network_id))))

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     SmallInteger,
+    String,
     Uuid,
     text,
 )
@@ -250,6 +251,21 @@ class NetworkStay(Base):
     granted_at: Mapped[Moment]
 
     __table_args__ = (CheckConstraint("btrim(document_number) <> '' AND btrim(reason) <> ''", name="reason"),)
+
+
+class NetworkRuling(Base):
+    """The Bureau's word on what a network carries: systems (codes) off its list; with none, that it carries none."""
+
+    __tablename__ = "network_ruling"
+
+    id: Mapped[Id]
+    network_id: Mapped[UUID] = mapped_column(ForeignKey(DedicatedNetwork.id), index=True)
+    dropped: Mapped[list[str]] = mapped_column(ARRAY(String))
+    reason: Mapped[str]
+    ruled_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
+    ruled_at: Mapped[Moment]
+
+    __table_args__ = (CheckConstraint("btrim(reason) <> ''", name="reason"),)
 
 
 class FundsStop(Base):

@@ -85,14 +85,17 @@ def _networks(work: Work, codes: set[str], *, lock: bool) -> dict[str, KnownNetw
     rows = work.session.execute(named.with_for_update(of=DedicatedNetwork) if lock else named).all()
     ids = [row[0].id for row in rows]
     listed: dict[UUID, set[str]] = {network_id: set() for network_id in ids}
+    ended: set[str] = set()
     for row in work.session.execute(
-        select(NetworkSystem.network_id, InformationSystem.code)
+        select(NetworkSystem.network_id, InformationSystem.code, InformationSystem.retired_at)
         .join(InformationSystem, InformationSystem.id == NetworkSystem.system_id)
         .where(NetworkSystem.network_id.in_(ids), NetworkSystem.dropped_at.is_(None))
     ):
         listed[row.network_id].add(row.code)
+        if row.retired_at is not None:
+            ended.add(row.code)
     far = select(NetworkStep.network_id, NetworkStep.position).where(
-        NetworkStep.network_id.in_(ids), NetworkStep.position >= Step.MIGRATE.position
+        NetworkStep.network_id.in_(ids), NetworkStep.position != Step.CONNECT.position
     )
     steps = {(row.network_id, row.position) for row in work.session.execute(far)} if ids else set()
     return {
@@ -101,8 +104,10 @@ def _networks(work: Work, codes: set[str], *, lock: bool) -> dict[str, KnownNetw
             unit=unit,
             mine=is_mine,
             closed=(network.id, Step.SHUT_DOWN.position) in steps,
+            planned=(network.id, Step.PLAN.position) in steps,
             fixed=(network.id, Step.MIGRATE.position) in steps,
             systems=frozenset(listed[network.id]),
+            ended=frozenset(listed[network.id] & ended),
             exception_id=network.exception_id,
         )
         for network, unit, is_mine in rows

@@ -127,9 +127,12 @@ def segment_problems(named: Sequence[str], found: Mapping[str, SegmentFacts], zo
     return out
 
 
-def system_problems(systems: Sequence[SystemFacts]) -> list[Problem]:
-    """The systems that are not on the cloud yet; a network that lists none cannot show that any moved."""
-    if not systems:
+def system_problems(systems: Sequence[SystemFacts], *, none: bool) -> list[Problem]:
+    """The systems that are not on the cloud yet. A network that lists none cannot show that any moved.
+
+    ``none``: unless the Bureau has confirmed that it carries none.
+    """
+    if not systems and not none:
         return [Problem("network.no_systems", "systems", Step.MIGRATE.article)]
     return [
         Problem("network.system_waiting", "systems", Step.MIGRATE.article, {"code": each.code, "name": each.name})

@@ -6,6 +6,7 @@ believe what the extranet and the inventory do not show.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -94,7 +95,7 @@ def report_done(work: Work, network_id: UUID, step: Step, given: Done) -> Dedica
         problems.append(Problem("network.no_segment", "segments", Step.CONNECT.article, {"zone": plan.zone}))
     if step is Step.MIGRATE:
         named = [facts[number].id for number in numbers if number in facts]
-        problems += rules.system_problems(evidence.systems(work.session, network.id, named))
+        problems += _waiting(work, network, named)
     if problems:
         raise Invalid(problems)
     given, ids = replace(given, segments=numbers), [facts[number].id for number in numbers]
@@ -114,7 +115,7 @@ def propose_closing(work: Work, network_id: UUID, given: Closing) -> NetworkClos
     if _open_closing(work, network) is not None:
         raise Conflict("network.closing_proposed")
     problems = rules.done_problems(given, found, today(work.now))
-    problems += rules.system_problems(evidence.systems(work.session, network.id))
+    problems += _waiting(work, network)
     if problems:
         raise Invalid(problems)
     assert work.actor.account_id is not None
@@ -151,7 +152,7 @@ def decide_closing(work: Work, network_id: UUID, *, decision: str, answer: str) 
     if decision not in DECISIONS:
         problems.append(Problem("network.decision", "decision"))
     if decision == "confirmed":
-        problems += rules.system_problems(evidence.systems(work.session, network.id))
+        problems += _waiting(work, network)
     if problems:
         raise Invalid(problems)
     closing.decision, closing.answer = decision, answer.strip()
@@ -187,6 +188,12 @@ def _step(work: Work, network_id: UUID, step: Step) -> tuple[DedicatedNetwork, P
     if problem is not None:
         raise Conflict(problem.code, article=problem.article, network_step=problem.params["network_step"])
     return network, found
+
+
+def _waiting(work: Work, network: DedicatedNetwork, more: Sequence[UUID] = ()) -> list[Problem]:
+    """Systems that are still on it; ``more``: segments that are about to be tied to it."""
+    carried = evidence.systems(work.session, network.id, more)
+    return rules.system_problems(carried, none=evidence.ruled(work.session, network.id))
 
 
 def _open_closing(work: Work, network: DedicatedNetwork) -> NetworkClosing | None:

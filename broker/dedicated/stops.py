@@ -8,6 +8,7 @@ twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -89,10 +90,15 @@ def settle(work: Work, network: DedicatedNetwork) -> None:
 
 
 def _notice(work: Work, network_id: UUID, report_workdays: int) -> bool:
+    return _open(work, network_id, work.calendar.deadline(work.now, report_workdays).at) is not None
+
+
+def _open(work: Work, network_id: UUID, report_at: datetime) -> FundsStop | None:
+    """The row of the step that is late now, whose owner and cloud chief are told. None: none is."""
     found = progress.of(work.session, network_id)
     step = rules.late(work.calendar, found, work.now)
     if step is None:
-        return False
+        return None
     network = work.session.get_one(DedicatedNetwork, network_id)
     stop = FundsStop(
         id=new_id(),
@@ -100,12 +106,12 @@ def _notice(work: Work, network_id: UUID, report_workdays: int) -> bool:
         position=step.position,
         due_on=found.due[step],
         noticed_at=work.now,
-        report_at=work.calendar.deadline(work.now, report_workdays).at,
+        report_at=report_at,
     )
     work.session.add(stop)
     work.record("network.late", "dedicated_network", network_id, article=ARTICLE, data={"step": step.value})
     _tell_unit(work, network, stop, "network.late")
-    return True
+    return stop
 
 
 def _stop(work: Work, stop: FundsStop) -> None:
@@ -120,18 +126,32 @@ def _stop(work: Work, stop: FundsStop) -> None:
 def _lift(work: Work, stop: FundsStop) -> bool:
     found = progress.of(work.session, stop.network_id)
     stays = progress.stays(work.session, [stop.network_id], today(work.now))
-    if not stays and rules.late(work.calendar, found, work.now) is not None:
-        return False
     step = STEPS[stop.position - 1]
+    late = None if stays else rules.late(work.calendar, found, work.now)
+    if late is step:
+        return False
     stop.lifted_why = "stays" if stays else "done" if step in found.done else "dated"
     stop.lifted_at = work.now
     network = work.session.get_one(DedicatedNetwork, stop.network_id)
     data = {"why": stop.lifted_why, "stopped": stop.stopped_at is not None}
     work.record("network.funds_lifted", "dedicated_network", network.id, article=ARTICLE, data=data)
-    if stop.stopped_at is not None:
+    if late is not None:
+        _follow(work, network, stop)
+    elif stop.stopped_at is not None:
         _tell_unit(work, network, stop, "network.funds_lifted")
         _tell_finance(work, network, stop, "network.funds_lift")
     return True
+
+
+def _follow(work: Work, network: DedicatedNetwork, before: FundsStop) -> None:
+    """A network that is behind with its next step as well: its owner hears of it, and funds that stood still do so.
+
+    When finance is told is what it was: who is behind with two steps is not given the days of one more.
+    """
+    work.session.flush()
+    stop = _open(work, network.id, max(work.now, before.report_at))
+    if stop is not None and before.stopped_at is not None:
+        _stop(work, stop)
 
 
 def _tell_unit(work: Work, network: DedicatedNetwork, stop: FundsStop, code: str) -> None:

@@ -24,6 +24,7 @@ RA_INTERVAL_S = 10
 """How often a segment's router advertises: what the role for FRR writes."""
 
 _MARK = re.compile(r"description guiyun ([0-9a-f-]{36})\b")
+Place = tuple[str, str, str, str]
 _MOST = 300
 """Characters of a detail: a notice has to hold it."""
 
@@ -64,9 +65,14 @@ class RouterDrift:
     repaired: bool = False
 
     @property
+    def place(self) -> Place:
+        """Where and what it is of, whatever exactly is wrong there."""
+        return (self.gap.value, self.router, self.vrf, self.subject)
+
+    @property
     def fingerprint(self) -> str:
         """The same for the same difference, so that it is told once."""
-        parts = (self.gap.value, self.router, self.vrf, self.subject, self.detail)
+        parts = (*self.place, self.detail)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

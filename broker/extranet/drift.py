@@ -7,6 +7,7 @@ whose delivery or release is on its way (that may put it right itself).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -16,13 +17,15 @@ from sqlalchemy import select
 from broker.catalog import repository as catalog
 from broker.catalog.models import SubCloud
 from broker.extranet import looks, service
-from broker.extranet.differences import Gap, RouterDrift, Rows, compare
+from broker.extranet.differences import Gap, Place, RouterDrift, Rows, compare
 from broker.extranet.models import SegmentAttachment
 from broker.extranet.networks import Network, Networks
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState, Role
 from broker.notify import service as notify
 from broker.tenancy.work import Work, WorkFactory
+from providers.errors import ProviderError
+from providers.networking import RouterFacts
 
 _HANDED_OVER = {ResourceState.ACTIVE.value, ResourceState.STOPPED.value}
 _REPAIRED = {Gap.MISSING, Gap.CHANGED, Gap.EXTRA}
@@ -33,12 +36,12 @@ def reconcile(networks: Networks, works: WorkFactory, *, repair: bool = True) ->
     network = networks()
     if network is None:
         return None
-    with works.begin() as work:
-        rows = _rows(work)
-    heard = network.provider.audit()
-    found = list(compare(network.loaded.topology, rows, heard))
-    if repair:
-        found = _repair(network, found)
+    heard, found = _look(network, works)
+    if repair and (acting := [d for d in found if d.gap in _REPAIRED and d.spec is not None]):
+        errors = _repair(network, works, acting)
+        heard, left = _look(network, works)
+        still = {d.place for d in left}
+        found = [_said(d, errors, still) if d.gap in _REPAIRED else d for d in found]
     with works.begin() as work:
         looks.keep(work, heard)
         if found:
@@ -46,21 +49,40 @@ def reconcile(networks: Networks, works: WorkFactory, *, repair: bool = True) ->
     return found
 
 
-def _repair(network: Network, found: Sequence[RouterDrift]) -> list[RouterDrift]:
-    """Bring back what is missing or changed, take away what is ours and should not be there."""
-    specs = {gap: [d.spec for d in found if d.gap is gap and d.spec is not None] for gap in _REPAIRED}
-    back = [*specs[Gap.MISSING], *specs[Gap.CHANGED]]
-    outcomes = {**(network.provider.update(back) if back else {})}
-    outcomes |= network.provider.delete(specs[Gap.EXTRA]) if specs[Gap.EXTRA] else {}
-    return [_repaired(d, outcomes) for d in found]
+def _look(network: Network, works: WorkFactory) -> tuple[Sequence[RouterFacts], list[RouterDrift]]:
+    """Ask every router, and compare. Only what the rows said before *and* after the answers is held against a router.
+
+    An audit takes seconds. What is delivered or taken back meanwhile is neither missing nor too much.
+    """
+    with works.begin() as work:
+        before = _rows(work)
+    heard = network.provider.audit()
+    with works.begin() as work:
+        after = _rows(work)
+    agreed = {i: spec for i, spec in after.settled.items() if before.settled.get(i) == spec}
+    moving = before.busy | after.busy | (before.settled.keys() | after.settled.keys()) - agreed.keys()
+    return heard, list(compare(network.loaded.topology, Rows(agreed, frozenset(moving)), heard))
 
 
-def _repaired(drift: RouterDrift, outcomes: Mapping[UUID, Any]) -> RouterDrift:
-    if drift.spec is None or drift.spec.id not in outcomes:
-        return drift
-    error = outcomes[drift.spec.id]
+def _repair(network: Network, works: WorkFactory, found: Sequence[RouterDrift]) -> dict[UUID, ProviderError | None]:
+    """Bring back what is missing or changed, take away what is ours and should not be there.
+
+    No lock is held while routers work, so a release may pass by: what it took away meanwhile is taken away again.
+    """
+    extra = [d.spec for d in found if d.spec is not None and d.gap is Gap.EXTRA]
+    back = [d.spec for d in found if d.spec is not None and d.gap is not Gap.EXTRA]
+    errors = {**network.provider.update(back)} if back else {}
+    with works.begin() as work:
+        now = _rows(work).settled
+    extra += [spec for spec in back if spec.id not in now]
+    return {**errors, **(network.provider.delete(extra) if extra else {})}
+
+
+def _said(drift: RouterDrift, errors: Mapping[UUID, ProviderError | None], still: AbstractSet[Place]) -> RouterDrift:
+    """Repaired is what the next look does not find any more, whatever the repair said of itself."""
+    error = errors.get(drift.spec.id) if drift.spec is not None else None
     detail = drift.detail if error is None else f"{drift.detail} {error.code}".strip()
-    return replace(drift, detail=detail, repaired=error is None)
+    return replace(drift, detail=detail, repaired=error is None and drift.place not in still)
 
 
 def _rows(work: Work) -> Rows:

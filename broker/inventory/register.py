@@ -20,10 +20,19 @@ from broker.db.base import AnyRow, AnySelect, new_id
 from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Stale
 from broker.inventory import nodes, owners, systems
 from broker.inventory.models import InformationSystem, SystemProposal, SystemRevision
-from broker.inventory.system_entry import READ, Known, KnownSystem, SystemEntry, day, problems_of
+from broker.inventory.system_entry import (
+    IN_FORCE,
+    READ,
+    Known,
+    KnownSystem,
+    SystemEntry,
+    day,
+    leaves_stock,
+    problems_of,
+)
 from broker.lifecycle import Role
 from broker.tenancy.models import Account, Unit, UnitPeriod
-from broker.tenancy.repository import holds, visible_units
+from broker.tenancy.repository import accounts_of_one, holds, visible_units
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import SYSTEM
 from broker.tenancy.work import Work
@@ -99,7 +108,12 @@ def known(work: Work, entries: Iterable[SystemEntry], *, everywhere: bool = Fals
         units={row.code: row.id for row in units},
         systems={
             row[0].code: KnownSystem(
-                row[0].id, row.unit_code, row.mine, row[0].retired_at is not None, into.get(row[0].merged_into_id, "")
+                row[0].id,
+                row.unit_code,
+                row.mine,
+                row[0].retired_at is not None,
+                into.get(row[0].merged_into_id, ""),
+                stock=row[0].approved_on is not None and row[0].approved_on < IN_FORCE,
             )
             for row in rows
         },
@@ -126,18 +140,24 @@ def register(work: Work, entry: SystemEntry) -> InformationSystem:
 def propose(work: Work, entry: SystemEntry) -> SystemProposal:
     """Ask the Bureau for a new system without a merger, for a reason (Art. 29). Raises as ``register``.
 
-    Also raises Invalid ``system.proposed``: it is waiting already.
+    Also for one of the stock that is to count as new. Also raises Invalid ``system.proposed``: it is waiting already.
     """
     require_writer(work)
     found = known(work, [entry])
-    problems = problems_of(entry, found, proposed=True)
-    if entry.code in found.systems:
-        problems = [p for p in problems if p.field != "code"] + [Problem("system.code_taken", "code")]
+    problems = _problems_of_proposed(entry, found)
     if _open_proposal(work, entry.code) is not None:
         problems.append(Problem("system.proposed", "code"))
     if problems:
         raise Invalid(problems)
     return put_proposal(work, entry, found)
+
+
+def _problems_of_proposed(entry: SystemEntry, found: Known) -> list[Problem]:
+    problems = problems_of(entry, found, proposed=True)
+    there = found.systems.get(entry.code)
+    if there is not None and not (there.mine and leaves_stock(entry, there)):
+        problems = [p for p in problems if p.field != "code"] + [Problem("system.code_taken", "code")]
+    return problems
 
 
 def put_proposal(work: Work, entry: SystemEntry, found: Known) -> SystemProposal:
@@ -167,7 +187,7 @@ def decide(work: Work, proposal_id: UUID, *, approved: bool, answer: str) -> Sys
     if proposal is None:
         raise NotFound("system.proposal_unknown")
     bureau = catalog.main_authority(work.session, "decide", work.now)
-    by = mandate(work.actor, Role.APPROVER, bureau, except_for=frozenset({proposal.proposed_by}))
+    by = mandate(work.actor, Role.APPROVER, bureau, except_for=accounts_of_one(work.session, proposal.proposed_by))
     if proposal.decision is not None:
         raise Conflict("system.proposal_decided")
     if not answer.strip():
@@ -175,9 +195,7 @@ def decide(work: Work, proposal_id: UUID, *, approved: bool, answer: str) -> Sys
     if approved:
         entry = entry_of(proposal.entry)
         found = known(work, [entry], everywhere=True)
-        problems = problems_of(entry, found, proposed=True)
-        if entry.code in found.systems:
-            problems = [p for p in problems if p.field != "code"] + [Problem("system.code_taken", "code")]
+        problems = _problems_of_proposed(entry, found)
         if problems:
             raise Invalid(problems)
         made = write(work, entry, found, source="proposal")

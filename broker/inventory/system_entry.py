@@ -60,13 +60,17 @@ class SystemEntry:
 
 @dataclass(frozen=True, slots=True)
 class KnownSystem:
-    """A system of the register. ``mine``: the actor may change it. ``into``: the code it was merged into."""
+    """A system of the register. ``mine``: the actor may change it. ``into``: the code it was merged into.
+
+    ``stock``: it counts as approved before the rules, and needed no merger and no reason.
+    """
 
     id: UUID
     unit: str
     mine: bool
     ended: bool = False
     into: str = ""
+    stock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +213,16 @@ def problems_of(entry: SystemEntry, known: Known, *, proposed: bool = False) -> 
     found = [*_references(entry, known, there), *_numbers(entry, known), *_merges(entry, known, there)]
     if there is None and not entry.is_stock and not entry.merges and not proposed:
         found.append(Problem("system.total_only_falls", "merges", "Art. 29", {"day": IN_FORCE.isoformat()}))
+    if leaves_stock(entry, there) and not entry.merges and not proposed:
+        found.append(Problem("system.leaves_stock", "approved_on", "Art. 29", {"day": IN_FORCE.isoformat()}))
     if proposed and not entry.growth_reason.strip():
         found.append(Problem("field.missing", "growth_reason"))
     return found
+
+
+def leaves_stock(entry: SystemEntry, there: KnownSystem | None) -> bool:
+    """Whether it would be new by what is said of it now: it needs then what a new one needs."""
+    return there is not None and there.stock and not entry.is_stock
 
 
 def _references(entry: SystemEntry, known: Known, there: KnownSystem | None) -> Iterable[Problem]:

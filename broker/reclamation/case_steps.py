@@ -21,10 +21,11 @@ from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, ResourceState
 from broker.metering import service as metering
-from broker.reclamation import dates, giving_back, history, look_again, share, snapshots, started
+from broker.reclamation import dates, giving_back, history, look_again, lost, parting, share, snapshots
+from broker.reclamation import started as outside
 from broker.reclamation.look_again import InCloud
 from broker.reclamation.models import CaseResource, ReclaimCase
-from broker.reclamation.power import switch
+from broker.reclamation.power import running, switch
 from broker.reclamation.values import Again, CaseJob, Cause, Verdict
 from broker.tenancy.work import Work
 
@@ -94,11 +95,19 @@ def _admit(tools: Tools, work: Work, case: ReclaimCase, again: Again) -> bool:
     if again.verdict in {Verdict.UNMEASURED, Verdict.TODAY}:
         _wait(work, case, again.verdict.value, _A_DAY)
         return False
-    full = share.full(work, tools.settings, case, len(resources_of(work, case.id)))
-    if full:
+    things = parting.things(resources_of(work, case.id))
+    count, full = share.first_part(work, tools.settings, case, [len(thing) for thing in things])
+    if not count:
         _wait(work, case, f"share_{full}", _AN_HOUR)
         return False
-    _remember_running(work, case)
+    if full:
+        rest = parting.part(work, case, [r.id for thing in things[count:] for r in thing], CaseState.NOTICED)
+        history.wait(work, rest, f"share_{full}", _AN_HOUR)
+        history.tell_owner(work, case, "reclaim.split", other=rest.number)
+        history.tell_operators(work, case, "reclaim.split", other=rest.number)
+    share.admit(work, tools.settings, case)
+    for row in _rows(work, case.id):
+        row.was_active = None
     history.go(work, case, CaseEvent.ADMIT, note=note)
     return True
 
@@ -109,26 +118,54 @@ def _wait(work: Work, case: ReclaimCase, what: str, pause: timedelta) -> None:
     history.wait(work, case, what, pause)
 
 
-def _remember_running(work: Work, case: ReclaimCase) -> None:
-    """Which of them run now, written down before anything is stopped: resuming starts these and no others."""
-    running = {r.id for r in resources_of(work, case.id) if r.state == ResourceState.ACTIVE.value}
-    for row in work.session.scalars(select(CaseResource).where(CaseResource.case_id == case.id)):
-        row.was_active = row.resource_id in running
+def _rows(work: Work, case_id: UUID) -> Sequence[CaseResource]:
+    return work.session.scalars(select(CaseResource).where(CaseResource.case_id == case_id)).all()
+
+
+def _remember_running(tools: Tools, job: CaseJob, pace: Pace) -> bool:
+    """Which of them run now, written down before anything is stopped: resuming starts these and no others.
+
+    As their cloud says, once; of what it does not have our own word counts.
+    """
+    with tools.works.begin() as work:
+        if mine(work, job, CaseState.SUSPENDING) is None:
+            return False
+        known = {row.resource_id for row in _rows(work, job.id) if row.was_active is not None}
+        resources = [r for r in resources_of(work, job.id) if r.id not in known]
+    seen, stuck = running(tools, job, [r for r in resources if r.kind == "server"], pace)
+    ours = {r.id: r.state == ResourceState.ACTIVE.value for r in resources}
+    with tools.works.begin() as work:
+        case = mine(work, job, CaseState.SUSPENDING)
+        if case is None or _stuck(work, case, "stop_servers", stuck.values()):
+            return False
+        for row in _rows(work, job.id):
+            if row.was_active is None:
+                row.was_active = seen.get(row.resource_id, ours.get(row.resource_id))
+        return True
 
 
 def stop_servers(tools: Tools, job: CaseJob, pace: Pace) -> bool:
-    """Stop the servers; from the instant they stand still their compute is not charged."""
+    """Stop the servers; from the instant they stand still their compute is not charged.
+
+    What is not there any more stands still as well, and is not charged for at all.
+    """
+    if not _remember_running(tools, job, pace):
+        return False
     with tools.works.begin() as work:
         if mine(work, job, CaseState.SUSPENDING) is None:
             return False
         servers = [r for r in resources_of(work, job.id) if r.kind == "server"]
     stuck = switch(tools, job, servers, pace, on=False)
+    missing = lost.among(stuck)
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.SUSPENDING)
         if case is None:
             return False
-        inventory.move(work, [s.id for s in servers if s.id not in stuck], ResourceState.STOPPED)
-        return not _stuck(work, case, "stop_servers", stuck.values())
+        stopped = [s.id for s in servers if s.id not in stuck]
+        lost.found(work, stopped)
+        inventory.move(work, stopped, ResourceState.STOPPED)
+        lost.mark(work, case, missing)
+        return not _stuck(work, case, "stop_servers", [code for i, code in stuck.items() if i not in missing])
 
 
 def keep_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
@@ -137,7 +174,8 @@ def keep_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
         case = mine(work, job, CaseState.SUSPENDING)
         if case is None:
             return False
-        wanted = snapshots.plan(work, case, [r for r in resources_of(work, job.id) if r.kind == "server"])
+        there = [r for r in resources_of(work, job.id) if r.state != ResourceState.RELEASING.value]
+        wanted = snapshots.plan(work, case, [r for r in there if r.kind == "server"])
     taken, stuck = snapshots.take(tools, job, wanted, pace)
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.SUSPENDING)
@@ -160,20 +198,33 @@ def suspended(tools: Tools, job: CaseJob) -> str:
 
 
 def start_servers(tools: Tools, job: CaseJob, pace: Pace) -> bool:
-    """Start what was running before the suspension; it is charged in full again."""
+    """Start what was running before the suspension; it is charged in full again.
+
+    What is not there any more cannot be started, and keeps nothing else from running.
+    """
     with tools.works.begin() as work:
         if mine(work, job, CaseState.RESUMING) is None:
             return False
         ran = select(CaseResource.resource_id).where(CaseResource.case_id == job.id, CaseResource.was_active.is_(True))
         again = set(work.session.scalars(ran))
+        again |= {r.id for r in resources_of(work, job.id) if r.state == ResourceState.RELEASING.value}
         servers = [r for r in resources_of(work, job.id) if r.kind == "server" and r.id in again]
     stuck = switch(tools, job, servers, pace, on=True)
+    missing = lost.among(stuck)
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RESUMING)
         if case is None:
             return False
-        inventory.move(work, [s.id for s in servers if s.id not in stuck], ResourceState.ACTIVE)
-        return not _stuck(work, case, "start_servers", stuck.values())
+        started = [s.id for s in servers if s.id not in stuck]
+        lost.found(work, started)
+        inventory.move(work, started, ResourceState.ACTIVE)
+        if _stuck(work, case, "start_servers", [code for i, code in stuck.items() if i not in missing]):
+            return False
+        if missing:
+            lost.mark(work, case, missing)
+            others = [r.id for r in resources_of(work, job.id) if r.id not in missing]
+            lost.leave_behind(work, case, missing, others)
+        return not missing
 
 
 def drop_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
@@ -240,7 +291,7 @@ def _spared(work: Work, case: ReclaimCase, used: Sequence[str], found: InCloud) 
     case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
     case.waits_for = "in_use"
     history.tell_operators(work, case, "reclaim.running_again", resources="、".join(used))
-    started.running(work, sorted(found.running))
+    outside.running(work, sorted(found.running))
     return True
 
 

@@ -14,13 +14,13 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from broker.errors import Conflict, Forbidden, Invalid, Problem
+from broker.errors import Conflict, Invalid, Problem
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, Role
 from broker.reclamation import board, dates, history, objections, rules
 from broker.reclamation.models import CaseObjection, ReclaimCase
 from broker.reclamation.values import Answer, Decision
 from broker.tenancy.repository import accounts_of_one
-from broker.tenancy.rules import mandate
+from broker.tenancy.rules import mandate, one_of
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 
@@ -187,14 +187,8 @@ def _ending(work: Work, case_id: UUID, reason: str) -> tuple[ReclaimCase, Mandat
 
 def _of_an_office(work: Work, case: ReclaimCase, *, except_for: frozenset[UUID] = frozenset()) -> tuple[Mandate, Role]:
     """Somebody who decides for the cloud, or who delivers for it: whoever has one of the two duties here has it."""
-    refused = None
-    for role, unit_id in ((Role.APPROVER, case.deciding_unit_id), (Role.OPERATOR, case.delivering_unit_id)):
-        try:
-            return mandate(work.actor, role, unit_id, except_for=except_for), role
-        except Forbidden as error:  # of two refusals the one is told that says more
-            refused = refused if refused is not None and refused.code == "duty.separated" else error
-    assert refused is not None
-    raise refused
+    duties = [(Role.APPROVER, case.deciding_unit_id), (Role.OPERATOR, case.delivering_unit_id)]
+    return one_of(work.actor, duties, except_for=except_for)
 
 
 def _not(work: Work, account_id: UUID | None) -> frozenset[UUID]:

@@ -92,6 +92,8 @@ def _follow_calendar(work: Work) -> int:
     )
     for case in old:
         set_window(work, case)
+        if case.waits_for == "calendar":
+            case.waits_for = case.look_at = None
     return len(old)
 
 
@@ -103,8 +105,19 @@ def _fall_due(work: Work) -> int:
         or_(ReclaimCase.look_at.is_(None), ReclaimCase.look_at <= work.now),
     )
     for case in due:
-        history.go(work, case, CaseEvent.FALL_DUE)
+        if case.due_provisional:
+            _no_calendar(work, case)
+        else:
+            history.go(work, case, CaseEvent.FALL_DUE)
     return len(due)
+
+
+def _no_calendar(work: Work, case: ReclaimCase) -> None:
+    """Its window passes over days that no notice has settled: nobody's time to object ends on a guess."""
+    if case.waits_for != "calendar":
+        history.write(work, case, CaseEvent.WAIT.value, note="calendar")
+        history.tell_operators(work, case, "reclaim.calendar_missing")
+    history.wait(work, case, "calendar", timedelta(days=1))
 
 
 def _undo_started(work: Work) -> int:

@@ -1,13 +1,16 @@
 """What a policy would do if it were on: which cases, which not and why, and how far the shares would let it go at once.
 
 Called by: the API, the console. Must not: open a case, or switch anything on.
+
+Three steps: what is known is read (``ask``), the stored samples are scanned by the very content of the policy with no
+transaction open (``look``), and what it would do with that is written down (``run``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +18,7 @@ from sqlalchemy import func, select
 
 from broker.catalog.models import SubCloud
 from broker.db.base import new_id
-from broker.errors import BrokerError, Invalid
+from broker.errors import BrokerError, Conflict, Invalid
 from broker.inventory.models import Resource
 from broker.reclamation import opening, policies, rules, share
 from broker.reclamation.models import ReclaimDryRun, ReclaimPolicy
@@ -24,8 +27,10 @@ from broker.reclamation.values import Room
 from broker.settings import Settings
 from broker.tenancy.repository import unit_names
 from broker.tenancy.work import Work
-from broker.utilisation import findings
+from broker.utilisation import detection, findings, looking, sightings
 from broker.utilisation.findings import Finding
+from broker.utilisation.looking import CURRENT, Known
+from broker.utilisation.sightings import Sighting
 from broker.utilisation.values import Policy, PolicySet
 
 _LISTED = 500
@@ -42,13 +47,69 @@ class _Take:
     scopes: tuple[Scope, ...]
 
 
-def run(work: Work, settings: Settings, name: str) -> ReclaimDryRun:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A policy as the file has it, what is known before it is tried, and what was last seen of what has no samples."""
+
+    policy: Policy
+    digest: str
+    whole: PolicySet
+    known: Known
+    last_seen: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What this very content finds idle today, and how much it leaves alone."""
+
+    idle: tuple[Sighting, ...]
+    exempted: int
+
+
+def ask(work: Work, settings: Settings, name: str) -> Asked:
+    """What a dry run has to know. Raises NotFound ``policy.not_found``, Forbidden ``duty.missing``."""
+    policies.center(work)
+    policy, digest, whole = policies.present(settings, name)
+    # A run that begins where reading began was found by another content: all that is kept is read then.
+    known = replace(detection.known_now(work), going_on={})
+    return Asked(policy, digest, whole, known, tuple(_last_seen(work, policy, known)) if policy.seen else ())
+
+
+def _last_seen(work: Work, policy: Policy, known: Known) -> Iterator[Sighting]:
+    """What the last detections saw of this kind, by whatever policy: clouds are asked at night, not by a page."""
+    rows = [
+        row
+        for row in findings.still_open(work.session).values()
+        if row.kind == sightings.KINDS[policy.seen].value and row.scanned_on >= known.day - CURRENT
+    ]
+    once = {(row.resource_id, row.object_ref): row for row in sorted(rows, key=lambda row: row.days)}
+    for row in once.values():
+        if row.resource_id in known.things and not known.things[row.resource_id].suspended:
+            said = tuple(findings.Evidence(each["code"], each["params"]) for each in row.evidence)
+            kind = sightings.KINDS[policy.seen]
+            yield Sighting(row.resource_id, kind, policy, said, row.last_day, row.first_day, object_ref=row.object_ref)
+
+
+def look(settings: Settings, asked: Asked) -> Looked:
+    """Scan the stored samples by the policy as it is now; no transaction is open."""
+    alone = PolicySet(asked.whole.version, (asked.policy,), asked.whole.exemptions)
+    if not asked.policy.seen:
+        idle, exempted = looking.measured(settings, asked.known, alone)
+        return Looked(tuple(looking.once(idle).values()), len(exempted))
+    left = [each for each in asked.last_seen if looking.exempt(each, asked.known.things[each.resource_id], alone)]
+    return Looked(tuple(each for each in asked.last_seen if each not in left), len(left))
+
+
+def run(work: Work, settings: Settings, asked: Asked, looked: Looked) -> ReclaimDryRun:
     """What the policy would do now: which cases it would open, which not and why, and how full the shares would be.
 
-    Nothing is opened. Raises NotFound ``policy.not_found``, Forbidden ``duty.missing``.
+    Nothing is opened. Raises Forbidden ``duty.missing``, Conflict ``reclaim.dry_run_stale``: the file has changed.
     """
     by = policies.center(work)
+    name = asked.policy.name
     policy, digest, whole = policies.present(settings, name)
+    if digest != asked.digest:
+        raise Conflict("reclaim.dry_run_stale")
     row = work.session.scalar(select(ReclaimPolicy).where(ReclaimPolicy.name == name, ReclaimPolicy.digest == digest))
     if row is None:
         row = ReclaimPolicy(
@@ -58,7 +119,9 @@ def run(work: Work, settings: Settings, name: str) -> ReclaimDryRun:
         )  # fmt: skip
         work.session.add(row)
         work.session.flush()
-    result = _would_do(work, settings, policy, whole)
+    result = _would_do(work, settings, _found(work, asked, looked), whole)
+    if looked.exempted:
+        result["refused"]["policy.exempted"] = looked.exempted
     made = ReclaimDryRun(id=new_id(), policy_id=row.id, result=result, run_by=by.account_id, run_at=work.now)
     work.session.add(made)
     work.session.flush()
@@ -67,8 +130,24 @@ def run(work: Work, settings: Settings, name: str) -> ReclaimDryRun:
     return made
 
 
-def _would_do(work: Work, settings: Settings, policy: Policy, whole: PolicySet) -> dict[str, Any]:
-    found = [f for f in findings.current(work.session) if f.policy == policy.name]
+def _found(work: Work, asked: Asked, looked: Looked) -> list[Finding]:
+    """The findings that the next detection would have of it; one that goes on keeps its id."""
+    rows = findings.still_open(work.session)
+    day = asked.known.day
+    return [
+        Finding(
+            id=rows[each.key].id if each.key in rows else new_id(),
+            resource_id=each.resource_id, kind=each.kind, policy=each.policy, policy_version=asked.whole.version,
+            object_ref=each.object_ref, first_day=each.first_day, last_day=each.last_day, days=each.days,
+            evidence=each.evidence, monthly_fen=each.monthly_fen, scanned_on=day, found_at=work.now,
+            cleared_at=None, cleared_because=None,
+        )
+        for each in detection.valued(work, looked.idle, rows, (day, asked.known.things))
+        if each.ripe
+    ]  # fmt: skip
+
+
+def _would_do(work: Work, settings: Settings, found: Sequence[Finding], whole: PolicySet) -> dict[str, Any]:
     heard = policies.heard(work)
     refused: Counter[str] = Counter()
     going = []

@@ -22,6 +22,7 @@ from broker.inventory.models import Resource
 from broker.lifecycle import CaseEvent
 from broker.reclamation import rules
 from broker.reclamation.models import CaseAct, ReclaimCase
+from broker.reclamation.power import AT_REST
 from broker.reclamation.values import Again, CaseJob, Cause, Verdict
 from broker.settings import Settings
 from broker.tenancy.work import Work
@@ -36,8 +37,6 @@ _OVER = {"in_use", "exempted", "gone"}
 _DECIDED = "in-use"
 """What is measured where no policy found anything: a system or a server that a person named, a term."""
 _AT_A_STAND = Condition("cpu_avg_pct", Daily.MAX, below=Decimal(1))
-_AT_REST = {Status.STOPPED, Status.ERROR, Status.DELETING}
-"""What a server says that does no work. Whatever else a cloud may say, it may be at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +184,7 @@ def in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pa
                 listed = provider.list(kind, project_id)
                 there |= {o.key.id for o in listed}
                 if kind is Kind.SERVER:
-                    at_work = [o.key for o in listed if o.status not in _AT_REST]
+                    at_work = [o.key for o in listed if o.status not in AT_REST]
                     used += [numbers[key] for key in at_work if key in numbers]
                     running |= {o.key.id for o in listed if o.status is Status.ACTIVE}
             attached = [o for o in provider.list(Kind.ATTACHMENT, project_id) if o.server_id not in ours]

@@ -74,6 +74,7 @@ class ReclaimCase(Base):
     ``look_at`` when a case that could not go on (``waits_for``) is looked at again. ``trouble`` is what stopped the
     machine: an operator's desk. ``ending`` is how a case that is being resumed will end. ``policy_content`` is the
     policy as it was when the case was opened: by it, and no other, the resources are measured again.
+    ``split_from``: the case that it was first a part of.
     ``admitted_at`` and the two shares: when it was admitted to its suspension, and by how much might be suspended at
     once; a trigger counts again. Another one sees to it that who proposes and who confirms are not one person.
     """
@@ -96,6 +97,7 @@ class ReclaimCase(Base):
     policy_content: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     evidence: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     finding_id: Mapped[UUID | None] = mapped_column(ForeignKey(IdleFinding.id))
+    split_from: Mapped[UUID | None] = mapped_column(ForeignKey("broker.reclaim_case.id"), index=True)
     state: Mapped[str]
     version: Mapped[int] = mapped_column(server_default="1")
     run: Mapped[int] = mapped_column(server_default="0")

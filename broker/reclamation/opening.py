@@ -114,12 +114,17 @@ def of_finding(found: Finding, policies: PolicySet, reason: str | None = None) -
 
 
 def ids_of(work: Work, numbers: Sequence[str]) -> tuple[UUID, ...]:
-    """The resources with these numbers. Raises Invalid ``reclaim.resource_unknown`` with all that there are not."""
+    """The resources with these numbers.
+
+    Raises Invalid ``field.missing`` when none is named, ``reclaim.resource_unknown`` with all that there are not.
+    """
     wanted = {number.strip().upper() for number in numbers if number.strip()}
     found = {row.number: row.id for row in work.session.execute(
         select(Resource.id, Resource.number).where(Resource.number.in_(wanted)))}  # fmt: skip
     missing = sorted(wanted - found.keys())
-    if missing or not wanted:
+    if not wanted:
+        raise Invalid([Problem("field.missing", "resources")])
+    if missing:
         raise Invalid([Problem("reclaim.resource_unknown", "resources", params={"resources": "、".join(missing)})])
     return tuple(found[number] for number in sorted(wanted))
 

@@ -25,7 +25,7 @@ from broker.lifecycle import CaseState, Role
 from broker.reclamation import opening, rules
 from broker.reclamation.models import CaseResource, ReclaimCase, ReclaimDryRun, ReclaimPolicy
 from broker.settings import Settings
-from broker.tenancy.rules import mandate
+from broker.tenancy.rules import one_of
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 from broker.utilisation import findings, service
@@ -216,14 +216,16 @@ def take_up(work: Work, settings: Settings) -> int:
     except BrokerError as error:
         log.warning("policies not read", code=error.code)
         return 0
-    policies = {p.name for p in whole.policies if on.get(p.name) == digest_of(p, whole)}
+    policies = {p.name: p.days for p in whole.policies if on.get(p.name) == digest_of(p, whole)}
     today = work.now.astimezone(work.calendar.zone).date()
     ended = heard(work)
     in_cases = set(work.session.scalars(select(CaseResource.resource_id).where(CaseResource.closed_at.is_(None))))
     opened = 0
     for found in findings.current(work.session):
         fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS) and found.policy_version == whole.version
-        if found.policy not in policies or not fresh or found.resource_id in in_cases or found.id in ended:
+        if found.days < policies.get(found.policy, found.days + 1) or not fresh:
+            continue
+        if found.resource_id in in_cases or found.id in ended:
             continue
         try:
             with work.session.begin_nested():
@@ -247,10 +249,11 @@ def present(settings: Settings, name: str) -> tuple[Policy, str, PolicySet]:
 
 def center(work: Work) -> Mandate:
     """Who delivers for the main cloud, or decides for it: a policy acts in the whole region (Art. 14)."""
-    duty = "decide" if Role.APPROVER in work.actor.roles else "deliver"
-    unit_id = work.session.scalar(
-        select(SubCloudAuthority.unit_id)
+    rows = work.session.execute(
+        select(SubCloudAuthority.duty, SubCloudAuthority.unit_id)
         .join(SubCloud, SubCloud.id == SubCloudAuthority.sub_cloud_id)
-        .where(SubCloud.tier == "main", SubCloudAuthority.duty == duty, SubCloudAuthority.during.contains(work.now))
+        .where(SubCloud.tier == "main", SubCloudAuthority.during.contains(work.now))
     )
-    return mandate(work.actor, Role.APPROVER if duty == "decide" else Role.OPERATOR, unit_id)
+    units = {row.duty: row.unit_id for row in rows}
+    duties = [(Role.APPROVER, units.get("decide")), (Role.OPERATOR, units.get("deliver"))]
+    return one_of(work.actor, duties)[0]

@@ -18,6 +18,34 @@ from providers.contract import Key, Provider, Status
 from providers.errors import ActionRequired, Permanent
 
 NO_POWER = "provider.no_power"
+NOT_FOUND = "not_found"
+AT_REST = frozenset({Status.STOPPED, Status.ERROR, Status.DELETING})
+"""What a server says that does no work. Whatever else a cloud may say, it may be at work."""
+
+
+def running(
+    tools: Tools, job: CaseJob, servers: Sequence[Resource], pace: Pace
+) -> tuple[dict[UUID, bool], dict[UUID, str]]:
+    """Which servers are at work, as their cloud says, and what could not be asked, with a code.
+
+    One that is not there is in neither. Raises as ``switch``.
+    """
+    if not servers:
+        return {}, {}
+    try:
+        provider = tools.providers(job.sub_cloud)
+    except ActionRequired as error:
+        return {}, {s.id: error.code for s in servers}
+    seen: dict[UUID, bool] = {}
+    asked = {s.id: partial(_looked_at, provider, key_of_resource(s), seen) for s in servers}
+    return seen, until(asked, pace, "provider.still_switching")
+
+
+def _looked_at(provider: Provider, key: Key, seen: dict[UUID, bool]) -> bool:
+    found = provider.observe(key)
+    if found is not None:
+        seen[key.id] = found.status not in AT_REST
+    return True
 
 
 def switch(tools: Tools, job: CaseJob, servers: Sequence[Resource], pace: Pace, *, on: bool) -> dict[UUID, str]:
@@ -46,7 +74,7 @@ def _switched(provider: Provider, key: Key, ordered: set[UUID], *, on: bool) -> 
         seen = provider.power(key, on=on)
         ordered.add(key.id)
     if seen is None:
-        raise Permanent("not_found")
+        raise Permanent(NOT_FOUND)
     if seen.status is Status.ERROR:
         raise Permanent("provider.in_error")
     return seen.status is wanted

@@ -85,6 +85,20 @@ def answer_problems(answer: Answer, now: datetime) -> list[Problem]:
     return out
 
 
+def first_part(sizes: Sequence[int], rooms: Sequence[Room]) -> tuple[int, str]:
+    """How many of these things the shares admit together, from the first on, and the scope that stops the next one.
+
+    ``sizes``: over how many resources each is. Empty when nothing is stopped.
+    """
+    count = 0
+    for before, size in enumerate(sizes):
+        count += size
+        for room in rooms:
+            if not room.fits(count, before + 1):
+                return before, room.scope
+    return len(sizes), ""
+
+
 def first_wave(cases: Sequence[tuple[int, Sequence[Scope]]], rooms: Mapping[Scope, Room]) -> list[bool]:
     """Which of these cases, taken in this order, the shares would admit now; the others wait for room.
 

@@ -9,10 +9,12 @@ does each unit above it but the region itself: fifty counties are one city.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import text
 
+from broker.reclamation import rules
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Room
 from broker.settings import Settings
@@ -31,16 +33,17 @@ def rooms(work: Work, settings: Settings, unit_id: UUID, sub_cloud_id: UUID, *, 
     return [Room(row.scope, row.scope_id, row.live, row.held, percent[row.scope]) for row in rows]
 
 
-def full(work: Work, settings: Settings, case: ReclaimCase, count: int) -> str:
-    """The scope that has no room for this case (``unit``, ``cloud``); empty when it may go on, which its row then says.
+def first_part(work: Work, settings: Settings, case: ReclaimCase, sizes: Sequence[int]) -> tuple[int, str]:
+    """How many of a case's things may go on, and the scope (``unit``, ``cloud``) that has no room for the next one.
 
     Until the caller's transaction ends no other case is admitted.
     """
     work.session.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _LOCK})
     work.session.flush()
-    for room in rooms(work, settings, case.unit_id, case.sub_cloud_id, but=case.id):
-        if not room.fits(count):
-            return room.scope
+    return rules.first_part(sizes, rooms(work, settings, case.unit_id, case.sub_cloud_id, but=case.id))
+
+
+def admit(work: Work, settings: Settings, case: ReclaimCase) -> None:
+    """The row says by which shares it was admitted; the database counts once more by them."""
     case.admitted_at = work.now
     case.share_unit_percent, case.share_cloud_percent = settings.reclaim_unit_percent, settings.reclaim_cloud_percent
-    return ""

@@ -122,6 +122,9 @@ class Room:
         """How many resources may be in suspended cases at once."""
         return self.live * self.percent // 100
 
-    def fits(self, count: int) -> bool:
-        """Whether a case over ``count`` resources may go on. The first one always may, whatever its size."""
-        return self.held == 0 or self.held + count <= self.allowed
+    def fits(self, count: int, things: int = 1) -> bool:
+        """Whether a case over ``count`` resources may go on: ``things`` of them, and the disks that hang on these.
+
+        One thing always may as the first one, or a unit with one server could lose none.
+        """
+        return self.held + count <= self.allowed or (self.held == 0 and things == 1)

@@ -11,9 +11,10 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, or_, select
 
 from broker.db.base import AnyRow, AnySelect
-from broker.lifecycle import CaseEvent, CaseState
+from broker.inventory.models import Resource
+from broker.lifecycle import CaseEvent, CaseState, ResourceState
 from broker.reclamation import board
-from broker.reclamation.models import CaseAct, CaseObjection, ReclaimCase
+from broker.reclamation.models import CaseAct, CaseObjection, CaseResource, ReclaimCase
 from broker.tenancy.models import UnitPeriod
 from broker.tenancy.repository import holds
 from broker.tenancy.work import Work
@@ -34,6 +35,16 @@ def _started() -> ColumnElement[bool]:
     return ReclaimCase.suspended_at.is_(None) & act.correlate(ReclaimCase).exists()
 
 
+def _lost() -> ColumnElement[bool]:
+    """Cases of which the cloud does not have a server any more, before two people have released it."""
+    gone = (
+        select(CaseResource.id)
+        .join(Resource, Resource.id == CaseResource.resource_id)
+        .where(CaseResource.case_id == ReclaimCase.id, Resource.state == ResourceState.RELEASING.value)
+    )
+    return (ReclaimCase.state != CaseState.RELEASING.value) & gone.correlate(ReclaimCase).exists()
+
+
 def _unanswered(work: Work) -> ColumnElement[bool]:
     open_one = select(CaseObjection.id).where(
         CaseObjection.case_id == ReclaimCase.id, CaseObjection.answered_at.is_(None), CaseObjection.due_at < work.now
@@ -46,8 +57,10 @@ def _conditions(work: Work) -> Mapping[str, ColumnElement[bool]]:
     state = ReclaimCase.state
     return {
         "unheard": unheard(work),
+        "calendar": ReclaimCase.waits_for.is_not_distinct_from("calendar"),
         "nobody": ReclaimCase.waits_for.is_not_distinct_from("nobody"),
         "started": _started(),
+        "lost": _lost(),
         "answer_late": _unanswered(work),
         "propose_late": (state == CaseState.SUSPENDED.value) & (ReclaimCase.keep_until < work.now - LATE),
         "confirm_late": (state == CaseState.PROPOSED.value) & (ReclaimCase.proposed_at < work.now - LATE),

@@ -212,6 +212,13 @@ def units(session: Session, actor: Actor, now: datetime) -> list[AnyRow]:
     return list(session.execute(statement).all())
 
 
+def codes_above(session: Session, now: datetime) -> dict[UUID, frozenset[str]]:
+    """Each unit's own code and those of all above it, as the tree stands at ``now``."""
+    codes = {row.id: row.code for row in session.execute(select(Unit.id, Unit.code))}
+    tree = session.execute(select(UnitPeriod.unit_id, UnitPeriod.ancestors).where(holds(UnitPeriod.during, now)))
+    return {row.unit_id: frozenset(codes[each] for each in {row.unit_id, *row.ancestors}) for row in tree}
+
+
 def unit_id_of(session: Session, code: str, *, actor: Actor | None = None, now: datetime) -> UUID:
     """The unit with a code, within the actor's tree when one is named. Raises Invalid ``unit.unknown``."""
     statement = select(Unit.id).where(Unit.code == code)

@@ -6,6 +6,7 @@ Called by: approval, assessment, delivery, reclamation; the region file, notices
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from uuid import UUID
 
 from broker.errors import Forbidden
@@ -44,3 +45,19 @@ def mandate(actor: Actor, role: Role, unit_id: UUID | None, *, except_for: froze
         if principal.account_id not in except_for:
             return Mandate(actor.account_id, principal.account_id)
     raise Forbidden("duty.separated", role=role.value)
+
+
+def one_of(
+    actor: Actor, duties: Sequence[tuple[Role, UUID | None]], *, except_for: frozenset[UUID] = frozenset()
+) -> tuple[Mandate, Role]:
+    """The first of these duties that the actor has, whatever else he is elsewhere. Raises as ``mandate``.
+
+    Of several refusals the one is raised that says more: ``duty.separated``.
+    """
+    refused = Forbidden("duty.missing")
+    for role, unit_id in duties:
+        try:
+            return mandate(actor, role, unit_id, except_for=except_for), role
+        except Forbidden as error:
+            refused = refused if refused.code == "duty.separated" else error
+    raise refused

@@ -26,6 +26,7 @@ from broker.lifecycle import ResourceState
 from broker.pricing import rules as pricing
 from broker.pricing import service as prices
 from broker.pricing.values import PriceVersion
+from broker.tenancy.repository import codes_above
 from broker.tenancy.work import Work
 from broker.utilisation import findings, looking, service
 from broker.utilisation.collectors import Bench, Errand
@@ -118,7 +119,7 @@ def known_now(work: Work) -> Known:
     rows = findings.still_open(work.session)
     return Known(
         day=day,
-        facts=service.facts_of(work),
+        facts=service.named(work),
         things=things_of(work),
         clouds=[cloud.code for cloud in catalog.in_service(work.session)],
         open={key: row.last_day for key, row in rows.items()},
@@ -151,13 +152,14 @@ def _later(bench: Bench, errand: Errand, code: str) -> bool:
 def things_of(work: Work) -> dict[UUID, Thing]:
     """Everything in use, and whether servers use it."""
     used = inventory.used_by(work.session)
+    above = codes_above(work.session, work.now)
     found = {}
     for row in inventory.in_use(work.session, now=work.now):
         resource = row[0]
         taken, left_at = used.get(resource.id, (False, None))
         suspended = resource.state == ResourceState.STOPPED.value
         found[resource.id] = Thing(
-            resource.id, resource.sub_cloud_id, service.facts(row), row.since, taken, left_at, suspended
+            resource.id, resource.sub_cloud_id, service.facts(row, above), row.since, taken, left_at, suspended
         )
     return found
 
@@ -165,11 +167,22 @@ def things_of(work: Work) -> dict[UUID, Thing]:
 def write_down(work: Work, found: Look, policies: PolicySet, things: Mapping[UUID, Thing]) -> Recorded:
     """Hold what was found against the open rows: continue them, add new ones, end the others and say why."""
     rows = findings.still_open(work.session)
-    costs = _costs(work, {each.resource_id for each in found.idle}, things)
-    seen = [_seen(each, rows.get(each.key), found.day, costs) for each in found.idle]
+    seen = valued(work, found.idle, rows, (found.day, things))
     keep = {each.key for each in seen}
     ended = {key: why for key in rows if key not in keep and (why := _why(key, found, policies, things))}
     return findings.record(work, Day(found.day, policies.version), seen, ended, rows)
+
+
+def valued(
+    work: Work, idle: Collection[Sighting], rows: Mapping[Key, IdleFinding], on: tuple[date, Mapping[UUID, Thing]]
+) -> list[Seen]:
+    """What is idle as it goes into the table: since when by what was known before, and what a month of it costs.
+
+    ``on``: the day, and everything in use.
+    """
+    day, things = on
+    costs = _costs(work, {each.resource_id for each in idle}, things)
+    return [_seen(each, rows.get(each.key), day, costs) for each in idle]
 
 
 def _seen(each: Sighting, row: IdleFinding | None, day: date, costs: Mapping[UUID, int | None]) -> Seen:

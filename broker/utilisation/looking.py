@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from broker.settings import Settings
 from broker.utilisation import again, pictures, service, sightings
 from broker.utilisation.collectors import Bench
 from broker.utilisation.findings import Evidence, FindingKind, Key
@@ -69,7 +70,7 @@ class Look:
 
 def look(bench: Bench, known: Known, policies: PolicySet) -> Look:
     """Scan the samples and ask the clouds; no transaction is open."""
-    idle, exempted = _measured(bench, known, policies)
+    idle, exempted = measured(bench.settings, known, policies)
     shown: dict[str, Shown] = {}
     if any(policy.seen for policy in policies.policies):
         answers = {code: _ask(bench.providers, code) for code in known.clouds}
@@ -80,18 +81,18 @@ def look(bench: Bench, known: Known, policies: PolicySet) -> Look:
         if each.kind is FindingKind.OFF and each.resource_id in off:
             continue  # samples say so already, and since when
         thing = known.things[each.resource_id]
-        if exemption_of(_as_run(each, thing), thing.facts, each.policy, policies):
+        if exempt(each, thing, policies):
             exempted.add(each.key)
         else:
             idle.append(each)
-    found = _once(idle)
+    found = once(idle)
     busy = _busy(bench, known, policies, exempted | found.keys())
     warm = tuple(pictures.heat(bench.settings, known.facts, known.day, ZONE))
     return Look(known.day, tuple(found.values()), frozenset(exempted), frozenset(shown), busy, warm)
 
 
-def _once(idle: Sequence[Sighting]) -> dict[Key, Sighting]:
-    """One sighting a key: of two runs of these days the later, of what a cloud shows twice the longer."""
+def once(idle: Sequence[Sighting]) -> dict[Key, Sighting]:
+    """One sighting for each key: of two runs of these days the later, of what a cloud shows twice the longer."""
     found: dict[Key, Sighting] = {}
     for each in idle:
         before = found.get(each.key)
@@ -100,16 +101,16 @@ def _once(idle: Sequence[Sighting]) -> dict[Key, Sighting]:
     return found
 
 
-def _measured(bench: Bench, known: Known, policies: PolicySet) -> tuple[list[Sighting], set[Key]]:
+def measured(settings: Settings, known: Known, policies: PolicySet) -> tuple[list[Sighting], set[Key]]:
     """Runs that go on, and those that a policy leaves alone; from as few days as tell.
 
     A run that begins where reading began is continued from what was found before. Where nothing was found before, or
     by other policies, all that is kept is read.
     """
     first = _first_day(known.day, policies)
-    found, exempted = _since(bench, known, policies, first)
+    found, exempted = _since(settings, known, policies, first)
     if first is not None and any(each.cut and known.going_on.get(each.key) != policies.version for each in found):
-        return _since(bench, known, policies, None)
+        return _since(settings, known, policies, None)
     return found, exempted
 
 
@@ -120,13 +121,15 @@ def _first_day(day: date, policies: PolicySet) -> date | None:
     return day - timedelta(days=max((policy.days for policy in policies.measured), default=0)) - MARGIN
 
 
-def _since(bench: Bench, known: Known, policies: PolicySet, first: date | None) -> tuple[list[Sighting], set[Key]]:
+def _since(
+    settings: Settings, known: Known, policies: PolicySet, first: date | None
+) -> tuple[list[Sighting], set[Key]]:
     by_name = {policy.name: policy for policy in policies.policies}
     day = known.day
     idle: list[Sighting] = []
     exempted: set[Key] = set()
     end = datetime.combine(day + timedelta(days=1), time(), ZONE)
-    for each in service.scan_store(bench.settings, known.facts, policies, (ZONE, end), Report(), first=first):
+    for each in service.scan_store(settings, known.facts, policies, (ZONE, end), Report(), first=first):
         run, policy = each.run, by_name[each.run.policy]
         if each.facts is None or each.facts.resource_id is None or run.last_day < day - CURRENT:
             continue
@@ -177,10 +180,11 @@ def _list(provider: Provider, kind: Kind) -> list[Observed]:
     return list(provider.list(kind)) if kind in provider.capabilities.kinds else []
 
 
-def _as_run(each: Sighting, thing: Thing) -> Run:
-    """A sighting as exemptions see runs."""
+def exempt(each: Sighting, thing: Thing, policies: PolicySet) -> bool:
+    """Whether its policy leaves it alone; a sighting as exemptions see runs."""
     first = each.first_day or each.last_day
-    return Run(thing.facts.number, each.policy.name, first, each.last_day, (each.last_day - first).days + 1)
+    run = Run(thing.facts.number, each.policy.name, first, each.last_day, (each.last_day - first).days + 1)
+    return exemption_of(run, thing.facts, each.policy, policies) is not None
 
 
 def _busy(bench: Bench, known: Known, policies: PolicySet, still: Collection[Key]) -> frozenset[Key]:

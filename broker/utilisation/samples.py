@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ def clean(engine: Engine, path: Path, columns: Sequence[str], now: datetime, rep
     try:
         db.execute(f"CREATE TEMP TABLE checked AS {_checked(path, found, columns, now)}")
         broken = _broken_lines(engine, path)
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError, EOFError, zlib.error) as error:
         raise Unreadable([Problem("metrics.broken", path.name, params={"detail": _line(error)})]) from error
     finally:
         db.execute("SET preserve_insertion_order = false")
@@ -186,28 +187,72 @@ def clean(engine: Engine, path: Path, columns: Sequence[str], now: datetime, rep
 
 
 def _checked(path: Path, found: dict[str, str], columns: Sequence[str], now: datetime) -> str:
+    names = list(found)
+    by_line = not is_parquet(path) and _has_quotes(path)
+
+    def raw(column: str) -> str:
+        return f"fields[{names.index(column) + 1}]" if by_line else f"CAST({quoted(column)} AS VARCHAR)"
+
     texts = ", ".join(
-        f"nullif(trim(CAST({quoted(c)} AS VARCHAR)), '') AS {prefix}{c}"
+        f"nullif(trim({raw(c)}), '') AS {prefix}{c}"
         for c, prefix in ((ID, ""), (HOUR, "t_"), *((c, "t_") for c in columns))
     )
     numbers = "".join(f", TRY_CAST(t_{c} AS DOUBLE) AS {c}" for c in columns)
     kept = "".join(f", t_{c}" for c in columns)
+    reason = reason_sql(columns, now, written="t_")
+    if by_line:
+        kept += ", whole"
+        texts += ", whole"
+        reason = f"CASE WHEN NOT whole THEN 'sample.broken' ELSE {reason} END"
     return f"""
-        SELECT place, {ID}, {HOUR}{"".join(f", {c}" for c in columns)},
-               {reason_sql(columns, now, written="t_")} AS reason
+        SELECT place, {ID}, {HOUR}{"".join(f", {c}" for c in columns)}, {reason} AS reason
         FROM (SELECT place, {ID}, {hour_sql(f"t_{HOUR}")} AS {HOUR}{kept}{numbers}
-              FROM (SELECT row_number() OVER () AS place, {texts} FROM {_raw(path, found)}))
+              FROM (SELECT place, {texts} FROM ({_lines(path, names) if by_line else _rows(path, names)})))
         """
 
 
-def _raw(path: Path, found: dict[str, str]) -> str:
+def _has_quotes(path: Path) -> bool:
+    """Whether a line may be more than its commas tell; most files have none, and are read at once."""
+    with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as raw:
+        return any(b'"' in chunk for chunk in iter(lambda: raw.read(1 << 20), b""))
+
+
+def _rows(path: Path, names: Sequence[str]) -> str:
+    """Rows of Parquet, or of CSV without quotes, with their ``place``."""
     if is_parquet(path):
-        return f"read_parquet({listing([path])}, hive_partitioning = false)"
-    names = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in found)
-    return (
-        f"read_csv({listing([path])}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"',"
-        f" columns = {{{names}}}, store_rejects = true, rejects_limit = 0, hive_partitioning = false)"
-    )
+        source = f"read_parquet({listing([path])}, hive_partitioning = false)"
+    else:
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+        source = f"read_csv({listing([path])}, header = true, delim = ',', columns = {{{columns}}}, {_HOW})"
+    return f"SELECT row_number() OVER () AS place, * FROM {source}"
+
+
+_HOW = "auto_detect = false, store_rejects = true, rejects_limit = 0, hive_partitioning = false"
+_FIELD = r'"(?:[^"]|"")*"|[^",]*'
+"""One field of a line: in quotes, doubled inside, or without any."""
+_NEVER = "\x01\x1f\x02"
+"""Stands between columns of a line, of which there is one: in no text."""
+
+
+def _lines(path: Path, names: Sequence[str]) -> str:
+    """The ``fields`` of each line of CSV with quotes, with its ``place`` and whether it is ``whole``.
+
+    A line is a row whatever its quotes say: one that is not closed spoils its own line, and no other.
+    """
+    columns = "columns = {'line': 'VARCHAR'}, header = false, skip = 1, strict_mode = false"
+    source = f"read_csv({listing([path])}, delim = '{_NEVER}', quote = '', escape = '', {columns}, {_HOW})"
+    in_quotes = f"""
+        CASE WHEN regexp_full_match(line, '(?:{_FIELD})(?:,(?:{_FIELD}))*') THEN
+            list_transform(regexp_extract_all(',' || line, ',({_FIELD})', 1),
+                lambda f: CASE WHEN starts_with(f, '"') THEN replace(f[2:-2], '""', '"') ELSE f END) END
+        """
+    fields = f"CASE WHEN contains(line, '\"') THEN {in_quotes} ELSE string_split(line, ',') END"
+    return f"""
+        SELECT place, fields, coalesce(len(fields) = {len(names)}, false) AS whole
+        FROM (SELECT place, {fields} AS fields
+              FROM (SELECT row_number() OVER () AS place, rtrim(line, chr(13)) AS line FROM {source})
+              WHERE line <> '')
+        """
 
 
 def quoted(name: str) -> str:
@@ -237,4 +282,4 @@ def _line_number(place: int, broken: Sequence[int], path: Path) -> int:
 
 
 def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -19,6 +20,7 @@ from broker.inventory import repository as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import Role
 from broker.settings import Settings
+from broker.tenancy.repository import codes_above
 from broker.tenancy.work import Work
 from broker.utilisation import store
 from broker.utilisation.engine import Engine, engine, parquet
@@ -44,27 +46,28 @@ def policies_of(settings: Settings, path: Path | None = None) -> PolicySet:
 
 
 def facts_of(work: Work, sub_cloud: str = "") -> Mapping[str, Facts]:
-    """What is in use, by every name a sample may bear: our id, our number, the cloud's own id where it is unique.
-
-    Of one sub-cloud, or of all.
-
-    Raises Forbidden ``role.missing``: detection looks at the whole region.
-    """
+    """``named``, of one sub-cloud or of all. Raises Forbidden ``role.missing``: detection looks at the whole region."""
     if not work.actor.roles & _MAY:
         raise Forbidden("role.missing")
+    return named(work, sub_cloud)
+
+
+def named(work: Work, sub_cloud: str = "") -> Mapping[str, Facts]:
+    """What is in use, by every name a sample may bear: our id, our number, the cloud's own id where it is unique."""
     rows = inventory.in_use(work.session, now=work.now, sub_cloud=sub_cloud)
+    above = codes_above(work.session, work.now)
     refs: dict[str, Facts | None] = {}
     found: dict[str, Facts] = {}
     for row in rows:
-        resource, each = row[0], facts(row)
+        resource, each = row[0], facts(row, above)
         found[str(resource.id)] = found[resource.number] = each
         if resource.ref:
             refs[resource.ref] = None if resource.ref in refs else each
     return {ref: each for ref, each in refs.items() if each is not None} | found
 
 
-def facts(row: AnyRow) -> Facts:
-    """A row of ``inventory.in_use`` as a value."""
+def facts(row: AnyRow, above: Mapping[UUID, frozenset[str]]) -> Facts:
+    """A row of ``inventory.in_use`` as a value. ``above``: by unit, the codes of it and of all above it."""
     resource: Resource = row[0]
     return Facts(
         number=resource.number,
@@ -78,6 +81,7 @@ def facts(row: AnyRow) -> Facts:
         resource_id=resource.id,
         vcpu=resource.spec.get("vcpu", 0),
         memory_gib=resource.spec.get("memory_gib", 0),
+        units=above.get(resource.unit_id, frozenset()),
     )
 
 
@@ -116,11 +120,15 @@ def _aliases(db: Engine, files: Sequence[Path], facts: Mapping[str, Facts]) -> d
     return {name: facts[name].number for name in names if name in facts and name != facts[name].number}
 
 
-def import_file(settings: Settings, path: Path, now: datetime, *, wait_s: float = 0) -> Imported:
+def import_file(
+    settings: Settings, path: Path, now: datetime, *, wait_s: float = 0, remember: bool = False
+) -> Imported:
     """Take a file or folder of samples into the store. Raises Invalid, Conflict ``store.busy``.
 
-    ``wait_s``: how long to wait for another import to end.
+    ``wait_s``: how long to wait for another import to end. ``remember``: a person's file, which may come again after
+    another has put its hours right.
     """
     storage = store.storage_of(settings)
     with engine(settings.utilisation_memory_mib) as db:
-        return store.import_samples(db, storage, path, now, settings.utilisation_months, wait_s=wait_s)
+        months = settings.utilisation_months
+        return store.import_samples(db, storage, path, now, months, wait_s=wait_s, remember=remember)

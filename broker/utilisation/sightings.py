@@ -76,6 +76,16 @@ class Sky:
     kept: frozenset[UUID] = frozenset()
 
 
+KINDS: Mapping[str, FindingKind] = {
+    "stopped": FindingKind.OFF,
+    "unattached": FindingKind.UNATTACHED_VOLUME,
+    "empty": FindingKind.EMPTY_SEGMENT,
+    "unbound": FindingKind.UNBOUND_ADDRESS,
+    "unused": FindingKind.UNUSED_SNAPSHOT,
+}
+"""What a policy that looks for something finds."""
+
+
 def seen(policy: Policy, sky: Sky) -> Iterator[Sighting]:
     """What one policy that looks without samples sees."""
     if policy.seen in {"unattached", "empty"}:
@@ -86,13 +96,22 @@ def seen(policy: Policy, sky: Sky) -> Iterator[Sighting]:
 
 
 def _unused_things(policy: Policy, sky: Sky) -> Iterator[Sighting]:
-    """Volumes and segments that no server uses, since the last one was given back or since they were handed over."""
+    """Volumes and segments that no server uses.
+
+    Of a segment the inventory knows since when: since the last server was given back, or since it was handed over. A
+    volume may have been attached by hand, which only its cloud shows: it counts from the first day that this was seen
+    not to be so, and of a cloud that does not answer nothing is said.
+    """
     kind = FindingKind.UNATTACHED_VOLUME if policy.seen == "unattached" else FindingKind.EMPTY_SEGMENT
     evidence = Evidence(f"seen.{policy.seen}", {})
     for thing in sky.things.values():
-        if thing.facts.kind == policy.kind and not thing.used and not _attached(thing, sky.shown):
+        if thing.facts.kind != policy.kind or thing.used:
+            continue
+        if kind is FindingKind.EMPTY_SEGMENT:
             first = max(thing.since, thing.left_at or thing.since).astimezone(sky.zone).date()
             yield Sighting(thing.id, kind, policy, (evidence,), sky.day, min(first, sky.day))
+        elif (cloud := sky.shown.get(thing.facts.sub_cloud)) is not None and thing.id not in cloud.attachments:
+            yield Sighting(thing.id, kind, policy, (evidence,), sky.day)
 
 
 def _stopped(policy: Policy, sky: Sky) -> Iterator[Sighting]:
@@ -126,12 +145,6 @@ def _snapshots(policy: Policy, sky: Sky) -> Iterator[Sighting]:
                 evidence = Evidence("seen.unused", {"name": each.name})
                 kind = FindingKind.UNUSED_SNAPSHOT
                 yield Sighting(each.server_id, kind, policy, (evidence,), sky.day, object_ref=each.ref)
-
-
-def _attached(thing: Thing, shown: Mapping[str, Shown]) -> bool:
-    """Whether the cloud shows a volume on a server, whatever our rows say (an attachment made by hand)."""
-    cloud = shown.get(thing.facts.sub_cloud)
-    return cloud is not None and thing.id in cloud.attachments
 
 
 def _off(seen_now: Observed | None) -> bool:

@@ -9,7 +9,7 @@ who needs a larger one asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -31,9 +31,11 @@ from broker.utilisation.values import HOUR, ID
 DAYS = 30
 """So many days are looked at,"""
 LEAST_HOURS = 14 * 24
-"""and so many measured hours there must be: two weeks."""
+"""and so many measured hours there must be, of each figure for itself: two weeks."""
 CPU_AVG_SHARE, CPU_MAX_SHARE, MEMORY_SHARE = 0.6, 0.9, 0.8
 """At the proposed size the p95 of an hour's mean and greatest CPU, and of memory, take no larger share than this."""
+MEMORY_PEAK_SHARE = 0.9
+"""And the most memory that any hour took no larger than this: who lacks cores waits, who lacks memory is killed."""
 VCPU = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 MEMORY_GIB = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
@@ -45,19 +47,27 @@ class Risk(StrEnum):
     """Even the busiest moment that was measured fits."""
     PEAKS = "peaks"
     """The busiest moments need more than the smaller size has: it will be slower then."""
+    PEAKS_UNKNOWN = "peaks_unknown"
+    """How much the busiest moments need was not measured."""
+    MEMORY_PEAKS = "memory_peaks"
+    """In some hours memory took more of the smaller size than is left as head-room; it fits."""
     MEMORY_UNKNOWN = "memory_unknown"
-    """Memory was not measured, so that it stays as it is."""
+    """Memory was not measured, or in too few hours, so that it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What was measured of a running server. CPU in percent of its cores; None: not measured."""
+    """What was measured of a running server, in hours that it was not off. None: not measured, or in too few hours.
+
+    CPU in percent of the cores that it has now, whatever it had in that hour.
+    """
 
     hours: int
     cpu_avg_p95: float | None
     cpu_max_p95: float | None
     cpu_peak: float | None
     memory_p95_gib: float | None
+    memory_peak_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +107,23 @@ def propose(vcpu: int, memory_gib: int, needs: Needs) -> tuple[int, int] | None:
     to_vcpu = min(vcpu, _step(VCPU, cores, vcpu))
     to_memory = memory_gib
     if needs.memory_p95_gib is not None:
-        to_memory = min(memory_gib, _step(MEMORY_GIB, needs.memory_p95_gib / MEMORY_SHARE, memory_gib))
+        least = max(needs.memory_p95_gib / MEMORY_SHARE, (needs.memory_peak_gib or 0) / MEMORY_PEAK_SHARE)
+        to_memory = min(memory_gib, _step(MEMORY_GIB, least, memory_gib))
     return None if (to_vcpu, to_memory) == (vcpu, memory_gib) else (to_vcpu, to_memory)
 
 
-def risks_of(vcpu: int, to_vcpu: int, needs: Needs) -> tuple[Risk, ...]:
+def risks_of(vcpu: int, to: tuple[int, int], needs: Needs) -> tuple[Risk, ...]:
     """What may go wrong at the smaller size. Pure."""
+    to_vcpu, to_memory_gib = to
     found = []
     if needs.cpu_peak is not None and vcpu * needs.cpu_peak / 100 > to_vcpu:
         found.append(Risk.PEAKS)
+    if needs.cpu_peak is None and to_vcpu < vcpu:
+        found.append(Risk.PEAKS_UNKNOWN)
     if needs.memory_p95_gib is None:
         found.append(Risk.MEMORY_UNKNOWN)
+    elif (needs.memory_peak_gib or 0) > to_memory_gib * MEMORY_SHARE:
+        found.append(Risk.MEMORY_PEAKS)
     return tuple(found) or (Risk.LOW,)
 
 
@@ -144,13 +160,12 @@ def _server(
 
 def proposals(settings: Settings, servers: Collection[Server], now: datetime) -> list[Proposal]:
     """The smaller sizes for these servers, what saves most first; reads samples, so no transaction is open."""
-    measured = _measure(settings, {name for server in servers for name in server.names}, now)
-    found = (_one(server, measured) for server in servers)
+    measured = _measure(settings, servers, now)
+    found = (_one(server, measured.get(server.resource.id)) for server in servers)
     return sorted((each for each in found if each is not None), key=lambda each: (-(each.saved_fen or 0), each.number))
 
 
-def _one(server: Server, measured: Mapping[str, Needs]) -> Proposal | None:
-    needs = next((measured[name] for name in server.names if name in measured), None)
+def _one(server: Server, needs: Needs | None) -> Proposal | None:
     spec = server.resource.spec
     size = propose(spec["vcpu"], spec["memory_gib"], needs) if needs is not None else None
     if needs is None or size is None:
@@ -163,7 +178,7 @@ def _one(server: Server, measured: Mapping[str, Needs]) -> Proposal | None:
         spec["memory_gib"],
         *size,
         needs=needs,
-        risks=risks_of(spec["vcpu"], size[0], needs),
+        risks=risks_of(spec["vcpu"], size, needs),
     )
     return replace(made, saved_fen=_saved(server, made))
 
@@ -175,18 +190,31 @@ def _saved(server: Server, made: Proposal) -> int | None:
     return None if now.missing or then.missing else now.total_fen - then.total_fen
 
 
-def _measure(settings: Settings, names: Iterable[str], now: datetime) -> dict[str, Needs]:
-    """What was measured of each over the last days, in hours that it was not off."""
+def _measure(settings: Settings, servers: Collection[Server], now: datetime) -> dict[UUID, Needs]:
+    """What was measured of each over the last days, under all its names, in hours that it was not off."""
     start = now - timedelta(days=DAYS)
     files = store.hourly_files(settings, start.date())
-    listed = ", ".join(literal(name) for name in sorted(names))
-    if not files or not listed:
+    numbered = list(servers)
+    named = [(name, n, each.resource.spec["vcpu"]) for n, each in enumerate(numbered) for name in each.names]
+    if not files or not named:
         return {}
+    listed = ", ".join(f"({literal(name)}, {n}, {int(vcpu)})" for name, n, vcpu in sorted(named))
+    # A share of the cores of that hour is another share of today's: it may have been resized meanwhile.
+    of_now = "coalesce(nullif(s.vcpu, 0), now_has) / now_has"
     with engine(settings.utilisation_memory_mib) as db:
         rows = db.rows(
-            f"SELECT CAST({ID} AS VARCHAR), count(cpu_avg_pct), quantile_disc(cpu_avg_pct, 0.95),"
-            f" quantile_disc(cpu_max_pct, 0.95), max(cpu_max_pct), quantile_disc(mem_used_gib, 0.95)"
-            f" FROM {parquet(files)} WHERE {ID} IN ({listed}) AND epoch({HOUR}) >= {start.timestamp():.0f}"
-            f" AND coalesce(n_off, 0) < coalesce(n_samples, 1) GROUP BY 1"
+            f"SELECT n, count(cpu), quantile_disc(cpu, 0.95), count(peak), quantile_disc(peak, 0.95), max(peak),"
+            f" count(memory), quantile_disc(memory, 0.95), max(memory) FROM ("
+            f"SELECT n, cpu_avg_pct * {of_now} AS cpu, cpu_max_pct * {of_now} AS peak, mem_used_gib AS memory"
+            f" FROM {parquet(files)} s JOIN (VALUES {listed}) e(name, n, now_has) ON CAST({ID} AS VARCHAR) = name"
+            f" WHERE epoch({HOUR}) >= {start.timestamp():.0f} AND coalesce(n_off, 0) < coalesce(n_samples, 1)"
+            f") GROUP BY 1"
         )
-    return {name: Needs(*figures) for name, *figures in rows}
+    return {numbered[n].resource.id: _needs(*figures) for n, *figures in rows}
+
+
+def _needs(hours: int, cpu: float, peak_hours: int, peak_p95: float, peak: float, *memory: float) -> Needs:
+    """Each figure for itself: of what was measured in too few hours nothing is known."""
+    memory_hours, memory_p95, most = memory
+    peaks = (peak_p95, peak) if peak_hours >= LEAST_HOURS else (None, None)
+    return Needs(hours, cpu, *peaks, *((memory_p95, most) if memory_hours >= LEAST_HOURS else (None, None)))

@@ -11,6 +11,7 @@ An import that is killed leaves whole days behind, and running it again finishes
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import time
@@ -31,6 +32,9 @@ _SPOT = f"{ID} || ' ' || strftime({HOUR}, '%Y-%m-%dT%HZ')"
 """How a row that is good in itself is named: by resource and hour."""
 _PAUSE_S = 0.5
 _HOURLY, _DAILY, _FILE = "hourly", "daily", "samples.parquet"
+_IMPORTED = "imported"
+"""Names of contents that were imported whole, each an empty file."""
+_FATES = ("added", "updated", "unchanged", "fuller", "older")
 _DAY = re.compile(rf"day=\d{{4}}-\d{{2}}-\d{{2}}/{re.escape(_FILE)}")
 
 
@@ -38,8 +42,9 @@ _DAY = re.compile(rf"day=\d{{4}}-\d{{2}}-\d{{2}}/{re.escape(_FILE)}")
 class Imported:
     """What an import did, in rows. ``jittered`` were moved to their hour, ``merged`` added to another of their hour.
 
-    ``unchanged`` were there already, ``fuller`` gave way to a stored hour with more samples. ``missing_hours``: hours
-    between a resource's first and last in the files that have no row.
+    ``unchanged`` were there already, ``fuller`` gave way to a stored hour with more samples, ``older`` to one of as
+    many that came after these very files had been imported. ``missing_hours``: hours between a resource's first and
+    last in the files that have no row.
     """
 
     intake: Intake
@@ -47,6 +52,7 @@ class Imported:
     updated: int
     unchanged: int
     fuller: int
+    older: int
     merged: int
     jittered: int
     missing_hours: int
@@ -92,29 +98,44 @@ def keep_from(newest: date, months: int) -> date:
 
 
 def import_samples(
-    engine: Engine, storage: Storage, path: Path, now: datetime, months: int, *, wait_s: float = 0
+    engine: Engine,
+    storage: Storage,
+    path: Path,
+    now: datetime,
+    months: int,
+    *,
+    wait_s: float = 0,
+    remember: bool = False,
 ) -> Imported:
     """Take in a file, or a folder of files. Repeating it changes nothing.
 
     Of rows for one resource and hour: equal ones count once; different ones of one import are merged (means weighted by
     samples, maxima, sums of samples); against what is stored the hour with more samples wins, the later import when
-    equal. Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while others write,
+    equal. What was imported before (its content, where that was to be ``remember``ed) is not later, however often it
+    comes. Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while others write,
     after ``wait_s`` seconds; ``StoreDown``.
     """
     ends = time.monotonic() + wait_s
     with storage.writing(wait_s):
         report = Report()
+        marks = [f"{_IMPORTED}/{_digest(file)}" for file in files_of(path)] if remember else []
+        there = {kept.name for kept in storage.listed(_IMPORTED)} if marks else set[str]()
+        again = bool(marks) and there.issuperset(marks)
         _stage(engine, path, now, report)
         oldest = _drop_too_old(engine, storage, months, report)
         merged, jittered, missing, resources = _one_row_an_hour(engine, report)
-        totals = dict.fromkeys(("added", "updated", "unchanged", "fuller"), 0)
+        totals = dict.fromkeys(_FATES, 0)
         written = 0
         for (day,) in engine.rows(f"SELECT DISTINCT CAST({HOUR} AS DATE) FROM hours ORDER BY 1"):
-            counts = _merge(engine, storage, day, ends)
+            counts = _merge(engine, storage, (day, again), ends)
             written += bool(counts["added"] or counts["updated"])
             for name, count in counts.items():
                 totals[name] += count
         thinned = thin(engine, storage, oldest)
+        for mark in marks if not again else ():  # only now: an import that was cut short is none
+            draft = storage.draft(mark)
+            draft.write_bytes(b"")
+            storage.put(mark, draft)
     return Imported(
         report.intake(),
         **totals,
@@ -183,19 +204,24 @@ def _one_row_an_hour(engine: Engine, report: Report) -> tuple[int, int, int, int
     return staged - times - kept, jittered, int(missing), resources
 
 
-def _merge(engine: Engine, storage: Storage, day: date, ends: float) -> dict[str, int]:
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _merge(engine: Engine, storage: Storage, what: tuple[date, bool], ends: float) -> dict[str, int]:
     """Bring one day's file up to date; again from the start when somebody else was faster. Raises ``store.busy``."""
     while True:
         try:
-            return _merge_day(engine, storage, day)
+            return _merge_day(engine, storage, *what)
         except Moved as error:
             if time.monotonic() >= ends:
                 raise Conflict("store.busy") from error
             time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - so that two do not meet again
 
 
-def _merge_day(engine: Engine, storage: Storage, day: date) -> dict[str, int]:
-    """Bring one day's file up to date; it is written only when it changes. Raises Moved."""
+def _merge_day(engine: Engine, storage: Storage, day: date, again: bool) -> dict[str, int]:  # noqa: FBT001
+    """Bring one day's file up to date; it is written only when it changes. ``again``: old content. Raises Moved."""
     name = _name(_HOURLY, day)
     over = next((kept for kept in storage.listed(_folder(_HOURLY, day)) if kept.name == name), None)
     there = storage.local([over]) if over else []
@@ -207,7 +233,8 @@ def _merge_day(engine: Engine, storage: Storage, day: date) -> dict[str, int]:
         f"""
         CREATE OR REPLACE TEMP TABLE day_rows AS SELECT {ID}, {HOUR}, n AS new_row, o AS old_row,
             CASE WHEN o.present IS NULL THEN 'added' WHEN n.present IS NULL THEN 'kept' WHEN {same} THEN 'unchanged'
-                 WHEN n.n_samples < o.n_samples THEN 'fuller' ELSE 'updated' END AS fate
+                 WHEN n.n_samples < o.n_samples THEN 'fuller'
+                 WHEN {str(again).lower()} AND n.n_samples = o.n_samples THEN 'older' ELSE 'updated' END AS fate
         FROM (SELECT *, true AS present FROM ({new})) n
         FULL JOIN (SELECT *, true AS present FROM ({old})) o USING ({ID}, {HOUR})
         """
@@ -221,7 +248,7 @@ def _merge_day(engine: Engine, storage: Storage, day: date) -> dict[str, int]:
         draft = storage.draft(name)
         _write(engine, f"SELECT {ID}, {HOUR}, {chosen} FROM day_rows ORDER BY {ID}, {HOUR}", draft)
         storage.replace(name, draft, over if there else None)
-    return {name: counts.get(name, 0) for name in ("added", "updated", "unchanged", "fuller")}
+    return {name: counts.get(name, 0) for name in _FATES}
 
 
 def thin(engine: Engine, storage: Storage, oldest: date) -> int:

@@ -115,6 +115,7 @@ OURS = "ours"
 class Exemption:
     """Whom a policy leaves alone, and why. One that names nothing matches nothing.
 
+    ``units`` cover what is below them.
     ``newer_than_days``: the resource was first handed over less than so many days before the run's last day.
     ``months``: with it the others hold only for runs that end in one of these months (seasonal use); alone it holds for
     every resource then.
@@ -202,7 +203,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the inventory knows of a resource. ``since``: the first day it was in use; sizes are a server's."""
+    """What the inventory knows of a resource. ``since``: the first day it was in use; sizes are a server's.
+
+    ``units``: the codes of its unit and of all above it.
+    """
 
     number: str
     name: str
@@ -215,6 +219,7 @@ class Facts:
     resource_id: UUID | None = None
     vcpu: int = 0
     memory_gib: int = 0
+    units: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from broker.db.base import AnyRow, AnySelect
 from broker.errors import NotFound
@@ -84,7 +84,9 @@ def _over(work: Work, decisions: Iterable[ZombieDecision]) -> set[UUID]:
     of_case = {case_id: each.id for each in decisions for case_id in each.case_ids}
     if not of_case:
         return set()
-    cases = work.session.scalars(select(ReclaimCase).where(ReclaimCase.id.in_(of_case))).all()
+    these = or_(ReclaimCase.id.in_(of_case), ReclaimCase.split_from.in_(of_case))
+    cases = work.session.scalars(select(ReclaimCase).where(these)).all()
+    of_case |= {c.id: of_case[c.split_from] for c in cases if c.split_from in of_case}
     standing = {
         of_case[c.id]
         for c in cases

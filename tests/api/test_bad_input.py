@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from uuid import UUID
 
 import httpx
 import pytest
@@ -116,3 +117,20 @@ def test_a_form_in_place_of_json_is_refused(applicant: httpx.Client) -> None:
     """A route that reads JSON does not read anything else."""
     answer = applicant.post("/api/v1/tokens", content=b"name=x", headers={"Content-Type": "text/plain"})
     assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("until", ["9999-12-31", "0001-01-01"])
+@pytest.mark.parametrize(("who", "act"), [("approve.jyt", "answer"), ("apply.jyt", "renewal")])
+def test_a_day_beyond_any_calendar_is_a_day_like_another(server: Server, until: str, who: str, act: str) -> None:
+    """The end of the last day there is lies outside what can be counted: no error of ours."""
+    more = {"decision": "accept"} if act == "answer" else {}
+    body = {"until": until, "reason": "继续使用", **more}
+    answer = server.person(who).post(f"/api/v1/reclaim-cases/{UUID(int=7)}/{act}", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (404, "reclaim.not_found")
+
+
+def test_a_case_over_nothing_says_that_nothing_was_named(server: Server) -> None:
+    """And not that there is no resource without a name."""
+    answer = server.person("deliver.jyt").post("/api/v1/reclaim-cases", json={"resources": [], "reason": "闲置"})
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["code"], error["field"]) == (422, "field.missing", "resources")

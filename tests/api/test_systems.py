@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import openpyxl
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from api.texts.register import HEADINGS
 from tests.api.server import Server
@@ -82,6 +88,44 @@ def test_a_reason_instead_of_a_merger_is_approved_by_the_bureau(server: Server) 
     assert done(post(bureau, path, decision))["decision"] == "approved"
     assert codes(post(bureau, path, decision)) >= {"system.proposal_decided"}
     assert done(bureau.get("/api/v1/systems/grow-1"))["growth_reason"] == "承担新增法定职责"
+
+
+def test_the_total_does_not_rise_by_the_back_door(server: Server) -> None:
+    """Art. 29: two accounts of one person are one; what was registered as stock needs a reason to count as new."""
+    person, bureau = server.person("apply.jyt"), server.person("approve.1")
+    made = done(post(person, "", system("door-1")))
+    path = f"/api/v1/systems/{made['id']}"
+    later = system("door-1", approved_on="2025-06-01")
+    assert codes(person.put(path, json=later, headers={"If-Match": '"1"'})) >= {"system.leaves_stock"}
+    assert codes(post(person, "/proposals", system("door-1", growth_reason="x"))) >= {"system.code_taken"}
+    proposal = done(post(person, "/proposals", later | {"growth_reason": "补录批准日期"}))
+    with one_person(server, "apply.jyt", "approve.1"):
+        refused = post(bureau, f"/proposals/{proposal['id']}/decision", {"approved": True, "answer": "同意"})
+        assert codes(refused) == {"duty.separated"}
+        with Session(server.engine) as session, pytest.raises(IntegrityError, match="two_persons"):
+            session.execute(text(_DECIDE), {"id": proposal["id"]})
+    done(post(bureau, f"/proposals/{proposal['id']}/decision", {"approved": True, "answer": "同意"}))
+    found = done(bureau.get("/api/v1/systems/door-1"))
+    assert (found["approved_on"], found["growth_reason"]) == ("2025-06-01", "补录批准日期")
+
+
+_DECIDE = """
+UPDATE broker.system_proposal SET decision = 'refused', answer = 'x', decided_at = now(),
+    decided_by = (SELECT id FROM broker.account WHERE login = 'approve.1') WHERE id = :id
+"""
+
+
+@contextmanager
+def one_person(server: Server, one: str, other: str) -> Iterator[None]:
+    """Two accounts are the same person's for a while."""
+    mine = "SELECT person_id FROM broker.account WHERE login = :login"
+    to = text("UPDATE broker.account SET person_id = :p WHERE login = :login")
+    with Session(server.engine) as session, session.begin():
+        before = session.scalar(text(mine), {"login": one})
+        session.execute(to, {"login": one, "p": session.scalar(text(mine), {"login": other})})
+    yield
+    with Session(server.engine) as session, session.begin():
+        session.execute(to, {"login": one, "p": before})
 
 
 def test_a_system_is_revised_and_ended_by_whom_it_belongs_to(server: Server) -> None:

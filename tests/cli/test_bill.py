@@ -67,6 +67,17 @@ def test_a_month_is_previewed_everywhere_the_same_and_by_who_may_close_it(
     assert server.person("approve.1").get(f"{at}/preview").status_code == 403
 
 
+def test_where_the_books_begin_is_asked_for_by_name_and_stays(typist: Typist, server: Server, month: Month) -> None:
+    """One of three words; closed months have said it already; nobody agrees to what nobody asked."""
+    which = str(month.next)
+    assert typist.types("bill", "begin", which, as_="finance").status == 2
+    assert "books.begun" in typist.refused("bill", "begin", which, "--reason", "试运行", as_="finance")
+    assert "beginning.not_asked" in typist.refused("bill", "begin", which, "--agree", as_="admin")
+    assert "beginning.not_asked" in typist.refused("bill", "begin", which, "--drop", as_="finance")
+    shown = server.person("finance").get("/api/v1/books-beginning").json()
+    assert (shown["month"] <= month.first_day.isoformat(), shown["stated"], shown["asked"]) == (True, False, [])
+
+
 _LINE = """
 WHERE id = (SELECT max(c.id) FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id
             WHERE s.close_id IS NOT NULL)

@@ -165,7 +165,7 @@ def test_growth_and_reservations_are_seen_before_they_are_committed(engine: Engi
 
 def test_a_reservation_that_was_refused_is_in_nobodys_way(engine: Engine, pools: Pools) -> None:
     """Its claim goes with it, not with the transaction: the places beside what it met are there for others."""
-    with Session(engine) as one, Session(engine) as other:
+    with Session(engine) as one, pools.at_work() as other:
         first = take(one, pools.of, 62).prefix
         one.commit()
         with pytest.raises(errors.PrefixOverlap):

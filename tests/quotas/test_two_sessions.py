@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from uuid import UUID, uuid4
 
 import pytest
@@ -64,6 +65,7 @@ class TwoAtOnce(RuleBasedStateMachine):
     def start(self) -> None:
         self.committed: dict[UUID, Held] = {}
         self.waited = 0
+        self.ids = count(uuid4().int >> 16 << 16)  # in the order in which holds are made, so that a run can be repeated
         self.limits: dict[tuple[int, ResourceClass], int] = {(ROOT, X86): 20, (LIMITED, X86): 12}
         with Session(self.engine) as session:
             self.tree = plant(session, units=2)
@@ -134,9 +136,10 @@ class TwoAtOnce(RuleBasedStateMachine):
 
     @rule(number=sides, unit=units, kind=kinds, amount=st.integers(1, 9))
     def hold(self, number: int, unit: int, kind: ResourceClass, amount: int) -> None:
-        side, made = self.sides[number], uuid4()
+        side = self.sides[number]
         if side.counted:
             return
+        made = UUID(int=next(self.ids))
         ask = partial(
             service.hold, side.session, owner=made, node=self.nodes[unit], lines=[Line(kind, amount, self.tree.pool)],
             expires_at=SOON, hold_id=made,
@@ -169,12 +172,14 @@ class TwoAtOnce(RuleBasedStateMachine):
             lines=[Line(was.kind, amount.amount, self.tree.pool)], expires_at=SOON, hold_id=made,
         )  # fmt: skip
         theirs = made not in self.committed and made in self.sides[1 - number].holds
-        gone = False
+        gone, kept = False, set(side.locks)
         try:
-            if not self.do(number, ask, {made} if theirs else set()):
+            # The row that is being made, or changed: whether it will be there is not known yet.
+            if not self.do(number, ask, {made} if theirs else {("changed", made)}):
                 return
         except errors.HoldGone:
             gone = True
+        side.locks = kept  # he has looked, and nobody waits for that
         now = self.seen(number)[made]
         assert gone == (now.state == "void" or (now.state == "done" and not now.used))
         side.counted = True
@@ -206,6 +211,7 @@ class TwoAtOnce(RuleBasedStateMachine):
                 return
             assert verb != "post" or was.state != "void"
             side.holds[which] = now
+            side.locks |= {("changed", which)} if now.state != was.state else set()
         except errors.HoldGone:
             assert (verb, was.state) == ("post", "void")
         side.counted = verb != "post"

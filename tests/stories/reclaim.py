@@ -182,7 +182,8 @@ def refusal(world: World, who: str, act: Callable[..., object], *args: Any, **na
 
 def spans(world: World, resource_id: UUID) -> list[tuple[str, str, bool]]:
     """What is metered of a resource: (meter, state, still open)."""
-    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
     with world.app.sessions() as session:
         found = metering.spans(session, start=start, end=end, resource_ids=[resource_id])
-    return [(s.meter, s.state, s.open) for s in found if s.meter == "memory_gib"]
+    of_memory = sorted((s for s in found if s.meter == "memory_gib"), key=lambda s: (s.start_at, s.end_at))
+    return [(s.meter, s.state, s.open) for s in of_memory]

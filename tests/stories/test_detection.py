@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from broker.inventory.models import ServerSnapshot
-from broker.utilisation import detection, findings, looking, service
+from broker.utilisation import detection, findings, looking, service, sizing
 from broker.utilisation.collectors import Bench
 from broker.utilisation.files import Found
 from broker.utilisation.findings import Day, Evidence, Finding, FindingKind, Seen
@@ -339,11 +339,15 @@ def test_a_policy_that_is_gone_takes_its_findings_with_it(desk: Desk, tmp_path: 
     assert desk.ended(found) == "policy_gone"
 
 
-def test_a_disk_attached_to_nothing_is_found_since_its_handover(desk: Desk) -> None:
-    """Watched until the policy's days are full; the disks on servers are not meant."""
-    assert desk.detect(days=2)["watched"] == 1
+def test_a_disk_attached_to_nothing_is_found_when_it_was_seen_so_long_enough(desk: Desk) -> None:
+    """From the first day that its cloud showed it so: until then it may have been attached by hand."""
+    faults.inject(desk.world.clouds_url, Fault("jyt", "list", None, Mode.HTTP_5XX))
+    assert desk.detect(days=2)["watched"] == 0
+    faults.clear(desk.world.clouds_url)
+    assert desk.detect()["watched"] == 1
+    assert desk.detect(days=1)["watched"] == 1
     assert desk.open(FindingKind.UNATTACHED_VOLUME) == []
-    assert desk.detect(days=1)["found"] == 1
+    assert desk.detect(days=2)["found"] == 1
     found = desk.only(FindingKind.UNATTACHED_VOLUME)
     assert (found.resource_id, found.first_day, found.days) == (desk.spare.id, desk.today - timedelta(days=3), 4)
     with desk.world.app.sessions.begin() as session:
@@ -455,3 +459,25 @@ def test_what_is_only_watched_is_nobodys_finding(desk: Desk) -> None:
         assert watched is not None
         with pytest.raises(Exception, match=r"finding\.not_found"):
             findings.finding(session, watched.id)
+
+
+def test_right_sizing_goes_by_cores_peaks_and_enough_hours_of_each_figure(desk: Desk, tmp_path: Path) -> None:
+    """Memory that is full at times is kept; what was measured once is unknown; a share of 64 cores is no share of 4."""
+    first, second = desk.servers
+    spec = desk.world.scalar("SELECT spec FROM broker.resource WHERE id = :id", id=first.id)
+    vcpu, memory = spec["vcpu"], spec["memory_gib"]
+    held = hours(desk.world.clock().replace(minute=0, second=0, microsecond=0) - timedelta(days=20), 20 * 24)
+    little = {"cpu_avg_pct": "10", "cpu_max_pct": "12", "vcpu": str(vcpu)}
+    full, once = f"{memory * 0.95}", {"mem_used_gib": ""}
+    rows = [row(first.number, at, **little, mem_used_gib=full if n % 25 == 0 else "1") for n, at in enumerate(held)]
+    big = {"cpu_avg_pct": "9", "cpu_max_pct": "10", "vcpu": str(vcpu * 8)}
+    rows += [
+        row(str(second.id), at, **(once if n else {}), **(big if n < 400 else little)) for n, at in enumerate(held)
+    ]
+    service.import_file(desk.world.app.settings, write_csv(tmp_path / "s.csv", rows), desk.world.clock())
+    with desk.world.acting("audit") as work:
+        servers = [each for each in sizing.servers_of(work) if each.resource.id in {first.id, second.id}]
+    found = {each.resource_id: each for each in sizing.proposals(desk.world.app.settings, servers, desk.world.clock())}
+    assert found[first.id].to_memory_gib == memory
+    assert found[first.id].to_vcpu < vcpu
+    assert second.id not in found, "it needs its cores, and of its memory nothing is known"

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from broker.errors import Conflict, Invalid
-from broker.reclamation import cases, terms, watched
+from broker.lifecycle import Role
+from broker.reclamation import cases, history, terms, watched
 from broker.reclamation.values import Answer, Cause, Decision
 from tests.stories import reclaim, road
 from tests.stories.world import World
@@ -152,30 +153,34 @@ def test_who_approves_elsewhere_delivers_here_all_the_same(world: World) -> None
 
 
 def test_an_office_without_people_is_heard_through_the_unit_above(world: World) -> None:
-    """Its notice reaches the nearest unit that has somebody; where nobody is, the operators look for one first."""
+    """Each role where its nearest holder is; nobody, where no unit up to the region has one."""
+    units = {row.code: row.id for row in world.rows("SELECT code, id FROM broker.unit")}
+    with world.app.works.begin() as work:
+        found = history.owners(work, units["jyt-zsksy"])
+        assert sorted(found) == sorted([(units["jyt-zsksy"], Role.APPLICANT), (units["jyt"], Role.CLOUD_CHIEF)])
+        assert history.owners(work, units["gat-xcc"]) == []
+
+
+def test_a_case_that_nobody_would_hear_of_waits_on_the_desk(world: World) -> None:
+    """Its window does not begin; the operators look for a person first, and then it does."""
     request_id = reclaim.delivered(world)
-    near, far = (reclaim.open_case(world, s.id, cause=Cause.PERSON) for s in reclaim.servers(world, request_id))
-    move = text("UPDATE broker.reclaim_case SET unit_id = (SELECT id FROM broker.unit WHERE code = :u) WHERE id = :c")
+    case_id = reclaim.open_case(world, reclaim.servers(world, request_id)[0].id, cause=Cause.PERSON)
+    away = text("UPDATE broker.account SET disabled_at = :at WHERE login IN ('apply.jyt', 'chief.jyt')")
     with world.app.sessions.begin() as session:
-        session.execute(move, {"u": "jyt-zsksy", "c": near})
-        session.execute(move, {"u": "gat-xcc", "c": far})
+        session.execute(away, {"at": world.clock()})
     reclaim.days_come(world)
     reclaim.days_come(world)
-    told = (
-        "SELECT u.code, n.role FROM broker.notice n JOIN broker.unit u ON u.id = n.unit_id"
-        " WHERE n.subject_id = :c ORDER BY n.role"
-    )
-    assert [tuple(r) for r in world.rows(told, c=near)] == [("jyt-zsksy", "applicant"), ("jyt", "cloud_chief")]
-    assert [tuple(r) for r in world.rows(told, c=far)] == [("jyt-xxzx", "operator")]
-    row = reclaim.case(world, far)
+    told = world.rows("SELECT code, role FROM broker.notice WHERE subject_id = :c", c=case_id)
+    assert [(row.code, row.role) for row in told] == [("reclaim.nobody_to_tell", "operator")]
+    row = reclaim.case(world, case_id)
     assert (row.state, row.waits_for, row.noticed_at) == ("found", "nobody", None)
     with world.acting("deliver.jyt") as work:
-        assert (far, ["nobody"]) in [(c.id, why) for c, why in watched.desk(work)]
+        assert (case_id, ["nobody"]) in [(c.id, why) for c, why in watched.desk(work)]
     with world.app.sessions.begin() as session:
-        session.execute(move, {"u": "jyt", "c": far})
+        session.execute(away, {"at": None})
     world.clock.forward(days=1)
     reclaim.days_come(world)
-    assert reclaim.state(world, far) == "noticed"
+    assert reclaim.state(world, case_id) == "noticed"
 
 
 def test_who_lets_a_case_lie_is_reminded_every_week(world: World) -> None:
@@ -204,3 +209,25 @@ def test_who_lets_a_case_lie_is_reminded_every_week(world: World) -> None:
     reclaim.confirm(world, case_id)
     assert lies(0, "reclaim.confirm_due") == (4, [])
     road.walk(world)
+
+
+def test_no_window_ends_on_a_day_that_no_notice_has_settled(world: World) -> None:
+    """Holidays not published: nothing is suspended on a guess, the operators are told once; published, it goes on."""
+    _, case_id, _ = reclaim.noticed(world, cause=Cause.PERSON)
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.reclaim_case SET due_provisional = true WHERE id = :c"), {"c": case_id})
+    reclaim.pass_the_window(world, case_id)
+    for _ in range(3):
+        world.clock.forward(days=1, seconds=1)
+        reclaim.days_come(world)
+        road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for) == ("noticed", "calendar")
+    told = "SELECT count(*) FROM broker.notice WHERE code = 'reclaim.calendar_missing' AND subject_id = :c"
+    assert world.scalar(told, c=case_id) == 1
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.reclaim_case SET calendar_version = 'old' WHERE id = :c"), {"c": case_id})
+    fell_due = "SELECT count(*) FROM broker.reclaim_act WHERE case_id = :c AND event = 'fall_due'"
+    assert world.scalar(fell_due, c=case_id) == 0
+    reclaim.days_come(world)
+    assert (reclaim.case(world, case_id).waits_for, world.scalar(fell_due, c=case_id)) == (None, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from sqlalchemy.exc import IntegrityError
 
 from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Invalid
-from broker.reclamation import cases, dry_runs, opening, policies, terms
+from broker.reclamation import by_hand, cases, dry_runs, opening, policies, terms
 from broker.reclamation.values import Answer, Decision
-from broker.utilisation import findings, policy_words
+from broker.utilisation import detection, findings, policy_words
+from broker.utilisation.collectors import Bench
 from broker.utilisation.models import IdleFinding
 from broker.utilisation.service import policies_of
 from tests.stories import reclaim, road, slate
@@ -34,6 +36,14 @@ def world(databases: Databases, tmp_path: Path) -> Any:
         made = make_world(region, simulated, tmp_path, idle_policy_file=tmp_path / "policies.yaml")
         yield made
         made.app.close()
+
+
+def measured(world: World, server: Any, cpu: float = 1.0, days: int = 39) -> None:
+    """Samples of so many days until yesterday."""
+    now = world.clock()
+    folder = world.app.settings.home / "samples"
+    folder.mkdir(exist_ok=True)
+    reclaim.measure(world, server, reclaim.days_from(now - timedelta(days=days), now, cpu), folder)
 
 
 def find(world: World, resource_id: UUID, days: int = 40) -> UUID:
@@ -55,8 +65,12 @@ def take_up(world: World) -> int:
 
 
 def dry_run(world: World, who: str = CENTER) -> Any:
+    settings = world.app.settings
     with world.acting(who) as work:
-        return dry_runs.run(work, world.app.settings, "idle-server")
+        asked = dry_runs.ask(work, settings, "idle-server")
+    looked = dry_runs.look(settings, asked)
+    with world.acting(who) as work:
+        return dry_runs.run(work, settings, asked, looked)
 
 
 def switch_on(world: World, run_id: UUID, who: str = CENTER) -> None:
@@ -74,11 +88,13 @@ def test_a_policy_acts_only_after_a_dry_run_of_its_very_content(world: World, tm
     """A dry run opens nothing and says what it would; on, the policy opens just that; changed, it is off."""
     request_id = reclaim.delivered(world)
     first, second = reclaim.servers(world, request_id)
+    measured(world, first)
     find(world, first.id)
     assert take_up(world) == 0
     run = dry_run(world)
-    assert (run.result["cases"], run.result["monthly_fen"], run.result["refused"]) == (1, 12345, {})
-    assert [t["number"] for t in run.result["takes"]] == [first.number]
+    assert (run.result["cases"], run.result["refused"]) == (1, {})
+    assert run.result["monthly_fen"] > 0
+    assert [(t["number"], t["days"]) for t in run.result["takes"]] == [(first.number, 39)]
     assert {s["scope"] for s in run.result["shares"]} == {"unit", "cloud"}
     assert world.scalar("SELECT count(*) FROM broker.reclaim_case") == 0
     assert code_of(lambda: switch_on(world, run.id, who="deliver.jyt")) == "duty.missing"
@@ -114,6 +130,70 @@ def test_a_policy_acts_only_after_a_dry_run_of_its_very_content(world: World, tm
         policies.switch_off(work, "idle-server")
     assert take_up(world) == 0
     slate.chain_is_whole(world)
+
+
+def test_a_dry_run_is_of_the_very_content(world: World, tmp_path: Path) -> None:
+    """Nobody has found anything by it yet: it says what the next detection and the next round will do, and they do."""
+    first, second = reclaim.servers(world, reclaim.delivered(world))
+    world.clock.forward(days=30)
+    measured(world, first, days=9)
+    measured(world, second, cpu=20.0, days=9)
+    assert dry_run(world).result["cases"] == 1
+    (tmp_path / "policies.yaml").write_text(reclaim.POLICY.replace("days: 3", "days: 20"))
+    detect(world)
+    assert dry_run(world).result["cases"] == 0
+    wide = reclaim.POLICY.replace("below: 5", "below: 50").replace('"t"', '"u"')
+    (tmp_path / "policies.yaml").write_text(wide)
+    run = dry_run(world)
+    assert {(t["number"], t["days"]) for t in run.result["takes"]} == {(first.number, 9), (second.number, 9)}
+    switch_on(world, run.id)
+    assert take_up(world) == 0, "not before it is detected by this content"
+    detect(world)
+    assert take_up(world) == run.result["cases"] == 2
+
+    exempt = f"    exempt: [dr]\nexemptions:\n  - {{name: dr, reason: 灾备, resources: [{first.number}]}}\n"
+    (tmp_path / "policies.yaml").write_text(wide + exempt)
+    assert dry_run(world).result["refused"] == {"reclaim.case_open": 1, "policy.exempted": 1}
+
+
+def test_a_dry_run_of_what_is_only_seen_goes_by_the_last_look(world: World, tmp_path: Path) -> None:
+    """What detection watches counts by the days of this content; a page asks no cloud."""
+    seen = 'version: "t"\npolicies:\n  - {name: idle-server, seen: unattached, days: %d}\n'
+    (tmp_path / "policies.yaml").write_text(seen % 30)
+    items = [*reclaim.ITEMS, {"kind": "volume", "name": "spare", "size_gib": 20, "block_class": "ssd"}]
+    spare = next(
+        r for r in world.rows("SELECT number, name FROM broker.resource WHERE request_id = :r",
+                              r=reclaim.delivered(world, items=items)) if r.name == "spare"
+    )  # fmt: skip
+    for _ in range(3):
+        detect(world)
+        world.clock.forward(days=3)
+    assert dry_run(world).result["cases"] == 0
+    (tmp_path / "policies.yaml").write_text(seen % 5)
+    assert [t["number"] for t in dry_run(world).result["takes"]] == [spare.number]
+
+
+def detect(world: World) -> None:
+    with world.app.works.begin() as work:
+        errand = detection.today(work)
+    assert detection.detect(Bench(world.app.works, world.app.settings, world.app.providers), errand)
+
+
+def test_what_the_policies_protect_by_name_is_not_opened_by_hand(world: World, tmp_path: Path) -> None:
+    """By its number, its system's code or a unit above its own; what is only new may be."""
+    server = reclaim.servers(world, reclaim.delivered(world))[0]
+    exemption = reclaim.POLICY + "    exempt: [e]\nexemptions:\n  - {name: e, reason: 经批准保留, %s}\n"
+    root = world.scalar("SELECT u.code FROM broker.unit u JOIN broker.unit_period p ON p.unit_id = u.id"
+                        " WHERE p.parent_id IS NULL LIMIT 1")  # fmt: skip
+    for what in (f"resources: [{server.number}]", "systems: [jyt-xjgl]", f"units: [{root}]", "newer_than_days: 90"):
+        (tmp_path / "policies.yaml").write_text(exemption % what)
+        known = policies_of(world.app.settings)
+        with world.acting("deliver.jyt") as work:
+            if what.startswith("newer"):
+                assert by_hand.named(work, known, [server.id], "已停办").resource_ids == (server.id,)
+            else:
+                with pytest.raises(Conflict, match=r"reclaim\.protected"):
+                    by_hand.named(work, known, [server.id], "已停办")
 
 
 def test_a_case_keeps_the_policy_it_was_opened_by(world: World, tmp_path: Path) -> None:
@@ -167,6 +247,8 @@ def expire(world: World) -> int:
 
 def test_a_term_ends_on_the_same_rails(world: World) -> None:
     """Told thirty days ahead, reminded at seven and one, suspended after the grace in working days, released by two."""
+    wide = {"reclaim_unit_percent": 100, "reclaim_cloud_percent": 100}  # all of it goes at once
+    world.app = replace(world.app, settings=world.app.settings.model_copy(update=wide))
     request_id = reclaim.delivered(world, end_date=str((world.clock() + timedelta(days=60)).date()))
     assert expire(world) == 0
     last_day = (world.clock() + timedelta(days=60)).date()

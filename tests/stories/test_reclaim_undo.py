@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 from psycopg.errors import CheckViolation
@@ -12,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from broker.lifecycle import CASE_MACHINE, CASE_OPEN
-from broker.reclamation import cases, service
+from broker.reclamation import cases, service, watched
 from broker.reclamation.values import Answer, Cause, Decision
 from providers.contract import Key, Kind, Status
 from tests.stories import reclaim, road, slate
@@ -72,6 +74,89 @@ def test_what_was_stopped_before_stays_so(world: World) -> None:
     road.walk(world)
     assert reclaim.state(world, case_id) == "dropped"
     assert reclaim.status(world, server) is Status.STOPPED
+    slate.check(world)
+
+
+def test_what_its_owner_had_switched_off_stays_so(world: World) -> None:
+    """The cloud is asked what runs before anything is stopped: our own word may be old."""
+    _, case_id, (server, _) = reclaim.noticed(world, cause=Cause.PERSON)
+    world.app.providers("jyt").power(Key(Kind.SERVER, server.id, server.project_id), on=False)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    with world.acting("approve.jyt") as work:
+        cases.resume(work, case_id, reason="业务恢复")
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "dropped"
+    assert reclaim.status(world, server) is Status.STOPPED
+    assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "stopped", True)
+
+
+def vanish(world: World, server: Any) -> None:
+    """Somebody deletes it at its cloud."""
+    provider = world.app.providers("jyt")
+    while not provider.delete(Key(Kind.SERVER, server.id, server.project_id)):
+        pass
+
+
+def released_by_two(world: World, case_id: UUID) -> None:
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case_id, reason="云上已不存在")
+    assert reclaim.refusal(world, "deliver.jyt", cases.confirm, case_id) == "duty.separated"
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "released"
+
+
+def test_a_case_over_what_is_gone_is_not_stuck(world: World) -> None:
+    """Gone before it was stopped: not charged for, and it goes on; undone, the disk stays, two release the rest."""
+    _, case_id, (server, _) = reclaim.noticed(world, cause=Cause.PERSON)
+    vanish(world, server)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.trouble) == ("suspended", None)
+    assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "active", False)
+    assert reclaim.told(world, "reclaim.lost") == {"applicant", "cloud_chief", "operator"}
+    with world.acting("deliver.jyt") as work:
+        assert (case_id, ["lost"]) in [(c.id, why) for c, why in watched.desk(work)]
+    with world.acting("deliver.jyt") as work:
+        cases.resume(work, case_id, reason="核实")
+    road.walk(world)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.trouble) == ("suspended", None)
+    [others] = world.rows("SELECT id, state FROM broker.reclaim_case WHERE split_from = :c", c=case_id)
+    assert others.state == "dropped"
+    disks = "SELECT r.kind, r.state FROM broker.resource r JOIN broker.reclaim_case_resource c ON c.resource_id = r.id"
+    assert [tuple(r) for r in world.rows(f"{disks} WHERE c.case_id = :c", c=others.id)] == [("volume", "active")]
+    with world.acting("deliver.jyt") as work:  # asked once more it is as gone as before
+        cases.resume(work, case_id, reason="再核实")
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "suspended"
+    released_by_two(world, case_id)
+    slate.check(world)
+
+
+def test_what_is_gone_keeps_nothing_else_stopped(world: World) -> None:
+    """One of two vanishes while both are suspended: the other runs again, its case ends as the answer said."""
+    request_id = reclaim.delivered(world)
+    gone, there = reclaim.servers(world, request_id)
+    case_id = reclaim.open_case(world, gone.id, there.id, cause=Cause.PERSON)
+    reclaim.days_come(world)
+    reclaim.pass_the_window(world, case_id)
+    road.walk(world)
+    vanish(world, gone)
+    reclaim.object_to(world, case_id)
+    until = world.clock() + timedelta(days=30)
+    reclaim.say(world, case_id, Decision.ACCEPT, until=until)
+    road.walk(world)
+    road.walk(world)
+    [other] = world.rows("SELECT * FROM broker.reclaim_case WHERE split_from = :c", c=case_id)
+    assert (other.state, other.exempt_until) == ("exempted", until)
+    assert reclaim.status(world, there) is Status.ACTIVE
+    assert reclaim.spans(world, there.id)[-1] == ("memory_gib", "active", True)
+    assert reclaim.state(world, case_id) == "suspended"
+    released_by_two(world, case_id)
     slate.check(world)
 
 

@@ -21,14 +21,15 @@ from broker.delivery.reconcile import DriftKind, reconcile
 from broker.delivery.segments import extranet_map
 from broker.delivery.service import Action
 from broker.errors import Conflict
-from broker.extranet import loading, service
+from broker.extranet import drift, loading, service
+from broker.extranet.differences import Gap
 from broker.extranet.networks import Network
 from broker.extranet.overview import overview
 from broker.extranet.reading import TopologyError
 from broker.yaml_file import read_yaml
 from providers.contract import Encapsulation, Kind, Uplink
 from providers.errors import Permanent, ProviderError, Temporary
-from providers.networking import SegmentSpec, Service, Sight
+from providers.networking import RouterFacts, SegmentSpec, Service, Sight
 from providers.simulated import faults
 from providers.simulated.faults import Fault, Mode
 from tests.extranet import TOPOLOGY
@@ -51,6 +52,9 @@ class Routers:
     leaks: bool = False
     holds: list[ProviderError] = field(default_factory=list)
     """What ``delete`` says, one call after the other."""
+    before: list[Callable[[], object]] = field(default_factory=list)
+    after: list[Callable[[], object]] = field(default_factory=list)
+    """What happens while they are asked, before and after they know what to answer; and while they repair."""
 
     def create(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
         if self.says:
@@ -61,6 +65,27 @@ class Routers:
     def verify(self, specs: Sequence[SegmentSpec]) -> Sight:
         wrong = Permanent("extranet.leak", "internet") if self.leaks else None
         return Sight(dict.fromkeys((s.id for s in specs), wrong))
+
+    def update(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
+        self._meanwhile(self.before)
+        return self.create(specs)
+
+    def audit(self) -> list[RouterFacts]:
+        """Of the data centre only; that its segments are not whole is no matter of these tests."""
+        self._meanwhile(self.before)
+        tables: dict[str, Any] = {}
+        for spec in self.there.values():
+            segment = {"lines": [f"description guiyun {spec.id} 0123456789ab"], "link": None, "addresses": []}
+            tables.setdefault(spec.vrf, {})[f"seg{spec.vni}"] = segment
+        empty: dict[str, Any] = {"networks": [], "sessions": {}, "routes": [], "policies": [], "mixed": []}
+        empty |= {"firewall": {"there": False, "elements": {}, "differs": [], "tables": []}, "addresses": {}}
+        facts = RouterFacts("dc", {"vrfs": {vrf: {"segments": there} | empty for vrf, there in tables.items()}})
+        self._meanwhile(self.after)
+        return [facts]
+
+    def _meanwhile(self, acts: list[Callable[[], object]]) -> None:
+        if acts:
+            acts.pop(0)()
 
     def delete(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
         if self.holds:
@@ -341,3 +366,36 @@ def test_a_vni_that_something_of_others_has_is_left_alone(world: World, routers:
     assert attached(world, third)[0].vni == taken.vni
     road.release(world, third, "apply.chongzuo", "deliver.1")
     road.walk(world)
+
+
+def test_what_moves_while_routers_are_asked_is_neither_missing_nor_too_much(world: World, routers: Routers) -> None:
+    """Delivered or taken back between rows and answers; and taken back while a repair puts it on again."""
+
+    def told() -> set[tuple[str, str]]:
+        found = drift.reconcile(world.app.networks, world.app.works)
+        assert found is not None
+        return {(d.gap.value, d.subject) for d in found if d.spec is not None and d.gap is not Gap.CHANGED}
+
+    requests: list[UUID] = []
+
+    def deliver() -> None:
+        requests.append(ordered(world, [SEGMENT]))
+        road.walk(world)
+
+    def give_back() -> None:
+        road.release(world, requests.pop(), "apply.chongzuo", "deliver.1")
+        road.walk(world)
+
+    for moment in (routers.before, routers.after):
+        moment.append(deliver)
+        assert told() == set()
+        assert len(routers.there) == 1
+        moment.append(give_back)
+        assert told() == set()
+        assert routers.there == {}
+
+    deliver()
+    routers.there.clear()  # rebooted
+    routers.before += [lambda: None, give_back]
+    assert {gap for gap, _ in told()} == {"missing"}
+    assert routers.there == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from fractions import Fraction
 
@@ -13,7 +14,7 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
 from broker.audit.models import AuditEvent
-from broker.chargeback import closing, disputes
+from broker.chargeback import beginning, closing, disputes
 from broker.chargeback.line_now import line_now
 from broker.chargeback.models import Adjustment, Charge, MonthClose, Statement
 from broker.chargeback.verify import verify
@@ -289,3 +290,31 @@ def test_books_do_not_begin_in_a_month_to_come(session: Session) -> None:
     with pytest.raises(Conflict) as to_come:
         closing.begin(work(session), Month(2062, 10), "手误")
     assert to_come.value.code == "statement.month_not_begun"
+
+
+def test_two_people_say_where_the_books_begin(session: Session) -> None:
+    """One asks, another agrees; the database wants two as well; who asked may only take it back."""
+    store(session, world(used_since_september()))
+    one, two = people(session)
+
+    def told(act: Callable[[], object]) -> str:
+        with pytest.raises(BrokerError) as error:
+            act()
+        return error.value.code
+
+    assert told(lambda: beginning.ask(work(session), OCTOBER, "x")) == "reopening.person_needed"
+    assert told(lambda: beginning.agree(work(session, two), OCTOBER)) == "beginning.not_asked"
+    beginning.ask(work(session, one), OCTOBER, "试运行")
+    assert told(lambda: beginning.ask(work(session, two), OCTOBER, "x")) == "beginning.asked"
+    assert told(lambda: beginning.agree(work(session, one), OCTOBER)) == "beginning.same_person"
+    alone = "UPDATE broker.books_proposal SET decision = 'agreed', decided_by = asked_by, decided_at = now()"
+    assert refused_by(session, alone) == "ck_books_proposal_two_people"
+    beginning.drop(work(session, one), OCTOBER)
+    beginning.ask(work(session, one), OCTOBER, "试运行")
+    before = beginning.state(work(session, two))
+    assert (before.month, before.stated, len(before.asked)) == (OCTOBER.previous.first_day, False, 1)
+    beginning.agree(work(session, two), OCTOBER)
+    assert beginning.state(work(session, two)) == beginning.Beginning(OCTOBER.first_day, stated=True, asked=())
+    assert told(lambda: beginning.ask(work(session, one), OCTOBER.next.next, "x")) == "statement.month_not_begun"
+    assert told(lambda: beginning.ask(work(session, one), OCTOBER, "x")) == "books.begun"
+    close(session, OCTOBER)

@@ -95,6 +95,18 @@ def test_an_entry_of_a_known_code_is_a_change_and_needs_no_merger() -> None:
     assert codes(new, known(jyt_1=system(unit="rst"))) == ["system.unit_fixed"]
 
 
+def test_a_revision_that_leaves_the_stock_needs_what_a_new_one_does() -> None:
+    """Art. 29: registered as older than the rules and then dated later, the total would rise by the back door."""
+    stock = known(jyt_1=system(stock=True), old_1=system())
+    for approved_on in ("2024-01-01", ""):
+        (problem,) = problems_of(entry(approved_on=approved_on), stock)
+        assert (problem.code, problem.field, problem.article) == ("system.leaves_stock", "approved_on", "Art. 29")
+    assert codes(entry(approved_on="2018-01-01"), stock) == []
+    new = entry(approved_on="2024-01-01", merges="old-1")
+    assert codes(new, stock) == []
+    assert codes(replace(new, merges=(), growth_reason="新增法定职责"), stock, proposed=True) == []
+
+
 def test_what_is_said_of_its_use_has_a_day_and_no_future() -> None:
     """A figure without the day it is of says nothing."""
     assert codes(entry(monthly_users="3"), known()) == ["system.reported_on"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -119,6 +120,32 @@ def test_a_bad_row_is_told_and_the_rest_is_read(tmp_path: Path, reason: str, lin
     told = json.loads(result.stderr)
     assert (told["rows"], told["dropped"]) == (73, 1)
     assert told["left"] == [{"reason": reason, "count": 1, "first": ["m.csv:74"]}]
+
+
+OPEN_QUOTES = {
+    "before the id": '"7,2026-07-01T03Z,2,4,1,1,1,1,1,12,0',
+    "before a number": '7,2026-07-01T03Z,2,4,"1,1,1,1,1,12,0',
+    "within the id": '7"7,2026-07-01T03Z,2,4,1,1,1,1,1,12,0',
+    "after what was quoted": '"7"7,2026-07-01T03Z,2,4,1,1,1,1,1,12,0',
+}
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.csv.gz"])
+@pytest.mark.parametrize("line", OPEN_QUOTES.values(), ids=OPEN_QUOTES)
+def test_a_quote_that_is_not_closed_spoils_its_own_line(tmp_path: Path, line: str, name: str) -> None:
+    """The rows after it are read, to the last; what is quoted properly is a row, with commas and quotes in it."""
+    file = write_csv(tmp_path / name, idle())
+    opener = gzip.open if name.endswith("gz") else open
+    with opener(file, "rt", encoding="utf-8") as read:
+        lines = read.read().splitlines()
+    good = ['"7","2026-07-01T04Z","2",4,1,1,1,1,1,12,0', '"a ""b"", c",2026-07-01T04Z,2,4,1,1,1,1,1,12,0', ""]
+    with opener(file, "wt", encoding="utf-8", newline="") as out:
+        out.write("\r\n".join([*lines[:40], line, *good, *lines[40:]]))
+    result = scan(file, "--json", policy=POLICY | {"days": 1})
+    assert {(run["resource_id"], run["days"]) for run in found(result)} == {("7", 3), ('a "b", c', 1)}
+    told = json.loads(result.stderr)
+    assert (told["rows"], told["dropped"]) == (75, 1)
+    assert told["left"] == [{"reason": "sample.broken", "count": 1, "first": [f"{name}:41"]}]
 
 
 def test_lines_are_counted_past_broken_ones(tmp_path: Path) -> None:

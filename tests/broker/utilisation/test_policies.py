@@ -136,7 +136,17 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path: Path) -> None:
 
 
 RUN = Run("vm-1", "idle", date(2026, 7, 1), date(2026, 8, 9), 40)
-FACTS = Facts("ZY-00000001", "web", "server", "jyt-xjgl", "jyt", "main", 3, date(2026, 1, 10))
+FACTS = Facts(
+    "ZY-00000001",
+    "web",
+    "server",
+    "jyt-xjgl",
+    "jyt",
+    "main",
+    3,
+    date(2026, 1, 10),
+    units=frozenset({"jyt", "above-jyt"}),
+)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +159,7 @@ FACTS = Facts("ZY-00000001", "web", "server", "jyt-xjgl", "jyt", "main", 3, date
         ({"systems": ["jyt-xjgl"]}, True),
         ({"units": ["jyt"]}, True),
         ({"units": ["rst"]}, False),
+        ({"units": ["above-jyt"]}, True),
         ({"mlps_level_from": 3}, True),
         ({"mlps_level_from": 4}, False),
         ({"newer_than_days": 211}, False),  # 211 days after 10 January is 9 August

@@ -14,7 +14,7 @@ from broker.errors import BrokerError, Conflict
 from broker.settings import Settings
 from broker.utilisation import service, store
 from broker.utilisation.store import Imported, hourly_files, keep_from, storage_of
-from tests.broker.utilisation.files import NOW, hours, row, write_csv
+from tests.broker.utilisation.files import NOW, hours, line, row, write_csv
 from tests.broker.utilisation.oracle import Row
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -93,6 +93,24 @@ def test_the_fuller_hour_wins_and_the_later_one_when_equal(settings: Settings, t
     assert [r[2] for r in stored(settings)] == [40.0]
 
 
+def test_an_old_file_that_comes_again_is_not_the_later_one(settings: Settings, tmp_path: Path) -> None:
+    """Files a, b, and a again: what b put right stays right; an hour that is not there any more comes back."""
+    a = write_csv(tmp_path / "a.csv", [row("a", hour, cpu_avg_pct="50") for hour in hours(START, 2)])
+    b = write_csv(tmp_path / "b.csv", [row("a", START, cpu_avg_pct="40")])
+
+    def take_file(path: Path) -> Imported:
+        return service.import_file(settings, path, NOW, remember=True)
+
+    assert (take_file(a).added, take_file(b).updated) == (2, 1)
+    for path, older in ((a, 1), (b, 0), (a, 1)):
+        again = take_file(path)
+        assert (again.updated, again.older, again.days_written) == (0, older, 0)
+    assert [r[2] for r in stored(settings)] == [40.0, 50.0]
+    for path in hourly_files(settings):
+        path.unlink()
+    assert take_file(a).added == 2
+
+
 def test_everything_left_out_is_told(take: Take) -> None:
     """Counts per reason, the first lines named; the good rows are in."""
     done = take(
@@ -116,6 +134,15 @@ def test_hours_without_rows_are_counted(take: Take) -> None:
     """Between a resource's first and last hour."""
     held = hours(START, 10)
     assert take([row("a", hour) for hour in [*held[:2], *held[5:]]]).missing_hours == 3
+
+
+def test_a_row_with_an_open_quote_takes_no_other_with_it(take: Take) -> None:
+    """It is told; the hours after it are there and none is missing."""
+    held = hours(START, 10)
+    rest = [",".join(line(row("a", hour))) for hour in held[2:]]
+    done = take([row("a", hour) for hour in held[:2]], '"a,2026-10-01T02Z,2,4,1,1,1,1,1,12,0', *rest)
+    assert (done.intake.rows, done.added, done.missing_hours) == (11, 10, 0)
+    assert [(left.reason, left.first) for left in done.intake.left] == [("sample.broken", ("m.csv:4",))]
 
 
 def test_old_days_are_thinned_to_one_row_a_resource(settings: Settings, take: Take) -> None:
