@@ -58,7 +58,7 @@ EVENTS: Mapping[str, str] = {
     "give_back": "单位自行释放",
     "release": "已收回",
     "follow": "随资源转至新单位",
-    "split": "分批办理",
+    "split": "部分资源另案办理",
     "miss": "云上未找到，停止计量",
     "lose": "云上已不存在，不能恢复",
     "retry": "重试",

@@ -129,6 +129,7 @@ def make_world(
     database: Database, simulated: Database, home: Path, *, clock: Clock | None = None, **more: Any
 ) -> World:
     clock = clock or Clock()
+    more.setdefault("holidays_file", Path(__file__).with_name("holidays.yaml"))
     app = bootstrap.build(make_settings(database, simulated, home, **more), clock=clock)
     world = World(app, clock, database, simulated.app_url)
     world.ask_health()
