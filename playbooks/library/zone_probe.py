@@ -4,7 +4,8 @@
 Called by: ``verify-segment.yml``. Runs on the probe with its own Python; only the standard library. Changes nothing.
 
 Sends ICMPv6 echoes from each VRF's own address. First every target must answer in its own VRF, again and again until it
-does or patience ends; then, while it does, it must be silent in every other VRF and on the management network.
+does or patience ends; then, while it does, it must be silent in every other VRF and on the management network, there
+to a TCP connection too: a refusal is an answer, and echoes may be filtered where the rest gets through.
 An answer always counts; silence counts only where the probe can see: at home the target's own router (``control``) has
 to answer, in every other VRF one of the controls (other routers' own addresses there). What is not seen is said to be
 so; whether somebody else has seen it, the caller knows.
@@ -35,6 +36,7 @@ options:
 """
 
 ECHO_REQUEST, ECHO_REPLY = 128, 129
+KNOCKED_AT = 22
 NEWNET = 0x40000000
 AGAIN_S = 0.1
 
@@ -46,16 +48,31 @@ class Vantage:
         self.vrf, self.controls = given["vrf"], given.get("controls", [])
         self.ident = (os.getpid() + number) & 0xFFFF
         self.missing = ""
-        self.socket = None
+        self.socket, self.source = None, given.get("source", "")
         try:
-            _into(f"/run/netns/{self.vrf}" if self.vrf else f"/proc/{os.getpid()}/ns/net.own")
+            self.enter()
         except OSError as error:
             self.missing = os.strerror(error.errno)
             return
         self.socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-        if given.get("source"):
-            self.socket.bind((given["source"], 0))
+        if self.source:
+            self.socket.bind((self.source, 0))
         self.socket.setblocking(False)
+
+    def enter(self):
+        """Sockets that are made from now on are in its namespace."""
+        _into(f"/run/netns/{self.vrf}" if self.vrf else f"/proc/{os.getpid()}/ns/net.own")
+
+    def knock(self, address):
+        """A TCP connection on its way; None: there is no way there. Its namespace has to be entered."""
+        one = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        one.setblocking(False)
+        if self.source:
+            one.bind((self.source, 0))
+        if one.connect_ex((address, KNOCKED_AT)) in (0, errno.EINPROGRESS):
+            return one
+        one.close()
+        return None
 
     def send(self, address):
         """False: there is no way there, which is as good as silence."""
@@ -115,6 +132,32 @@ def ask(pairs, seconds, *, all_of_them):
     return answered
 
 
+def knocking(pairs):
+    """Connections of all pairs (vantage, address), on their way at once: by pair."""
+    found = {}
+    for vantage in {v for v, _ in pairs}:
+        vantage.enter()
+        found.update({(v, a): one for v, a in pairs if v is vantage and (one := v.knock(a)) is not None})
+    _into("own.own")
+    return found
+
+
+def opened(knocks):
+    """Which pairs have had an answer by now, yes or no; the connections are ended."""
+    poll = select.poll()
+    by_handle = {one.fileno(): (pair, one) for pair, one in knocks.items()}
+    for handle in by_handle:
+        poll.register(handle, select.POLLOUT)
+    found = set()
+    for handle, _ in poll.poll(0):
+        pair, one = by_handle[handle]
+        if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED):
+            found.add(pair)
+    for one in knocks.values():
+        one.close()
+    return found
+
+
 def look(module):
     """The verdict on each target, and the whole matrix."""
     given = module.params
@@ -133,7 +176,8 @@ def look(module):
         for v in vantages
         if v.socket and v.vrf != t["vrf"] and v.vrf not in t.get("elsewhere", ())
     ]
-    strayed = ask(away, given["quiet_s"], all_of_them=False)
+    knocks = knocking(away)
+    strayed = ask(away, given["quiet_s"], all_of_them=False) | opened(knocks)
     rows = []
     for target in targets:
         for v in vantages:

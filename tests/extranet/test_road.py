@@ -143,7 +143,7 @@ def test_reconcile_repairs_what_is_ours_and_reports_the_rest(running: Product) -
     lab = running.lab
     lab.run("dc", "ip", "-n", "shared", "link", "del", f"seg{missing.vni}")
     lab.vtysh("dc", "configure terminal", f"interface seg{changed.vni} vrf shared", "ipv6 nd suppress-ra")
-    extra = SegmentSpec(uuid4(), "jyt", "shared", IPv6Network("3fff:122:0:7::/64"), "dc", 14999)
+    extra = SegmentSpec(uuid4(), "jyt", "shared", IPv6Network("3fff:122:0:7::/64"), "dc", 14999, ())
     provider = build(fabric_of(lab.topology), Player(HOME / "id"))
     assert provider.create([extra])[extra.id] is None
     rogue = "3fff:102:0:bad::/64"

@@ -12,7 +12,7 @@ import pytest
 
 from broker.extranet.differences import Rows, compare
 from providers.contract import Addressing
-from providers.errors import Temporary
+from providers.errors import Permanent, Temporary
 from providers.extranet.provider import Extranet
 from providers.networking import SegmentSpec, Service, Sighting
 from tests.extranet import lab as laboratory
@@ -266,6 +266,33 @@ def test_one_session_that_is_down_holds_up_no_other_segment(site: Site) -> None:
     assert verdicts[spec.id] is None
     assert verdicts[cut.id] is None  # its own router's probe sees it, nobody else can
     assert within(30, site.lab.converged)
+
+
+def test_a_leak_that_lets_no_echo_through_is_seen(site: Site) -> None:
+    """Somebody has joined two zones on a router and dropped echoes in between: a TCP connection is answered."""
+    spec = site.spec()
+    site.bring_up(spec)
+    ends = {
+        "shared": ("x1", "fd00::1", "3fff:300::/24", "fd00::2"),
+        "internet": ("x2", "fd00::2", "3fff:100::/24", "fd00::1"),
+    }
+    site.lab.run("dc", "ip", "link", "add", "x1", "type", "veth", "peer", "name", "x2")
+    for vrf, (device, address, prefix, over) in ends.items():
+        site.lab.run("dc", "ip", "link", "set", device, "netns", vrf)
+        for command in (f"addr add {address}/64 dev {device} nodad", f"link set {device} up",
+                        f"-6 route add {prefix} via {over}"):  # fmt: skip
+            assert site.lab.run("dc", "ip", "-n", vrf, *command.split()).returncode == 0
+    rule = "iifname x1 icmpv6 type echo-request drop"
+    mute = f"table ip6 mute {{ chain i {{ type filter hook prerouting priority -400; {rule}; }}; }}"
+    site.lab.run("dc", "nft", mute, vrf="shared")
+    try:
+        refused = site.provider.verify([spec]).verdicts[spec.id]
+    finally:
+        site.lab.run("dc", "nft", "delete", "table", "ip6", "mute", vrf="shared")
+        site.lab.run("dc", "ip", "-n", "shared", "link", "del", "x1")
+    assert isinstance(refused, Permanent)
+    assert refused.code == "extranet.leak"
+    assert site.provider.verify([spec]).verdicts[spec.id] is None
 
 
 def test_what_nobody_can_look_at_is_not_verified(site: Site) -> None:
