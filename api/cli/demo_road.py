@@ -21,6 +21,7 @@ from api.cli.requests import quote_lines
 from api.cli.show import placements
 from api.cli.watching import watch
 from api.texts import names
+from api.texts.actions import AUDIT_ACTIONS
 
 PATIENCE_S = 180.0
 DELIVERY_S = 600.0
@@ -294,6 +295,6 @@ class Road:
             story.check(not missing, f"审计缺少 {'、'.join(sorted(missing))}")
             for event in reversed(found):
                 article = texts.article(event["article"])
-                action = names.AUDIT_ACTIONS.get(event["action"], event["action"])
+                action = AUDIT_ACTIONS.get(event["action"], event["action"])
                 story.say(f"{event['seq']} {action}{f'  {article}' if article else ''}")
             facts["events"] = len(found)

@@ -11,7 +11,7 @@ import typer
 
 from api.cli.display import moment
 from api.cli.verb import Call, client_verb
-from api.texts import names
+from api.texts.notices import SENDINGS
 
 app = typer.Typer()
 
@@ -32,7 +32,7 @@ def sendings(
     found = call.api.get("/notice-sendings")
     rows = (
         (
-            s["id"], names.SENDINGS[s["channel"]], s["recipient"], moment(s["created_at"]), names.SENDINGS[s["state"]],
+            s["id"], SENDINGS[s["channel"]], s["recipient"], moment(s["created_at"]), SENDINGS[s["state"]],
             f"{s['reason']}（{s['attempts']} 次）", s["message"],
         )
         for s in found

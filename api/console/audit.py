@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from api.console.page import Context, console_router, page
 from api.paging import Paged
 from api.permissions import Permission, needs
-from api.texts import names
+from api.texts.actions import AUDIT_ACTIONS
 from api.uow import Uow
 from broker.audit import repository, seal
 from broker.tenancy import people
@@ -22,7 +22,7 @@ router = console_router("审计")
 @router.get("/audit", openapi_extra=needs(Permission.AUDIT_READ))
 def audit(uow: Uow, paged: Paged, action: str = "") -> Response:
     """审计记录与链状态。"""
-    chosen = action if action in names.AUDIT_ACTIONS else ""
+    chosen = action if action in AUDIT_ACTIONS else ""
 
     def collect(work: Work) -> Context:
         rows = repository.listing(work.session, action=chosen, after=paged.after, limit=paged.fetch)
@@ -32,6 +32,7 @@ def audit(uow: Uow, paged: Paged, action: str = "") -> Response:
             "next": shown["next"],
             "paged": paged.after is not None,
             "action": chosen,
+            "actions": AUDIT_ACTIONS,
             "head": seal.head(work.session),
             "unsealed": seal.unsealed(work.session),
             "named": people.named(work.session, [row[0].actor_id for row in shown["data"]]),

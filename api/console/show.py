@@ -15,6 +15,7 @@ from uuid import UUID
 from api import texts
 from api.formats import LOCAL, aware, percent, price, second, when, yuan
 from api.texts import console, extranet, names, reclaim
+from api.texts.actions import AUDIT_ACTIONS
 from broker.inventory import rules as scarce
 from quotas.values import Refusal
 
@@ -37,7 +38,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "nature": names.NATURES,
     "filter": names.FILTERS,
     "field": names.FIELDS,
-    "action": names.AUDIT_ACTIONS,
+    "action": AUDIT_ACTIONS,
     "payer_rule": console.PAYER_RULES,
     "standing": names.STANDINGS,
     "dispute_state": names.DISPUTE_STATES,

@@ -97,7 +97,7 @@ def trouble(code: str) -> str:
 def sending_trouble(code: str) -> str:
     """Why a notice was not sent, or nobody knows; a server's own number is shown as it is."""
     kind, _, detail = code.partition(".")
-    said = names.SENDING_CODES.get(code) or names.SENDING_CODES.get(kind, code)
+    said = notices.SENDING_CODES.get(code) or notices.SENDING_CODES.get(kind, code)
     return said.format(detail=detail)
 
 

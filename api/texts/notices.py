@@ -78,3 +78,38 @@ NOTICES: Mapping[str, str] = {
     "budget.used": "{year} 年预算已使用 {percent}%。",
     "assessment.waiting": "申请 {number} 已获批准，请在 3 个工作日内评估。",
 }
+
+SENDINGS: Mapping[str, str] = {
+    "email": "邮件",
+    "webhook": "群机器人",
+    "unknown": "结果不明",
+    "failed": "未能发出",
+}
+"""Channels and states of a notice's sending."""
+
+SENDING_CODES: Mapping[str, str] = {
+    "sending.too_old": "积压超过一天，未自动发送",
+    "sending.lost": "交给服务器时程序中断，是否送达不明",
+    "sending.no_address": "收件地址已不存在",
+    "sending.bad_address": "收件人的电子邮箱写法不对，请改正后重发",
+    "sending.spent": "多次在发送前中断，已停止自动重试",
+    "sending.broken": "发送程序出错，原因见日志",
+    "smtp.auth": "邮件服务器不接受账号或口令",
+    "smtp.unreachable": "邮件服务器连接不上",
+    "smtp.lost": "正文发出之前连接中断",
+    "smtp.no_answer": "正文发出之后没有答复",
+    "smtp": "邮件服务器答复 {detail}",
+    "smtp.550": "邮件服务器拒收：没有这个信箱（550）",
+    "smtp.552": "邮件服务器拒收：信箱已满（552）",
+    "smtp.554": "邮件服务器拒收（554）",
+    "webhook.unreachable": "群机器人地址连接不上",
+    "webhook.no_answer": "消息发出之后没有答复",
+    "webhook.answer": "群机器人的答复不能识别",
+    "webhook": "群机器人答复 {detail}",
+    "webhook.93000": "群机器人地址无效（93000）",
+    "webhook.310000": "群机器人签名或关键词不符（310000）",
+    "webhook.300005": "群机器人令牌无效（300005）",
+    "webhook.45009": "群机器人调用过于频繁（45009）",
+    "webhook.130101": "群机器人发送过于频繁（130101）",
+}
+"""Why a sending failed or is unclear. A server's own number comes after the point."""

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.chargeback import closing, drawing
-from broker.chargeback.models import BooksBeginning, BooksProposal
+from broker.chargeback.beginning_models import BooksBeginning, BooksProposal
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden
 from broker.pricing.months import Month

@@ -15,8 +15,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from broker.chargeback import bill, budgets, closing_sql, drawing, obstacles, repository, service
+from broker.chargeback.beginning_models import BooksBeginning
 from broker.chargeback.drawing import month_of
-from broker.chargeback.models import BooksBeginning, MonthClose, MonthReopening
+from broker.chargeback.models import MonthClose, MonthReopening
 from broker.chargeback.values import ClosedMonth, IssuedStatement, Totals
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem

@@ -388,10 +388,8 @@ def _open_proposal(work: Work, code: str) -> UUID | None:
 
 def open_proposals(work: Work, codes: Sequence[str]) -> set[str]:
     """Which of these codes wait for the Bureau already."""
-    rows = work.session.scalars(
-        select(SystemProposal.code).where(SystemProposal.code.in_(codes), SystemProposal.decision.is_(None))
-    )
-    return set(rows)
+    waiting = select(SystemProposal.code).where(SystemProposal.code.in_(codes), SystemProposal.decision.is_(None))
+    return set(work.session.scalars(waiting))
 
 
 def to_json(values: dict[str, Any]) -> dict[str, Any]:

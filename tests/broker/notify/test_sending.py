@@ -19,7 +19,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from api import texts
-from api.texts import names
+from api.texts import notices
 from broker.errors import BrokerError, Forbidden
 from broker.lifecycle import Role
 from broker.notify import channels as channels_module
@@ -359,7 +359,7 @@ def test_every_code_of_a_channel_has_words() -> None:
     source += Path(sender_module.__file__).read_text()
     codes = set(re.findall(r'"((?:smtp|webhook|sending)\.[a-z_]+)"', source))
     codes -= {"sending.not_found", "sending.decided"}  # refusals, not outcomes
-    assert codes <= names.SENDING_CODES.keys()
+    assert codes <= notices.SENDING_CODES.keys()
     assert len(codes) > 5
     assert texts.sending_trouble("smtp.451") == "邮件服务器答复 451"
     assert texts.sending_trouble("webhook.503") == "群机器人答复 503"
