@@ -76,7 +76,7 @@ $(VENV)/.stamp-bench: requirements-bench.lock $(VENV)/.stamp-packages
 	@touch $@
 
 test: setup ## 运行测试
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-kills: setup ## 回收事项每一步的 kill -9 全表（约三分钟）
 	@exec $(BIN)/python -m pytest -n0 -m kills $(PYTEST_ARGS)

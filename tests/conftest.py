@@ -35,7 +35,7 @@ LONGEST = (
     "workflows/test_engine_kills.py",
     "workflows/test_workers.py",
 )
-"""Begun first: `make test` gives each file whole to one of two processes, which are to end at the same time."""
+"""Begun first: `make test` gives each file whole to one of three processes, which are to end at the same time."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -145,7 +145,8 @@ def test_settlements_are_for_who_sees_the_region(billed: Billed) -> None:
     """What operators are owed (Art. 15) is nobody's business in a city."""
     settle(billed.session)
     close(billed.session)
-    (head,) = overviews.settlements(work(billed.session))
+    head, unpriced = overviews.settlements(work(billed.session))
+    assert (unpriced.total_fen, unpriced.operator) == (0, "two")
     found = overviews.settlement(work(billed.session), head.id)
     assert (found.head.operator, found.head.total_fen) == ("one", sum(line.amount_fen for line in found.lines))
     assert {line.tariff_version for line in found.lines} == {"settle-2026"}
