@@ -9,7 +9,8 @@ from tests.stories.world import World, form
 
 MOST_STATEMENTS = 59
 """What the benchmark's request may cost, from its people's signing in to the machine's last step; one of them makes the
-unit's first project in the cloud, one holds the system so that it goes to no other unit meanwhile. Dispatch and sealing serve many at once and come on top. It may only become less."""
+unit's first project in the cloud, one holds the system so that it goes to no other unit meanwhile. Dispatch and sealing
+serve many at once and come on top. It may only become less."""
 
 
 def test_a_request_travels_from_submission_to_release(world: World) -> None:
