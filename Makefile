@@ -78,7 +78,7 @@ $(VENV)/.stamp-bench: requirements-bench.lock $(VENV)/.stamp-packages
 test: setup ## 运行测试
 	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-kills: setup ## 回收事项每一步的 kill -9 全表（约三分钟）
+test-kills: setup ## 回收事项与慢速交付每一步的 kill -9 全表（约四分钟）
 	@exec $(BIN)/python -m pytest -n0 -m kills $(PYTEST_ARGS)
 
 test-openstack: setup ## 在真实 OpenStack 上运行一致性套件与全程（先 make openstack）

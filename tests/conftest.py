@@ -70,7 +70,7 @@ def left_out(config: pytest.Config) -> dict[str, str]:
     """What cannot run here, and what takes so long that it runs only when it is asked for (``-m kills``)."""
     missing = missing_parts()
     if "kills" not in config.option.markexpr:
-        missing["kills"] = "没有运行回收事项的 kill -9 全表（make test-kills，约三分钟）"
+        missing["kills"] = "没有运行回收事项与慢速交付的 kill -9 全表（make test-kills，约四分钟）"
     return missing
 
 
