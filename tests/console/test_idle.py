@@ -190,11 +190,12 @@ def test_the_pages_stand_in_a_browser(
         context.add_cookies([{"name": c.name, "value": c.value or "", "url": console.server.url} for c in cookies.jar])
         seen = context.new_page()
         seen.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        for width, suffix in ((1280, ""), (390, "-narrow")):
-            seen.set_viewport_size({"width": width, "height": 900})
-            for name, url in urls.items():
-                seen.goto(console.server.url + url)
+        for name, url in urls.items():
+            seen.goto(console.server.url + url)
+            for width, suffix in ((1280, ""), (390, "-narrow")):
+                seen.set_viewport_size({"width": width, "height": 900})
                 seen.screenshot(path=screenshots / f"{name}{suffix}.png", full_page=True)
                 assert seen.evaluate("document.documentElement.scrollWidth") <= width, url
+            seen.set_viewport_size({"width": 1280, "height": 900})
         context.close()
     assert complaints == []
