@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.chargeback import closing, drawing
 from broker.chargeback.beginning_models import BooksBeginning, BooksProposal
+from broker.chargeback.models import MonthClose
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden
 from broker.pricing.months import Month
@@ -26,12 +27,13 @@ AGREED, DROPPED = "agreed", "dropped"
 class Beginning:
     """``month``: where the books begin as things stand; None: nothing was used. ``stated``: a person said so, for good.
 
-    ``asked``: what waits for a second person.
+    ``asked``: what waits for a second person. ``closed``: a month is closed, so that there is nothing left to say.
     """
 
     month: date | None
     stated: bool
     asked: tuple[BooksProposal, ...]
+    closed: bool
 
 
 def state(work: Work) -> Beginning:
@@ -42,7 +44,8 @@ def state(work: Work) -> Beginning:
         select(BooksProposal).where(BooksProposal.decision.is_(None)).order_by(BooksProposal.month)
     )
     books = drawing.books_of(work.session, Month.of(work.now))
-    return Beginning(stated or books.begin, stated is not None, tuple(asked))
+    closed = bool(work.session.scalar(select(exists().select_from(MonthClose))))
+    return Beginning(stated or books.begin, stated is not None, tuple(asked), closed)
 
 
 def ask(work: Work, month: Month, reason: str) -> BooksProposal:

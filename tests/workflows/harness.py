@@ -94,6 +94,8 @@ class Workshop:
             "GUIYUN_TEMPORAL_NAMESPACE": self.namespace,
             "GUIYUN_DEMONSTRATION": "true",
             "GUIYUN_POOL_SIZE": "8",
+            # Of another calendar they would count every window anew.
+            "GUIYUN_HOLIDAYS_FILE": str(self.world.app.settings.holidays_file),
             **settings,
         }
         command = [sys.executable, "-m", "tests.workflows.killable_worker"]
