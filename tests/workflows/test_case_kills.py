@@ -30,6 +30,8 @@ IN_CLOUD_POINTS = ("before", "acted_once", "acted", "done")
 DATABASE_POINTS = ("before", "uncommitted", "done")
 LOOKING = {"measure_again", "look_before_deleting"}
 """Steps that change nothing in a cloud."""
+PATIENCE_S = 300
+"""Seventeen deaths and restarts take a minute on two free cores, and several beside other work."""
 Point = tuple[str, str]
 
 
@@ -138,7 +140,7 @@ def come_to(workshop: Workshop, case_ids: Iterable[UUID], state: str) -> None:
     """Until every one of them is there."""
     ids = list(case_ids)
     count = "SELECT count(*) FROM broker.reclaim_case WHERE id = ANY(:c) AND state = :s AND trouble IS NULL"
-    workshop.until(lambda: workshop.world.scalar(count, c=ids, s=state) == len(ids), timeout_s=120)
+    workshop.until(lambda: workshop.world.scalar(count, c=ids, s=state) == len(ids), timeout_s=PATIENCE_S)
 
 
 def acts(workshop: Workshop, case_id: UUID) -> list[str]:
