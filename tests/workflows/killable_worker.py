@@ -61,6 +61,13 @@ class Fuse:
         self.step, self.point = file.read_text().split()
         self.acted = 0
 
+    def begun_before(self) -> bool:
+        """Whether another process was in this step already, which then died of another's plan."""
+        mark, me = self.file.with_name(f"{self.file.name}.{self.step}.begun"), str(os.getpid())
+        earlier = mark.exists() and mark.read_text() != me
+        mark.write_text(me)
+        return earlier
+
     def at(self, point: str) -> None:
         """Die here if this is the point."""
         if point == self.point:
@@ -159,7 +166,10 @@ def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any
         _lit.fuse = fuse
         try:
             fuse.at("before")
+            earlier = fuse.begun_before()
             answer = step(*arguments)
+            if earlier and not fuse.acted and fuse.point in {"acted_once", "acted"}:
+                fuse.at(fuse.point)  # another's plan ended the life that acted, just there
             fuse.at("done")
         finally:
             _lit.fuse = None
