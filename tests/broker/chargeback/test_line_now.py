@@ -314,7 +314,8 @@ def test_two_people_say_where_the_books_begin(session: Session) -> None:
     before = beginning.state(work(session, two))
     assert (before.month, before.stated, len(before.asked)) == (OCTOBER.previous.first_day, False, 1)
     beginning.agree(work(session, two), OCTOBER)
-    assert beginning.state(work(session, two)) == beginning.Beginning(OCTOBER.first_day, stated=True, asked=())
+    said = beginning.Beginning(OCTOBER.first_day, stated=True, asked=(), closed=False)
+    assert beginning.state(work(session, two)) == said
     assert told(lambda: beginning.ask(work(session, one), OCTOBER.next.next, "x")) == "statement.month_not_begun"
     assert told(lambda: beginning.ask(work(session, one), OCTOBER, "x")) == "books.begun"
     close(session, OCTOBER)
