@@ -13,6 +13,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,13 +34,18 @@ from broker.audit import seal
 from broker.catalog import repository as catalog
 from broker.db import migrate
 from broker.errors import BrokerError
+from broker.extranet import looks
+from broker.extranet.networks import key_of
 from broker.notify.settings import channels
+from providers.errors import ProviderError
 
 app = Typer()
 
 ROOT = Path(api.__file__).parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PROBE_S = 2.0
+LOOKED_AT_LEAST = timedelta(hours=2)
+"""Workers compare the extranet's routers every hour."""
 
 
 class Verdict(StrEnum):
@@ -160,6 +166,7 @@ def _runs(call: DatabaseCall) -> Iterator[Part]:
     yield _engine(call)
     yield _attempt("审计封存", lambda: _sealing(call))
     yield _attempt("通知发送", lambda: _sending(call))
+    yield _attempt("外网路由器", lambda: _routers(call))
     yield from _clouds(call)
 
 
@@ -185,6 +192,30 @@ def _sending(call: DatabaseCall) -> Part:
     words += [f"群机器人 {len(configured.webhooks)} 个"] if configured.webhooks else []
     detail = f"{'，'.join(words)}；待人工处理 {waiting} 条"
     return Part("通知发送", Verdict.BROKEN if waiting else Verdict.GOOD, detail, "guiyun sendings" if waiting else "")
+
+
+def _routers(call: DatabaseCall) -> Part:
+    """Whether the broker can speak to the extranet's routers, and what the last comparison heard from them."""
+    name, networks = "外网路由器", call.core.networks
+    loaded = networks.topology()
+    if loaded is None:
+        return Part(name, Verdict.IDLE, "还没有载入外网拓扑", "guiyun extranet load")
+    try:
+        key_of(networks.key_file)
+    except ProviderError as error:
+        return Part(name, Verdict.BROKEN, texts.trouble(error.code), "GUIYUN_EXTRANET_KEY_FILE")
+    with call.core.sessions() as session:
+        heard = looks.last(session)
+    routers = [r.name for r in loaded.topology.routers]
+    silent = [r for r in routers if r in heard and heard[r].silent]
+    latest = max((look.looked_at for look in heard.values()), default=None)
+    if latest is None:
+        return Part(name, Verdict.IDLE, f"{len(routers)} 台，尚未核对", "guiyun reconcile extranet")
+    if datetime.now(UTC) - latest > LOOKED_AT_LEAST:
+        return Part(name, Verdict.BROKEN, "两小时以上没有核对", "检查工作进程")
+    if silent:
+        return Part(name, Verdict.BROKEN, f"没有答复：{'、'.join(silent)}", "guiyun reconcile extranet")
+    return Part(name, Verdict.GOOD, f"{len(routers)} 台均有答复")
 
 
 def _attempt(name: str, look: Callable[[], Part]) -> Part:

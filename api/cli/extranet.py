@@ -23,7 +23,7 @@ group = typer.Typer(name="extranet", help="电子政务外网：拓扑、网段�
 app.add_typer(group)
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="文件", help="外网拓扑（YAML）")]
-STATES = {"routed": "已开通", "attached": "开通中"}
+STATES = {"routed": "已开通", "attached": "开通中", "leaving": "撤除中"}
 
 
 @group.command("check")
@@ -38,11 +38,18 @@ def check(call: DatabaseCall, file: File) -> None:
 
 @group.command("load")
 @database_verb
-def load(call: DatabaseCall, file: File) -> None:
+def load(
+    call: DatabaseCall,
+    file: File,
+    *,
+    move_tunnels: Annotated[
+        bool, typer.Option("--move-tunnels", help="隧道端点有变、其上有已开通网段时，确认随之改接")
+    ] = False,
+) -> None:
     """载入外网拓扑；有任何一处不合规则时整个文件都不载入。"""
     topology = read_topology(file)
     with call.core.works.begin() as work:
-        changed = loading.load(work, read_yaml(file))
+        changed = loading.load(work, read_yaml(file), moving_tunnels=move_tunnels)
     call.done({"changed": changed}, f"{topology.name}：{'已载入' if changed else '没有变化'}。")
 
 

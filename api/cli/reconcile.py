@@ -74,13 +74,18 @@ def reconcile(
     """核对云平台、外网路由器与台账；有差异或有平台没有答复时退出码为 1。路由器上属于本系统的差异自动修复。"""
     with call.core.sessions() as session:
         codes = [c.code for c in catalog.in_service(session) if cloud in ("", c.code)]
-    routers = _routers(call) if cloud in ("", EXTRANET) and not sweep else []
     if not codes and cloud != EXTRANET:
         raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
     drifts: list[Drift] = []
     gaps: list[dict[str, Any]] = []
     wanting = 0
     silent: list[Mistake] = []
+    routers: list[dict[str, Any]] = []
+    if cloud in ("", EXTRANET) and not sweep:
+        try:
+            routers = _routers(call)
+        except ProviderError as error:
+            silent.append(Mistake(error.code, EXTRANET, f"未能核对：{texts.trouble(error.code)}"))
     for code in codes:
         try:
             found = (service.sweep if sweep else service.reconcile)(call.core.tools(), code)
@@ -93,7 +98,7 @@ def reconcile(
             silent.append(Mistake(error.code, code, f"没有答复：{texts.trouble(error.code)}"))
     _tell(call, codes, drifts, [*gaps, *routers], sweep=sweep)
     if silent:
-        raise Refusal("cloud.silent", f"有 {len(silent)} 个云平台没有答复。", silent)
+        raise Refusal("cloud.silent", f"有 {len(silent)} 处没有答复。", silent)
     if drifts and not sweep:
         raise Refusal("cloud.differs", f"有 {len(drifts) + wanting} 处差异；核实后可加 --sweep 清除云上多出的。")
     if open_ones := [r for r in routers if r["row_state"] != "repaired"]:

@@ -36,6 +36,20 @@ NOTICES: Mapping[str, str] = {
     "extranet.neighbour": "路由器 {router}（{vrf}）有外网拓扑之外的邻居 {subject}（{detail}），请核实。",
     "extranet.session": "路由器 {router}（{vrf}）与邻居 {subject} 的会话未建立（{detail}），请核实。",
     "extranet.silent": "路由器 {router} 没有答复，请核实。",
+    "extranet.missing_many": "路由器 {router}（{vrf}）上缺少 {count} 个已交付的网段（{subject} 等），"
+    "已自动恢复或待核实。",
+    "extranet.changed_many": "路由器 {router}（{vrf}）上 {count} 个网段的配置被改动（{subject} 等），"
+    "已自动恢复或待核实。",
+    "extranet.extra_many": "路由器 {router}（{vrf}）上有 {count} 个台账之外的本系统网段（{subject} 等），"
+    "已撤除或待核实。",
+    "extranet.foreign_many": "路由器 {router}（{vrf}）上有 {count} 处规划之外的内容（{subject} 等），请核实。",
+    "extranet.rogue_many": "路由器 {router}（{vrf}）拒绝了邻居 {detail} 发布的 {count} 个网段（{subject} 等），"
+    "请核实。",
+    "extranet.filter_many": "路由器 {router}（{vrf}）对 {count} 个下级的前缀过滤与外网拓扑不符（{subject} 等），"
+    "请核实。",
+    "extranet.neighbour_many": "路由器 {router}（{vrf}）有 {count} 个外网拓扑之外的邻居（{subject} 等），请核实。",
+    "extranet.session_many": "路由器 {router}（{vrf}）有 {count} 个邻居会话未建立（{subject} 等），请核实。",
+    "extranet.unchecked": "未能核对外网路由器：{trouble}，请核实。",
     "drift.orphan": "云平台 {sub_cloud} 上有不在台账中的资源（{kind} {id}），请核实。",
     "drift.lost": "台账中的资源在云平台 {sub_cloud} 上已不存在（{kind} {id}），请核实。",
     "drift.size": "云平台 {sub_cloud} 上的资源与台账规格不一致（{kind} {id}），请核实。",

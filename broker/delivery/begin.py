@@ -97,7 +97,7 @@ def _plan(tools: Tools, job: Job, open_ones: Sequence[Resource], resources: Sequ
         volumes="volume" in kinds,
         servers="server" in kinds,
         disks=any(r.kind == "volume" and r.server_id for r in ahead),
-        routes=any(r.kind == "segment" for r in ahead) and tools.networks.serving(job.sub_cloud) is not None,
+        routes=any(r.kind == "segment" for r in ahead) and tools.networks.attached(job.sub_cloud),
         configure=any(r.kind == "server" for r in ahead) and tools.harden is not None and _reachable(tools, job),
     )
 

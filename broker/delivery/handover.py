@@ -141,7 +141,7 @@ def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource], *, ever
 def _places(work: Work, tools: Tools, job: Job, ready: Sequence[Resource]) -> dict[UUID, dict[str, Any]]:
     """Where segments meet the extranet, for those who run the network: router, table, VNI, gateway."""
     segments = [r.id for r in ready if r.kind == "segment"]
-    if not segments or tools.networks.serving(job.sub_cloud) is None:
+    if not segments or not tools.networks.attached(job.sub_cloud):
         return {}
     return {
         spec.id: {

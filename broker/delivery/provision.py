@@ -148,7 +148,8 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
     that the servers which come after it stand on the segment.
     """
     step = f"create_{kind}s"
-    extranet = tools.networks.serving(job.sub_cloud) if kind == "segment" else None
+    routed = kind == "segment" and tools.networks.attached(job.sub_cloud)
+    keyless = _keyless(tools) if routed else ""
     with tools.works.begin() as work:
         if kind == "server":
             resources, images, public_key = _begin_servers(work, job, step)
@@ -156,8 +157,10 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
             resources, images, public_key = begin_step(work, job, step), {}, None
         wanted = [r for r in resources if r.kind == kind and r.state == _RS.BUILDING.value]
         bases = {r.id: r.network_id for r in wanted}
-        refused = service.attach(work, extranet.loaded, job.sub_cloud, wanted) if extranet else {}
-        uplinks = service.uplinks(work.session, [r.id for r in wanted]) if extranet else {}
+        refused = dict.fromkeys((r.id for r in wanted), keyless) if keyless else {}
+        if routed and not keyless:
+            refused = service.attach(work, job.sub_cloud, wanted)
+        uplinks = service.uplinks(work.session, [r.id for r in wanted]) if routed else {}
         result = start_result(resources, _without_base(work, bases, resources), failed=refused)
     provider = _provider(tools, job, result, wanted)
     if provider is not None:
@@ -207,6 +210,15 @@ def configure(tools: Tools, job: Job, pace: Pace) -> bool:
     missed = [servers[address] for address in failures] + [r for r in ready if not r.addresses]
     result.failed = {r.id: "configure.failed" for r in missed}
     return finish_step(tools, job, "configure_guests", result, pace)
+
+
+def _keyless(tools: Tools) -> str:
+    """Why this worker could bring no segment onto a router; nothing is made that could then not be routed."""
+    try:
+        tools.networks()
+    except ActionRequired as error:
+        return error.code
+    return ""
 
 
 def _project(work: Work, job: Job) -> tuple[ProjectSpec, bool]:

@@ -7,7 +7,7 @@ call to a router. Where a segment goes is written down and committed before a ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -18,27 +18,30 @@ from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
 from broker.extranet import service
 from broker.extranet.networks import Network
+from broker.extranet.repairing import under_repair
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
-from providers.errors import ActionRequired, Permanent, ProviderError
-from providers.networking import SegmentSpec
+from providers.errors import ActionRequired, Permanent, ProviderError, Temporary
+from providers.networking import Outcomes, SegmentSpec
 
 _READY = ResourceState.READY.value
 _TAKEN = "extranet.vni_in_use"
+_BUSY = Temporary("extranet.router_busy", "reconcile", retry_after_s=2.0)
 
 
 def route(tools: Tools, job: Job, pace: Pace) -> bool:
     """Bring a delivery's segments onto their routers. One that is refused has failed alone."""
     step = "route_segments"
-    network = tools.networks.serving(job.sub_cloud)
     with tools.works.begin() as work:
         resources = provision.begin_step(work, job, step)
         segments = [r for r in resources if r.kind == "segment" and r.state == _READY]
-        refused = service.attach(work, network.loaded, job.sub_cloud, segments) if network else {}
+        refused = service.attach(work, job.sub_cloud, segments)
         specs = _specs(work.session, segments)
+        busy = under_repair(work.session, [s.id for s in specs])
     result = provision.start_result(resources, failed=refused)
-    if network is not None and specs:
-        outcomes = network.provider.create(specs)
+    _sort(result, dict.fromkeys(busy, _BUSY))
+    if specs := [s for s in specs if s.id not in busy]:
+        outcomes = _asked(tools, specs, lambda network: network.provider.create(specs))
         _sort(result, outcomes)
         if taken := [i for i, error in outcomes.items() if error is not None and error.code == _TAKEN]:
             with tools.works.begin() as work:
@@ -49,13 +52,12 @@ def route(tools: Tools, job: Job, pace: Pace) -> bool:
 def verify(tools: Tools, job: Job, pace: Pace) -> bool:
     """Look whether the segments answer in their zone and nowhere else; one that does not has failed."""
     step = "verify_segments"
-    network = tools.networks.serving(job.sub_cloud)
     with tools.works.begin() as work:
         resources = provision.begin_step(work, job, step)
         specs = _specs(work.session, [r for r in resources if r.kind == "segment" and r.state == _READY])
     result = provision.start_result(resources)
-    if network is not None and specs:
-        verdicts = network.provider.verify(specs).verdicts
+    if specs:
+        verdicts = _asked(tools, specs, lambda network: network.provider.verify(specs).verdicts)
         _sort(result, verdicts)
         with tools.works.begin() as work:
             service.verified(work, [i for i, wrong in verdicts.items() if wrong is None])
@@ -69,14 +71,14 @@ def withdraw(tools: Tools, resources: Sequence[Resource], pace: Pace) -> dict[UU
     be another segment's. Raises TryAgainError while a router gives no clear answer and attempts are left.
     """
     segments = [r for r in resources if r.kind == "segment"]
-    network: Network | None = tools.networks() if segments else None
-    if network is None:
+    if not segments:
         return {}
     with tools.works.begin() as work:
         specs = _specs(work.session, segments)
-    if not specs:
-        return {}
-    outcomes = network.provider.delete(specs)
+        busy = under_repair(work.session, [s.id for s in specs])
+    outcomes: dict[UUID, ProviderError | None] = dict.fromkeys(busy, _BUSY)
+    if specs := [s for s in specs if s.id not in busy]:
+        outcomes |= _asked(tools, specs, lambda network: network.provider.delete(specs))
     stuck = {i: error for i, error in outcomes.items() if error is not None}
     if not pace.last:
         for error in stuck.values():
@@ -88,9 +90,21 @@ def withdraw(tools: Tools, resources: Sequence[Resource], pace: Pace) -> dict[UU
 def free(tools: Tools, resources: Sequence[Resource]) -> None:
     """Segments that are on no router and in no cloud any more: their VNIs are free again."""
     segments = [r.id for r in resources if r.kind == "segment"]
-    if segments and tools.networks() is not None:
+    if segments:
         with tools.works.begin() as work:
             service.withdrawn(work, segments)
+
+
+def _asked(tools: Tools, specs: Sequence[SegmentSpec], ask: Callable[[Network], Outcomes]) -> Outcomes:
+    """What the network says of segments that have a place; without one that this worker can speak to, why not."""
+    try:
+        network = tools.networks()
+        if network is not None:
+            return ask(network)
+        error: ProviderError = ActionRequired("extranet.no_topology")
+    except ProviderError as said:
+        error = said
+    return dict.fromkeys((s.id for s in specs), error)
 
 
 def _specs(session: Session, segments: Sequence[Resource]) -> list[SegmentSpec]:

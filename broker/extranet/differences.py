@@ -25,6 +25,7 @@ RA_INTERVAL_S = 10
 
 _MARK = re.compile(r"description guiyun ([0-9a-f-]{36})\b")
 Place = tuple[str, str, str, str]
+Group = tuple[str, str, str, str, bool]
 _MOST = 300
 """Characters of a detail: a notice has to hold it."""
 
@@ -70,10 +71,16 @@ class RouterDrift:
         return (self.gap.value, self.router, self.vrf, self.subject)
 
     @property
-    def fingerprint(self) -> str:
-        """The same for the same difference, so that it is told once."""
-        parts = (*self.place, self.detail)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    def group(self) -> Group:
+        """What is told in one notice: a router that was rebooted, or a neighbour gone wild, is one thing to see to."""
+        of = {Gap.ROGUE: self.detail, Gap.FOREIGN: self.detail.partition(" ")[0]}.get(self.gap, "")
+        return (self.gap.value, self.router, self.vrf, of, self.repaired)
+
+
+def fingerprint(group: Group, drifts: Sequence[RouterDrift]) -> str:
+    """The same for the same differences. Which state a session that is down is in changes all the time."""
+    said = sorted((d.subject, "" if d.gap is Gap.SESSION else d.detail) for d in drifts)
+    return hashlib.sha256(repr((group, said)).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +152,14 @@ def _segments(rows: Rows, table: _Table, met: set[UUID]) -> Iterator[RouterDrift
         ours = True
         planned |= set(prefixes)
         segment_id = UUID(marked.group(1))
-        met.add(segment_id)
         spec = rows.settled.get(segment_id)
         if segment_id in rows.busy:
             continue
         if spec is None or (spec.router, spec.vrf) != (table.router, table.vrf):
             yield table.drift(Gap.EXTRA, name, spec=_as_spec(segment_id, table, name, prefixes))
-        elif wrong := _wrong(spec, name, segment, table):
+            continue
+        met.add(segment_id)  # in another table it is not met, however much it is ours
+        if wrong := _wrong(spec, name, segment, table):
             yield table.drift(Gap.CHANGED, str(spec.prefix), wrong, spec)
     firewall = table.about["firewall"]
     for name in sorted(set(firewall["elements"]) - set(table.about["segments"])):

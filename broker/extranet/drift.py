@@ -6,46 +6,47 @@ whose delivery or release is on its way (that may put it right itself).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
-from broker.catalog import repository as catalog
-from broker.catalog.models import SubCloud
-from broker.extranet import looks, service
-from broker.extranet.differences import Gap, Place, RouterDrift, Rows, compare
+from broker.db.base import AnyRow
+from broker.extranet import looks, service, telling
+from broker.extranet.differences import Gap, RouterDrift, Rows, compare
 from broker.extranet.models import SegmentAttachment
 from broker.extranet.networks import Network, Networks
+from broker.extranet.repairing import repairing
 from broker.inventory.models import Resource
-from broker.lifecycle import ResourceState, Role
-from broker.notify import service as notify
+from broker.lifecycle import ResourceState
 from broker.tenancy.work import Work, WorkFactory
 from providers.errors import ProviderError
-from providers.networking import RouterFacts
+from providers.networking import RouterFacts, SegmentSpec
 
 _HANDED_OVER = {ResourceState.ACTIVE.value, ResourceState.STOPPED.value}
+_OVER = {ResourceState.RELEASED.value, ResourceState.UNDONE.value}
 _REPAIRED = {Gap.MISSING, Gap.CHANGED, Gap.EXTRA}
 
 
 def reconcile(networks: Networks, works: WorkFactory, *, repair: bool = True) -> list[RouterDrift] | None:
-    """Compare, repair what is ours, tell operators of what is new. None: there is no extranet to compare."""
+    """Compare, repair what is ours, tell operators of what is new. None: there is no extranet to compare.
+
+    Raises ActionRequired ``extranet.no_key`` when there is one that this process cannot speak to.
+    """
     network = networks()
     if network is None:
         return None
     heard, found = _look(network, works)
-    if repair and (acting := [d for d in found if d.gap in _REPAIRED and d.spec is not None]):
-        errors = _repair(network, works, acting)
+    left = found
+    if repair and any(d.gap in _REPAIRED and d.spec is not None for d in found):
+        acted = _repair(network, works, found)
         heard, left = _look(network, works)
-        still = {d.place for d in left}
-        found = [_said(d, errors, still) if d.gap in _REPAIRED else d for d in found]
+        found = _after(found, acted, left)
     with works.begin() as work:
         looks.keep(work, heard)
-        if found:
-            _tell(work, network, found)
+        service.withdrawn(work, _gone(work, heard, left))
+        telling.tell(work, network.loaded, found)
     return found
 
 
@@ -64,61 +65,84 @@ def _look(network: Network, works: WorkFactory) -> tuple[Sequence[RouterFacts], 
     return heard, list(compare(network.loaded.topology, Rows(agreed, frozenset(moving)), heard))
 
 
-def _repair(network: Network, works: WorkFactory, found: Sequence[RouterDrift]) -> dict[UUID, ProviderError | None]:
-    """Bring back what is missing or changed, take away what is ours and should not be there.
+Acted = Mapping[tuple[bool, UUID], ProviderError | None]
+"""What a repair came to, by whether something was taken away, and the segment's id."""
 
-    No lock is held while routers work, so a release may pass by: what it took away meanwhile is taken away again.
+
+def _repair(network: Network, works: WorkFactory, found: Sequence[RouterDrift]) -> Acted:
+    """Take away what is ours and should not be there, bring back what is missing or changed.
+
+    What rows say is read once more when nobody can deliver or release these segments any more before we are through
+    (``repairing``): what was put right or taken back since the look is left alone. What goes goes first: a segment that
+    was moved into another table has the VNI that it needs in its own.
     """
-    extra = [d.spec for d in found if d.spec is not None and d.gap is Gap.EXTRA]
-    back = [d.spec for d in found if d.spec is not None and d.gap is not Gap.EXTRA]
-    errors = {**network.provider.update(back)} if back else {}
-    with works.begin() as work:
-        now = _rows(work).settled
-    extra += [spec for spec in back if spec.id not in now]
-    return {**errors, **(network.provider.delete(extra) if extra else {})}
+    ours = [d for d in found if d.gap in _REPAIRED and d.spec is not None]
+    with repairing(works.sessions, {d.spec.id for d in ours if d.spec is not None}):
+        with works.begin() as work:
+            settled, places = _rows(work).settled, _places(work)
+        extra: list[SegmentSpec] = []
+        back: list[SegmentSpec] = []
+        for drift in ours:
+            spec = drift.spec
+            if spec is None:
+                continue
+            if drift.gap is Gap.EXTRA:
+                extra += [spec] if places.get(spec.id) != (spec.router, spec.vrf) else []
+            elif settled.get(spec.id) == spec:
+                back.append(spec)
+        gone = network.provider.delete(extra) if extra else {}
+        made = network.provider.update(back) if back else {}
+    return {(True, i): error for i, error in gone.items()} | {(False, i): error for i, error in made.items()}
 
 
-def _said(drift: RouterDrift, errors: Mapping[UUID, ProviderError | None], still: AbstractSet[Place]) -> RouterDrift:
-    """Repaired is what the next look does not find any more, whatever the repair said of itself."""
-    error = errors.get(drift.spec.id) if drift.spec is not None else None
-    detail = drift.detail if error is None else f"{drift.detail} {error.code}".strip()
-    return replace(drift, detail=detail, repaired=error is None and drift.place not in still)
+def _after(found: Sequence[RouterDrift], acted: Acted, left: Sequence[RouterDrift]) -> list[RouterDrift]:
+    """What to say of the first look once there was a second; what only the second one found is said as well.
+
+    Repaired is what the next look does not find any more, whatever the repair said of itself.
+    """
+    still = {d.place for d in left}
+    told: list[RouterDrift] = []
+    for drift in found:
+        key = (drift.gap is Gap.EXTRA, drift.spec.id) if drift.spec is not None else None
+        if drift.gap not in _REPAIRED or (key not in acted and drift.place in still):
+            told.append(drift)
+        elif key is not None and key in acted:
+            error = acted[key]
+            detail = drift.detail if error is None else f"{drift.detail} {error.code}".strip()
+            told.append(replace(drift, detail=detail, repaired=error is None and drift.place not in still))
+    known = {d.place for d in found}
+    return told + [d for d in left if d.place not in known]
 
 
-def _rows(work: Work) -> Rows:
+def _live(work: Work) -> Sequence[AnyRow]:
+    """Segments that have a place, with their resource's state."""
     statement = (
         select(SegmentAttachment, Resource.state)
         .join(Resource, Resource.id == SegmentAttachment.resource_id)
         .where(SegmentAttachment.withdrawn_at.is_(None))
     )
-    found = work.session.execute(statement).all()
+    return work.session.execute(statement).all()
+
+
+def _rows(work: Work) -> Rows:
+    """On their way is what may still become something, or is being taken back; what is over is not."""
+    found = _live(work)
     settled = [a for a, state in found if state in _HANDED_OVER]
-    busy = frozenset(a.resource_id for a, state in found if state not in _HANDED_OVER)
+    busy = frozenset(a.resource_id for a, state in found if state not in _HANDED_OVER | _OVER)
     return Rows({spec.id: spec for spec in service.specs(work.session, settled)}, busy)
 
 
-def _tell(work: Work, network: Network, found: Sequence[RouterDrift]) -> None:
-    """A notice to those who deliver, and an audit event, for what was not told before."""
-    new = [d for d in found if notify.remind(work, list(_notices(work, network, d)))]
-    if new:
-        named = [{"gap": d.gap.value, "router": d.router, "vrf": d.vrf, "subject": d.subject} for d in new[:200]]
-        work.record("extranet.drifted", "extranet", network.loaded.id, data={"count": len(new), "drifts": named})
+def _places(work: Work) -> dict[UUID, tuple[str, str]]:
+    """Router and table of each segment that rightly has a place."""
+    return {a.resource_id: (a.router, a.vrf) for a, state in _live(work) if state not in _OVER}
 
 
-def _notices(work: Work, network: Network, drift: RouterDrift) -> Iterator[dict[str, Any]]:
-    """To the authority that delivers for the cloud that is attached there; elsewhere for the main cloud."""
-    at = next((a.sub_cloud for a in network.loaded.topology.access if a.router == drift.router), "main")
-    cloud = work.session.scalar(select(SubCloud.id).where(SubCloud.code.in_((at, "main"))).limit(1))
-    unit = catalog.delivering_unit(work.session, cloud, work.now) if cloud is not None else None
-    if unit is None:
-        return
-    yield {
-        "code": f"extranet.{drift.gap.value}",
-        "params": {"router": drift.router, "vrf": drift.vrf, "subject": drift.subject, "detail": drift.detail},
-        "subject_type": "extranet",
-        "subject_id": network.loaded.id,
-        "account_id": None,
-        "unit_id": unit,
-        "role": Role.OPERATOR.value,
-        "dedupe": f"extranet/{drift.fingerprint}/{'repaired' if drift.repaired else work.now.date()}",
-    }
+def _gone(work: Work, heard: Sequence[RouterFacts], left: Sequence[RouterDrift]) -> list[UUID]:
+    """Segments that are over, still have a place in the rows, and are on their router no more: their VNIs are free."""
+    tables = {(f.router, vrf) for f in heard if f.error is None for vrf in f.facts.get("vrfs", {})}
+    there = {(d.router, d.subject) for d in left if d.gap is Gap.EXTRA}
+    return [
+        a.resource_id
+        for a, state in _live(work)
+        if state in _OVER and (a.router, a.vrf) in tables and (a.router, f"seg{a.vni}") not in there
+    ]

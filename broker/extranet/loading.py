@@ -23,19 +23,28 @@ from broker.extranet.fabric import vrfs_of
 from broker.extranet.models import ExtranetTopology, SegmentAttachment
 from broker.extranet.reading import TopologyError, topology_of
 from broker.extranet.schema import Topology
-from broker.extranet.service import current
+from broker.extranet.service import attaching, current
+from broker.inventory.models import Resource
 from broker.tenancy.models import Unit
 from broker.tenancy.work import Work
 
 
-def load(work: Work, document: Mapping[str, Any]) -> bool:
-    """Make a topology the one that holds. False: it is already. Raises TopologyError with every problem."""
+def load(work: Work, document: Mapping[str, Any], *, moving_tunnels: bool = False) -> bool:
+    """Make a topology the one that holds. False: it is already. Raises TopologyError with every problem.
+
+    ``moving_tunnels``: tunnels of live segments may get other ends; the next comparison makes them anew.
+    """
     topology = topology_of(dict(document))
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    attaching(work.session)
     last = work.session.scalars(select(ExtranetTopology).order_by(ExtranetTopology.id.desc()).limit(1)).first()
     if last is not None and last.digest == digest:
         return False
-    if problems := [*_unknown(work.session, topology), *_moved(work.session, topology), *_lost(work.session, topology)]:
+    session = work.session
+    problems = [*_unknown(session, topology), *_moved(session, topology), *_lost(session, topology)]
+    if not moving_tunnels:
+        problems += _other_ends(session, topology)
+    if problems:
         raise TopologyError(problems)
     row = ExtranetTopology(id=new_id(), document=dict(document), digest=digest, loaded_at=work.now)
     work.session.add(row)
@@ -83,12 +92,19 @@ def _lost(session: Session, topology: Topology) -> Iterator[Problem]:
     """Segments that are on a router now and have no place in the new topology."""
     edges = {a.router: a for a in topology.access}
     blocks = {(b.unit, b.vrf, router): b.prefix for b in topology.blocks for router in b.routers}
-    live = select(SegmentAttachment).where(SegmentAttachment.withdrawn_at.is_(None)).order_by(SegmentAttachment.id)
-    for segment in session.scalars(live):
+    live = (
+        select(SegmentAttachment, SubCloud.code)
+        .join(Resource, Resource.id == SegmentAttachment.resource_id)
+        .join(SubCloud, SubCloud.id == Resource.sub_cloud_id)
+        .where(SegmentAttachment.withdrawn_at.is_(None))
+        .order_by(SegmentAttachment.id)
+    )
+    for segment, cloud in session.execute(live):
         access = edges.get(segment.router)
         block = blocks.get((segment.unit, segment.vrf, segment.router))
         stays = (
             access is not None
+            and access.sub_cloud == cloud
             and access.encapsulation.value == segment.encapsulation
             and access.tags[0] <= segment.vni <= access.tags[1]
             and block is not None
@@ -98,3 +114,21 @@ def _lost(session: Session, topology: Topology) -> Iterator[Problem]:
             place = f"{segment.router} {segment.vrf} {segment.encapsulation} {segment.vni}"
             params = {"code": str(segment.prefix), "unit": segment.unit, "by": place}
             yield Problem("extranet.segment_lost", "", params=params)
+
+
+def _other_ends(session: Session, topology: Topology) -> Iterator[Problem]:
+    """Tunnels with live segments that would end elsewhere: a comparison would make them anew, as a repair."""
+    before = current(session)
+    if before is None:
+        return
+    live = select(SegmentAttachment.router).where(SegmentAttachment.withdrawn_at.is_(None)).distinct()
+    used = set(session.scalars(live))
+    was = {a.router: a for a in before.topology.access}
+    for index, access in enumerate(topology.access):
+        old = was.get(access.router)
+        if old is None or access.router not in used:
+            continue
+        for end in ("local", "remote"):
+            if getattr(old, end) != getattr(access, end):
+                params = {"code": str(getattr(access, end)), "by": str(getattr(old, end)), "router": access.router}
+                yield Problem("extranet.tunnels_moved", f"access[{index}].{end}", params=params)

@@ -16,14 +16,17 @@ from broker.extranet import service
 from broker.extranet.models import SegmentAttachment
 from broker.extranet.schema import Topology
 from broker.inventory.models import Resource
+from broker.lifecycle import ResourceState
 from broker.tenancy.models import Unit
 from broker.tenancy.repository import visible_units
 from broker.tenancy.work import Work
 
+_LEAVING = {ResourceState.RELEASING.value, ResourceState.RELEASED.value, ResourceState.UNDONE.value}
+
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """One segment and where it is attached. ``state``: attached (not yet seen by the probes) or routed."""
+    """One segment and where it is attached. ``state``: attached (not yet seen by the probes), routed or leaving."""
 
     resource_id: UUID
     number: str
@@ -52,7 +55,7 @@ def overview(work: Work) -> Overview | None:
     if loaded is None:
         return None
     rows = work.session.execute(
-        select(SegmentAttachment, Resource.number, Resource.name, Resource.sub_cloud_id, Unit.code)
+        select(SegmentAttachment, Resource.number, Resource.name, Resource.sub_cloud_id, Unit.code, Resource.state)
         .join(Resource, Resource.id == SegmentAttachment.resource_id)
         .join(Unit, Unit.id == Resource.unit_id)
         .where(SegmentAttachment.withdrawn_at.is_(None), visible_units(work.actor, Resource.unit_id, work.now))
@@ -69,9 +72,9 @@ def overview(work: Work) -> Overview | None:
             router=a.router,
             vni=a.vni,
             prefix=str(a.prefix),
-            state="attached" if a.verified_at is None else "routed",
+            state="leaving" if state in _LEAVING else "attached" if a.verified_at is None else "routed",
             verified_at=a.verified_at,
         )
-        for a, number, name, cloud, code in rows
+        for a, number, name, cloud, code, state in rows
     ]
     return Overview(loaded.topology, segments)

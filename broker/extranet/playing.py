@@ -12,6 +12,7 @@ from typing import Any
 
 from playbooks import runner
 from playbooks.runner import HostVars
+from providers.errors import ActionRequired
 from providers.networking import Played, RouterAccount
 
 
@@ -27,8 +28,11 @@ class Player:
     def __call__(
         self, playbook: str, routers: Iterable[RouterAccount], variables: Mapping[str, Any], *, check: bool = False
     ) -> Played:
-        """Run a playbook on routers."""
-        key = self.key_file.read_text()
+        """Run a playbook on routers. Raises ActionRequired ``extranet.no_key`` when the key cannot be read."""
+        try:
+            key = self.key_file.read_text()
+        except OSError as error:
+            raise ActionRequired("extranet.no_key", str(error)) from error
         hosts = {
             r.name: HostVars(
                 address=str(r.address),

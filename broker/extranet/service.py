@@ -70,22 +70,31 @@ def _loaded(session: Session, topology_id: UUID) -> Loaded:
     return found
 
 
-def attach(work: Work, loaded: Loaded, sub_cloud: str, segments: Sequence[Resource]) -> dict[UUID, str]:
+def attaching(session: Session) -> None:
+    """Until the transaction's end nobody else attaches a segment, or loads a topology that has no place for it."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _ATTACHING})
+
+
+def attach(work: Work, sub_cloud: str, segments: Sequence[Resource]) -> dict[UUID, str]:
     """Write down where segments are to be routed; returns what the plan refuses, with a code each.
 
-    A segment that is attached already keeps its place, also when this runs again after a lost worker.
+    A segment that is attached already keeps its place, also when this runs again after a lost worker. The topology is
+    read under the lock: the one that is written into a place is the one that holds.
     """
-    access = loaded.access(sub_cloud)
-    if access is None or not segments:
+    if not segments:
         return {}
-    work.session.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _ATTACHING})
+    attaching(work.session)
+    loaded = current(work.session)
+    access = None if loaded is None else loaded.access(sub_cloud)
     there = {a.resource_id for a in attachments(work.session, [s.id for s in segments])}
     refused: dict[UUID, str] = {}
     for segment in segments:
-        if segment.id not in there:
-            code = _attach_one(work, loaded, access, segment)
-            if code:
-                refused[segment.id] = code
+        if segment.id in there:
+            continue
+        if loaded is None or access is None:
+            refused[segment.id] = "extranet.cloud_not_attached"
+        elif code := _attach_one(work, loaded, access, segment):
+            refused[segment.id] = code
     return refused
 
 

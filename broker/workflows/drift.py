@@ -7,8 +7,10 @@ that runs is charged for from then on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -16,7 +18,7 @@ from broker.bootstrap import App
 from broker.catalog import repository as catalog
 from broker.delivery import capacity
 from broker.delivery.reconcile import reconcile
-from broker.extranet import drift
+from broker.extranet import drift, telling
 from broker.reclamation import started
 from providers.errors import ProviderError
 
@@ -39,12 +41,21 @@ class DriftCheck:
         with self.app.sessions() as session:
             codes = [cloud.code for cloud in catalog.in_service(session)]
         for code in codes:
-            before = self._comparing.get(code)
-            if before is None or before.done():
-                self._comparing[code] = self.pool.submit(compare, self.app, code)
-        before = self._comparing.get(_ROUTERS)
+            self._start(code, partial(compare, self.app, code))
+        self._start(_ROUTERS, partial(compare_routers, self.app))
+
+    def _start(self, of: str, act: Callable[[], None]) -> None:
+        before = self._comparing.get(of)
         if before is None or before.done():
-            self._comparing[_ROUTERS] = self.pool.submit(compare_routers, self.app)
+            self._comparing[of] = self.pool.submit(_logged, of, act)
+
+
+def _logged(of: str, act: Callable[[], None]) -> None:
+    """Nobody waits for what a comparison comes to: what breaks it has to be said here."""
+    try:
+        act()
+    except Exception:
+        log.exception("comparison failed; it is made again the next time", of=of)
 
 
 def compare(app: App, sub_cloud: str) -> None:
@@ -64,7 +75,17 @@ def compare(app: App, sub_cloud: str) -> None:
 
 
 def compare_routers(app: App) -> None:
-    """Compare the extranet's routers with the plan and the rows, and repair what is ours."""
-    found = drift.reconcile(app.networks, app.works) or []
+    """Compare the extranet's routers with the plan and the rows, and repair what is ours; what breaks it is told."""
+    try:
+        found = drift.reconcile(app.networks, app.works) or []
+    except ProviderError as error:
+        log.warning("routers not compared", code=error.code, detail=error.detail)
+        with app.works.begin() as work:
+            telling.tell_unchecked(work, error.code)
+        return
+    except Exception:
+        with app.works.begin() as work:
+            telling.tell_unchecked(work, "extranet.check_failed")
+        raise
     for gap in sorted({d.gap.value for d in found}):
         log.warning("routers differ", gap=gap, count=sum(d.gap.value == gap for d in found))

@@ -6,137 +6,39 @@ The network here is a dictionary; real routers are in ``tests/extranet``.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
-from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select
 
 from broker.assessment import service as assessment
 from broker.delivery import service as delivery
 from broker.delivery.reconcile import DriftKind, reconcile
-from broker.delivery.segments import extranet_map
 from broker.delivery.service import Action
 from broker.errors import Conflict
-from broker.extranet import drift, loading, service
-from broker.extranet.differences import Gap
-from broker.extranet.networks import Network
+from broker.extranet import loading, service
 from broker.extranet.overview import overview
 from broker.extranet.reading import TopologyError
+from broker.inventory.models import Resource
 from broker.yaml_file import read_yaml
 from providers.contract import Encapsulation, Kind, Uplink
-from providers.errors import Permanent, ProviderError, Temporary
-from providers.networking import RouterFacts, SegmentSpec, Service, Sight
+from providers.errors import Permanent, Temporary
+from providers.networking import Service
 from providers.simulated import faults
 from providers.simulated.faults import Fault, Mode
+from tests.api.server import wait_until
 from tests.extranet import TOPOLOGY
 from tests.stories import road
+from tests.stories.routers import SEGMENT, WHO, Routers, attached, change, ordered, stand_in, standings
 from tests.stories.world import World
-
-SEGMENT = {"kind": "segment", "name": "net", "zone": "shared"}
-SERVER = {"kind": "server", "name": "web", "vcpu": 2, "memory_gib": 4, "image": "openeuler-22.03-x86_64"}
-ITEMS: list[dict[str, Any]] = [SEGMENT, {**SERVER, "zone": "shared"}]
-WHO = {"who": "apply.chongzuo", "unit": "451400", "system": "cz-kajy"}
-
-
-@dataclass(slots=True)
-class Routers:
-    """What routers would have; refuses and leaks what it was told to."""
-
-    there: dict[UUID, SegmentSpec] = field(default_factory=dict)
-    says: list[ProviderError] = field(default_factory=list)
-    """What ``create`` says, one call after the other, before it does anything."""
-    leaks: bool = False
-    holds: list[ProviderError] = field(default_factory=list)
-    """What ``delete`` says, one call after the other."""
-    before: list[Callable[[], object]] = field(default_factory=list)
-    after: list[Callable[[], object]] = field(default_factory=list)
-    """What happens while they are asked, before and after they know what to answer; and while they repair."""
-
-    def create(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
-        if self.says:
-            return dict.fromkeys((s.id for s in specs), self.says.pop(0))
-        self.there |= {s.id: s for s in specs}
-        return dict.fromkeys((s.id for s in specs), None)
-
-    def verify(self, specs: Sequence[SegmentSpec]) -> Sight:
-        wrong = Permanent("extranet.leak", "internet") if self.leaks else None
-        return Sight(dict.fromkeys((s.id for s in specs), wrong))
-
-    def update(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
-        self._meanwhile(self.before)
-        return self.create(specs)
-
-    def audit(self) -> list[RouterFacts]:
-        """Of the data centre only; that its segments are not whole is no matter of these tests."""
-        self._meanwhile(self.before)
-        tables: dict[str, Any] = {}
-        for spec in self.there.values():
-            segment = {"lines": [f"description guiyun {spec.id} 0123456789ab"], "link": None, "addresses": []}
-            tables.setdefault(spec.vrf, {})[f"seg{spec.vni}"] = segment
-        empty: dict[str, Any] = {"networks": [], "sessions": {}, "routes": [], "policies": [], "mixed": []}
-        empty |= {"firewall": {"there": False, "elements": {}, "differs": [], "tables": []}, "addresses": {}}
-        facts = RouterFacts("dc", {"vrfs": {vrf: {"segments": there} | empty for vrf, there in tables.items()}})
-        self._meanwhile(self.after)
-        return [facts]
-
-    def _meanwhile(self, acts: list[Callable[[], object]]) -> None:
-        if acts:
-            acts.pop(0)()
-
-    def delete(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
-        if self.holds:
-            return dict.fromkeys((s.id for s in specs), self.holds.pop(0))
-        for spec in specs:
-            self.there.pop(spec.id, None)
-        return dict.fromkeys((s.id for s in specs), None)
 
 
 @pytest.fixture
-def routers(world: World, monkeypatch: pytest.MonkeyPatch) -> Routers:
-    """The laboratory's topology, with a dictionary for routers."""
-    with world.app.works.begin() as work:
-        loading.load(work, read_yaml(TOPOLOGY))
-    with world.app.sessions() as session:
-        loaded = service.current(session)
-    assert loaded is not None
-    made = Routers()
-    networks: Any = world.app.networks
-    networks._built = Network(loaded, made)  # type: ignore[arg-type]
-    networks.key_file = TOPOLOGY  # no router is called: any file will do
-    return made
-
-
-def ordered(world: World, items: Sequence[dict[str, Any]] = ITEMS, **changes: Any) -> UUID:
-    request_id = road.submit(world, items=list(items), **WHO | changes)
-    road.approve(world, request_id, "approve.1")
-    road.assess(world, request_id, "assess.1")
-    road.order(world, request_id, "deliver.1")
-    return request_id
-
-
-def change(world: World, sql: str, **values: Any) -> None:
-    """What somebody changes behind the services' back."""
-    with world.app.works.begin() as work:
-        work.session.execute(text(sql), values)
-
-
-def attached(world: World, request_id: UUID) -> list[Any]:
-    of_request = "SELECT id FROM broker.resource WHERE request_id = :r"
-    sql = f"SELECT * FROM broker.segment_attachment WHERE resource_id IN ({of_request}) ORDER BY id"
-    return world.rows(sql, r=request_id)
-
-
-def standings(world: World, request_id: UUID) -> list[str]:
-    """How the map shows a request's segments."""
-    ids = {row.id for row in world.rows("SELECT id FROM broker.resource WHERE request_id = :r", r=request_id)}
-    with world.acting("apply.chongzuo") as work:
-        found = extranet_map(work)
-    assert found is not None
-    return [s.standing.value for s in found.segments if s.resource_id in ids]
+def routers(world: World) -> Routers:
+    return stand_in(world)
 
 
 def test_a_segment_is_routed_and_looked_at_before_it_is_posted(world: World, routers: Routers) -> None:
@@ -324,11 +226,20 @@ def test_a_topology_without_place_for_what_is_routed_is_not_loaded(world: World,
     def without_block(raw: dict[str, Any]) -> None:
         raw["blocks"] = [b for b in raw["blocks"] if (b["unit"], b["vrf"]) != ("451400", "shared")]
 
+    def exchange_clouds(raw: dict[str, Any]) -> None:
+        one, other = raw["access"]
+        one["sub_cloud"], other["sub_cloud"] = other["sub_cloud"], one["sub_cloud"]
+
+    def move_tunnel(raw: dict[str, Any]) -> None:
+        raw["access"][0]["remote"] = "3fff:f02:1::77"
+
     assert refused(without_block) == {"extranet.segment_lost"}
     assert refused(lambda r: r["access"][0]["vnis"].update(first=10500)) == {"extranet.segment_lost"}
     assert refused(lambda r: r["routers"].insert(0, r["routers"].pop())) == {"extranet.renumbered"}
     assert refused(lambda r: r["blocks"][0].update(unit="moon")) == {"extranet.unit_unknown"}
     assert refused(lambda r: r["access"][0].update(sub_cloud="moon")) >= {"extranet.cloud_unknown"}
+    assert refused(exchange_clouds) == {"extranet.segment_lost"}
+    assert refused(move_tunnel) == {"extranet.tunnels_moved"}
     assert world.scalar("SELECT count(*) FROM broker.extranet_topology") == number
     road.release(world, request_id, "apply.chongzuo", "deliver.1")
     road.walk(world)
@@ -368,34 +279,37 @@ def test_a_vni_that_something_of_others_has_is_left_alone(world: World, routers:
     road.walk(world)
 
 
-def test_what_moves_while_routers_are_asked_is_neither_missing_nor_too_much(world: World, routers: Routers) -> None:
-    """Delivered or taken back between rows and answers; and taken back while a repair puts it on again."""
+def test_a_topology_is_loaded_before_or_after_a_segment_is_attached_never_meanwhile(
+    world: World, routers: Routers
+) -> None:
+    """A load waits for who attaches, and is refused then; who attaches reads the topology that holds, not his own."""
+    document = read_yaml(TOPOLOGY)
+    without = copy.deepcopy(document)
+    without["blocks"] = [b for b in without["blocks"] if (b["unit"], b["vrf"]) != ("451400", "shared")]
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = :d"
+    database = world.scalar("SELECT oid FROM pg_database WHERE datname = current_database()")
 
-    def told() -> set[tuple[str, str]]:
-        found = drift.reconcile(world.app.networks, world.app.works)
-        assert found is not None
-        return {(d.gap.value, d.subject) for d in found if d.spec is not None and d.gap is not Gap.CHANGED}
+    def load() -> set[str]:
+        try:
+            with world.app.works.begin() as work:
+                loading.load(work, without)
+        except TopologyError as error:
+            return {p.code for p in error.problems}
+        return set()
 
-    requests: list[UUID] = []
-
-    def deliver() -> None:
-        requests.append(ordered(world, [SEGMENT]))
-        road.walk(world)
-
-    def give_back() -> None:
-        road.release(world, requests.pop(), "apply.chongzuo", "deliver.1")
-        road.walk(world)
-
-    for moment in (routers.before, routers.after):
-        moment.append(deliver)
-        assert told() == set()
-        assert len(routers.there) == 1
-        moment.append(give_back)
-        assert told() == set()
-        assert routers.there == {}
-
-    deliver()
-    routers.there.clear()  # rebooted
-    routers.before += [lambda: None, give_back]
-    assert {gap for gap, _ in told()} == {"missing"}
+    request_id = road.submit(world, items=[SEGMENT], **WHO)
+    road.approve(world, request_id, "approve.1")
+    road.assess(world, request_id, "assess.1")
+    segments = select(Resource).where(Resource.request_id == request_id)
+    with ThreadPoolExecutor(1) as pool:
+        with world.app.works.begin() as work:
+            assert service.attach(work, "main", work.session.scalars(segments).all()) == {}
+            loading_it = pool.submit(load)
+            wait_until(lambda: loading_it.done() or world.scalar(waits, d=database) > 0)
+        assert loading_it.result() == {"extranet.segment_lost"}
+    change(world, "UPDATE broker.segment_attachment SET withdrawn_at = now()")
+    assert load() == set()
+    with world.app.works.begin() as work:
+        refused = service.attach(work, "main", work.session.scalars(segments).all())
+    assert set(refused.values()) == {"extranet.unit_not_attached"}
     assert routers.there == {}

@@ -160,6 +160,12 @@ def test_a_segment_on_the_wrong_router_is_extra_there_and_missing_at_home() -> N
     assert gaps(facts(), elsewhere) == [("extra", "seg10001", "")]
 
 
+def test_a_segment_in_the_wrong_table_of_its_router_is_extra_there_and_missing_in_its_own() -> None:
+    """Whoever moved it by hand: it is not met because it is somewhere on the router."""
+    moved = Rows({ID: replace(SPEC, vrf="internet")}, frozenset())
+    assert gaps(facts(), moved) == [("extra", "seg10001", ""), ("missing", "3fff:12f:0:1::/64", "")]
+
+
 def test_neighbours_are_looked_at_too() -> None:
     """A refused announcement, a session that is down, a router that says nothing."""
     assert gaps(facts(refused=["3fff:102::/64"])) == [("rogue", "3fff:102::/64", "nanning")]
