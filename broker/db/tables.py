@@ -22,6 +22,7 @@ import broker.metering.models
 import broker.notify.models
 import broker.pricing.models
 import broker.reclamation.models
+import broker.region.models
 import broker.request.models
 import broker.scarcity.models
 import broker.tenancy.models
