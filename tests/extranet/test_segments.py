@@ -318,7 +318,7 @@ def test_twenty_at_once(site: Site) -> None:
         next(runs)
         return play(*args, **named)
 
-    site.provider.play = counted  # type: ignore[assignment]
+    site.provider.play = counted
     with ThreadPoolExecutor(20) as pool:
         outcomes = list(pool.map(lambda s: site.create(s)[s.id], specs))
         assert outcomes == [None] * 20
