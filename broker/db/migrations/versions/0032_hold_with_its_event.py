@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0032_hold_with_its_event"
-down_revision = "0031_letting_go"
+down_revision = "0070_refused_vnis"
 branch_labels = None
 depends_on = None
 
