@@ -34,7 +34,7 @@ END $$;
 -- are booked on the new way, and what guarantees on the old way are filled less is booked there again.
 --
 -- p_how: 'within' (refused where a limit would be passed), 'over' (moves all the same, and names what is over: a
--- reorganisation is a fact, and only growth is refused from then on), 'look' (says what 'over' would, and changes nothing).
+-- reorganisation is a fact, and only growth is refused from then on). What it would do says quotas.moving.look.
 -- Outcomes: ok (how many nodes moved; what is over), no_node, no_parent, inside (the new parent is below the node),
 -- too_deep, refused (as in hold), not_covered (a limit that is over has a guarantee below it, which growth inside would
 -- carry past the limit: never allowed).
@@ -67,7 +67,7 @@ BEGIN
         RETURN jsonb_build_object('outcome', 'too_deep');
     END IF;
 
-    BEGIN  -- so that a refusal, or a look, leaves nothing behind
+    BEGIN  -- so that a refusal leaves nothing behind
         SELECT array_agg(u.class), array_agg(u.pool_id), array_agg(u.amount) INTO v_classes, v_pools, v_amounts FROM (
             SELECT k.class, l.pool_id, sum(l.amount - l.voided - l.released)::bigint AS amount
             FROM node b
@@ -108,15 +108,11 @@ BEGIN
                 END IF;
             END IF;
         END LOOP;
-        IF v_uncovered IS NOT NULL OR p_how = 'look' OR p_how <> 'over' AND v_over <> '[]' THEN
+        IF v_uncovered IS NOT NULL OR p_how <> 'over' AND v_over <> '[]' THEN
             RAISE EXCEPTION USING ERRCODE = 'QU001';
         END IF;
     EXCEPTION WHEN SQLSTATE 'QU001' THEN
-        IF v_uncovered IS NOT NULL THEN
-            RETURN v_uncovered;
-        ELSIF p_how <> 'look' THEN
-            RETURN jsonb_build_object('outcome', 'refused', 'refused', v_over);
-        END IF;
+        RETURN coalesce(v_uncovered, jsonb_build_object('outcome', 'refused', 'refused', v_over));
     END;
     RETURN jsonb_build_object('outcome', 'ok', 'nodes', v_moved, 'over', v_over);
 END $$;
