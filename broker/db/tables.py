@@ -12,6 +12,7 @@ import broker.approval.models
 import broker.assessment.models
 import broker.audit.models
 import broker.catalog.models
+import broker.chargeback.beginning_models
 import broker.chargeback.models
 import broker.db.idempotency
 import broker.dedicated.models
