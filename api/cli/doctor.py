@@ -37,6 +37,8 @@ from broker.errors import BrokerError
 from broker.extranet import looks
 from broker.extranet.networks import key_of
 from broker.notify.settings import channels
+from broker.reclamation import unpublished
+from broker.region import calendars
 from providers.errors import ProviderError
 
 app = Typer()
@@ -49,13 +51,17 @@ LOOKED_AT_LEAST = timedelta(hours=2)
 
 
 class Verdict(StrEnum):
-    """``missing`` and ``broken`` make the doctor end with 1; ``optional`` is worth knowing; ``idle`` does not run."""
+    """``missing`` and ``broken`` make the doctor end with 1; ``optional`` is worth knowing; ``idle`` does not run.
+
+    ``soon``: somebody has to do something before a certain day.
+    """
 
     GOOD = "good"
     MISSING = "missing"
     BROKEN = "broken"
     OPTIONAL = "optional"
     IDLE = "idle"
+    SOON = "soon"
 
 
 _SHOWN = {
@@ -64,6 +70,7 @@ _SHOWN = {
     Verdict.BROKEN: Text("✗ 异常", "red"),
     Verdict.OPTIONAL: Text("- 未装（可选）", "dim"),
     Verdict.IDLE: Text("- 未运行", "dim"),
+    Verdict.SOON: Text("! 待办", "yellow"),
 }
 
 
@@ -167,6 +174,7 @@ def _runs(call: DatabaseCall) -> Iterator[Part]:
     yield _attempt("审计封存", lambda: _sealing(call))
     yield _attempt("通知发送", lambda: _sending(call))
     yield _attempt("外网路由器", lambda: _routers(call))
+    yield _attempt("工作日历", lambda: _calendar(call))
     yield from _clouds(call)
 
 
@@ -216,6 +224,22 @@ def _routers(call: DatabaseCall) -> Part:
     if silent:
         return Part(name, Verdict.BROKEN, f"没有答复：{'、'.join(silent)}", "guiyun reconcile extranet")
     return Part(name, Verdict.GOOD, f"{len(routers)} 台均有答复")
+
+
+def _calendar(call: DatabaseCall) -> Part:
+    """Whether all processes count by the same days, and whether deadlines reach into a year without a notice."""
+    ours, now = call.core.calendar, call.core.clock()
+    with call.core.sessions() as session:
+        used, years = calendars.in_use(session, now), unpublished.waiting(session, ours)
+    same = "各进程使用同一份 GUIYUN_HOLIDAYS_FILE 与办公时间，然后重新启动"
+    if len(used) > 1:
+        return Part("工作日历", Verdict.BROKEN, "几个后台进程的放假安排不同，期限暂停重新计算", same)
+    if used and used != [ours.version]:
+        return Part("工作日历", Verdict.BROKEN, "本命令的放假安排与后台进程不同", same)
+    if years:
+        told = "；".join(f"{year} 年放假安排尚未公布，{count} 个期限为暂定" for year, count in years.items())
+        return Part("工作日历", Verdict.SOON, told, "公布后写入 GUIYUN_HOLIDAYS_FILE，重新启动后自动重新计算")
+    return Part("工作日历", Verdict.GOOD, f"放假安排已公布至 {max(ours.published)} 年")
 
 
 def _attempt(name: str, look: Callable[[], Part]) -> Part:
