@@ -13,7 +13,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -219,7 +219,7 @@ def _routers(call: DatabaseCall) -> Part:
     latest = max((look.looked_at for look in heard.values()), default=None)
     if latest is None:
         return Part(name, Verdict.IDLE, f"{len(routers)} 台，尚未核对", "guiyun reconcile extranet")
-    if datetime.now(UTC) - latest > LOOKED_AT_LEAST:
+    if call.core.clock() - latest > LOOKED_AT_LEAST:
         return Part(name, Verdict.BROKEN, "两小时以上没有核对", "检查工作进程")
     if silent:
         return Part(name, Verdict.BROKEN, f"没有答复：{'、'.join(silent)}", "guiyun reconcile extranet")

@@ -101,6 +101,7 @@ _COLOURS = {
         "undone",
         "rejected",
         "desk",
+        "differs",
         "down",
     ),
     "azure": (

@@ -76,6 +76,7 @@ TROUBLES: Mapping[str, str] = {
     "extranet.not_ours": "路由器上的配置不是本系统所建",
     "extranet.router_unreachable": "无法连接路由器",
     "extranet.router_timeout": "路由器没有按时完成",
+    "extranet.interrupted": "执行中断，结果不明",
     "extranet.no_key": "工作进程没有可读的路由器密钥（GUIYUN_EXTRANET_KEY_FILE）",
     "extranet.check_failed": "核对中断，原因见工作进程日志",
     "extranet.cloud_not_attached": "云平台没有接入电子政务外网",
@@ -93,6 +94,7 @@ TROUBLES: Mapping[str, str] = {
 
 STANDINGS: Mapping[str, str] = {
     "routed": "已开通",
+    "differs": "与规划不符",
     "making": "开通中",
     "desk": "待人工处理",
     "leaving": "撤除中",

@@ -189,6 +189,7 @@ class NetworkProbe(Base):
     """A reported connection on the day: probes are sent to its segments, and the step is written with their answer.
 
     ``code``: what came of it, empty when all answered at home and nowhere else. ``tries``: looks that said nothing.
+    ``next_at``: when it is looked at again; whoever looks puts it off first, so that nobody else looks meanwhile.
     """
 
     __tablename__ = "network_probe"
@@ -201,6 +202,7 @@ class NetworkProbe(Base):
     asked_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
     asked_at: Mapped[Moment]
     tries: Mapped[int]
+    next_at: Mapped[Moment]
     answered_at: Mapped[Moment | None]
     code: Mapped[str | None]
 

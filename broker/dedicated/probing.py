@@ -1,13 +1,14 @@
 """A reported connection is looked at on the day: the probes of the extranet decide whether its segments answer.
 
 Called by: ``steps`` (ask), the worker every few seconds (carry), ``board``. Must not: keep a transaction open while
-probes look. A look changes nothing, so that two workers may look at once; the answer is written once.
+probes look. A worker takes a probe for as long as a look may last; those of several workers are counted as one's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -30,6 +31,10 @@ from providers.networking import SegmentSpec
 
 MOST_TRIES = 5
 """After so many looks that said nothing clear (a router that is down) the report is refused; it can be made again."""
+LOOK_AGAIN = timedelta(minutes=2)
+"""Between two looks: a router that restarts is back before the last one."""
+_A_LOOK = timedelta(minutes=3)
+"""No look takes longer. One that was lost with its worker is made again after that."""
 
 _BLIND = Temporary("extranet.no_probe")
 
@@ -54,6 +59,7 @@ def ask(work: Work, network: DedicatedNetwork, given: Done, segments: Sequence[U
         evidence=given.evidence.strip(),
         asked_by=work.actor.account_id,
         asked_at=work.now,
+        next_at=work.now,
         tries=0,
     )
     work.session.add(probe)
@@ -71,22 +77,34 @@ def open_one(session: Session, network_id: UUID) -> NetworkProbe | None:
 def carry(networks: Callable[[], Network | None], works: WorkFactory) -> int:
     """Send what waits to be sent, and write down what the probes saw. Returns how many were answered."""
     with works.begin() as work:
-        waiting = _waiting(work.session)
-    network = networks() if waiting else None
+        waiting = _taken(work)
     answered = 0
     for each in waiting:
-        verdicts = network.provider.verify(each.specs).verdicts if network is not None and each.specs else {}
+        verdicts = _seen(networks, each.specs) if each.specs else {}
         with works.begin() as work:
             answered += _answer(work, each, verdicts)
     return answered
 
 
-def _waiting(session: Session) -> list[Waiting]:
-    statement = select(NetworkProbe).where(NetworkProbe.answered_at.is_(None)).order_by(NetworkProbe.id)
+def _taken(work: Work) -> list[Waiting]:
+    """What waits to be looked at now; nobody else takes it meanwhile."""
+    session = work.session
+    due = select(NetworkProbe).where(NetworkProbe.answered_at.is_(None), NetworkProbe.next_at <= work.now)
+    probes = session.scalars(due.order_by(NetworkProbe.id).with_for_update(skip_locked=True)).all()
+    for probe in probes:
+        probe.next_at = work.now + _A_LOOK
     return [
-        Waiting(p.id, p.network_id, extranet.specs(session, extranet.attachments(session, p.segments)))
-        for p in session.scalars(statement)
+        Waiting(p.id, p.network_id, extranet.specs(session, extranet.attachments(session, p.segments))) for p in probes
     ]
+
+
+def _seen(networks: Callable[[], Network | None], specs: Sequence[SegmentSpec]) -> Mapping[UUID, ProviderError | None]:
+    """What the probes say. A worker that cannot speak to them has seen nothing: another one may."""
+    try:
+        network = networks()
+        return {} if network is None else network.provider.verify(specs).verdicts
+    except ActionRequired as error:
+        return dict.fromkeys((s.id for s in specs), Temporary(error.code))
 
 
 def _answer(work: Work, waiting: Waiting, verdicts: Mapping[UUID, ProviderError | None]) -> bool:
@@ -99,6 +117,7 @@ def _answer(work: Work, waiting: Waiting, verdicts: Mapping[UUID, ProviderError 
     clear = [error for error in wrong if isinstance(error, Permanent | ActionRequired)]
     if wrong and not clear and probe.tries + 1 < MOST_TRIES:
         probe.tries += 1
+        probe.next_at = work.now + LOOK_AGAIN
         return False
     code = (clear or wrong)[0].code if wrong else _still_as_reported(work, network, probe)
     probe.answered_at, probe.code = work.now, code

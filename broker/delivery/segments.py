@@ -5,7 +5,7 @@ Called by: the console's map. Must not: call a router; what routers really have 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -41,6 +41,8 @@ class Standing(StrEnum):
 
     DESK = "desk"
     """The machine could not finish: an operator decides."""
+    DIFFERS = "differs"
+    """Handed over; the last comparison found that its router has it otherwise, and could not put it right."""
     MAKING = "making"
     LEAVING = "leaving"
     UNROUTED = "unrouted"
@@ -92,8 +94,9 @@ def extranet_map(work: Work) -> ExtranetMap | None:
     loaded = service.current(work.session)
     if loaded is None:
         return None
-    topology = loaded.topology
-    found = [s for row in _rows(work) if (s := _segment(row, topology)) is not None]
+    topology, heard = loaded.topology, looks.last(work.session)
+    differing = {gap[3] for look in heard.values() for gap in look.gaps}
+    found = [s for row in _rows(work) if (s := _segment(row, topology, differing)) is not None]
     found.sort(key=lambda s: (ORDER.index(s.standing), s.router, s.zone, s.vni or 0, s.number))
     units = _units(work, topology)
     used = {s.vrf for s in found}
@@ -102,10 +105,12 @@ def extranet_map(work: Work) -> ExtranetMap | None:
         select(SubCloud.code, SubCloud.name).where(SubCloud.code.in_([a.sub_cloud for a in topology.access]))
     )
     names = {row.code: row.name for row in clouds}
-    return ExtranetMap(topology, vrfs, units, names, found, looks.last(work.session))
+    return ExtranetMap(topology, vrfs, units, names, found, heard)
 
 
-def standing(state: ResourceState, *, on_desk: bool, verified: bool, attached: bool, withdrawn: bool) -> Standing:
+def standing(
+    state: ResourceState, *, on_desk: bool, verified: bool, attached: bool, withdrawn: bool, differs: bool = False
+) -> Standing:
     """How it is with a segment, from its state and its place. Pure. ``attached``: it has, or had, a place."""
     if on_desk or state is ResourceState.FAILED:
         return Standing.DESK
@@ -113,10 +118,12 @@ def standing(state: ResourceState, *, on_desk: bool, verified: bool, attached: b
         return Standing.LEAVING if state is ResourceState.RELEASING or not withdrawn else Standing.WITHDRAWN
     if state.value not in _MADE or (attached and not withdrawn and not verified):
         return Standing.MAKING
-    return Standing.ROUTED if attached and not withdrawn else Standing.UNROUTED
+    if not attached or withdrawn:
+        return Standing.UNROUTED
+    return Standing.DIFFERS if differs else Standing.ROUTED
 
 
-def _segment(row: AnyRow, topology: Topology) -> Segment | None:
+def _segment(row: AnyRow, topology: Topology, differing: Collection[str]) -> Segment | None:
     """None: its cloud is not attached to the extranet, and it never had a place."""
     resource, place = row.Resource, row.place
     access = next((a for a in topology.access if a.sub_cloud == row.sub_cloud), None)
@@ -138,6 +145,7 @@ def _segment(row: AnyRow, topology: Topology) -> Segment | None:
             verified=place is not None and place.verified_at is not None,
             attached=place is not None,
             withdrawn=place is not None and place.withdrawn_at is not None,
+            differs=str(resource.id) in differing,
         ),
         at=(place.withdrawn_at or place.verified_at) if place is not None else None,
     )

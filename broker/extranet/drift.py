@@ -44,7 +44,7 @@ def reconcile(networks: Networks, works: WorkFactory, *, repair: bool = True) ->
         heard, left = _look(network, works)
         found = _after(found, acted, left)
     with works.begin() as work:
-        looks.keep(work, heard)
+        looks.keep(work, heard, found)
         service.withdrawn(work, _gone(work, heard, left))
         telling.tell(work, network.loaded, found)
     return found

@@ -34,9 +34,10 @@ class ExtranetTopology(Base):
 
 
 class RouterLook(Base):
-    """What the last audit heard from a router: whether it answered, and which sessions were down.
+    """What the last audit heard from a router: whether it answered, which sessions were down, what still differs.
 
-    ``down``: ``[routing table, neighbour, state]`` each. One row a router, written over by the next audit.
+    ``down``: ``[routing table, neighbour, state]`` each; ``gaps``: ``[gap, routing table, subject, segment's id]`` of
+    what was not repaired, the first of them, an empty id where it is no segment's. Written over by the next audit.
     """
 
     __tablename__ = "router_look"
@@ -45,6 +46,7 @@ class RouterLook(Base):
     looked_at: Mapped[Moment]
     silent: Mapped[bool]
     down: Mapped[list[list[str]]] = mapped_column(JSONB)
+    gaps: Mapped[list[list[str]]] = mapped_column(JSONB, server_default="[]")
 
 
 class SegmentAttachment(Base):

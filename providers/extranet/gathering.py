@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Generic, TypeVar
 
+from providers.errors import UnknownOutcome
+
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -56,6 +58,10 @@ class Gathering(Generic[A, R]):
         except Exception as error:  # noqa: BLE001 - it is raised to everybody who is in the run
             for one in batch:
                 one.error = error
+        except BaseException:  # Ctrl-C is for the thread that carries; the others only know that nobody knows
+            for one in batch:
+                one.error = UnknownOutcome("extranet.interrupted")
+            raise
         finally:
             for one in batch:
                 one.done = True

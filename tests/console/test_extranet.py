@@ -17,6 +17,7 @@ from broker.delivery import cases
 from broker.delivery.segments import ORDER, ExtranetMap, Segment, Standing, extranet_map, standing
 from broker.delivery.values import Job
 from broker.extranet import loading, looks, service
+from broker.extranet.differences import Gap, RouterDrift
 from broker.extranet.models import RouterLook
 from broker.extranet.reading import read_topology
 from broker.inventory.models import Resource
@@ -71,7 +72,8 @@ def test_without_a_topology_the_page_says_how_to_load_one(console: Console, monk
 
 def test_a_segment_is_on_the_map_in_every_state_and_in_the_table(console: Console, delivered: UUID) -> None:
     """Delivered before there was an extranet; being made; routed; on the desk; taken off its router."""
-    holding, segment = loaded(console), segment_of(console, delivered)
+    loaded(console)
+    segment = segment_of(console, delivered)
     applicant, works = console.person("apply.jyt"), console.world.app.works
 
     def see(state: str) -> Page:
@@ -83,11 +85,19 @@ def test_a_segment_is_on_the_map_in_every_state_and_in_the_table(console: Consol
 
     see("unrouted")
     with works.begin() as work:
-        assert service.attach(work, holding, CLOUD, [work.session.get_one(Resource, segment.id)]) == {}
+        assert service.attach(work, CLOUD, [work.session.get_one(Resource, segment.id)]) == {}
     assert "3fff:122:" in see("making").text
     with works.begin() as work:
         service.verified(work, [segment.id])
     assert f"/extranet?router=dc#{segment.number}" in see("routed").links
+    with works.begin() as work:
+        (spec,) = service.specs(work.session, service.attachments(work.session, [segment.id]))
+    changed = RouterDrift(Gap.CHANGED, "dc", spec.vrf, str(spec.prefix), "link", spec)
+    strange = RouterDrift(Gap.FOREIGN, "dc", spec.vrf, "seg7", "interface")
+    for gaps, how in (([changed, strange], "differs"), ([replace(changed, repaired=True)], "routed")):
+        with works.begin() as work:
+            looks.keep(work, [RouterFacts("dc", {"vrfs": {}})], gaps)
+        see(how)
     job = Job(delivered, 1, delivered, CLOUD)
     with works.begin() as work:
         cases.put(work, job, "route_segments", "extranet.leak", segment.id)
@@ -256,7 +266,7 @@ def populated(work: Any) -> ExtranetMap:
     segments.sort(key=lambda s: (ORDER.index(s.standing), s.router, s.zone, s.vni or 0))
     down = {"liuzhou": [["prv-lz", "core", "Active"]]}
     heard = {
-        r.name: RouterLook(router=r.name, looked_at=work.now, silent=False, down=down.get(r.name, []))
+        r.name: RouterLook(router=r.name, looked_at=work.now, silent=False, down=down.get(r.name, []), gaps=[])
         for r in found.topology.routers
     }
     clouds = {**found.clouds, CLOUD: "壮美广西·政务云", "city-450200": "柳州市云"}

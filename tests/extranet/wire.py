@@ -5,7 +5,7 @@ Called by: tests of what rests on probes and needs no router. Must not: be taken
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from broker.dedicated import probing
@@ -24,11 +24,15 @@ class Wire:
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[str], dict[str, Any]]] = []
         self.says = ""
+        self.meanwhile: list[Callable[[], object]] = []
+        """What happens while the probes look."""
 
     def __call__(
         self, playbook: str, routers: Iterable[RouterAccount], variables: Mapping[str, Any], *, check: bool = False
     ) -> Played:
         probes = list(routers)
+        if self.meanwhile:
+            self.meanwhile.pop()()
         self.asked.append((playbook, [r.name for r in probes], {**variables, "check": check}))
         if self.says == "extranet.router_unreachable":
             return Played("unreachable", 0, [f"{r.name}: Look: timed out" for r in probes])
@@ -42,9 +46,9 @@ class Wire:
         said = {"verdicts": verdicts, "matrix": matrix}
         return Played("failed" if self.says else "ok", 0, answers={r.name: [said] for r in probes})
 
-    def carry(self, works: WorkFactory, says: str = "", times: int = 1) -> int:
+    def carry(self, works: WorkFactory, says: str = "") -> int:
         """What the worker does with reported connections; ``says``: the probes' code, nothing when all is well."""
         self.says = says
         provider = Extranet(fabric_of(read_topology(TOPOLOGY)), self)
         network: Any = Network(None, provider)  # type: ignore[arg-type]  # what is loaded does not matter to a probe
-        return sum(probing.carry(lambda: network, works) for _ in range(times))
+        return probing.carry(lambda: network, works)

@@ -17,6 +17,7 @@ from api.app import create_app
 from api.server import Server as RunningServer
 from broker.db.base import new_id
 from broker.dedicated import stops
+from broker.dedicated.probing import LOOK_AGAIN
 from broker.extranet.models import SegmentAttachment
 from tests.api.server import DEADLINE_S, wait_until
 from tests.extranet.wire import Wire
@@ -71,8 +72,15 @@ class Office:
             return stops.come(work, report_workdays=5)
 
     def probe(self, code: str = "", times: int = 1) -> int:
-        """What the worker does with reported connections; ``code``: what the probes say, nothing when all is well."""
-        return self.wire.carry(self.world.app.works, code, times)
+        """What workers do with reported connections, ``times`` in turn; ``code``: what the probes say, if not all well.
+
+        Two of them at once look once.
+        """
+        answered = 0
+        for _ in range(times):
+            answered += sum(self.wire.carry(self.world.app.works, code) for _ in range(2))
+            self.world.clock.forward(seconds=LOOK_AGAIN.total_seconds())
+        return answered
 
     def connect(self, path: str, *segments: str) -> Any:
         """Report a connection that the probes then find to be so."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -64,8 +65,8 @@ class Asked:
         loaded = service.Loaded(UUID(int=1), topology_of(document))
         unit = self.world.scalar("SELECT id FROM broker.unit WHERE code = :c", c=self.good["unit"])
         segment: Any = SimpleNamespace(id=uuid4(), unit_id=unit, prefix=prefix, spec={"zone": "shared"})
-        with self.world.app.works.begin() as work:
-            return str(service.attach(work, loaded, "main", [segment]).get(segment.id, ""))
+        with self.world.app.works.begin() as work, patch.object(service, "current", return_value=loaded):
+            return str(service.attach(work, "main", [segment]).get(segment.id, ""))
 
     def taken(self, prefix: str) -> str:
         """What the address plan says of a prefix as an operator writes it."""

@@ -216,3 +216,37 @@ def test_a_run_that_breaks_is_told_to_everybody_in_it() -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="no disk"):
             gathering.all([1, 2, 3])
+
+
+def test_a_run_that_is_broken_off_is_no_success_for_those_who_shared_it() -> None:
+    """Ctrl-C ends the thread that carried; whoever was in the run with it hears that the outcome is unknown."""
+    begun, go = threading.Event(), threading.Event()
+    carriers: list[int] = []
+
+    def carry(asked: Sequence[int]) -> list[int]:
+        if 1 in asked:
+            begun.set()
+            assert go.wait(10)
+            return [0]
+        carriers.append(len(asked))
+        raise KeyboardInterrupt
+
+    gathering: Gathering[int, int] = Gathering(carry, most=64)
+
+    def ask(number: int) -> str:
+        try:
+            gathering.all([number])
+        except BaseException as error:  # noqa: BLE001 - it is what the test is about
+            return f"{type(error).__name__} {error}".strip()
+        return "done"
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(ask, 1)
+        assert begun.wait(10)
+        rest = [pool.submit(ask, n) for n in (2, 3)]
+        while len(gathering._waiting) < 2:
+            threading.Event().wait(0.001)
+        go.set()
+        assert first.result() == "done"
+        assert sorted(f.result() for f in rest) == ["KeyboardInterrupt", "UnknownOutcome extranet.interrupted"]
+    assert carriers == [2]
