@@ -9,17 +9,19 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker.delivery.service import Action
 from broker.extranet import drift, repairing, telling
 from broker.extranet.differences import Gap, RouterDrift
 from broker.extranet.overview import overview
-from broker.workflows.drift import DriftCheck
+from broker.workflows.drift import DriftCheck, compare_routers
 from providers.errors import Permanent
 from tests.extranet import TOPOLOGY
 from tests.stories import road
@@ -137,14 +139,10 @@ def test_a_worker_without_the_routers_key_gives_nothing_back_and_delivers_nothin
     prefix = attached(world, request_id)[0].prefix
     held = "SELECT state FROM quotas.prefix_allocation WHERE prefix = CAST(:p AS cidr)"
     assert world.scalar(held, p=str(prefix)) == "active"
-    with ThreadPoolExecutor(1) as pool:
-        check = DriftCheck(world.app, pool)
-        for _ in range(2):
-            check.compare_all()
-            check._comparing["/routers"].result()
-    assert [(n.code, n.params["trouble"]) for n in notices(world, "extranet.%")] == [
-        ("extranet.unchecked", "extranet.no_key")
-    ]
+    for _ in range(2):
+        compare_routers(world.app)
+    told = [(n.code, n.params["trouble"]) for n in notices(world, "extranet.%")]
+    assert told == [("extranet.unchecked", "extranet.no_key")]
     networks.key_file = TOPOLOGY
     for each in (request_id, second):
         assert road.decide_all(world, each, Action.RETRY, "deliver.1") == 1
@@ -160,6 +158,22 @@ def test_a_worker_without_the_routers_key_gives_nothing_back_and_delivers_nothin
     assert compared(world) == [("extra", True)]
     assert routers.there == {}
     assert standings(world, second) == ["withdrawn"]
+
+
+def test_a_comparison_that_breaks_is_logged_and_told(world: World, routers: Routers) -> None:
+    """Nobody waits for its end: what it raised is said where it was raised, and the next one is begun all the same."""
+
+    def broken() -> None:
+        raise RuntimeError("no disk")
+
+    routers.before += [broken, broken]
+    with ThreadPoolExecutor(1) as pool, capture_logs() as logs:
+        check = DriftCheck(world.app, pool)
+        for _ in range(2):
+            check._start("/routers", partial(compare_routers, world.app))
+            check._comparing["/routers"].result()
+    assert [(line["log_level"], line["of"]) for line in logs if "of" in line] == [("error", "/routers")] * 2
+    assert [n.params["trouble"] for n in notices(world, "extranet.unchecked")] == ["extranet.check_failed"]
 
 
 def test_a_repair_is_told_each_time_and_many_in_one_notice(world: World, routers: Routers) -> None:
