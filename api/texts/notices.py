@@ -31,11 +31,11 @@ NOTICES: Mapping[str, str] = {
     "extranet.changed": "路由器 {router}（{vrf}）上网段 {subject} 的配置被改动（{detail}），已自动恢复或待核实。",
     "extranet.extra": "路由器 {router}（{vrf}）上有台账之外的本系统网段 {subject}，已撤除或待核实。",
     "extranet.foreign": "路由器 {router}（{vrf}）上有规划之外的内容：{subject}（{detail}），请核实。",
-    "extranet.rogue": "路由器 {router}（{vrf}）拒绝了邻居 {detail} 发布的网段 {subject}，请核实。",
-    "extranet.filter": "路由器 {router}（{vrf}）对下级 {subject} 的前缀过滤与外网拓扑不符：{detail}，请核实。",
+    "extranet.rogue": "路由器 {router}（{vrf}）拒绝了不应发布的网段 {subject}（{detail}），请核实。",
+    "extranet.filter": "路由器 {router}（{vrf}）对邻居 {subject} 的前缀过滤与外网拓扑不符：{detail}，请核实。",
     "extranet.neighbour": "路由器 {router}（{vrf}）有外网拓扑之外的邻居 {subject}（{detail}），请核实。",
     "extranet.session": "路由器 {router}（{vrf}）与邻居 {subject} 的会话未建立（{detail}），请核实。",
-    "extranet.silent": "路由器 {router} 没有答复，请核实。",
+    "extranet.silent": "路由器 {router} 没有答复（{detail}），请核实。",
     "extranet.missing_many": "路由器 {router}（{vrf}）上缺少 {count} 个已交付的网段（{subject} 等），"
     "已自动恢复或待核实。",
     "extranet.changed_many": "路由器 {router}（{vrf}）上 {count} 个网段的配置被改动（{subject} 等），"
@@ -43,9 +43,9 @@ NOTICES: Mapping[str, str] = {
     "extranet.extra_many": "路由器 {router}（{vrf}）上有 {count} 个台账之外的本系统网段（{subject} 等），"
     "已撤除或待核实。",
     "extranet.foreign_many": "路由器 {router}（{vrf}）上有 {count} 处规划之外的内容（{subject} 等），请核实。",
-    "extranet.rogue_many": "路由器 {router}（{vrf}）拒绝了邻居 {detail} 发布的 {count} 个网段（{subject} 等），"
+    "extranet.rogue_many": "路由器 {router}（{vrf}）拒绝了邻居 {neighbour} 发布的 {count} 个网段（{subject} 等），"
     "请核实。",
-    "extranet.filter_many": "路由器 {router}（{vrf}）对 {count} 个下级的前缀过滤与外网拓扑不符（{subject} 等），"
+    "extranet.filter_many": "路由器 {router}（{vrf}）对 {count} 个邻居的前缀过滤与外网拓扑不符（{subject} 等），"
     "请核实。",
     "extranet.neighbour_many": "路由器 {router}（{vrf}）有 {count} 个外网拓扑之外的邻居（{subject} 等），请核实。",
     "extranet.session_many": "路由器 {router}（{vrf}）有 {count} 个邻居会话未建立（{subject} 等），请核实。",

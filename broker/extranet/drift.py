@@ -18,6 +18,7 @@ from broker.extranet.differences import Gap, RouterDrift, Rows, compare
 from broker.extranet.models import SegmentAttachment
 from broker.extranet.networks import Network, Networks
 from broker.extranet.repairing import repairing
+from broker.extranet.values import fact
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.tenancy.work import Work, WorkFactory
@@ -62,7 +63,8 @@ def _look(network: Network, works: WorkFactory) -> tuple[Sequence[RouterFacts], 
         after = _rows(work)
     agreed = {i: spec for i, spec in after.settled.items() if before.settled.get(i) == spec}
     moving = before.busy | after.busy | (before.settled.keys() | after.settled.keys()) - agreed.keys()
-    return heard, list(compare(network.loaded.topology, Rows(agreed, frozenset(moving)), heard))
+    rows = Rows(agreed, frozenset(moving), before.coming | after.coming)
+    return heard, list(compare(network.loaded.topology, rows, heard))
 
 
 Acted = Mapping[tuple[bool, UUID], ProviderError | None]
@@ -108,8 +110,8 @@ def _after(found: Sequence[RouterDrift], acted: Acted, left: Sequence[RouterDrif
             told.append(drift)
         elif key is not None and key in acted:
             error = acted[key]
-            detail = drift.detail if error is None else f"{drift.detail} {error.code}".strip()
-            told.append(replace(drift, detail=detail, repaired=error is None and drift.place not in still))
+            facts = drift.facts if error is None else (*drift.facts, fact("unrepaired", trouble=error.code))
+            told.append(replace(drift, facts=facts, repaired=error is None and drift.place not in still))
     known = {d.place for d in found}
     return told + [d for d in left if d.place not in known]
 
@@ -129,7 +131,8 @@ def _rows(work: Work) -> Rows:
     found = _live(work)
     settled = [a for a, state in found if state in _HANDED_OVER]
     busy = frozenset(a.resource_id for a, state in found if state not in _HANDED_OVER | _OVER)
-    return Rows({spec.id: spec for spec in service.specs(work.session, settled)}, busy)
+    coming = frozenset((a.router, f"seg{a.vni}") for a, _ in found)
+    return Rows({spec.id: spec for spec in service.specs(work.session, settled)}, busy, coming)
 
 
 def _places(work: Work) -> dict[UUID, tuple[str, str]]:

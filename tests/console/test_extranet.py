@@ -20,6 +20,7 @@ from broker.extranet import loading, looks, service
 from broker.extranet.differences import Gap, RouterDrift
 from broker.extranet.models import RouterLook
 from broker.extranet.reading import read_topology
+from broker.extranet.values import fact
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.yaml_file import read_yaml
@@ -92,8 +93,8 @@ def test_a_segment_is_on_the_map_in_every_state_and_in_the_table(console: Consol
     assert f"/extranet?router=dc#{segment.number}" in see("routed").links
     with works.begin() as work:
         (spec,) = service.specs(work.session, service.attachments(work.session, [segment.id]))
-    changed = RouterDrift(Gap.CHANGED, "dc", spec.vrf, str(spec.prefix), "link", spec)
-    strange = RouterDrift(Gap.FOREIGN, "dc", spec.vrf, "seg7", "interface")
+    changed = RouterDrift(Gap.CHANGED, "dc", spec.vrf, str(spec.prefix), (fact("link_gone"),), spec)
+    strange = RouterDrift(Gap.FOREIGN, "dc", spec.vrf, "seg7", (fact("interface"),))
     for gaps, how in (([changed, strange], "differs"), ([replace(changed, repaired=True)], "routed")):
         with works.begin() as work:
             looks.keep(work, [RouterFacts("dc", {"vrfs": {}})], gaps)

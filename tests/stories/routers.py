@@ -41,7 +41,6 @@ class Routers:
     before: list[Callable[[], object]] = field(default_factory=list)
     after: list[Callable[[], object]] = field(default_factory=list)
     """What happens while they are asked, before and after they know what to answer; and while they repair."""
-    deleted: list[UUID] = field(default_factory=list)
 
     def create(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
         if self.says:
@@ -80,7 +79,6 @@ class Routers:
             return dict.fromkeys((s.id for s in specs), self.holds.pop(0))
         for spec in specs:
             self.there.pop(spec.id, None)
-            self.deleted.append(spec.id)
         return dict.fromkeys((s.id for s in specs), None)
 
 

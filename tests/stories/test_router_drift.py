@@ -21,6 +21,7 @@ from broker.delivery.service import Action
 from broker.extranet import drift, repairing, telling
 from broker.extranet.differences import Gap, RouterDrift
 from broker.extranet.overview import overview
+from broker.extranet.values import fact
 from broker.workflows.drift import DriftCheck, compare_routers
 from providers.errors import Permanent
 from tests.extranet import TOPOLOGY
@@ -188,12 +189,15 @@ def test_a_repair_is_told_each_time_and_many_in_one_notice(world: World, routers
     assert world.scalar("SELECT count(*) FROM broker.audit_event WHERE action = 'extranet.drifted'") == 3
     loaded = world.app.networks.topology()
     assert loaded is not None
-    wild = [RouterDrift(Gap.ROGUE, "nanning", "shared", f"3fff:102:{n:x}::/64", "dc") for n in range(1500)]
+    wild = [
+        RouterDrift(Gap.ROGUE, "nanning", "shared", f"3fff:102:{n:x}::/64", (fact("from", name="dc"),))
+        for n in range(1500)
+    ]
     for found in (wild, wild, wild[:2]):
         with world.app.works.begin() as work:
             telling.tell(work, loaded, found)
     told = notices(world, "extranet.rogue%")
-    assert [(n.code, n.params["count"], n.params["detail"]) for n in told] == [
+    assert [(n.code, n.params["count"], n.params["neighbour"]) for n in told] == [
         ("extranet.rogue_many", 1500, "dc"),
         ("extranet.rogue_many", 2, "dc"),
     ]
