@@ -62,13 +62,8 @@ def _notice(work: Work, loaded: Loaded, unit: UUID, group: Group, drifts: Sequen
     dedupe = f"extranet/{fingerprint(group, drifts)}/{when}"
     params: dict[str, object] = {"router": first.router, "vrf": first.vrf, "subject": first.subject}
     if len(drifts) == 1:
-        return _row(
-            loaded,
-            unit,
-            f"extranet.{first.gap.value}",
-            dedupe,
-            params | {"facts": [each.plain() for each in first.facts]},
-        )
+        params["facts"] = [each.plain() for each in first.facts]
+        return _row(loaded, unit, f"extranet.{first.gap.value}", dedupe, params)
     params |= {"subject": ", ".join(d.subject for d in drifts[:_FIRST]), "count": len(drifts), "neighbour": group[3]}
     return _row(loaded, unit, f"extranet.{first.gap.value}_many", dedupe, params)
 
