@@ -35,6 +35,7 @@ def repairing(sessions: sessionmaker[Session], ids: Collection[UUID]) -> Iterato
         engine = session.get_bind().engine
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.detach()
+        connection.execute(text("SET statement_timeout = 0"))  # another's repair ends: its runs have a limit
         connection.execute(_TAKE, {"c": _CLASS, "ids": [str(i) for i in ids]})
         yield
 
