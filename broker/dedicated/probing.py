@@ -31,8 +31,9 @@ from providers.networking import SegmentSpec
 
 MOST_TRIES = 5
 """After so many looks that said nothing clear (a router that is down) the report is refused; it can be made again."""
-LOOK_AGAIN = timedelta(minutes=2)
-"""Between two looks: a router that restarts is back before the last one."""
+LOOK_AGAIN = timedelta(seconds=30)
+"""Between the first two looks, and twice as long each time: a router that restarts is back before the last one."""
+LONGEST = LOOK_AGAIN * 2 ** (MOST_TRIES - 2)
 _A_LOOK = timedelta(minutes=3)
 """No look takes longer. One that was lost with its worker is made again after that."""
 
@@ -117,7 +118,7 @@ def _answer(work: Work, waiting: Waiting, verdicts: Mapping[UUID, ProviderError 
     clear = [error for error in wrong if isinstance(error, Permanent | ActionRequired)]
     if wrong and not clear and probe.tries + 1 < MOST_TRIES:
         probe.tries += 1
-        probe.next_at = work.now + LOOK_AGAIN
+        probe.next_at = work.now + LOOK_AGAIN * 2 ** (probe.tries - 1)
         return False
     code = (clear or wrong)[0].code if wrong else _still_as_reported(work, network, probe)
     probe.answered_at, probe.code = work.now, code

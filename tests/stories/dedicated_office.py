@@ -17,7 +17,7 @@ from api.app import create_app
 from api.server import Server as RunningServer
 from broker.db.base import new_id
 from broker.dedicated import stops
-from broker.dedicated.probing import LOOK_AGAIN
+from broker.dedicated.probing import LONGEST
 from broker.extranet.models import SegmentAttachment
 from tests.api.server import DEADLINE_S, wait_until
 from tests.extranet.wire import Wire
@@ -79,7 +79,7 @@ class Office:
         answered = 0
         for _ in range(times):
             answered += sum(self.wire.carry(self.world.app.works, code) for _ in range(2))
-            self.world.clock.forward(seconds=LOOK_AGAIN.total_seconds())
+            self.world.clock.forward(seconds=LONGEST.total_seconds())
         return answered
 
     def connect(self, path: str, *segments: str) -> Any:
