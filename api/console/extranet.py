@@ -55,7 +55,7 @@ def _context(found: ExtranetMap, router: str) -> Context:
         "above": {s.lower: s.upper for s in found.topology.sessions},
         "tables": {r.name: [v for v in vrfs_of(found.topology, r.name) if v in seen] for r in found.topology.routers},
         "on_router": Counter(s.router for s in found.segments),
-        "gaps": {name: sum(gap[1] in seen for gap in look.gaps) for name, look in found.looks.items()},
+        "gaps": Counter(name for name, look in found.looks.items() for gap in look.gaps if gap[1] in seen),
         "in_vrf": Counter(s.vrf for s in found.segments if s.vni is not None),
         "sessions": {s.lower: heard(found, s.upper, s.lower, seen) for s in found.topology.sessions},
         "looked_at": max((look.looked_at for look in found.looks.values()), default=None),
