@@ -48,7 +48,12 @@ def decide(
     ``duty.separated`` (the requester cannot decide); Invalid ``reason.missing`` for a return or refusal without one.
     """
     request = repository.load(work.session, work.actor, request_id, lock=True)
-    by = mandate(work.actor, Role.APPROVER, request.deciding_unit_id, except_for=accounts_of_one(work.session, request.applicant_id))
+    by = mandate(
+        work.actor,
+        Role.APPROVER,
+        request.deciding_unit_id,
+        except_for=accounts_of_one(work.session, request.applicant_id),
+    )
     if request.revision_id != revision_id:
         raise Conflict("revision.stale", seen=str(revision_id), current=str(request.revision_id))
     state = after(RequestState(request.state), _EVENT[decision], frozenset({Role.APPROVER}))
