@@ -71,6 +71,8 @@ def one_person(server: Server, one: str, other: str) -> Iterator[None]:
     with Session(server.engine) as session, session.begin():
         before = session.scalar(text(mine), {"login": one})
         session.execute(to, {"login": one, "p": session.scalar(text(mine), {"login": other})})
-    yield
-    with Session(server.engine) as session, session.begin():
-        session.execute(to, {"login": one, "p": before})
+    try:
+        yield
+    finally:
+        with Session(server.engine) as session, session.begin():
+            session.execute(to, {"login": one, "p": before})

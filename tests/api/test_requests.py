@@ -159,10 +159,10 @@ def test_two_people_cannot_overwrite_each_other(server: Server, complete: dict[s
 
 def test_who_asked_does_not_decide_with_another_account(server: Server, complete: dict[str, Any]) -> None:
     """Two accounts of one person are one where two people are asked for; nor is it offered."""
-    made, bureau = submitted(server, complete), server.person("approve.1")
+    made, bureau = submitted(server, complete), server.person("approve.jyt")
     path = f"/api/v1/requests/{made['id']}"
     word = {"decision": "approve", "revision": made["revision"]}
-    with one_person(server, "apply.jyt", "approve.1"):
+    with one_person(server, "apply.jyt", "approve.jyt"):
         assert "approve" not in bureau.get(path).json()["actions"]
         refused = bureau.post(f"{path}/approval", json=word)
         assert (refused.status_code, refused.json()["code"]) == (403, "duty.separated")
