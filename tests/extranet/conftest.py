@@ -6,7 +6,8 @@ tests out and says so in one line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from itertools import count
@@ -15,7 +16,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from broker.embedded.spawn import wait_until
 from broker.extranet.fabric import fabric_of
 from broker.extranet.playing import Player
 from providers.errors import ProviderError
@@ -23,7 +23,7 @@ from providers.extranet.provider import Extranet
 from providers.networking import SegmentSpec, Sighting
 from tests.extranet import lab as laboratory
 from tests.extranet.lab import Lab
-from tests.extranet.nodes import HOME, PATIENCE_S
+from tests.extranet.nodes import HOME
 
 _NUMBERS = count(1)
 
@@ -92,9 +92,14 @@ def site(lab: Lab) -> Iterator[Site]:
     made.clean()
 
 
-def comes(holds: Callable[[], object]) -> bool:
-    """Whether something comes to hold."""
-    return wait_until(lambda: bool(holds()), timeout_s=PATIENCE_S, poll_s=0.05)
+def within(seconds: float, holds: Any) -> bool:
+    """Whether something comes to hold: ``seconds`` on a quiet machine, ten times as long on a busy one."""
+    until = time.monotonic() + 10 * seconds
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def matrix_text(cells: Sequence[Sighting]) -> str:

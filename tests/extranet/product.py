@@ -26,8 +26,6 @@ CAST = {
     "main": ("apply.chongzuo", "approve.1", "assess.1", "deliver.1", "451400", "cz-kajy"),
     "city": ("apply.liuzhou", "approve.liuzhou", "assess.liuzhou", "deliver.liuzhou", "450200", "lz-12345"),
 }
-PATIENCE_S = 600.0
-"""How long a busy machine may take; nothing waits that long when all is well."""
 SETTLED = {"delivered", "partly_delivered", "needs_operator", "undelivered", "released"}
 
 _ATTACHED = """
@@ -81,7 +79,7 @@ class Product:
             state = self.settle(request, {"released"})
             assert state == "released", (state, self.steps(request))
 
-    def settle(self, request: str, states: set[str] = SETTLED, seconds: float = PATIENCE_S) -> str:
+    def settle(self, request: str, states: set[str] = SETTLED, seconds: float = 600) -> str:
         """Where the request is once the machine has nothing more to do."""
         until = time.monotonic() + seconds
         while (state := self.state(request)) not in states and time.monotonic() < until:

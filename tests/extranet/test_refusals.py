@@ -11,7 +11,7 @@ import pytest
 
 from providers.errors import Permanent
 from providers.extranet.provider import segment_variables
-from tests.extranet.conftest import Site, comes
+from tests.extranet.conftest import Site, within
 
 pytestmark = pytest.mark.extranet
 
@@ -91,7 +91,7 @@ def test_what_others_announce_is_not_taken(site: Site) -> None:
     around = site.spec(prefix=IPv6Network("3fff:12f:ab:8001::/64"))
     dc, lie = site.provider.fabric.routers["dc"], segment_variables(site.provider.fabric, around) | {"block_length": 64}
     try:
-        assert comes(lambda: "3fff:12f:ab:8000::/49" in site.lab.vtysh("dc", "show ipv6 route vrf shared"))
+        assert within(5, lambda: "3fff:12f:ab:8000::/49" in site.lab.vtysh("dc", "show ipv6 route vrf shared"))
         outcomes = site.create(same, around)
         told = {"extranet_segments": [lie], "extranet_plan": site.provider.fabric.plan}
         assert "extranet.overlap_announced" in site.provider.play("provision-segment", [dc], told).failures[0]
@@ -110,7 +110,7 @@ def test_a_prefix_that_another_router_announces_is_not_taken(site: Site) -> None
                    "address-family ipv6 unicast", "network 3fff:12f:bb::/64")  # fmt: skip
     spec = site.spec(prefix=IPv6Network("3fff:12f:bb::/64"))
     try:
-        heard = comes(lambda: "3fff:12f:bb::/64" in site.lab.vtysh("dc", "show bgp vrf shared ipv6 unicast"))
+        heard = within(8, lambda: "3fff:12f:bb::/64" in site.lab.vtysh("dc", "show bgp vrf shared ipv6 unicast"))
         assert heard
         refused = site.create(spec)[spec.id]
     finally:
@@ -131,7 +131,7 @@ def test_a_rogue_announcement_is_filtered_and_reported(site: Site) -> None:
     site.lab.vtysh("dc", "configure terminal", "router bgp 64701 vrf shared", "address-family ipv6 unicast",
                    f"network {rogue}")  # fmt: skip
     try:
-        assert comes(lambda: rogue in refused_by(site, "nanning"))
+        assert within(8, lambda: rogue in refused_by(site, "nanning"))
         assert rogue not in site.lab.vtysh("core", "show bgp vrf shared ipv6 unicast")
     finally:
         site.lab.vtysh("dc", "configure terminal", "router bgp 64701 vrf shared", "address-family ipv6 unicast",

@@ -17,7 +17,7 @@ from providers.errors import Permanent, Temporary
 from providers.extranet.provider import Extranet
 from providers.networking import SegmentSpec, Service, Sighting
 from tests.extranet import lab as laboratory
-from tests.extranet.conftest import Site, comes, matrix_text
+from tests.extranet.conftest import Site, matrix_text, within
 
 pytestmark = pytest.mark.extranet
 
@@ -70,7 +70,7 @@ def test_every_zone_is_apart_from_every_other(site: Site, capsys: pytest.Capture
     addresses = {spec.id: site.lab.wait_address(hosts[spec.id]) for spec in specs}
     for spec in specs:
         assert addresses[spec.id] in spec.prefix
-    assert comes(lambda: site.lab.ping(hosts[specs[1].id], addresses[specs[0].id]))
+    assert within(10, lambda: site.lab.ping(hosts[specs[1].id], addresses[specs[0].id]))
     pairs = [(a, b) for a in specs for b in specs if a is not b]
     routers = [r.address for r in site.lab.topology.routers]
     with ThreadPoolExecutor(8) as pool:
@@ -119,7 +119,7 @@ def test_a_withdrawn_segment_leaves_no_way(site: Site) -> None:
     site.lab.wait_address(host)
     assert "default" in site.lab.run(host, "ip", "-6", "route").stdout
     assert site.provider.delete([spec])[spec.id] is None
-    assert comes(lambda: site.lab.address(host) is None)
+    assert within(3, lambda: site.lab.address(host) is None)
     assert "default" not in site.lab.run(host, "ip", "-6", "route").stdout
     assert site.provider.verify([spec], answering=False).verdicts[spec.id] is None
     assert site.lab.vtysh("dc", "show running-config") == before
@@ -133,7 +133,7 @@ def test_hosts_are_told_to_ask_for_their_addresses(site: Site) -> None:
     site.bring_up(spec)
     assert site.provider.verify([spec]).verdicts == {spec.id: None}
     host = site.host(spec)
-    assert comes(lambda: "default" in site.lab.run(host, "ip", "-6", "route").stdout)
+    assert within(15, lambda: "default" in site.lab.run(host, "ip", "-6", "route").stdout)
     assert site.lab.address(host) is None
     written = site.lab.vtysh("dc", "show running-config").split(f"interface seg{spec.vni} ")[1].split("exit")[0]
     for line in ("managed-config-flag", "other-config-flag", f"prefix {spec.prefix} no-autoconfig"):
@@ -176,7 +176,7 @@ def test_what_was_changed_by_hand_is_found_and_put_right(site: Site) -> None:
     assert differences(site, spec, other, third) == []
     assert site.lab.vtysh("dc", "show running-config") == before
     seen_from_core = ("ping", "-6", "-q", "-c1", "-W1", "-I", "3fff:1ff:ffff::1", str(address))
-    assert comes(lambda: site.lab.run("core", *seen_from_core, vrf="shared").returncode == 0)
+    assert within(15, lambda: site.lab.run("core", *seen_from_core, vrf="shared").returncode == 0)
 
 
 def test_what_is_not_ours_is_named_and_left_alone(site: Site) -> None:
@@ -220,7 +220,7 @@ def test_what_is_not_ours_is_named_and_left_alone(site: Site) -> None:
         ("neighbour", "3fff:f02:1::9"): "AS65009",
         ("filter", "dc"): "3fff:102::/32",
     }
-    assert comes(lambda: differences(site, spec) == [])
+    assert within(5, lambda: differences(site, spec) == [])
 
 
 def differences(site: Site, *specs: SegmentSpec) -> list[tuple[tuple[str, str], str]]:
@@ -240,7 +240,7 @@ def test_a_host_speaks_for_its_own_addresses_only(site: Site) -> None:
     liar, target = site.host(spec), site.host(other)
     site.lab.wait_address(liar)
     address = site.lab.wait_address(target)
-    assert comes(lambda: site.lab.ping(liar, address))
+    assert within(10, lambda: site.lab.ping(liar, address))
     stolen = "3fff:122:0:66::66"
     site.lab.run(liar, "ip", "-6", "addr", "add", f"{stolen}/128", "dev", "eth0", "nodad")
     counted = "ip6 saddr 3fff:122::/32 counter drop"
@@ -266,7 +266,7 @@ def test_one_session_that_is_down_holds_up_no_other_segment(site: Site) -> None:
         site.lab.run("yufeng", "nft", "delete", "table", "ip6", "cut", vrf="internet")
     assert verdicts[spec.id] is None
     assert verdicts[cut.id] is None  # its own router's probe sees it, nobody else can
-    assert comes(site.lab.converged)
+    assert within(30, site.lab.converged)
 
 
 def test_a_leak_that_lets_no_echo_through_is_seen(site: Site) -> None:
@@ -339,7 +339,7 @@ def test_a_router_that_is_down_is_for_later_and_comes_back_whole(site: Site) -> 
     assert isinstance(down, Temporary)
     assert down.code == "extranet.router_unreachable"
     site.lab.start_router("yufeng")
-    assert comes(site.lab.converged)
+    assert within(30, site.lab.converged)
     rebooted = site.provider.observe(spec)
     assert rebooted is not None
     assert not rebooted.whole
@@ -347,7 +347,7 @@ def test_a_router_that_is_down_is_for_later_and_comes_back_whole(site: Site) -> 
     assert site.provider.verify([spec, later]).verdicts == {spec.id: None, later.id: None}
     address = site.lab.wait_address(host)
     seen_from_core = ("ping", "-6", "-q", "-c1", "-W1", "-I", "3fff:1ff:ffff::1", str(address))
-    assert comes(lambda: site.lab.run("core", *seen_from_core, vrf="shared").returncode == 0)
+    assert within(15, lambda: site.lab.run("core", *seen_from_core, vrf="shared").returncode == 0)
 
 
 def test_the_laboratory_is_in_its_own_home(site: Site) -> None:

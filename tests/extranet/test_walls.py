@@ -12,7 +12,7 @@ import pytest
 from broker.extranet.checks import loopback
 from broker.extranet.differences import Rows, compare
 from providers.networking import SegmentSpec, Service
-from tests.extranet.conftest import Site, comes
+from tests.extranet.conftest import Site, within
 from tests.extranet.nodes import enter
 
 pytestmark = pytest.mark.extranet
@@ -52,7 +52,7 @@ def reached(site: Site, server: str, caller: str, ports: Sequence[int]) -> list[
         try:
             assert listener.stdout is not None
             assert listener.stdout.readline() == b"ready\n"
-            assert comes(lambda: site.lab.ping(caller, address))
+            assert within(10, lambda: site.lab.ping(caller, address))
             return called(site, caller, address, *ports)
         finally:
             listener.kill()
@@ -134,11 +134,11 @@ def test_no_host_of_a_segment_speaks_with_a_routers_bgp(site: Site) -> None:
     site.lab.wait_address(caller)
     vrf = site.lab.topology.vrfs[0]
     own = [str(loopback(site.lab.topology, vrf, r.name)) for r in site.lab.topology.routers]
-    assert comes(lambda: site.lab.ping(caller, own[0]))
+    assert within(10, lambda: site.lab.ping(caller, own[0]))
     for target in (*own, str(spec.gateway), str(client.gateway), "3fff:f01:0:1::", "3fff:f01:0:2::", "3fff:f01:0:4::1"):
         assert called(site, caller, target, 179) == ["179 shut"], target
     site.lab.vtysh("dc", "clear bgp vrf shared *")
-    assert comes(site.lab.converged)
+    assert within(30, site.lab.converged)
 
 
 def test_a_repair_that_finds_nothing_changes_nothing(site: Site) -> None:
