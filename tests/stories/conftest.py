@@ -86,7 +86,9 @@ def towns(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Ite
             if not worlds or slate.in_the_clouds(worlds[-1]):
                 region, simulated = stack.enter_context(databases())
                 worlds.append(make_world(region, simulated, tmp_path_factory.mktemp("town")))
+                worlds[-1].shared = True
                 stack.callback(worlds[-1].app.close)
+                stack.callback(slate.chain_is_whole, worlds[-1])
             return worlds[-1]
 
         yield current
@@ -115,7 +117,9 @@ def cases_home(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -
             region, simulated, home, idle_policy_file=home / "policies.yaml", reclaim_unit_percent=100,
             reclaim_cloud_percent=100,
         )  # fmt: skip
+        made.shared = True
         yield made
+        slate.chain_is_whole(made)
         made.app.close()
 
 

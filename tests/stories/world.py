@@ -70,6 +70,8 @@ class World:
     database: Database
     clouds_url: str
     """The simulated clouds' database, for ``providers.simulated.faults``."""
+    shared: bool = False
+    """Many tests' world: its chain, of which everything ever written is a part, is walked once, at its end."""
     _accounts: dict[str, UUID] = field(default_factory=dict)
 
     @contextmanager
