@@ -91,6 +91,13 @@ def clouds_feel_well(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("console").world.feel_well()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def clouds_felt_well_before(request: pytest.FixtureRequest) -> None:
+    """The same before what a module's tests share is made."""
+    if "console" in request.fixturenames:
+        request.getfixturevalue("console").world.feel_well()
+
+
 def todays_form(**changes: Any) -> dict[str, Any]:
     """A complete form of the education department that begins today."""
     today = datetime.now(UTC).date() + timedelta(days=1)

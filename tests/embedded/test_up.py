@@ -105,7 +105,7 @@ def test_one_command_starts_everything_and_the_next_goes_on(tmp_path: Path, star
     started.append(first)
     first.read_until("桂云已启动")
     first.read_until("按 Ctrl-C 停止")
-    assert ready(first)
+    assert wait_until(lambda: ready(first), timeout_s=PATIENCE_S)
     assert any("示范区域已载入" in line for line in first.lines)
     assert any("apply.jyt" in line for line in first.lines)
 
