@@ -65,7 +65,9 @@ def set_aside(folder: Path) -> tuple[int, set[tuple[str, str]]]:
     problems = Problems()
     with columnar.columns(read_tariff(folder / "tariff.yaml", problems), MONTH, folder) as fast:
         fast.rate(folder / "spans.csv", parquet=False)
-        return fast.odd, {key for batch in range(fast.batches) for key in fast.odd_keys(batch)}
+        found = [row for batch in range(fast.batches) for _, row in fast.odd_rows(batch)]
+        assert len(found) == fast.odd
+        return fast.odd, {(row[0], row[4]) for row in found}
 
 
 DAY = "2026-10-05T00:00:00Z,2026-10-06T00:00:00Z"
