@@ -68,8 +68,8 @@ def preview(work: Work, month: Month) -> Totals:
 def close(work: Work, month: Month) -> ClosedMonth:
     """Close a month that is over: freeze its statements, settle the operators, post both.
 
-    Months close in order, from that of the first usage or the one that two people state (``beginning``). Usage of closed
-    months that came late or was corrected, and decided adjustments, become lines of this month's statements.
+    Months close in order, from that of the first usage or the one that two people state (``beginning``). Usage of
+    closed months that came late or was corrected, and decided adjustments, become lines of this month's statements.
     Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``,
     ``month.nothing_used``; Invalid with what ``obstacles`` names for what cannot be (at most 10,000): then nothing is
     written.

@@ -55,7 +55,8 @@ def export(session: Session, month: Month, until: datetime, folder: Path) -> int
     """
     drawing.be_patient(session)
     drawing.check_begun(drawing.books_of(session, month), month)
-    close_id, read, until = known.closed_as(session, month), str, min(until, month.end)
+    close_id, until = known.closed_as(session, month), min(until, month.end)
+    read: Callable[[str], str] = str
     if close_id is not None:
         known.recall(session, close_id)
         known.check(session, month, close_id)
