@@ -220,7 +220,9 @@ def _write_statements(
         now=work.now,
     ).all()
     if rows:
-        _run(work.session, closing_sql.CHARGES, month=month.first_day, statement_version=rows[0].version)
+        which = {"month": month.first_day, "statement_version": rows[0].version}
+        _run(work.session, closing_sql.CHARGES, **which)
+        _run(work.session, closing_sql.STATEMENT_SUMS, **which)
     return tuple(IssuedStatement(r.id, r.payer_unit_id, r.version, int(r.total_fen), r.lines) for r in rows)
 
 
