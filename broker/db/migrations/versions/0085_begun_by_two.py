@@ -13,7 +13,7 @@ _SQL = """
 CREATE FUNCTION broker.begun_by_two() RETURNS trigger LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM books_proposal WHERE month = NEW.month AND decision = 'agreed') THEN
-        RAISE EXCEPTION 'nobody agreed that the books begin with %', NEW.month
+        RAISE EXCEPTION 'nobody agreed that the books begin there'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'begun_by_two';
     END IF;
     RETURN NEW;
