@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 
 from api.cli.main import VERBS
-from broker.embedded.spawn import free_port
 from tests.cli.typist import Typist
+from tests.ports import free_port
 
 
 def test_all_that_is_wrong_with_a_form_comes_at_once(typist: Typist) -> None:

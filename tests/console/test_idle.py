@@ -20,6 +20,7 @@ from broker.utilisation.bucket import StoreDown
 from broker.utilisation.collectors import Bench
 from tests.broker.utilisation.files import hours, row, write_csv
 from tests.console.people import Console
+from tests.console.test_browser import PATIENCE_MS
 from tests.stories import road
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -189,6 +190,7 @@ def test_the_pages_stand_in_a_browser(
         context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
         context.add_cookies([{"name": c.name, "value": c.value or "", "url": console.server.url} for c in cookies.jar])
         seen = context.new_page()
+        seen.set_default_timeout(PATIENCE_MS)
         seen.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         for name, url in urls.items():
             seen.goto(console.server.url + url)

@@ -30,6 +30,7 @@ from tests.extranet import frr
 from tests.extranet.furnish import boot, prepare
 from tests.extranet.nodes import (
     HOME,
+    PATIENCE_S,
     LabError,
     await_files,
     await_ready,
@@ -67,7 +68,9 @@ class Lab:
         """The private SSH key that all routers let in."""
         return (HOME / "id").read_text()
 
-    def run(self, node: str, *command: str, vrf: str = "", timeout: float = 20) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, node: str, *command: str, vrf: str = "", timeout: float = PATIENCE_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in a node (a router: in one of its VRFs); never raises for its exit status."""
         inside = ["ip", "netns", "exec", vrf, *command] if vrf else list(command)
         return run(enter(self.pids[node], router=self._is_router(node)) + inside, timeout=timeout)
@@ -120,7 +123,7 @@ class Lab:
     def _ip(self, node: str, *lines: str) -> None:
         done = subprocess.run(
             [*enter(self.pids[node], router=self._is_router(node), pid_namespace=False), "ip", "-batch", "-"],
-            input="\n".join(lines) + "\n", text=True, capture_output=True, check=False, timeout=20,
+            input="\n".join(lines) + "\n", text=True, capture_output=True, check=False, timeout=PATIENCE_S,
         )  # fmt: skip
         if done.returncode:
             raise LabError(f"{node}: {done.stderr.strip()[:300]}")
@@ -134,7 +137,7 @@ class Lab:
                     return IPv6Address(info["local"])
         return None
 
-    def wait_address(self, host: str, seconds: float = 15) -> IPv6Address:
+    def wait_address(self, host: str, seconds: float = PATIENCE_S) -> IPv6Address:
         """The host's address; raises LabError when none comes."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import IPv6Network
 
@@ -14,6 +13,7 @@ from broker.extranet.checks import loopback
 from broker.extranet.differences import Rows, compare
 from providers.networking import SegmentSpec, Service
 from tests.extranet.conftest import Site, within
+from tests.extranet.nodes import enter
 
 pytestmark = pytest.mark.extranet
 
@@ -22,13 +22,14 @@ import socket, threading, time
 for port in (8443, 9000, 22):
     server = socket.create_server(("::", port), family=socket.AF_INET6)
     threading.Thread(target=lambda s=server: [s.accept() for _ in range(9)], daemon=True).start()
-time.sleep(20)
+print("ready", flush=True)
+time.sleep(600)
 """
 CALL = """
 import socket, sys
 for port in sys.argv[2:]:
     try:
-        socket.create_connection((sys.argv[1], int(port)), timeout=1)
+        socket.create_connection((sys.argv[1], int(port)), timeout=2)
         print(port, "open")
     except ConnectionRefusedError:
         print(port, "refused")
@@ -46,11 +47,15 @@ def reached(site: Site, server: str, caller: str, ports: Sequence[int]) -> list[
     """The same, with somebody who listens on a server; echoes get through in any case."""
     address = site.lab.wait_address(server)
     site.lab.wait_address(caller)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(site.lab.run, server, "timeout", "6", "python3", "-c", LISTEN)
-        assert within(10, lambda: site.lab.ping(caller, address))
-        time.sleep(0.5)
-        return called(site, caller, address, *ports)
+    listening = [*enter(site.lab.pids[server], router=False), "python3", "-c", LISTEN]
+    with subprocess.Popen(listening, stdout=subprocess.PIPE) as listener:
+        try:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == b"ready\n"
+            assert within(10, lambda: site.lab.ping(caller, address))
+            return called(site, caller, address, *ports)
+        finally:
+            listener.kill()
 
 
 def elements(site: Site, router: str, vrf: str) -> list[str]:
