@@ -80,10 +80,10 @@ def work(session: Session, actor: Actor = SYSTEM, now: datetime = NOW) -> Work:
 
 
 def begin_books(session: Session, month: Month = OCTOBER, reason: str = "试运行", now: datetime = NOW) -> None:
-    """Two people of the region's finance say where the books begin."""
+    """Two people, who keep the books in any world, say where they begin."""
     ids = [new_id() for _ in range(2)]
     session.add_all(Account(id=one, login=f"books-{one}", unit_id=REGION) for one in ids)
     session.flush()
-    asks, agrees = (Actor(one, REGION, frozenset({Role.FINANCE}), "books") for one in ids)
+    asks, agrees = (Actor(one, REGION, frozenset({Role.ADMINISTRATOR}), "books") for one in ids)
     beginning.ask(work(session, asks, now), month, reason)
     beginning.agree(work(session, agrees, now), month)

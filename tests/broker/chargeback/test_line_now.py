@@ -290,6 +290,7 @@ def test_early_usage_that_comes_while_the_first_month_is_open_again_is_not_free_
 
 def test_books_do_not_begin_in_a_month_to_come(session: Session) -> None:
     """A slip of the pen would keep every month before it from being closed, for good."""
+    store(session, world(used_since_september()))
     who, _ = people(session)
     with pytest.raises(Conflict) as to_come:
         beginning.ask(work(session, who), Month(2062, 10), "手误")
