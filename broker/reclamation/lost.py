@@ -21,6 +21,9 @@ from broker.reclamation.models import ReclaimCase
 from broker.reclamation.power import NOT_FOUND
 from broker.tenancy.work import Work
 
+LOST = "resource.lost"
+"""Stands with a resource from the look that missed it until it is found, or released by two people."""
+
 
 def among(stuck: Mapping[UUID, str]) -> set[UUID]:
     """Of what could not be switched the servers that are not there."""
@@ -34,7 +37,7 @@ def found(work: Work, ids: Collection[UUID]) -> None:
 
 def mark(work: Work, case: ReclaimCase, ids: Collection[UUID]) -> None:
     """These are not: their metering ends with this look; owner and operators are told once."""
-    news = inventory.move(work, ids, ResourceState.RELEASING)
+    news = inventory.move(work, ids, ResourceState.RELEASING, error_code=LOST)
     if not news:
         return
     metering.end(work, news)

@@ -151,7 +151,7 @@ def test_every_verb_has_help_in_chinese_and_json(typist: Typist) -> None:
         "usage": ("import", "export"),
         "idle": ("scan",),
         "reclaim": ("cases", "show", "open", "answer"),
-        "extranet": ("check", "load", "show"),
+        "extranet": ("check", "load", "show", "filters"),
     }
     for verb in set(VERBS) - {"up", "serve", "work"}:
         for more in groups.get(verb, ("",)):

@@ -179,3 +179,38 @@ def test_a_run_that_fails_halfway_leaves_nothing_that_nobody_owns(site: Site) ->
     assert site.provider.delete([other])[other.id] is None
     assert f"seg{other.vni}" not in site.lab.run("dc", "ip", "-br", "link", vrf="shared").stdout
     site.bring_up(replace(site.spec(services=()), vni=other.vni))
+
+
+_KILLING = """#!/bin/sh
+case "$*" in
+*-batch*) while read -r line; do case "$line" in *" type vxlan "*)
+    /sbin/ip.real $line; kill -9 $PPID; exit 1;; *) /sbin/ip.real $line;; esac; done;;
+*) exec /sbin/ip.real "$@";;
+esac
+"""
+
+
+def test_a_run_that_is_killed_right_after_it_made_a_link_leaves_nothing_that_nobody_owns(site: Site) -> None:
+    """Kill -9 between the link and its mark: the same run said again goes on with it, or it is taken away."""
+    spec, other = site.spec(services=()), site.spec(services=())
+    lab = site.lab
+    ip = lab.run("dc", "readlink", "-f", lab.run("dc", "which", "ip").stdout.strip()).stdout.strip()
+    killing = _KILLING.replace("/sbin/ip.real", "/run/ip.real")
+    lab.run("dc", "sh", "-c", f"cp {ip} /run/ip.real; cat > /run/ip.kill <<'E'\n{killing}\nE\nchmod +x /run/ip.kill")
+    for one in (spec, other):
+        lab.run("dc", "mount", "--bind", "/run/ip.kill", ip)
+        try:
+            assert getattr(site.create(one)[one.id], "code", "") != ""
+        finally:
+            lab.run("dc", "umount", ip)
+        shown = lab.run("dc", "ip", "link", "show", f"seg{one.vni}", vrf="shared").stdout
+        assert f"seg{one.vni}" in shown
+        assert "alias" not in shown
+    coming = Rows({}, frozenset({spec.id}), frozenset({("dc", f"seg{spec.vni}")}))
+    found = {(d.gap.value, d.subject) for d in compare(lab.topology, coming, site.provider.audit())}
+    assert found == {("extra", f"seg{other.vni}")}
+    site.bring_up(spec)
+    assert site.provider.verify([spec]).verdicts == {spec.id: None}
+    assert site.provider.delete([other])[other.id] is None
+    assert f"seg{other.vni}" not in lab.run("dc", "ip", "-br", "link", vrf="shared").stdout
+    site.bring_up(replace(site.spec(services=()), vni=other.vni))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker.embedded.spawn import processes_with, wait_until
+from playbooks import runner
 from playbooks.runner import HostVars, PlayStatus, run
 
 LEFT = f"guiyun-play-{os.getpid()}-*"
@@ -94,3 +95,19 @@ def test_a_run_that_takes_too_long_is_ended(key: str, folders: None) -> None:
         host = HostVars("::1", port=silent.getsockname()[1], private_key=key)
         result = run("harden-guest", hosts={"web-01": host}, timeout_s=2)
     assert result.status is PlayStatus.TIMEOUT
+
+
+def test_only_a_connection_to_a_known_host_is_kept(key: str) -> None:
+    """By all that its log-in rested on, in a folder that is ours alone; one that is not known is known for one run."""
+    assert runner._socket(HostVars("::1", private_key=key)) is None
+    known = [
+        HostVars("::1", private_key=key, host_key="ssh-ed25519 AAAA"),
+        HostVars("::1", private_key=key, host_key="ssh-ed25519 BBBB"),
+        HostVars("::1", private_key=f"{key}#", host_key="ssh-ed25519 AAAA"),
+        HostVars("::1", port=2222, private_key=key, host_key="ssh-ed25519 AAAA"),
+    ]
+    sockets = {runner._socket(host) for host in (*known, *known)}
+    assert len(sockets) == len(known)
+    (folder,) = {socket.parent for socket in sockets if socket is not None}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert all(len(str(socket)) < 80 for socket in sockets)
