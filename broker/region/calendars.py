@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -16,23 +16,29 @@ from broker.region.models import CalendarInUse
 from broker.tenancy.work import Work
 
 IN_USE = timedelta(minutes=10)
-"""A calendar that no worker spoke of for so long is no longer in use: its worker was started anew with another."""
+"""A calendar that no worker spoke of for so long is no longer in use."""
+_OVERLAP = timedelta(minutes=2)
+"""So long after a new calendar has come an old one may still be spoken of: workers are started anew one by one."""
 _EVERY = timedelta(minutes=1)
 
 
 def note(work: Work) -> None:
     """This process counts by its calendar."""
     mine = insert(CalendarInUse).values(version=work.calendar.version, first_at=work.now, last_at=work.now)
+    back = CalendarInUse.last_at < work.now - IN_USE
     later = mine.on_conflict_do_update(
-        index_elements=["version"], set_={"last_at": work.now}, where=CalendarInUse.last_at < work.now - _EVERY
+        index_elements=["version"],
+        set_={"last_at": work.now, "first_at": case((back, work.now), else_=CalendarInUse.first_at)},
+        where=CalendarInUse.last_at < work.now - _EVERY,
     )
     work.session.execute(later)
 
 
 def in_use(session: Session, now: datetime) -> list[str]:
-    """The versions that workers count by now, the longest known first."""
-    recent = select(CalendarInUse.version).where(CalendarInUse.last_at > now - IN_USE)
-    return list(session.scalars(recent.order_by(CalendarInUse.first_at, CalendarInUse.version)))
+    """The versions that workers count by now, the longest known first: the newest, and what is spoken of beside it."""
+    recent = select(CalendarInUse).where(CalendarInUse.last_at > now - IN_USE)
+    rows = session.scalars(recent.order_by(CalendarInUse.first_at, CalendarInUse.version)).all()
+    return [row.version for row in rows if row is rows[-1] or row.last_at > rows[-1].first_at + _OVERLAP]
 
 
 def disputed(work: Work) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -176,9 +176,10 @@ def test_the_doctor_says_what_runs_and_what_is_missing(
 def test_the_doctor_says_when_processes_count_by_different_days(typist: Typist, world: World) -> None:
     """Two calendars in use are broken: whoever recounts a deadline would undo what the other has counted."""
     with world.app.works.begin() as work:
-        now = replace(work, now=datetime.now(UTC))
-        for each in (now, replace(now, calendar=load_calendar(None, close="12:00"))):
-            calendars.note(each)
+        for ago in (3, 0):
+            then = replace(work, now=datetime.now(UTC) - timedelta(minutes=ago))
+            for each in (then, replace(then, calendar=load_calendar(None, close="12:00"))):
+                calendars.note(each)
     said = typist.types("doctor", "--json")
     parts = {part["name"]: part for part in said.json["parts"]}
     assert (said.status, parts["工作日历"]["verdict"]) == (1, "broken")
