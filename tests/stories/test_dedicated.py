@@ -310,7 +310,7 @@ def test_the_database_keeps_the_order_whoever_writes(office: Office) -> None:
     assert "pk_network_step" in write(first, first)
     alone = sql.format(4, "'removed'", f"'{who[0].id}'")
     assert "are one person" in write(first, second, third, alone)
-    one_person = "UPDATE broker.account SET person_id = (SELECT min(id) FROM broker.person)"
+    one_person = "UPDATE broker.account SET person_id = (SELECT id FROM broker.person LIMIT 1)"
     other = sql.format(4, "'removed'", f"'{who[1].id}'")
     assert "are one person" in write(first, second, third, one_person, other)
     assert "ck_network_step_last" in write(first, second, third, sql.format(4, "NULL", "NULL"))

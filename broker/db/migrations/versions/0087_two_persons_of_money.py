@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0087_two_persons_of_money"
-down_revision = "0090_calendars_in_use"
+down_revision = "0086_statement_sums"
 branch_labels = None
 depends_on = None
 
