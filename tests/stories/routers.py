@@ -1,6 +1,6 @@
-"""Routers kept in a dictionary, for stories of segments on the road. Real ones are in ``tests/extranet``.
+"""What the stories of segments share: a dictionary for routers, a request of segments, and what became of it.
 
-Called by: ``test_routing``, ``test_router_drift``. Must not: be taken for a router.
+Called by: ``test_routing``, ``test_router_drift``, ``test_bad_input``. Must not: be a router; real ones are in ``tests/extranet``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from broker.delivery.segments import extranet_map
@@ -23,8 +24,14 @@ from tests.stories import road
 from tests.stories.world import World
 
 SEGMENT = {"kind": "segment", "name": "net", "zone": "shared"}
+
+
 SERVER = {"kind": "server", "name": "web", "vcpu": 2, "memory_gib": 4, "image": "openeuler-22.03-x86_64"}
+
+
 ITEMS: list[dict[str, Any]] = [SEGMENT, {**SERVER, "zone": "shared"}]
+
+
 WHO = {"who": "apply.chongzuo", "unit": "451400", "system": "cz-kajy"}
 
 
@@ -82,7 +89,8 @@ class Routers:
         return dict.fromkeys((s.id for s in specs), None)
 
 
-def stand_in(world: World) -> Routers:
+@pytest.fixture
+def routers(world: World, monkeypatch: pytest.MonkeyPatch) -> Routers:
     """The laboratory's topology, with a dictionary for routers."""
     with world.app.works.begin() as work:
         loading.load(work, read_yaml(TOPOLOGY))

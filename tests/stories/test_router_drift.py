@@ -26,15 +26,12 @@ from broker.workflows.drift import DriftCheck, compare_routers
 from providers.errors import Permanent
 from tests.extranet import TOPOLOGY
 from tests.stories import road
-from tests.stories.routers import SEGMENT, Routers, attached, change, ordered, stand_in, standings
+from tests.stories.routers import SEGMENT, Routers, attached, change, ordered, routers, standings
 from tests.stories.world import World
 
+__all__ = ["routers"]
+
 _BUSY = "extranet.router_busy"
-
-
-@pytest.fixture
-def routers(world: World) -> Routers:
-    return stand_in(world)
 
 
 def compared(world: World) -> list[tuple[str, bool]]:

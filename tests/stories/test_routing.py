@@ -32,13 +32,10 @@ from providers.simulated.faults import Fault, Mode
 from tests.api.server import wait_until
 from tests.extranet import TOPOLOGY
 from tests.stories import road
-from tests.stories.routers import SEGMENT, WHO, Routers, attached, change, ordered, stand_in, standings
+from tests.stories.routers import SEGMENT, WHO, Routers, attached, change, ordered, routers, standings
 from tests.stories.world import World
 
-
-@pytest.fixture
-def routers(world: World) -> Routers:
-    return stand_in(world)
+__all__ = ["routers"]
 
 
 def test_a_segment_is_routed_and_looked_at_before_it_is_posted(world: World, routers: Routers) -> None:

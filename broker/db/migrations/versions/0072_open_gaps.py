@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0072_open_gaps"
-down_revision = "0090_calendars_in_use"
+down_revision = "0087_two_persons_of_money"
 branch_labels = None
 depends_on = None
 
