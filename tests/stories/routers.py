@@ -1,6 +1,6 @@
 """What the stories of segments share: a dictionary for routers, a request of segments, and what became of it.
 
-Called by: ``test_routing``, ``test_router_drift``, ``test_bad_input``. Must not: be a router; real ones are in ``tests/extranet``.
+Called by: the stories of segments. Must not: be a router; real ones are in ``tests/extranet``.
 """
 
 from __future__ import annotations
