@@ -33,7 +33,7 @@ def test_a_topology_is_checked_loaded_and_shown(typist: Typist, tmp_path: Path) 
     assert "没有变化" in typist.does("extranet", "load", str(TOPOLOGY)).out
     (routers,) = [p for p in typist.types("doctor", "--json").json["parts"] if p["name"] == "外网路由器"]
     assert (routers["verdict"], routers["remedy"]) == ("broken", "GUIYUN_EXTRANET_KEY_FILE")
-    assert "extranet.no_key" in typist.refused("reconcile", "extranet", "--json")
+    assert "extranet.no_key" in typist.refused("reconcile", "extranet")
     broken = tmp_path / "broken.yaml"
     text = TOPOLOGY.read_text().replace('prefix: "3fff:122::/32", routers', 'prefix: "3fff:500::/32", routers')
     broken.write_text(text.replace("first: 20000", "first: 19000"))

@@ -15,3 +15,10 @@ def upgrade() -> None:
     op.execute("ALTER TABLE broker.network_probe ADD COLUMN next_at TIMESTAMP WITH TIME ZONE")
     op.execute("UPDATE broker.network_probe SET next_at = asked_at")
     op.execute("ALTER TABLE broker.network_probe ALTER COLUMN next_at SET NOT NULL")
+    op.execute("""
+DO $$ BEGIN
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guiyun_app') THEN
+    GRANT UPDATE (next_at) ON broker.network_probe TO guiyun_app;
+  END IF;
+END $$;
+""")
