@@ -17,10 +17,8 @@ from broker.delivery import cases
 from broker.delivery.segments import ORDER, ExtranetMap, Segment, Standing, extranet_map, standing
 from broker.delivery.values import Job
 from broker.extranet import loading, looks, service
-from broker.extranet.differences import Gap, RouterDrift
 from broker.extranet.models import RouterLook
 from broker.extranet.reading import read_topology
-from broker.extranet.values import fact
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.yaml_file import read_yaml
@@ -94,16 +92,12 @@ def test_a_segment_is_on_the_map_in_every_state_and_in_the_table(
         service.verified(work, [segment.id])
     assert f"/extranet?router=dc#{segment.number}" in see("routed").links
     with works.begin() as work:
-        (spec,) = service.specs(work.session, service.attachments(work.session, [segment.id]))
-    changed = RouterDrift(Gap.CHANGED, "dc", spec.vrf, str(spec.prefix), (fact("link_gone"),), spec)
-    strange = RouterDrift(Gap.FOREIGN, "dc", spec.vrf, "seg7", (fact("interface"),))
-    for gaps, how in (([changed, strange], "differs"), ([replace(changed, repaired=True)], "routed")):
-        with works.begin() as work, monkeypatch.context() as patched:
-            looks.keep(work, [RouterFacts("dc", {"vrfs": {}})], gaps)
-            heard = looks.last(work.session)
-            work.session.rollback()  # the room is told of no look
-            patched.setattr(looks, "last", lambda _, heard=heard: heard)
-            see(how)
+        (place,) = service.attachments(work.session, [segment.id])
+        gaps = [["changed", place.vrf, str(place.prefix), str(segment.id)], ["foreign", place.vrf, "seg7", ""]]
+        look = RouterLook(router="dc", looked_at=work.now, silent=False, down=[], gaps=gaps)
+    with monkeypatch.context() as patched:
+        patched.setattr(looks, "last", lambda _: {"dc": look})
+        see("differs")
     job = Job(delivered, 1, delivered, CLOUD)
     with works.begin() as work:
         cases.put(work, job, "route_segments", "extranet.leak", segment.id)

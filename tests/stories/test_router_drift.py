@@ -184,6 +184,10 @@ def test_a_repair_is_told_each_time_and_many_in_one_notice(world: World, routers
         assert compared(world) == [("missing", True)]
     assert [n.code for n in notices(world, "extranet.missing%")] == ["extranet.missing"] * 3
     assert world.scalar("SELECT count(*) FROM broker.audit_event WHERE action = 'extranet.drifted'") == 3
+    (place,) = attached(world, request_id)
+    gaps = world.scalar("SELECT gaps FROM broker.router_look WHERE router = 'dc'")
+    assert ["changed", "shared", str(place.prefix), str(place.resource_id)] in gaps
+    assert "missing" not in {gap[0] for gap in gaps}
     loaded = world.app.networks.topology()
     assert loaded is not None
     wild = [
