@@ -117,7 +117,7 @@ def keep(work: Work, ids: Iterable[UUID]) -> None:
         select(Resource).where(Resource.id.in_(list(ids)), Resource.state == ResourceState.RELEASING.value)
     ):
         state = ResourceState.STOPPED if row.kind == "server" else ResourceState.ACTIVE
-        row.state = state.value
+        row.state, row.error_code = state.value, None
         work.session.flush()
         last = select(func.max(func.upper(ResourcePeriod.during))).where(ResourcePeriod.resource_id == row.id)
         values = {"ids": [row.id], "at": work.session.scalar(last) or work.now, "state": state.value}

@@ -220,12 +220,12 @@ def offers(work: Work, case: ReclaimCase) -> list[str]:
     events = {e.value for e in case_possible(CaseState(case.state), frozenset(roles))} - _NOT_OFFERED
     if case.proposed_by == actor.account_id:
         events.discard(CaseEvent.CONFIRM.value)
-    if CaseEvent.OBJECT.value in events and case.cause == Cause.TERM.value:
-        events.add("renewal")
     if case.keep_until is not None and work.now < case.keep_until:
         events.discard(CaseEvent.PROPOSE.value)
     if case.state == CaseState.SUSPENDING.value and case.trouble is None:
-        events.discard(CaseEvent.RESUME.value)
+        events -= {CaseEvent.RESUME.value, CaseEvent.OBJECT.value}
+    if CaseEvent.OBJECT.value in events and case.cause == Cause.TERM.value:
+        events.add("renewal")
     if Role.OPERATOR in roles:
         events |= {"retry"} if case.trouble else set()
         events |= {"waive"} if case.waits_for == "unmeasured" else set()

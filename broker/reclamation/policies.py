@@ -8,10 +8,8 @@ word in the file and it is off until somebody has looked again. The database hol
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,7 +26,7 @@ from broker.settings import Settings
 from broker.tenancy.rules import one_of
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
-from broker.utilisation import findings, service
+from broker.utilisation import findings, policy_words, service
 from broker.utilisation.values import Exemption, Policy, PolicySet
 
 log = structlog.get_logger(__name__)
@@ -51,22 +49,6 @@ class Standing:
     dry_run: ReclaimDryRun | None
 
 
-def digest_of(policy: Policy, whole: PolicySet) -> str:
-    """SHA-256 of what a policy says, its exemptions included."""
-    said = {"policy": content(policy), "exemptions": {n: asdict(e) for n, e in whole.exemptions.items()}}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=_plain).encode()).hexdigest()
-
-
-def content(policy: Policy) -> dict[str, Any]:
-    """What a policy says, as plain data; its condition in words that tell ``all`` from ``any``."""
-    said: dict[str, Any] = json.loads(json.dumps(asdict(policy), default=_plain))
-    return said | {"when": repr(policy.when)}
-
-
-def _plain(value: object) -> object:
-    return sorted(value) if isinstance(value, frozenset) else str(value)
-
-
 def standings(work: Work, settings: Settings) -> list[Standing]:
     """Every policy of the file, with the version that acts and the last dry run of the present content."""
     whole = service.policies_of(settings)
@@ -74,7 +56,7 @@ def standings(work: Work, settings: Settings) -> list[Standing]:
     runs = {r.policy_id: r for r in work.session.scalars(select(ReclaimDryRun).order_by(ReclaimDryRun.id))}
     out = []
     for policy in whole.policies:
-        digest = digest_of(policy, whole)
+        digest = policy_words.digest(policy, whole)
         on = [r for r in rows if r.name == policy.name and r.switched_on_at and not r.switched_off_at]
         present = next((r for r in rows if (r.name, r.digest) == (policy.name, digest)), None)
         out.append(
@@ -216,13 +198,14 @@ def take_up(work: Work, settings: Settings) -> int:
     except BrokerError as error:
         log.warning("policies not read", code=error.code)
         return 0
-    policies = {p.name: p.days for p in whole.policies if on.get(p.name) == digest_of(p, whole)}
+    digests = policy_words.digests(whole)
+    policies = {p.name: p.days for p in whole.policies if on.get(p.name) == digests[p.name]}
     today = work.now.astimezone(work.calendar.zone).date()
     ended = heard(work)
     in_cases = set(work.session.scalars(select(CaseResource.resource_id).where(CaseResource.closed_at.is_(None))))
     opened = 0
     for found in findings.current(work.session):
-        fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS) and found.policy_version == whole.version
+        fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS)
         if found.days < policies.get(found.policy, found.days + 1) or not fresh:
             continue
         if found.resource_id in in_cases or found.id in ended:
@@ -230,7 +213,7 @@ def take_up(work: Work, settings: Settings) -> int:
         try:
             with work.session.begin_nested():
                 opening.open_case(work, opening.of_finding(found, whole))
-        except BrokerError:  # a snapshot, exempt, being given back, gone: nothing to do, no reason to stop
+        except BrokerError:  # found by another content, a snapshot, exempt, being given back, gone: nothing to do, no reason to stop
             continue
         opened += 1
         if opened == _AT_ONCE:
@@ -244,7 +227,7 @@ def present(settings: Settings, name: str) -> tuple[Policy, str, PolicySet]:
     policy = next((p for p in whole.policies if p.name == name), None)
     if policy is None:
         raise NotFound("policy.not_found")
-    return policy, digest_of(policy, whole), whole
+    return policy, policy_words.digest(policy, whole), whole
 
 
 def center(work: Work) -> Mandate:
