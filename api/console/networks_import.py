@@ -9,11 +9,9 @@ from pathlib import Path
 from uuid import UUID
 
 from fastapi.responses import HTMLResponse, Response
-from starlette.datastructures import UploadFile
 
-from api.console import show
+from api.console import brought, show
 from api.console.page import Context, Form, act, console_router, go, page, text_of
-from api.console.register_import import SHOWN
 from api.documents import files, networks
 from api.documents.sheets import FORMS
 from api.permissions import Permission, needs
@@ -52,8 +50,7 @@ def upload_form(uow: Uow) -> Response:
 @router.post("/networks/imports", openapi_extra=needs(Permission.NETWORK_WRITE))
 def upload(form: Form, uow: Uow) -> Response:
     """预检：逐行给出结论，不写入台账。"""
-    file = form.get("file")
-    content, name = (file.file.read(), file.filename or "") if isinstance(file, UploadFile) else (b"", "")
+    content, name = brought.uploaded(form)
     return act(
         uow,
         lambda work: bringing.begin(work, content, name, words.COLUMNS)[0].id,
@@ -90,15 +87,6 @@ def _upload(uow: UnitOfWork, error: BrokerError | None = None) -> HTMLResponse:
 
 def _verdict(uow: UnitOfWork, import_id: UUID, error: BrokerError | None = None) -> HTMLResponse:
     def collect(work: Work) -> Context:
-        kept, looked = bringing.again(work, import_id, words.COLUMNS)
-        order = {kind: n for n, kind in enumerate(("wrong", "change", "new", "same"))}
-        lines = sorted(looked.verdicts, key=lambda v: (order[v.kind], v.line))
-        return AT | {
-            "kept": kept,
-            "looked": looked,
-            "lines": [(v, show.problems(v.problems)) for v in lines[:SHOWN]],
-            "more": max(0, len(lines) - SHOWN),
-            "told": show.problems(error.problems) if error and error.status == 409 else [],
-        }
+        return AT | brought.verdict(*bringing.again(work, import_id, words.COLUMNS), error)
 
     return page(uow, "inventory/verdict.html", collect, status=error.status if error else 200)

@@ -5,13 +5,11 @@ Called by: browsers. Must not: read a file itself (``inventory.register_import``
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from fastapi.responses import HTMLResponse, Response
-from starlette.datastructures import UploadFile
 
-from api.console import show
+from api.console import brought, show
 from api.console.inventory import REGISTER
 from api.console.page import Context, Form, act, console_router, go, page, text_of
 from api.permissions import Permission, needs
@@ -23,8 +21,6 @@ from broker.reorganisation import systems as reorganised
 from broker.tenancy.work import Work
 
 router = console_router("信息系统")
-SHOWN = 500
-"""Lines that the page lists, what is wrong first; the whole verdict is in the API's answer."""
 
 
 @router.get("/systems/import", openapi_extra=needs(Permission.SYSTEM_WRITE))
@@ -36,8 +32,7 @@ def upload_form(uow: Uow) -> Response:
 @router.post("/systems/imports", openapi_extra=needs(Permission.SYSTEM_WRITE))
 def upload(form: Form, uow: Uow) -> Response:
     """预检：逐行给出结论，不写入台账。"""
-    file = form.get("file")
-    content, name = (file.file.read(), file.filename or "") if isinstance(file, UploadFile) else (b"", "")
+    content, name = brought.uploaded(form)
     return act(
         uow,
         lambda work: register_import.begin(work, content, name, words.COLUMNS)[0].id,
@@ -72,15 +67,6 @@ def _upload(uow: UnitOfWork, error: BrokerError | None = None) -> HTMLResponse:
 
 def _verdict(uow: UnitOfWork, import_id: UUID, error: BrokerError | None = None) -> HTMLResponse:
     def collect(work: Work) -> Context:
-        kept, looked = register_import.again(work, import_id, words.COLUMNS)
-        order: dict[str, Any] = {kind: n for n, kind in enumerate(("wrong", "proposal", "change", "new", "same"))}
-        lines = sorted(looked.verdicts, key=lambda v: (order[v.kind], v.line))
-        return REGISTER | {
-            "kept": kept,
-            "looked": looked,
-            "lines": [(v, show.problems(v.problems)) for v in lines[:SHOWN]],
-            "more": max(0, len(lines) - SHOWN),
-            "told": show.problems(error.problems) if error and error.status == 409 else [],
-        }
+        return REGISTER | brought.verdict(*register_import.again(work, import_id, words.COLUMNS), error)
 
     return page(uow, "inventory/verdict.html", collect, status=error.status if error else 200)

@@ -5,13 +5,11 @@ Called by: browsers. Must not: read a file itself (``metering.usage_import`` doe
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from fastapi.responses import HTMLResponse, Response
-from starlette.datastructures import UploadFile
 
-from api.console import show
+from api.console import brought, show
 from api.console.page import Context, Form, act, console_router, go, page, text_of
 from api.documents import files
 from api.documents import usage as document
@@ -24,8 +22,6 @@ from broker.metering.usage_lines import COLUMNS, REQUIRED, show_time
 from broker.tenancy.work import Work
 
 router = console_router("账单")
-SHOWN = 500
-"""Lines that the page lists, what is wrong first; the whole verdict is in the API's answer and the CSV."""
 _WORDS: Context = {"usage": words, "columns": COLUMNS, "required": REQUIRED, "show_time": show_time}
 
 
@@ -38,8 +34,7 @@ def upload_form(uow: Uow) -> Response:
 @router.post("/usage/{kind}/imports", openapi_extra=needs(Permission.USAGE_WRITE))
 def upload(kind: str, form: Form, uow: Uow) -> Response:
     """预检：逐行给出结论，不写入。"""
-    file = form.get("file")
-    content, name = (file.file.read(), file.filename or "") if isinstance(file, UploadFile) else (b"", "")
+    content, name = brought.uploaded(form)
     return act(
         uow,
         lambda work: usage_import.begin(work, kind, content, name, words.COLUMNS)[0].id,
@@ -96,15 +91,6 @@ def _upload(uow: UnitOfWork, error: BrokerError | None = None) -> HTMLResponse:
 
 def _verdict(uow: UnitOfWork, import_id: UUID, error: BrokerError | None = None) -> HTMLResponse:
     def collect(work: Work) -> Context:
-        kept, looked = usage_import.again(work, import_id, words.COLUMNS)
-        order: dict[str, Any] = {kind: n for n, kind in enumerate(("wrong", "change", "new", "same"))}
-        lines = sorted(looked.verdicts, key=lambda v: (order[v.kind], v.line))
-        return _WORDS | {
-            "kept": kept,
-            "looked": looked,
-            "lines": [(v, show.problems(v.problems)) for v in lines[:SHOWN]],
-            "more": max(0, len(lines) - SHOWN),
-            "told": show.problems(error.problems) if error and error.status == 409 else [],
-        }
+        return _WORDS | brought.verdict(*usage_import.again(work, import_id, words.COLUMNS), error)
 
     return page(uow, "usage/verdict.html", collect, status=error.status if error else 200)

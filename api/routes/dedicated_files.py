@@ -6,13 +6,12 @@ Called by: units that register many, the Bureau, programs. Must not: hold rules.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import Response
 
-from api import texts
 from api.documents import files, networks
 from api.documents.sheets import FORMS
 from api.permissions import Permission, needs
@@ -20,8 +19,10 @@ from api.schemas import dedicated as schemas
 from api.schemas.systems import ApplyImport
 from api.texts import dedicated as words
 from api.uow import Uow
+from api.views import brought
 from broker.dedicated import board, bringing
 from broker.dedicated.bringing import Looked
+from broker.dedicated.models import NetworkImport
 from broker.tenancy.work import Work
 
 router = APIRouter(prefix="/api/v1/dedicated-networks", tags=["业务专网"])
@@ -84,30 +85,7 @@ def apply(import_id: UUID, form: ApplyImport, uow: Uow) -> Response:
     )
 
 
-def _import(found: tuple[Any, Looked]) -> schemas.NetworkImport:
-    kept, looked = found
-    lines = [
-        {
-            "line": v.line,
-            "kind": v.kind,
-            "code": v.code,
-            "name": v.name,
-            "changes": v.changes,
-            "errors": [
-                {"code": p.code, "field": p.field, "message": texts.sentence(p.code, p.params), "article": p.article}
-                for p in v.problems
-            ],
-        }
-        for v in looked.verdicts
-    ]
-    return schemas.NetworkImport.model_validate(
-        {
-            "id": kept.id,
-            "file_name": kept.file_name,
-            "digest": looked.digest,
-            "counts": looked.counts,
-            "lines": lines,
-            "created_at": kept.created_at,
-            "applied_at": kept.applied_at,
-        }
+def _import(found: tuple[NetworkImport, Looked]) -> schemas.NetworkImport:
+    return brought.shown(
+        schemas.NetworkImport, *found, lambda v: {"code": v.code, "name": v.name, "changes": v.changes}
     )

@@ -13,7 +13,6 @@ from uuid import UUID
 from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import Response
 
-from api import texts
 from api.documents import files
 from api.documents import register as documents
 from api.etag import Seen
@@ -23,8 +22,10 @@ from api.schemas import systems as schemas
 from api.schemas.base import View
 from api.texts import register as words
 from api.uow import Uow
+from api.views import brought
 from broker.db.base import AnyRow
 from broker.inventory import moves, register, register_import, systems
+from broker.inventory.models import SystemImport
 from broker.inventory.register import Ending
 from broker.inventory.register_import import Looked
 from broker.inventory.system_entry import SystemEntry
@@ -172,33 +173,11 @@ def apply(import_id: UUID, form: schemas.ApplyImport, uow: Uow) -> Response:
     )
 
 
-def _import(found: tuple[Any, Looked]) -> schemas.ImportShown:
-    kept, looked = found
-    lines = [
-        {
-            "line": v.line,
-            "kind": v.kind,
-            "code": v.code,
-            "name": v.name,
-            "changes": v.changes,
-            "merges": v.merges,
-            "errors": [
-                {"code": p.code, "field": p.field, "message": texts.sentence(p.code, p.params), "article": p.article}
-                for p in v.problems
-            ],
-        }
-        for v in looked.verdicts
-    ]
-    return schemas.ImportShown.model_validate(
-        {
-            "id": kept.id,
-            "file_name": kept.file_name,
-            "digest": looked.digest,
-            "counts": looked.counts,
-            "lines": lines,
-            "created_at": kept.created_at,
-            "applied_at": kept.applied_at,
-        }
+def _import(found: tuple[SystemImport, Looked]) -> schemas.ImportShown:
+    return brought.shown(
+        schemas.ImportShown,
+        *found,
+        lambda v: {"code": v.code, "name": v.name, "changes": v.changes, "merges": v.merges},
     )
 
 

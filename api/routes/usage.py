@@ -12,15 +12,16 @@ from uuid import UUID
 from fastapi import APIRouter, File, Path, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 
-from api import texts
 from api.documents import files, usage
 from api.permissions import Permission, needs
 from api.schemas.systems import ApplyImport
 from api.schemas.usage import UsageImportShown
 from api.texts.usage import COLUMNS
 from api.uow import Uow
+from api.views import brought
 from broker.metering import usage_import
-from broker.metering.usage_import import Looked, Verdict
+from broker.metering.models import UsageImport
+from broker.metering.usage_import import Looked
 from broker.metering.usage_lines import Fact, show_time
 from broker.tenancy.work import Work
 
@@ -89,32 +90,15 @@ def recorded(
     )
 
 
-def _shown(found: tuple[Any, Looked]) -> UsageImportShown:
+def _shown(found: tuple[UsageImport, Looked]) -> UsageImportShown:
     kept, looked = found
-    return UsageImportShown(
-        id=kept.id,
+    return brought.shown(
+        UsageImportShown,
+        kept,
+        looked,
+        lambda v: {"cells": v.cells, "resource_name": v.resource_name, "was": was(v.was)},
         kind=kept.kind,
-        file_name=kept.file_name,
-        digest=looked.digest,
-        counts=dict(looked.counts),
-        lines=[_line(verdict) for verdict in looked.verdicts],
-        created_at=kept.created_at,
-        applied_at=kept.applied_at,
     )
-
-
-def _line(verdict: Verdict) -> Any:
-    return {
-        "line": verdict.line,
-        "kind": verdict.kind,
-        "cells": verdict.cells,
-        "resource_name": verdict.resource_name,
-        "was": was(verdict.was),
-        "errors": [
-            {"code": p.code, "field": p.field, "message": texts.sentence(p.code, p.params), "article": p.article}
-            for p in verdict.problems
-        ],
-    }
 
 
 def was(fact: Fact | None) -> dict[str, str] | None:

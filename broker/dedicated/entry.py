@@ -15,7 +15,9 @@ from uuid import UUID
 
 from broker.dedicated.values import LEVELS
 from broker.errors import Problem
-from broker.inventory.system_entry import IN_FORCE, BadCell, code, codes, day, words
+from broker.inventory import cells
+from broker.inventory.cells import BadCell, code, codes, day, words
+from broker.inventory.system_entry import IN_FORCE
 
 MOST_FEN = 10**14
 MOST_LINKS = 1_000_000
@@ -152,14 +154,7 @@ REQUIRED = frozenset(READ) - {"built_on", "systems"}
 
 def read(texts: Mapping[str, str]) -> tuple[NetworkEntry | None, list[Problem]]:
     """An entry out of the text of its fields; None where some of it cannot be read. All problems at once."""
-    values: dict[str, Any] = {}
-    problems = []
-    for name, reads in READ.items():
-        try:
-            values[name] = reads(texts.get(name, "").strip())
-        except BadCell as error:
-            problems.append(Problem(error.code, name, params=error.params))
-    return (None, problems) if problems else (NetworkEntry(**values), [])
+    return cells.read(NetworkEntry, READ, texts)
 
 
 def problems_of(entry: NetworkEntry, known: Known) -> list[Problem]:

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, Id, Moment
+from broker.inventory.brought import BroughtFile
 from broker.inventory.models import InformationSystem, Resource
 from broker.request.models import NetworkException
 from broker.tenancy.models import Account, Unit
@@ -295,15 +296,7 @@ class FundsStop(Base):
     )
 
 
-class NetworkImport(Base):
-    """A file that somebody wants on the list: looked at first, applied once, kept as it came."""
+class NetworkImport(BroughtFile):
+    """A file that somebody wants on the list."""
 
     __tablename__ = "network_import"
-
-    id: Mapped[Id]
-    file_name: Mapped[str]
-    content: Mapped[bytes]
-    digest: Mapped[str]
-    created_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
-    created_at: Mapped[Moment]
-    applied_at: Mapped[Moment | None]

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.catalog.models import SubCloud
 from broker.db.base import Base, CreatedAt, During, Id, Moment
+from broker.inventory.brought import BroughtFile
 from broker.tenancy.models import Account, Person, Unit
 
 
@@ -112,19 +113,12 @@ class SystemProposal(Base):
     )
 
 
-class SystemImport(Base):
-    """A file that somebody wants in the register: looked at first, applied once, kept as it came."""
+class SystemImport(BroughtFile):
+    """A file that somebody wants in the register."""
 
     __tablename__ = "system_import"
 
-    id: Mapped[Id]
-    file_name: Mapped[str]
-    content: Mapped[bytes]
-    digest: Mapped[str]
     lines: Mapped[int]
-    created_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
-    created_at: Mapped[Moment]
-    applied_at: Mapped[Moment | None]
 
     __table_args__ = (CheckConstraint("lines >= 0", name="lines"),)
 

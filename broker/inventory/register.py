@@ -19,6 +19,7 @@ from broker.catalog import repository as catalog
 from broker.db.base import AnyRow, AnySelect, new_id
 from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Stale
 from broker.inventory import nodes, owners, systems
+from broker.inventory.cells import day
 from broker.inventory.models import InformationSystem, SystemProposal, SystemRevision
 from broker.inventory.system_entry import (
     IN_FORCE,
@@ -26,7 +27,6 @@ from broker.inventory.system_entry import (
     Known,
     KnownSystem,
     SystemEntry,
-    day,
     leaves_stock,
     problems_of,
 )

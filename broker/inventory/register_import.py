@@ -10,24 +10,22 @@ one that it has empties it, and the verdict says so.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from uuid import UUID
 
-from sqlalchemy import select
-
-from broker.db.base import AnyRow, new_id
-from broker.errors import Conflict, Invalid, NotFound, Problem
-from broker.inventory import owners, register, sheets, systems
+from broker.db.base import AnyRow
+from broker.errors import Problem
+from broker.inventory import brought, cells, owners, register, sheets, systems
+from broker.inventory.brought import CHANGE, NEW, SAME, WRONG
 from broker.inventory.models import SystemImport
 from broker.inventory.sheets import Line
 from broker.inventory.system_entry import READ, REQUIRED, Known, SystemEntry, problems_of, read
 from broker.tenancy.work import Work
 
-NEW, PROPOSAL, CHANGE, SAME, WRONG = KINDS = ("new", "proposal", "change", "same", "wrong")
+PROPOSAL = "proposal"
+KINDS = (NEW, PROPOSAL, CHANGE, SAME, WRONG)
 _SHOWN_ONLY = frozenset({"state", "registered_at", "ended_kind", "retired_at", "ended_reason", "unit_name"})
 """Columns that an export has for readers; an import passes over them."""
 
@@ -56,13 +54,12 @@ class Looked:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        found = Counter(verdict.kind for verdict in self.verdicts)
-        return {kind: found[kind] for kind in KINDS}
+        return brought.counted(self.verdicts, KINDS)
 
     @property
     def problems(self) -> list[Problem]:
         """Everything that is wrong, each with its line."""
-        return [replace(p, field=f"{v.line}.{p.field}") for v in self.verdicts for p in v.problems]
+        return brought.mistakes(self.verdicts)
 
 
 def look(work: Work, content: bytes, headings: Mapping[str, str], *, lock: bool = False) -> Looked:
@@ -72,7 +69,7 @@ def look(work: Work, content: bytes, headings: Mapping[str, str], *, lock: bool 
     """
     head, *lines = sheets.read(content)
     columns = _columns(head, headings)
-    found = [_entry(line, columns, len(head.cells)) for line in lines]
+    found = [cells.read_line(read, line, columns, len(head.cells)) for line in lines]
     there = _there(work, [entry.code for entry, _ in found if entry is not None])
     entries = [_kept(entry, there, set(columns.values())) if entry else None for entry, _ in found]
     known = register.known(work, [e for e in entries if e is not None], lock=lock)
@@ -82,10 +79,8 @@ def look(work: Work, content: bytes, headings: Mapping[str, str], *, lock: bool 
     verdicts = []
     for line, (_, problems), entry in zip(lines, found, entries, strict=True):
         if entry is None:
-            cells = sheets.texts(line, columns)
-            verdicts.append(
-                Verdict(line.number, WRONG, cells["code"][:40], cells["name"][:200], (), (), tuple(problems))
-            )
+            said = sheets.texts(line, columns)
+            verdicts.append(Verdict(line.number, WRONG, said["code"][:40], said["name"][:200], (), (), tuple(problems)))
             continue
         twice = [Problem("import.code_twice", "code", params={"code": entry.code})] * (codes[entry.code] > 1)
         twice += [
@@ -93,22 +88,13 @@ def look(work: Work, content: bytes, headings: Mapping[str, str], *, lock: bool 
         ]
         twice += [Problem("system.proposed", "code")] * (entry.code in waiting and entry.code not in there)
         verdicts.append(_verdict(line, entry, known, there.get(entry.code), [*problems, *twice]))
-    called = repr([(v.line, v.kind, v.code, v.changes, v.merges, [p.code for p in v.problems]) for v in verdicts])
-    digest = hashlib.new("sm3", content + called.encode()).hexdigest()
-    return Looked(tuple(verdicts), digest, tuple(entries), known)
+    called = [(v.line, v.kind, v.code, v.changes, v.merges, [p.code for p in v.problems]) for v in verdicts]
+    return Looked(tuple(verdicts), brought.digest_of(content, called), tuple(entries), known)
 
 
 def _columns(head: Line, headings: Mapping[str, str]) -> dict[int, str]:
     found = sheets.columns(head, headings, [name for name in READ if name in REQUIRED])
     return {place: name for place, name in found.items() if name not in _SHOWN_ONLY}
-
-
-def _entry(line: Line, columns: Mapping[int, str], wide: int) -> tuple[SystemEntry | None, list[Problem]]:
-    entry, problems = read(sheets.texts(line, columns))
-    cells = sheets.complaints(line, columns, wide)
-    bad = {problem.field for problem in cells}
-    every = [*cells, *(p for p in problems if p.field not in bad)]
-    return (None, every) if every else (entry, [])
 
 
 def _there(work: Work, codes: Sequence[str]) -> dict[str, AnyRow]:
@@ -145,23 +131,13 @@ def begin(work: Work, content: bytes, file_name: str, headings: Mapping[str, str
     """The dry run: keep the file, say what it would do. Raises Forbidden ``system.not_yours``, Invalid (``look``)."""
     register.require_writer(work)
     looked = look(work, content, headings)
-    assert work.actor.account_id is not None
-    kept = SystemImport(
-        id=new_id(),
-        file_name=(PurePath(file_name.replace("\\", "/")).name or "—")[:200],
-        content=content,
-        digest=looked.digest,
-        lines=len(looked.verdicts),
-        created_by=work.actor.account_id,
-        created_at=work.now,
-    )
-    work.session.add(kept)
+    kept = brought.keep(work, SystemImport, content, file_name, looked.digest, lines=len(looked.verdicts))
     return kept, looked
 
 
 def again(work: Work, import_id: UUID, headings: Mapping[str, str]) -> tuple[SystemImport, Looked]:
     """What a kept file would do now. Raises NotFound ``import.not_found``, also for somebody else's."""
-    kept = _mine(work, import_id)
+    kept = brought.mine(work, SystemImport, import_id)
     return kept, look(work, kept.content, headings)
 
 
@@ -172,14 +148,9 @@ def apply(work: Work, import_id: UUID, digest: str, headings: Mapping[str, str])
     every problem of every line; Forbidden.
     """
     register.require_writer(work)
-    kept = _mine(work, import_id, lock=True)
-    if kept.applied_at is not None:
-        raise Conflict("import.applied")
+    kept = brought.to_apply(work, SystemImport, import_id)
     looked = look(work, kept.content, headings, lock=True)
-    if looked.digest != digest:
-        raise Conflict("import.changed")
-    if looked.problems:
-        raise Invalid(looked.problems)
+    brought.require_agreed(digest, looked.digest, looked.problems)
     # All that will go along, before the first of it is counted elsewhere (quotas/order.py).
     owners.lock(work, register.merging((e for e in looked.entries if e is not None), looked.known))
     for verdict, entry in zip(looked.verdicts, looked.entries, strict=True):
@@ -189,17 +160,5 @@ def apply(work: Work, import_id: UUID, digest: str, headings: Mapping[str, str])
         elif verdict.kind in {NEW, CHANGE}:
             reason = entry.growth_reason if verdict.kind == CHANGE else ""
             register.write(work, replace(entry, growth_reason=reason), looked.known, source="import")
-    kept.applied_at = work.now
-    data = {**looked.counts, "digest": digest}
-    work.record("system.imported", "system_import", kept.id, article="Art. 26", data=data)
+    brought.applied(work, kept, "system", "Art. 26", {**looked.counts, "digest": digest})
     return kept, looked
-
-
-def _mine(work: Work, import_id: UUID, *, lock: bool = False) -> SystemImport:
-    statement = select(SystemImport).where(
-        SystemImport.id == import_id, SystemImport.created_by == work.actor.account_id
-    )
-    found = work.session.scalar(statement.with_for_update() if lock else statement)
-    if found is None:
-        raise NotFound("import.not_found")
-    return found

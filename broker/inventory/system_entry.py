@@ -16,11 +16,12 @@ from typing import Any
 from uuid import UUID
 
 from broker.errors import Problem
+from broker.inventory import cells
+from broker.inventory.cells import BadCell, code, codes, day, words
 
 IN_FORCE = date(2019, 9, 11)
 """From this day on a new system needs a merger or an approved reason (Art. 29, 48); what is older is stock."""
 
-CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 MOST_USERS = 1_000_000_000
 MOST_MERGED = 50
 MOST_REASON = 2000
@@ -83,32 +84,7 @@ class Known:
     people: Mapping[str, UUID] = field(default_factory=dict)
 
 
-class BadCell(ValueError):
-    """A cell that is not what its column holds; ``code`` says what it is not."""
-
-    def __init__(self, code: str, **params: object) -> None:
-        super().__init__(code)
-        self.code = code
-        self.params = params
-
-
-_DATE = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?")
 _LEVELS = {name: level for level, name in enumerate("一二三四五", start=1)}
-
-
-def day(text: str) -> date | None:
-    """``2019-05-20``, ``2019/5/20`` or ``2019年5月20日``; empty is None."""
-    if not text:
-        return None
-    found = _DATE.fullmatch(text)
-    try:
-        return date(*(int(part) for part in found.groups())) if found else _not_a_day()
-    except ValueError:
-        return _not_a_day()
-
-
-def _not_a_day() -> date:
-    raise BadCell("field.date")
 
 
 def level(text: str) -> int:
@@ -131,32 +107,6 @@ def number(text: str) -> int | None:
     if not re.fullmatch(r"\d{1,12}", digits, re.ASCII):
         raise BadCell("system.number")
     return int(digits)
-
-
-def codes(text: str) -> tuple[str, ...]:
-    """Codes apart by commas, semicolons or spaces."""
-    return tuple(part for part in re.split(r"[\s,，;；、]+", text) if part)
-
-
-def words(most: int, *, required: bool = True) -> Callable[[str], str]:
-    """Text of at most so many characters."""
-
-    def read(text: str) -> str:
-        if required and not text:
-            raise BadCell("field.missing")
-        if len(text) > most:
-            raise BadCell("field.length", least=1 if required else 0, most=most)
-        return text
-
-    return read
-
-
-def code(text: str) -> str:
-    if not text:
-        raise BadCell("field.missing")
-    if not CODE.fullmatch(text):
-        raise BadCell("system.code_form")
-    return text
 
 
 READ: Mapping[str, Callable[[str], Any]] = {
@@ -194,14 +144,7 @@ USE = ("monthly_users", "last_business_on", "business_stopped_on", "last_maintai
 
 def read(texts: Mapping[str, str]) -> tuple[SystemEntry | None, list[Problem]]:
     """An entry out of the text of its fields; None where some of it cannot be read. All problems at once."""
-    values: dict[str, Any] = {}
-    problems = []
-    for name, reads in READ.items():
-        try:
-            values[name] = reads(texts.get(name, "").strip())
-        except BadCell as error:
-            problems.append(Problem(error.code, name, params=error.params))
-    return (None, problems) if problems else (SystemEntry(**values), [])
+    return cells.read(SystemEntry, READ, texts)
 
 
 def problems_of(entry: SystemEntry, known: Known, *, proposed: bool = False) -> list[Problem]:

@@ -16,27 +16,20 @@ from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db.base import Base, CreatedAt, During, Id, Moment
+from broker.inventory.brought import BroughtFile
 from broker.inventory.models import Resource
-from broker.tenancy.models import Account
 
 KINDS = ("records", "items", "terms")
 """What a file can bring: usage records, items charged once, terms."""
 
 
-class UsageImport(Base):
-    """A file of usage that somebody brought: looked at first, applied once, kept as it came."""
+class UsageImport(BroughtFile):
+    """A file of usage that somebody brought."""
 
     __tablename__ = "usage_import"
 
-    id: Mapped[Id]
     kind: Mapped[str]
-    file_name: Mapped[str]
-    content: Mapped[bytes]
-    digest: Mapped[str]
     lines: Mapped[int]
-    created_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
-    created_at: Mapped[Moment]
-    applied_at: Mapped[Moment | None]
 
     __table_args__ = (
         CheckConstraint("kind IN ('records', 'items', 'terms')", name="kind"),

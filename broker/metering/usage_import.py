@@ -10,27 +10,25 @@ the operator of the unit that delivers for the resource's cloud (Art. 17(4)), an
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
-from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-
-from broker.db.base import new_id
-from broker.errors import Conflict, Invalid, NotFound, Problem
+from broker.errors import NotFound, Problem
+from broker.inventory import brought, cells, sheets
+from broker.inventory.brought import CHANGE, NEW, SAME, WRONG
 from broker.inventory.sheets import Line
 from broker.metering import usage_file, usage_sql
 from broker.metering.models import KINDS, UsageImport
 from broker.metering.usage_lines import COLUMNS, REQUIRED, Fact, read, show_time
 from broker.tenancy.work import Work
 
-NEW, CHANGE, SAME, WRONG = VERDICTS = ("new", "change", "same", "wrong")
+VERDICTS = (NEW, CHANGE, SAME, WRONG)
 
 
 @dataclass(slots=True)
@@ -58,13 +56,12 @@ class Looked:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        found = Counter(verdict.kind for verdict in self.verdicts)
-        return {kind: found[kind] for kind in VERDICTS}
+        return brought.counted(self.verdicts, VERDICTS)
 
     @property
     def problems(self) -> list[Problem]:
         """Everything that is wrong, each with its line."""
-        return [replace(p, field=f"{v.line}.{p.field}") for v in self.verdicts for p in v.problems]
+        return brought.mistakes(self.verdicts)
 
 
 def who(work: Work) -> dict[str, Any]:
@@ -82,7 +79,8 @@ def look(work: Work, kind: str, content: bytes, headings: Mapping[str, str], *, 
     """
     _check(kind)
     head, *lines = usage_file.read(content)
-    columns = _columns(kind, head, headings)
+    names = {heading: name for heading, name in headings.items() if name in COLUMNS[kind]}
+    columns = sheets.columns(head, names, REQUIRED[kind])
     verdicts = [_read(kind, line, columns) for line in lines]
     facts = [v.fact for v in verdicts if v.fact is not None]
     if hold:
@@ -92,9 +90,8 @@ def look(work: Work, kind: str, content: bytes, headings: Mapping[str, str], *, 
     for verdict in verdicts:
         if verdict.problems:
             verdict.kind = WRONG
-    called = repr([(v.line, v.kind, v.row_id, v.was, [p.code for p in v.problems]) for v in verdicts])
-    digest = hashlib.new("sm3", kind.encode() + content + called.encode()).hexdigest()
-    return Looked(kind, tuple(verdicts), digest)
+    said = (kind, [(v.line, v.kind, v.row_id, v.was, [p.code for p in v.problems]) for v in verdicts])
+    return Looked(kind, tuple(verdicts), brought.digest_of(content, said))
 
 
 def _check(kind: str) -> None:
@@ -102,34 +99,9 @@ def _check(kind: str) -> None:
         raise NotFound("usage.kind")
 
 
-def _columns(kind: str, head: Line, headings: Mapping[str, str]) -> dict[int, str]:
-    """Place -> field. What is wrong with the heading stops all: no line could be read rightly."""
-    found: dict[int, str] = {}
-    problems = []
-    for place, cell in enumerate(head.cells):
-        name = headings.get(cell.replace("*", "").strip(), "")
-        if name not in COLUMNS[kind]:
-            problems.append(Problem("import.unknown_column", "file", params={"column": cell[:60] or "—"}))
-        elif name in found.values():
-            problems.append(Problem("import.column_twice", "file", params={"column": cell[:60]}))
-        else:
-            found[place] = name
-    missing = [name for name in REQUIRED[kind] if name not in found.values()]
-    problems += [Problem("import.missing_column", "file", params={"column": name}) for name in missing]
-    if problems:
-        raise Invalid(problems)
-    return found
-
-
 def _read(kind: str, line: Line, columns: Mapping[int, str]) -> Verdict:
-    cells = {name: line.cells[n] if n < len(line.cells) else "" for n, name in columns.items()}
-    fact, problems = read(kind, cells)
-    odd = [Problem(code, columns[place]) for place, code in line.wrong.items() if place in columns]
-    bad = {problem.field for problem in odd}
-    if any(line.cells[max(columns) + 1 :]):
-        odd.append(Problem("import.cell_beyond", "file"))
-    every = [*odd, *(p for p in problems if p.field not in bad)]
-    return Verdict(line.number, cells=cells, fact=None if every else fact, problems=every)
+    fact, problems = cells.read_line(partial(read, kind), line, columns, max(columns) + 1)
+    return Verdict(line.number, cells=sheets.texts(line, columns), fact=fact, problems=problems)
 
 
 def _place(work: Work, kind: str, verdicts: Sequence[Verdict], names: set[str], meters: set[str]) -> None:
@@ -224,24 +196,13 @@ def begin(
 ) -> tuple[UsageImport, Looked]:
     """The dry run: keep the file, say what it would do. Raises what ``look`` does."""
     looked = look(work, kind, content, headings)
-    assert work.actor.account_id is not None
-    kept = UsageImport(
-        id=new_id(),
-        kind=kind,
-        file_name=(PurePath(file_name.replace("\\", "/")).name or "—")[:200],
-        content=content,
-        digest=looked.digest,
-        lines=len(looked.verdicts),
-        created_by=work.actor.account_id,
-        created_at=work.now,
-    )
-    work.session.add(kept)
-    return kept, looked
+    lines = len(looked.verdicts)
+    return brought.keep(work, UsageImport, content, file_name, looked.digest, kind=kind, lines=lines), looked
 
 
 def again(work: Work, import_id: UUID, headings: Mapping[str, str]) -> tuple[UsageImport, Looked]:
     """What a kept file would do now. Raises NotFound ``import.not_found``, also for somebody else's."""
-    kept = _mine(work, import_id)
+    kept = brought.mine(work, UsageImport, import_id)
     return kept, look(work, kept.kind, kept.content, headings)
 
 
@@ -251,31 +212,16 @@ def apply(work: Work, import_id: UUID, digest: str, headings: Mapping[str, str])
     Raises NotFound ``import.not_found``; Conflict ``import.applied``, ``import.changed`` (look again); Invalid with
     every problem of every line.
     """
-    kept = _mine(work, import_id, lock=True)
-    if kept.applied_at is not None:
-        raise Conflict("import.applied")
+    kept = brought.to_apply(work, UsageImport, import_id)
     work.session.execute(usage_sql.LOCK)
     looked = look(work, kept.kind, kept.content, headings, hold=True)
-    if looked.digest != digest:
-        raise Conflict("import.changed")
-    if looked.problems:
-        raise Invalid(looked.problems)
+    brought.require_agreed(digest, looked.digest, looked.problems)
     changed = [(v.row_id, v.fact) for v in looked.verdicts if v.kind == CHANGE and v.row_id and v.fact]
     usage_sql.change(work.session, kept.kind, changed)
     new = [(v.resource_id, v.fact) for v in looked.verdicts if v.kind == NEW and v.resource_id and v.fact]
     usage_sql.add(work.session, kept.kind, new, kept.id)
-    kept.applied_at = work.now
-    data = {"kind": kept.kind, **looked.counts, "digest": digest}
-    work.record("usage.imported", "usage_import", kept.id, data=data)
+    brought.applied(work, kept, "usage", "", {"kind": kept.kind, **looked.counts, "digest": digest})
     return kept, looked
-
-
-def _mine(work: Work, import_id: UUID, *, lock: bool = False) -> UsageImport:
-    statement = select(UsageImport).where(UsageImport.id == import_id, UsageImport.created_by == work.actor.account_id)
-    found = work.session.scalar(statement.with_for_update() if lock else statement)
-    if found is None:
-        raise NotFound("import.not_found")
-    return found
 
 
 def rows(work: Work, kind: str, number: str = "") -> list[dict[str, str]]:
