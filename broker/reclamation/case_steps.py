@@ -126,8 +126,8 @@ def _admit(tools: Tools, work: Work, case: ReclaimCase, again: Again) -> bool:
 
 
 def _wait(work: Work, case: ReclaimCase, what: str, pause: timedelta) -> None:
-    """Back to its notice until there is an answer or room."""
-    history.go(work, case, CaseEvent.WAIT, note=what)
+    """Back to its notice until there is an answer or room; written once for as long as it is the same thing."""
+    history.go(work, case, CaseEvent.WAIT, note=what, quietly=history.last(work, case) == (CaseEvent.WAIT.value, what))
     history.wait(work, case, what, pause)
 
 

@@ -108,7 +108,8 @@ def _fall_due(work: Work) -> int:
         if case.due_provisional:
             _no_calendar(work, case)
         else:
-            history.go(work, case, CaseEvent.FALL_DUE)
+            looked_at_again = history.last(work, case)[0] == CaseEvent.WAIT.value
+            history.go(work, case, CaseEvent.FALL_DUE, quietly=looked_at_again)
     return len(due)
 
 

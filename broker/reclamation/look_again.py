@@ -179,7 +179,7 @@ def _policy(settings: Settings, asked: Question) -> Policy | None:
 
 @dataclass(frozen=True, slots=True)
 class InCloud:
-    """Numbers of what is in use: servers at work, disks on a server that stays. ``there``: what it has at all.
+    """Numbers of what is in use: servers at work, disks on a server that stays. ``there``: what it has, and will have.
 
     ``running``: the servers that run, and nothing less.
     """
@@ -202,7 +202,7 @@ def in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pa
         for project_id in sorted({r.project_id for r in resources}):
             for kind in sorted({key.kind for key in numbers}):
                 listed = provider.list(kind, project_id)
-                there |= {o.key.id for o in listed}
+                there |= {o.key.id for o in listed if o.status is not Status.DELETING}
                 if kind is Kind.SERVER:
                     at_work = [o.key for o in listed if o.status not in AT_REST]
                     used += [numbers[key] for key in at_work if key in numbers]

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from broker.catalog.models import SubCloud, SubCloudAuthority
 from broker.errors import BrokerError, Conflict, Forbidden, NotFound
 from broker.lifecycle import CaseState, Role
-from broker.reclamation import opening, rules
+from broker.reclamation import opening, protection, rules
 from broker.reclamation.models import CaseResource, ReclaimCase, ReclaimDryRun, ReclaimPolicy
 from broker.settings import Settings
 from broker.tenancy.rules import one_of
@@ -38,7 +38,10 @@ SEEN_WITHIN = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A policy as the file has it now. ``on``: this very content acts; ``was_on``: another content was switched on."""
+    """A policy as the file has it now. ``on``: this very content acts; ``was_on``: another content was switched on.
+
+    ``unknown``: what the file's exemptions name and nobody has.
+    """
 
     policy: Policy
     exemptions: Sequence[Exemption]
@@ -47,6 +50,7 @@ class Standing:
     on: ReclaimPolicy | None
     was_on: ReclaimPolicy | None
     dry_run: ReclaimDryRun | None
+    unknown: frozenset[str]
 
 
 def standings(work: Work, settings: Settings) -> list[Standing]:
@@ -54,6 +58,7 @@ def standings(work: Work, settings: Settings) -> list[Standing]:
     whole = service.policies_of(settings)
     rows = list(work.session.scalars(select(ReclaimPolicy).order_by(ReclaimPolicy.id)))
     runs = {r.policy_id: r for r in work.session.scalars(select(ReclaimDryRun).order_by(ReclaimDryRun.id))}
+    unknown = protection.unknown(work, whole.exemptions.values())
     out = []
     for policy in whole.policies:
         digest = policy_words.digest(policy, whole)
@@ -68,20 +73,16 @@ def standings(work: Work, settings: Settings) -> list[Standing]:
                 on=next((r for r in on if r.digest == digest), None),
                 was_on=next((r for r in on if r.digest != digest), None),
                 dry_run=runs.get(present.id) if present else None,
+                unknown=unknown,
             )
         )
     return out
 
 
 def _exemptions(whole: PolicySet, names: Sequence[str]) -> list[Exemption]:
-    """These and what they include, but for those that do nothing else than include. The file has no cycles."""
-    out: dict[str, Exemption] = {}
-    for name in names:
-        found = whole.exemptions[name]
-        if not found.includes or any((found.resources, found.systems, found.units, found.newer_than_days)):
-            out[name] = found
-        out |= {each.name: each for each in _exemptions(whole, found.includes)}
-    return list(out.values())
+    """These and what they include, but for those that do nothing else than include."""
+    every = protection.with_included(whole, names).values()
+    return [e for e in every if not e.includes or any((e.resources, e.systems, e.units, e.newer_than_days))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,17 @@
 """What the policies' exemptions protect by its name: no case is opened over it, nor over what it would come along with.
 
-Called by: ``opening``, for whatever opens a case but the end of a term. Must not: open the case.
+Called by: ``opening``, for whatever opens a case but the end of a term; ``policies``. Must not: open the case.
 
 What is exempt because it is new, by its level, or for a season is left alone by detection only: a person may know more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import any_, select
+from sqlalchemy import String, any_, cast, or_, select
 
 from broker.errors import Conflict
 from broker.inventory.models import InformationSystem, Resource
@@ -34,16 +34,35 @@ def of_policy(policy: Policy, policies: PolicySet) -> tuple[Exemption, ...]:
     That a system or unit is exempt from one policy says nothing of another; a disk that somebody named does not go
     with its server, whatever found that one.
     """
-    own = _with_included(policies, policy.exempt)
+    own = with_included(policies, policy.exempt)
     return tuple(e if e.name in own else replace(e, systems=_NONE, units=_NONE) for e in of_all(policies))
 
 
-def _with_included(policies: PolicySet, names: Sequence[str]) -> set[str]:
-    """The file has no cycles."""
-    out = set(names)
+def with_included(policies: PolicySet, names: Sequence[str]) -> dict[str, Exemption]:
+    """These exemptions and what they include, by name. The file has no cycles."""
+    out: dict[str, Exemption] = {}
     for name in names:
-        out |= _with_included(policies, policies.exemptions[name].includes)
+        out[name] = policies.exemptions[name]
+        out |= with_included(policies, out[name].includes)
     return out
+
+
+def unknown(work: Work, exemptions: Iterable[Exemption]) -> frozenset[str]:
+    """What exemptions name and nobody has: a resource, a system or a unit that is misspelt protects nothing."""
+    listed = list(exemptions)
+    found: set[str] = set()
+    if resources := {name for e in listed for name in e.resources}:
+        ids = cast(Resource.id, String)
+        named = or_(Resource.number.in_(resources), Resource.ref.in_(resources), ids.in_(resources))
+        for row in work.session.execute(select(Resource.number, Resource.ref, ids.label("id")).where(named)):
+            found |= {row.number, row.ref, row.id} & resources
+    missing = resources - found
+    for column, names in (
+        (InformationSystem.code, {name for e in listed for name in e.systems}),
+        (Unit.code, {name for e in listed for name in e.units}),
+    ):
+        missing |= names - set(work.session.scalars(select(column).where(column.in_(names)))) if names else set()
+    return frozenset(missing)
 
 
 def check(work: Work, protected: Sequence[Exemption], resources: Sequence[Resource]) -> None:

@@ -149,6 +149,13 @@ def test_unmeasured_nothing_is_stopped_until_somebody_vouches(world: World) -> N
     assert (row.state, row.waits_for) == ("noticed", "unmeasured")
     reclaim.days_come(world)
     assert reclaim.state(world, case_id) == "noticed", "not looked at again at once"
+    for _ in range(2):
+        world.clock.now = reclaim.case(world, case_id).look_at
+        assert reclaim.days_come(world)
+        road.walk(world)
+    assert reclaim.case(world, case_id).waits_for == "unmeasured"
+    acts = world.rows("SELECT event FROM broker.reclaim_act WHERE case_id = :c ORDER BY id", c=case_id)
+    assert [act.event for act in acts] == ["open", "notify", "fall_due", "wait"], "written once, however often looked at"
     assert reclaim.refusal(world, "deliver.jyt", cases.waive, case_id, reason=" ") == "reason.missing"
     with world.acting("deliver.jyt") as work:
         cases.waive(work, case_id, reason="电话核实已停用")

@@ -14,6 +14,7 @@ from psycopg.errors import ForeignKeyViolation
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from api.views import reclaim as views
 from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Invalid
 from broker.reclamation import cases, dry_runs, opening, policies, terms
@@ -219,6 +220,11 @@ def test_what_the_policies_protect_by_name_is_not_taken_up(world: World, tmp_pat
             digest = policy_words.digests(known)["idle-server"]
             seen = opening.of_finding(replace(findings.finding(work.session, finding), policy_digest=digest), known)
             assert refused_by(work, seen) == found, what
+    misspelt = exemption % (listed, f"units: [{root}, jyy], resources: [{disk}, ZY-0]")
+    (tmp_path / "policies.yaml").write_text(misspelt)
+    with world.acting(CENTER) as work:
+        [standing] = policies.standings(work, world.app.settings)
+        assert views.policy(standing).exemptions == ["经批准保留（资源 2 个，单位 2 个，台账中没有 ZY-0、jyy，请核对）"]
 
 
 def test_a_case_keeps_the_policy_it_was_opened_by(world: World, tmp_path: Path) -> None:
