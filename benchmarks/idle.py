@@ -2,14 +2,19 @@
 
 Goals: 100,000 resources x 90 days hourly (216 million rows) within 15 s on two cores, at most 2.5 times the bare scan
 of the same Parquet columns, at most 1 GiB of memory. Two files of policies: one with the p95 condition alone, whose
-usual price would be sorting, and the policies that are shipped, all at once (``…_shipped_…``; their floor reads their
-columns).
+usual price would be sorting, and the policies that are shipped, all at once (``…_shipped_…``).
 
-The samples stand in the import's order: a file a day, sorted by resource and hour (packed with snappy, as most others
-write them; an import packs with zstd). ``IDLE_TRACE`` names an hourly
-trace in the import's format to repeat (the Bitbrains one has its columns; CSV or CSV.gz); without it traces of the same
-shape are made up: quiet and busy resources, a day's rhythm, gaps, days off. ``IDLE_FOLDER`` keeps what was made for the
-next run.
+The floor reads, for each of the two, every value of just the columns that its policies look at, the resource and the
+hour, from the same files by the same engine with the same threads and memory (``utilisation.engine``), and keeps one
+figure a column. It does not start Python, and prints nothing; the scan's time has both in it.
+
+The samples are written by the very function of an import (``store.write_day``): a file a UTC day, its rows by local
+day, resource and hour, packed with zstd. ``IDLE_TRACE`` names an hourly trace in the import's format to repeat
+(Bitbrains has these columns; CSV or CSV.gz). No trace is shipped: of the public ones with a utilisation for each
+machine, Bitbrains and PlanetLab come without a licence that lets others pass them on, and the Azure ones that do
+(CC BY 4.0) hold, in a size that could be, requests or a fleet's sum only. Without one, traces of the same shape are
+made up: quiet and busy resources, a day's rhythm, gaps, days off; the lines above the table say which it was.
+``IDLE_FOLDER`` keeps what was made for the next run.
 
 The scan is a process of its own, ``guiyun idle scan --json``, so that its peak is its own. Peers, in the same run at
 10,000 resources: one resource after another in pandas, and SQL in PostgreSQL (the embedded one, index on resource and
@@ -34,7 +39,10 @@ from rich.console import Console
 
 from broker.embedded.postgres import EmbeddedPostgres, libpq_url
 from broker.utilisation import policy_file
+from broker.utilisation.engine import engine, parquet
 from broker.utilisation.policy_file import parse_policies
+from broker.utilisation.samples import files_of
+from broker.utilisation.store import write_day
 from broker.utilisation.values import conditions
 
 console = Console(stderr=True)
@@ -78,9 +86,8 @@ CREATE TABLE trace AS SELECT dense_rank() OVER (ORDER BY vm_id) - 1 AS v,
 FROM read_csv('{}')
 """
 _DAY = """
-COPY (SELECT printf('VM-%06d', k * {distinct} + v) AS vm_id, * EXCLUDE (v, d, k) FROM range({copies}) c(k), trace
-      WHERE d = DATE '{day}' AND k * {distinct} + v < {count} ORDER BY vm_id, hour_utc)
-TO '{path}' (FORMAT parquet, COMPRESSION snappy)
+SELECT printf('VM-%06d', k * {distinct} + v) AS vm_id, * EXCLUDE (v, d, k) FROM range({copies}) c(k), trace
+WHERE d = DATE '{day}' AND k * {distinct} + v < {count}
 """
 _POSTGRES = f"""
 WITH daily AS (
@@ -116,6 +123,8 @@ def run(scale: str) -> Mapping[str, float | int]:
     """Ours at 10,000 (and, at full scale, 100,000) resources, the floor, and the peers at 10,000."""
     sizes = {"small": (10_000,), "full": (10_000, 100_000)}[scale]
     found: dict[str, float | int] = {}
+    trace = os.environ.get("IDLE_TRACE")
+    console.print(f"traces repeated: {Path(trace).name if trace else 'made up'}")
     with _folder() as folder:
         policy = folder / "policy.yaml"
         policy.write_text(POLICY)
@@ -150,12 +159,15 @@ def _folder() -> Iterator[Path]:
 
 def _make(folder: Path, count: int) -> int:
     """Write the samples of ``count`` resources; returns the rows."""
+    trace = os.environ.get("IDLE_TRACE", "")
     mark = folder / "complete"
-    if not mark.exists():
+    if not mark.exists() or mark.read_text() != trace:
+        for old in folder.glob("*.parquet"):
+            old.unlink()
         folder.mkdir(exist_ok=True)
         began = time.perf_counter()
-        with duckdb.connect(config={"memory_limit": "3GB"}) as db:
-            trace = os.environ.get("IDLE_TRACE")
+        with engine(memory_mib=3000) as scratch:
+            db = scratch.db
             db.execute(_READ.format(trace) if trace else _MADE_UP)
             db.execute("ALTER TABLE trace ADD COLUMN d DATE")
             db.execute("UPDATE trace SET d = CAST(hour_utc AS DATE)")
@@ -164,8 +176,8 @@ def _make(folder: Path, count: int) -> int:
             for day in days:
                 path = folder / f"{day}.parquet"
                 copies = -(-count // distinct)
-                db.execute(_DAY.format(distinct=distinct, copies=copies, day=day, count=count, path=path))
-        mark.touch()
+                write_day(scratch, _DAY.format(distinct=distinct, copies=copies, day=day, count=count), day, path)
+        mark.write_text(trace)
         console.print(f"made {folder.name} in {time.perf_counter() - began:.0f} s")
     found = duckdb.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata('{folder}/*.parquet')").fetchone()
     assert found is not None
@@ -181,9 +193,10 @@ def _columns(file: Path) -> list[str]:
 def _floor(folder: Path, columns: Sequence[str]) -> float:
     """The bare scan: every value of these columns, the name and the hour is read, nothing is kept."""
     sums = "".join(f", sum({column})" for column in columns)
-    began = time.perf_counter()
-    duckdb.execute(f"SELECT max(vm_id), max(hour_utc){sums} FROM '{folder}/*.parquet'").fetchall()
-    return time.perf_counter() - began
+    with engine() as bare:
+        began = time.perf_counter()
+        bare.rows(f"SELECT max(vm_id), max(hour_utc){sums} FROM {parquet(files_of(folder))}")
+        return time.perf_counter() - began
 
 
 def _scan(folder: Path, policy: Path) -> tuple[float, float, int]:

@@ -199,4 +199,11 @@ class NetworkProvider(Protocol):
         """What every router is really doing."""
         ...
 
+    def filter_neighbours(self, *, check: bool = False) -> Sequence[RouterFacts]:
+        """Make routers' prefix filters towards their neighbours those of the plan; ``filters`` says what was written.
+
+        ``check``: what would be written. A router whose filters are not ours to write says nothing of them.
+        """
+        ...
+
     def close(self) -> None: ...

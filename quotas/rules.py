@@ -137,6 +137,46 @@ def changed(
     return found
 
 
+def moved(
+    limits: Sequence[tuple[Limit, Sequence[UUID]]],
+    use: Mapping[tuple[ResourceClass, UUID], int],
+    old: Sequence[UUID],
+    new: Sequence[UUID],
+) -> tuple[Refusal, ...]:
+    """What would be over once ``old[0]``, with all below it, stood below ``new[0]``; ``asked``: what came there.
+
+    ``old`` and ``new``: the ways from both to the root, themselves first. ``limits``, each with its way: all that stand
+    on the two, and what is guaranteed below them. ``use``: what is used below the node. Raises NotCovered as moving
+    does: something is guaranteed below what would be over.
+    """
+    node, leaves, comes = old[0], set(old[1:]) - set(new), set(new) - set(old[1:])
+    ways = {place: list(way) for place, (_, way) in enumerate(limits)}
+    for way in ways.values():
+        if node in way:
+            way[way.index(node) + 1 :] = new
+    found = {place: limit for place, (limit, _) in enumerate(limits)}
+    over = []
+    on_ways = [place for place, limit in found.items() if limit.node in {*old[1:], *new}]
+    for place in sorted(on_ways, key=lambda place: -len(ways[place])):  # what one books depends on those below it
+        was = found[place]
+        same = [
+            at for at, other in found.items() if (other.resource_class, other.pool) == (was.resource_class, was.pool)
+        ]
+        below = [found[at] for at in same if found[at].guaranteed and was.node in ways[at][1:]]
+        goes = sum(n for (kind, pool), n in use.items() if kind is was.resource_class and was.pool in {None, pool})
+        now = found[place] = replace(
+            was,
+            used=was.used + goes * ((was.node in comes) - (was.node in leaves)),
+            booked=sum(max(other.guaranteed - other.load, 0) for other in below),
+        )
+        if now.load > was.load and now.load > now.ceiling:
+            if below:
+                raise NotCovered(now.node, now.ceiling, now.load)
+            came = now.load - was.load
+            over.append(Refusal(Cause.LIMIT, now.node, now.resource_class, now.pool, now.ceiling, was.load, came))
+    return tuple(over)
+
+
 def _guarantees_below(limits: Mapping[UUID, tuple[Limit, Sequence[UUID]]], node: UUID) -> bool:
     return any(limit.guaranteed and node in path[1:] for limit, path in limits.values())
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
@@ -26,6 +27,11 @@ from broker.db.session import make_engine
 from broker.embedded.postgres import EmbeddedPostgres, libpq_url
 
 TEMPLATE = "guiyun_template"
+
+# How long an example takes, or takes to be drawn, says how busy the machine is. In CI also the examples are the same
+# every time (hypothesis' own profile ``ci``, see .ci/run): what was found once is not to stop whoever comes next.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 LONGEST = (
     "embedded/test_up.py",

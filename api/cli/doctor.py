@@ -34,6 +34,8 @@ from broker.catalog import repository as catalog
 from broker.db import migrate
 from broker.errors import BrokerError
 from broker.notify.settings import channels
+from broker.reclamation import unpublished
+from broker.region import calendars
 
 app = Typer()
 
@@ -43,13 +45,17 @@ PROBE_S = 2.0
 
 
 class Verdict(StrEnum):
-    """``missing`` and ``broken`` make the doctor end with 1; ``optional`` is worth knowing; ``idle`` does not run."""
+    """``missing`` and ``broken`` make the doctor end with 1; ``optional`` is worth knowing; ``idle`` does not run.
+
+    ``soon``: somebody has to do something before a certain day.
+    """
 
     GOOD = "good"
     MISSING = "missing"
     BROKEN = "broken"
     OPTIONAL = "optional"
     IDLE = "idle"
+    SOON = "soon"
 
 
 _SHOWN = {
@@ -58,6 +64,7 @@ _SHOWN = {
     Verdict.BROKEN: Text("✗ 异常", "red"),
     Verdict.OPTIONAL: Text("- 未装（可选）", "dim"),
     Verdict.IDLE: Text("- 未运行", "dim"),
+    Verdict.SOON: Text("! 待办", "yellow"),
 }
 
 
@@ -160,6 +167,7 @@ def _runs(call: DatabaseCall) -> Iterator[Part]:
     yield _engine(call)
     yield _attempt("审计封存", lambda: _sealing(call))
     yield _attempt("通知发送", lambda: _sending(call))
+    yield _attempt("工作日历", lambda: _calendar(call))
     yield from _clouds(call)
 
 
@@ -185,6 +193,22 @@ def _sending(call: DatabaseCall) -> Part:
     words += [f"群机器人 {len(configured.webhooks)} 个"] if configured.webhooks else []
     detail = f"{'，'.join(words)}；待人工处理 {waiting} 条"
     return Part("通知发送", Verdict.BROKEN if waiting else Verdict.GOOD, detail, "guiyun sendings" if waiting else "")
+
+
+def _calendar(call: DatabaseCall) -> Part:
+    """Whether all processes count by the same days, and whether deadlines reach into a year without a notice."""
+    ours, now = call.core.calendar, call.core.clock()
+    with call.core.sessions() as session:
+        used, years = calendars.in_use(session, now), unpublished.waiting(session, ours)
+    same = "各进程使用同一份 GUIYUN_HOLIDAYS_FILE 与办公时间，然后重新启动"
+    if len(used) > 1:
+        return Part("工作日历", Verdict.BROKEN, "几个后台进程的放假安排不同，期限暂停重新计算", same)
+    if used and used != [ours.version]:
+        return Part("工作日历", Verdict.BROKEN, "本命令的放假安排与后台进程不同", same)
+    if years:
+        told = "；".join(f"{year} 年放假安排尚未公布，{count} 个期限为暂定" for year, count in years.items())
+        return Part("工作日历", Verdict.SOON, told, "公布后写入 GUIYUN_HOLIDAYS_FILE，重新启动后自动重新计算")
+    return Part("工作日历", Verdict.GOOD, f"放假安排已公布至 {max(ours.published)} 年")
 
 
 def _attempt(name: str, look: Callable[[], Part]) -> Part:

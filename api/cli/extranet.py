@@ -1,10 +1,11 @@
-"""``guiyun extranet``: load a topology, check a file, show what is attached where.
+"""``guiyun extranet``: load a topology, check a file, show what is attached where, have routers' filters written.
 
-Called by: the command line. Must not: call a router (``guiyun reconcile`` does).
+Called by: the command line. Must not: bring segments onto routers (delivery and ``guiyun reconcile`` do).
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ import typer
 
 from api.cli.client import Refusal
 from api.cli.verb import DatabaseCall, database_verb
-from api.texts import sentence
+from api.texts import sentence, trouble
 from broker.extranet import loading
+from broker.extranet.filtering import filter_neighbours
 from broker.extranet.overview import Routed, overview
 from broker.extranet.reading import read_topology
 from broker.yaml_file import read_yaml
@@ -59,6 +61,26 @@ def show(call: DatabaseCall) -> None:
     columns = ("number", "unit", "vrf", "router", "vni", "prefix")
     table = [(*(str(r[c]) for c in columns), STATES[r["state"]]) for r in rows]
     call.listed(rows, headers, table, nothing=f"{found.topology.name}：还没有网段。")
+
+
+@group.command("filters")
+@database_verb
+def filters(
+    call: DatabaseCall,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="只列出将写入的配置，不写入；有差异时退出码为 1")] = False,
+) -> None:
+    """按外网拓扑写入各路由器对上级和下级邻居的前缀过滤（接收与发送）；只用于能由本系统写入的路由器。"""
+    found = filter_neighbours(call.core.networks, call.core.works, check=check)
+    if found is None:
+        raise Refusal("extranet.no_network", sentence("extranet.no_network"))
+    rows = [asdict(f) for f in found if f.lines or f.code]
+    told = [trouble(r["code"]) if r["code"] else "；".join(r["lines"]) for r in rows]
+    table = [(r["router"], r["vrf"], r["neighbour"], words) for r, words in zip(rows, told, strict=True)]
+    headers = ("路由器", "路由表", "邻居", "将写入" if check else "已写入")
+    call.listed(rows, headers, table, nothing="各路由器对邻居的前缀过滤与外网拓扑一致。")
+    if open_ones := [r for r in rows if check or r["code"]]:
+        raise Refusal("extranet.differs", sentence("extranet.differs", {"count": len(open_ones)}))
 
 
 def _row(routed: Routed) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from broker.catalog import repository as catalog
 from broker.inventory import repository as inventory
 from broker.inventory.repository import node_names
 from broker.scarcity import by_hand, claims
-from quotas import availability, borrowing, service
+from quotas import availability, borrowing, moving, service
 from quotas.errors import QuotaError
 from quotas.values import Difference
 
@@ -284,7 +284,10 @@ def move(
     try:
         at, to, hand = desk.node(node), desk.node(below), desk.hand({"by": by, "reason": reason})
         with call.core.works.begin() as work:
-            moved = by_hand.move_node(work, hand, at, to, how="look" if check else "over" if over else "within")
+            if check:
+                moved = moving.look(work.session, at, to)
+            else:
+                moved = by_hand.move_node(work, hand, at, to, how="over" if over else "within")
             called = node_names(work.session, (r.node for r in moved.over), work.now)
     except QuotaError as error:
         raise holds.refusal_of(error) from error

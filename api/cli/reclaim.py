@@ -96,10 +96,20 @@ def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
         )
     )
     parts = [
-        (r["number"], names.KINDS[r["kind"]], r["name"], state(r["state"], names.RESOURCE_STATES))
+        (
+            r["number"],
+            names.KINDS[r["kind"]],
+            r["name"],
+            Text(texts.trouble(r["error_code"]), "red")
+            if r["error_code"]
+            else state(r["state"], names.RESOURCE_STATES),
+        )
         for r in case["parts"]
     ]
     terminal.section("资源", table(("编号", "类别", "名称", "状态"), parts))
+    if case["siblings"]:
+        others = [(s["number"], state(s["state"], words.STATES)) for s in case["siblings"]]
+        terminal.section("同一事项分出的其他部分", table(("编号", "状态"), others))
     said = [
         (moment(o["raised_at"]), o["reason"], words.EVENTS.get(o["decision"] or "", "待答复"), o["answer"] or "")
         for o in case["objections"]

@@ -21,6 +21,7 @@ from broker.delivery import reconcile as service
 from broker.delivery.capacity import Compared, Gap
 from broker.delivery.reconcile import Drift
 from broker.extranet import drift
+from broker.extranet.values import Fact
 from broker.reclamation import started
 from broker.workflows import health
 from providers.errors import ProviderError
@@ -43,7 +44,7 @@ GAPS = {
     "changed": "路由器上配置被改动",
     "extra": "路由器上有台账之外的网段",
     "foreign": "路由器上有规划之外的内容",
-    "filter": "对下级的前缀过滤与外网拓扑不符",
+    "filter": "对邻居的前缀过滤与外网拓扑不符",
     "rogue": "邻居发布了不应发布的网段",
     "neighbour": "有外网拓扑之外的邻居",
     "session": "邻居会话未建立",
@@ -122,10 +123,16 @@ def _routers(call: DatabaseCall) -> list[dict[str, Any]]:
             "refs": [d.router, d.vrf, d.subject],
             "row_state": "repaired" if d.repaired else "",
             "expected": {},
-            "found": {"detail": d.detail} if d.detail else {},
+            "found": _facts(d.facts),
         }
         for d in drift.reconcile(call.core.networks, call.core.works) or ()
     ]
+
+
+def _facts(facts: Sequence[Fact]) -> dict[str, Any]:
+    """What is otherwise there, in words and as codes with what they are about."""
+    plain = [each.plain() for each in facts]
+    return {"detail": texts.facts(plain), "facts": plain} if plain else {}
 
 
 def _gaps(line: Compared) -> Iterator[dict[str, Any]]:
@@ -183,5 +190,6 @@ def _kind(found: dict[str, Any]) -> str:
 
 
 def _sizes(sizes: dict[str, object]) -> str:
-    shown = ((AMOUNTS.get(n, names.FIELDS.get(n, n)), POWER[str(v)] if n == "power" else v) for n, v in sizes.items())
+    told = {n: v for n, v in sizes.items() if n != "facts"}  # they are in the detail's words
+    shown = ((AMOUNTS.get(n, names.FIELDS.get(n, n)), POWER[str(v)] if n == "power" else v) for n, v in told.items())
     return " ".join(f"{name} {value}".strip() for name, value in shown)

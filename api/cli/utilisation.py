@@ -34,9 +34,10 @@ def import_samples(
     call: DatabaseCall,
     *,
     file: Annotated[Path, typer.Argument(exists=True, help="监测数据：CSV、CSV.gz、Parquet，或这样的文件夹")],
+    correct: Annotated[bool, typer.Option("--correct", help="更正：以本文件的数值为准，不论已有数据样本多少")] = False,
 ) -> None:
     """导入每小时的监测数据；重复导入不会改变结果。略去的行逐类说明原因。"""
-    done = service.import_file(call.settings, file, datetime.now(UTC), remember=True)
+    done = service.import_file(call.settings, file, datetime.now(UTC), remember=True, correct=correct)
     if done.intake.rows and not done.resources:
         raise Refusal("metrics.nothing_read", "\n".join([sentence("metrics.nothing_read"), *intake_lines(done.intake)]))
     call.answer(_answer(done), lambda: call.terminal.say(*_lines(done)))
@@ -123,6 +124,7 @@ def _lines(done: Imported) -> list[str]:
         "与同一小时的其他行合并": done.merged,
         "已有更完整的数据，未采用": done.fuller,
         "该文件此前已导入，其后更正的数据保持不变": done.older,
+        "已有样本数相同而数值更高的数据，未采用（确需更正请加 --correct）": done.lower,
         "小时没有数据": done.missing_hours,
         "天超过保存期限，已压缩为每日一行": done.days_thinned,
     }

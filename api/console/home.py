@@ -18,8 +18,9 @@ from broker.chargeback import service as chargeback
 from broker.delivery import service as delivery
 from broker.lifecycle import Role
 from broker.notify import service as notify
-from broker.reclamation import board, watched
+from broker.reclamation import board, unpublished, watched
 from broker.reclamation import service as reclamation
+from broker.region import calendars
 from broker.request import repository
 from broker.tenancy.values import Actor
 from broker.tenancy.work import Work
@@ -48,6 +49,7 @@ def home(uow: Uow) -> Response:
             "cases": delivery.desk(work) if Role.OPERATOR in roles else None,
             "stalled": board.in_trouble(work) if Role.OPERATOR in roles else (),
             "watched": watched.desk(work) if roles & {Role.OPERATOR, Role.APPROVER} else (),
+            **(_calendar(work) if roles & _DESKS.keys() else {"unpublished": {}, "disputed": False}),
             "releases": reclamation.waiting(work) if Role.OPERATOR in roles else None,
             **(_unit(work) if roles & _UNIT else {"mine": None, "under_way": None, "in_use": None}),
             "statements": _statements(work) if Role.FINANCE in roles else None,
@@ -76,6 +78,12 @@ def _unit(work: Work) -> Context:
     under_way = repository.listing(work.session, work.actor, states=on_its_way, by_due=True, limit=_ROWS)
     in_use = repository.listing(work.session, work.actor, states=["delivered", "partly_delivered"], limit=_FEW)
     return {"mine": mine, "under_way": under_way, "in_use": in_use}
+
+
+def _calendar(work: Work) -> Context:
+    """Years without a notice of days off that deadlines reach into, and whether workers count by several calendars."""
+    years = unpublished.waiting(work.session, work.calendar)
+    return {"unpublished": years, "disputed": calendars.disputed(work)}
 
 
 def _statements(work: Work) -> Any:

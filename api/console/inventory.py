@@ -41,6 +41,7 @@ REGISTER: Context = {
 }
 """What every page of the register is given."""
 MONTHS = 36
+PROPOSED = "/systems/proposals?done=proposed"
 
 
 @router.get("/systems", openapi_extra=needs(Permission.SYSTEM_READ))
@@ -132,9 +133,9 @@ def create(form: Form, uow: Uow) -> Response:
 
     def write(work: Work) -> str:
         entry = _entry(form)
-        if entry.growth_reason and not entry.merges and not entry.is_stock:
+        if _grows(entry):
             register.propose(work, entry)
-            return "/systems/proposals?done=proposed"
+            return PROPOSED
         made = reorganised.register(work, entry)
         return f"/systems/{made.id}?done=registered"
 
@@ -206,13 +207,17 @@ def edit(system_id: UUID, uow: Uow) -> Response:
 
 @router.post("/systems/{system_id}/edit", openapi_extra=needs(Permission.SYSTEM_WRITE))
 def revise(system_id: UUID, form: Form, uow: Uow) -> Response:
-    """修改登记内容。"""
-    return act(
-        uow,
-        lambda work: reorganised.revise(work, system_id, _entry(form), version=_version(form)),
-        then=lambda _: go(f"/systems/{system_id}", done="revised"),
-        instead=lambda error: _form_page(uow, form, error, system_id=system_id),
-    )
+    """修改登记内容；存量改为新增而没有合并、写明理由的，报大数据发展局批准。"""
+
+    def write(work: Work) -> str:
+        entry = _entry(form)
+        if _grows(entry):
+            register.propose(work, entry)
+            return PROPOSED
+        reorganised.revise(work, system_id, entry, version=_version(form))
+        return f"/systems/{system_id}?done=revised"
+
+    return act(uow, write, then=go, instead=lambda error: _form_page(uow, form, error, system_id=system_id))
 
 
 @router.post("/systems/{system_id}/end", openapi_extra=needs(Permission.SYSTEM_WRITE))
@@ -239,6 +244,11 @@ def move(system_id: UUID, form: Form, uow: Uow) -> Response:
     )
 
 
+def _grows(entry: SystemEntry) -> bool:
+    """Whether it is one more, for a reason: the Bureau decides about it then (Art. 29)."""
+    return bool(entry.growth_reason) and not entry.merges and not entry.is_stock
+
+
 def _version(form: FormData) -> int:
     text = text_of(form, "version")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
@@ -263,6 +273,7 @@ def _form_page(
         return REGISTER | {
             "units": tenancy.units(work.session, work.actor, work.now),
             "row": row,
+            "stock": row is not None and entry_of_row(row).is_stock,
             "raw": raw,
             "problems": show.problems(error.problems) if error else [],
             "focus": "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from api.openapi import WRITES_NOTHING
 from api.permissions import Permission, needs
 from api.routes.quota_limits import NodeCode
 from api.schemas import quota_nodes as schemas
@@ -34,11 +35,11 @@ def give(form: schemas.NewQuotaNode, uow: Uow) -> Response:
     "/quota-nodes/{code}/move/check",
     response_model=schemas.QuotaMoved,
     summary="预览节点移动",
-    openapi_extra=needs(Permission.QUOTA_SET),
+    openapi_extra=needs(Permission.QUOTA_SET) | WRITES_NOTHING,
 )
 def check(code: NodeCode, form: schemas.CheckedMove, uow: Uow) -> Response:
-    """不作改动；列出新的上级中将超过的限额。"""
-    return uow.run(lambda work: shaping.look(work, code, form.below), render=views.moved)
+    """不作改动，也不占用任何锁；列出新的上级中将超过的限额。"""
+    return uow.read(lambda work: shaping.look(work, code, form.below), render=views.moved)
 
 
 @router.post(

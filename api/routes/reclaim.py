@@ -178,7 +178,7 @@ Month = Annotated[str, Query(pattern="^([0-9]{4}-(0[1-9]|1[0-2]))?$", descriptio
     "/reclaim-report", response_model=list[TakenBack], summary="收回情况", openapi_extra=needs(Permission.RECLAIM_READ)
 )
 def taken_back(uow: Uow, *, first: Month = "", last: Month = "") -> Response:
-    """按月、单位、云平台统计收回的资源，金额为按现行价格每月的费用（分）；首尾月份均含在内。"""
+    """按月、单位、云平台统计收回的资源，金额为按当月价格每月的费用（分）；首尾月份均含在内。"""
     return uow.read(
         lambda work: report.taken_back(work, first=first, last=last),
         render=lambda rows: [TakenBack.model_validate(row) for row in rows],

@@ -61,10 +61,14 @@ class LimitEffect(View):
 
 
 class LimitChange(View):
-    """One limit before and after (null: unlimited), who is affected, the worst first, and how many more are."""
+    """One limit before and after (null: unlimited), who is affected, the worst first, and how many more are.
+
+    ``sub_cloud``: how the cloud is called (null: all together); its code is what a limit is set with.
+    """
 
     resource_class: str
     sub_cloud: str | None
+    sub_cloud_code: str | None
     before: LimitAmounts | None
     after: LimitAmounts | None
     effects: list[LimitEffect]
@@ -79,10 +83,11 @@ class LimitChanges(View):
 
 
 class OwnLimit(View):
-    """A limit that stands on the node itself."""
+    """A limit that stands on the node itself; ``sub_cloud`` as in ``LimitChange``."""
 
     resource_class: str
     sub_cloud: str | None
+    sub_cloud_code: str | None
     limit: int
     borrowing: int | None
     lending: int | None

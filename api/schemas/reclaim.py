@@ -70,13 +70,14 @@ class CaseLine(View):
 
 
 class CaseResource(View):
-    """What a case takes back."""
+    """What a case takes back. ``error_code``: ``resource.lost`` when its cloud does not have it any more."""
 
     id: UUID
     number: str
     kind: str
     name: str
     state: str
+    error_code: str | None
     was_active: bool | None
 
 
@@ -94,6 +95,14 @@ class Objection(View):
     workdays: int | None
     answered_by: UUID | None
     answered_at: datetime | None
+
+
+class CaseSibling(View):
+    """Another part of the whole that a case was opened as: it was parted for a share, or for what was lost."""
+
+    id: UUID
+    number: str
+    state: str
 
 
 class CaseAct(View):
@@ -122,6 +131,7 @@ class Case(CaseLine):
     parts: list[CaseResource]
     objections: list[Objection]
     acts: list[CaseAct]
+    siblings: list[CaseSibling]
     watched: list[str]
     offers: list[str]
 
@@ -205,7 +215,7 @@ class SwitchOn(Schema):
 
 
 class TakenBack(View):
-    """What reclaiming took back in a month from a unit in a cloud. ``monthly_fen``: for a month, by today's tariff."""
+    """What reclaiming took back in a month from a unit in a cloud. ``monthly_fen``: a month of it, by its prices."""
 
     month: str
     unit_id: UUID

@@ -5,7 +5,8 @@ Called by: ``api.errors``, the console, the command line. Must not: decide anyth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from api.texts import (
     dedicated,
@@ -77,8 +78,28 @@ def sentence(code: str, params: Mapping[str, object] | None = None) -> str:
 
 
 def notice(code: str, params: Mapping[str, object] | None = None) -> str:
-    """The text of a notice."""
-    return _fill(notices.NOTICES.get(code, code), params or {})
+    """The text of a notice; what is wrong with a router is said fact by fact."""
+    given: dict[str, Any] = dict(params or {})
+    if "facts" in given:
+        given["detail"] = facts(given.pop("facts"))
+    return _fill(notices.NOTICES.get(code, code), given)
+
+
+def facts(found: Iterable[Mapping[str, Any]]) -> str:
+    """What is otherwise on a router, each fact in words; the router's own lines stay as it writes them."""
+    return "；".join(_fact(each["code"], each["params"]) for each in found) or "—"
+
+
+def _fact(code: str, params: Mapping[str, Any]) -> str:
+    sides = ((extranet.MISSING, params.get("missing")), (extranet.EXTRA, params.get("extra")))
+    said = [side.format(words="、".join(words)) for side, words in sides if words]
+    said += [extranet.MORE.format(count=params["more"])] if params.get("more") else []
+    words = {
+        "difference": f"（{'，'.join(said)}）" if said else "",
+        "state": extranet.SESSION_STATES.get(str(params.get("state")), str(params.get("state"))),
+        "trouble": trouble(str(params.get("trouble"))),
+    }
+    return extranet.FACTS.get(code, code).format_map(_Blanks({**{k: str(v) for k, v in params.items()}, **words}))
 
 
 def verdict(code: str, params: Mapping[str, object] | None = None) -> str:

@@ -74,6 +74,7 @@ DESKS: Mapping[str, str] = {
     "cases": "待人工处理",
     "releases": "待确认释放",
     "watched": "待关注的回收事项",
+    "calendar": "工作日历",
 }
 
 DUE: Mapping[str, str] = {

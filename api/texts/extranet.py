@@ -37,7 +37,7 @@ SENTENCES: Mapping[str, str] = {
     "extranet.renumbered": "路由器“{code}”自身的地址会随之改变；请写明 number: {number}，或把新路由器写在最后。",
     "extranet.segment_lost": "已开通的网段 {code}（{unit}，{by}）在新拓扑中没有位置；请先收回该网段。",
     "extranet.one_attachment": "云平台“{code}”以 VXLAN（local、remote、vnis）或 VLAN（vlans）之一接入。",
-    "extranet.held_back": "网段 {code} 被 {by} 的过滤规则挡住，到不了自治区核心。",
+    "extranet.held_back": "网段 {code} 被 {by} 的过滤规则挡住，不能通达整个网络区。",
     "extranet.cloud_not_attached": "云平台没有接入电子政务外网，网段无法开通。",
     "extranet.no_block": "外网拓扑没有为该单位在此平台的“{zone}”规划地址段。",
     "extranet.unit_not_attached": "外网拓扑中没有该单位在此云平台的网段。",
@@ -46,6 +46,7 @@ SENTENCES: Mapping[str, str] = {
     "extranet.prefix_reserved": "网段 {prefix} 在外网拓扑中保留给路由器，请先核对地址规划。",
     "extranet.prefix_length": "网段 {prefix} 的长度与外网拓扑不符，请先核对地址规划。",
     "extranet.no_topology": "还没有载入外网拓扑（guiyun extranet load）。",
+    "extranet.no_network": "没有载入外网拓扑，或没有路由器的密钥（GUIYUN_EXTRANET_KEY_FILE）。",
     "extranet.no_router": "外网拓扑中没有这台路由器。",
     "extranet.differs": "外网有 {count} 处差异。",
     "services.malformed": "服务应写成 tcp/443 或 tcp/443@3fff:122::/32 的形式，同一端口的来源不重叠，最多 {most} 项。",
@@ -83,6 +84,7 @@ TROUBLES: Mapping[str, str] = {
     "extranet.still_there": "网段撤除后仍可达",
     "extranet.probe_blind": "探测点看不到网络，无法核验",
     "extranet.no_probe": "没有可用的探测点",
+    "extranet.no_neighbour": "路由器上没有配置这个邻居",
 }
 
 STANDINGS: Mapping[str, str] = {
@@ -105,3 +107,46 @@ ROUTER_LEVELS: Mapping[str, str] = {
     "edge": "单位接入",
 }
 """Where a router of the extranet stands."""
+
+FACTS: Mapping[str, str] = {
+    "link_gone": "接口不存在",
+    "link": "接口与建立时不同{difference}",
+    "address": "接口地址与规划不同{difference}",
+    "advertisements": "路由通告的配置与建立时不同{difference}",
+    "services": "防火墙放行的服务与声明不同{difference}",
+    "rules": "防火墙规则与规定不同{difference}",
+    "unannounced": "没有向外发布",
+    "interface": "不是本系统建立的接口",
+    "unfinished": "建立到一半的接口",
+    "opened": "没有对应接口的放行规则{difference}",
+    "announced": "发布了规划之外的网段",
+    "route": "规划之外的路由（{how}）",
+    "rule": "规划之外的策略路由",
+    "bgp": "从别处引入路由的 BGP 配置",
+    "table": "另有防火墙表",
+    "on": "接口 {device} 上规划之外的地址",
+    "peer": "自治系统 AS{asn}，名称“{name}”",
+    "session": "状态：{state}",
+    "from": "由 {name} 发布",
+    "filter_in": "接收方向的前缀过滤与外网拓扑不同{difference}",
+    "filter_out": "发送方向的前缀过滤与外网拓扑不同{difference}",
+    "silent": "{trouble}",
+    "unrepaired": "修复未成：{trouble}",
+}
+"""One thing that is otherwise on a router than it should be. ``{difference}``: what is missing, what is too much."""
+
+MISSING, EXTRA, MORE = "缺少 {words}", "多出 {words}", "另有 {count} 处"
+
+SESSION_STATES: Mapping[str, str] = {
+    "Idle": "空闲",
+    "Connect": "正在连接",
+    "Active": "等待连接",
+    "OpenSent": "已发出请求",
+    "OpenConfirm": "等待确认",
+    "Established": "已建立",
+    "Clearing": "正在清除",
+    "Deleted": "已删除",
+    "not configured": "没有配置",
+    "not active": "没有启用 IPv6",
+}
+"""A BGP session's state (RFC 4271, 8.2.2) as a router says it, and what we say of one that there is not."""

@@ -99,7 +99,7 @@ REASONS: Mapping[str, str] = {
     "sample.future": "时间晚于现在",
     "sample.too_old": "早于保存期限",
     "sample.duplicate": "与另一行完全相同",
-    "sample.unknown_server": "台账中没有这台云主机",
+    "sample.unknown_server": "台账中没有这台云服务器",
 }
 """Why a row of samples was left out: part of a line that also has its code, how many and where."""
 
@@ -187,7 +187,7 @@ def condition(policy: Policy) -> str:
 
 def _when(when: When) -> str:
     if isinstance(when, Condition):
-        unit = f" {METRICS[when.metric].unit}".rstrip()
+        unit = _unit(when.metric)
         return f"{_NAMES[when.metric]}{_DAILY[when.daily]}{_limits(when, unit)}"
     parts = [f"（{_when(part)}）" if not isinstance(part, Condition) else _when(part) for part in when.parts]
     return ("，或 " if isinstance(when, AnyOf) else "，且 ").join(parts)
@@ -212,7 +212,7 @@ def evidence(figures: Iterable[Figures]) -> str:
 
 def _one(figures: Figures) -> str:
     leaf = figures.condition
-    unit = f" {METRICS[leaf.metric].unit}".rstrip()
+    unit = _unit(leaf.metric)
     what = f"{_NAMES[leaf.metric]}{_DAILY[leaf.daily]}{_limits(leaf, unit)}"
     if leaf.daily is Daily.P95:
         side = f"低于 {leaf.below:f}" if leaf.below is not None else f"不高于 {leaf.above:f}"
@@ -222,6 +222,12 @@ def _one(figures: Figures) -> str:
         return f"{what}：实测 {_number(figures.least)}{unit}"
     least, greatest, mean = map(_number, (figures.least, figures.greatest, figures.mean))
     return f"{what}：实测 {least} 至 {greatest}{unit}，平均 {mean}{unit}"
+
+
+def _unit(metric: str) -> str:
+    """As it stands behind a number."""
+    unit = METRICS[metric].unit
+    return unit if unit in {"", "%"} else f" {unit}"
 
 
 def _limits(leaf: Condition, unit: str) -> str:
@@ -261,7 +267,7 @@ def day_title(day: date, found: DayFigures | None) -> str:
 
 def heat_title(found: Warmth, cloud: str) -> str:
     """A cell of the heat map under the pointer."""
-    sizes = f"{found.servers} 台云主机，{found.vcpu:.0f} 核"
+    sizes = f"{found.servers} 台云服务器，{found.vcpu:.0f} 核"
     return f"{found.unit_name} · {cloud}：CPU {_pct(found.cpu_pct)}，内存 {_pct(found.memory_pct)}（{sizes}）"
 
 

@@ -23,12 +23,13 @@ def wanted(lines: Sequence[schemas.LimitLine]) -> list[Wanted]:
 
 def own(work: Work, found: Sequence[Limit], mark: str) -> schemas.OwnLimits:
     """A node's own limits."""
-    names = catalog.names(work.session, {limit.pool for limit in found if limit.pool is not None})
+    clouds = {c.id: c for c in catalog.by_id(work.session, {limit.pool for limit in found if limit.pool is not None})}
     return schemas.OwnLimits(
         limits=[
             schemas.OwnLimit(
                 resource_class=limit.resource_class.value,
-                sub_cloud=names.get(limit.pool) if limit.pool else None,
+                sub_cloud=clouds[limit.pool].name if limit.pool else None,
+                sub_cloud_code=clouds[limit.pool].code if limit.pool else None,
                 **_amounts(limit).model_dump(),
             )
             for limit in found
@@ -39,13 +40,16 @@ def own(work: Work, found: Sequence[Limit], mark: str) -> schemas.OwnLimits:
 
 def changes(outcome: Outcome) -> schemas.LimitChanges:
     """What was set, or would be."""
-    return schemas.LimitChanges(node_id=outcome.node, changes=[_change(line, outcome.names) for line in outcome.lines])
+    return schemas.LimitChanges(
+        node_id=outcome.node, changes=[_change(line, outcome.names, outcome.codes) for line in outcome.lines]
+    )
 
 
-def _change(line: Line, names: Mapping[UUID, str]) -> schemas.LimitChange:
+def _change(line: Line, names: Mapping[UUID, str], codes: Mapping[UUID, str]) -> schemas.LimitChange:
     return schemas.LimitChange(
         resource_class=line.resource_class.value,
         sub_cloud=names.get(line.pool) if line.pool else None,
+        sub_cloud_code=codes.get(line.pool) if line.pool else None,
         before=_amounts(line.was) if line.was else None,
         after=_amounts(line.now) if line.now else None,
         effects=[_effect(effect, names) for effect in line.effects],

@@ -43,6 +43,7 @@ def case(work: Work, case_id: UUID) -> schemas.Case:
         "parts": [_part(row) for row in file.resources],
         "objections": file.objections,
         "acts": file.acts,
+        "siblings": [schemas.CaseSibling.model_validate(each) for each in board.siblings(work, file.case)],
         "watched": watched.of(work, file.case),
         "offers": board.offers(work, file.case),
     }
@@ -74,6 +75,7 @@ def _part(row: AnyRow) -> schemas.CaseResource:
         kind=resource.kind,
         name=resource.name,
         state=resource.state,
+        error_code=resource.error_code,
         was_active=row.was_active,
     )
 

@@ -1,6 +1,9 @@
 """Runs the migrations that are shipped in the wheel, and tells whether the models and the database agree.
 
 Called by: ``guiyun db``, ``guiyun up``, tests. Must not: be run with the runtime role (it may not change the schema).
+
+The functions of ``quotas`` follow after the last revision: ``quotas.functions``. Where a database stands is both, as
+``0071_network_rulings+1f0c9a27be``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
 from broker.db.tables import METADATA, is_ours
+from quotas import functions
 
 
 def _config(connection: Connection) -> Config:
@@ -25,24 +29,36 @@ def _config(connection: Connection) -> Config:
 
 
 def upgrade(url: str) -> str:
-    """Bring the database at ``url`` (the owner's) to the newest revision; returns that revision."""
+    """Bring the database at ``url`` (the owner's) to the newest revision and functions; returns where it stands."""
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
-            config = _config(connection)
-            command.upgrade(config, "head")
-            return ScriptDirectory.from_config(config).get_current_head() or ""
+            before = _standing(connection)
+            command.upgrade(_config(connection), "head")
+            newest = _newest(connection)
+            if before != newest:
+                functions.put_in_place(connection)
+            return newest
     finally:
         engine.dispose()
 
 
-def current(url: str) -> tuple[str | None, str | None]:
-    """The database's revision and the newest one known to this code."""
+def _standing(connection: Connection) -> str | None:
+    revision = MigrationContext.configure(connection, opts={"version_table_schema": "public"}).get_current_revision()
+    return None if revision is None else f"{revision}+{functions.standing(connection) or ''}"
+
+
+def _newest(connection: Connection) -> str:
+    head = ScriptDirectory.from_config(_config(connection)).get_current_head()
+    return f"{head}+{functions.fingerprint()}"
+
+
+def current(url: str) -> tuple[str | None, str]:
+    """Where the database stands, and the newest there is in this code: revision and functions."""
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"version_table_schema": "public"})
-            return context.get_current_revision(), ScriptDirectory.from_config(_config(connection)).get_current_head()
+            return _standing(connection), _newest(connection)
     finally:
         engine.dispose()
 

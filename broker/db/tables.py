@@ -12,6 +12,7 @@ import broker.approval.models
 import broker.assessment.models
 import broker.audit.models
 import broker.catalog.models
+import broker.chargeback.beginning_models
 import broker.chargeback.models
 import broker.db.idempotency
 import broker.dedicated.models
@@ -22,6 +23,7 @@ import broker.metering.models
 import broker.notify.models
 import broker.pricing.models
 import broker.reclamation.models
+import broker.region.models
 import broker.request.models
 import broker.scarcity.models
 import broker.tenancy.models

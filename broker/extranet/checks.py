@@ -193,22 +193,29 @@ def _overlapping_blocks(topology: Topology) -> Iterator[Problem]:
 
 def _filter_problems(topology: Topology) -> Iterator[Problem]:
     """Each filter is on a session, and every block comes through from each of its routers to the top."""
-    pairs = {(s.upper, s.lower, vrf) for s in topology.sessions for vrf in sessions_of(topology, s)}
-    permits: dict[tuple[str, str, str], list[object]] = {}
+    pairs = {
+        (*ends, vrf)
+        for s in topology.sessions
+        for ends in ((s.upper, s.lower), (s.lower, s.upper))
+        for vrf in sessions_of(topology, s)
+    }
+    permits: dict[tuple[str, str, str, str], list[IPv6Network]] = {}
     vrfs = {v.name: v for v in topology.vrfs}
     for index, rule in enumerate(topology.filters):
         here = f"filters[{index}]"
-        key = (rule.router, rule.neighbour, rule.vrf)
+        ends = (rule.router, rule.neighbour, rule.vrf)
+        key = (*ends, rule.direction)
         if key in permits:
             yield Problem("extranet.twice", here, params={"code": " ".join(key)})
         permits.setdefault(key, []).extend(rule.permit)
-        if key not in pairs and rule.vrf in vrfs:
+        if ends not in pairs and rule.vrf in vrfs:
             yield Problem("extranet.no_session", here, params={"code": f"{rule.router}-{rule.neighbour} {rule.vrf}"})
         for prefix in rule.permit:
             if rule.vrf in vrfs and not prefix.subnet_of(vrfs[rule.vrf].prefix):
                 yield Problem("extranet.outside", f"{here}.permit", params={"code": str(prefix), "by": rule.vrf})
     for index, block in enumerate(topology.blocks):
         yield from _held_back(topology, f"blocks[{index}]", block, permits)
+    yield from _kept_from(topology, permits)
 
 
 def _probe_problems(topology: Topology) -> Iterator[Problem]:
@@ -222,11 +229,33 @@ def _probe_problems(topology: Topology) -> Iterator[Problem]:
 
 
 def _held_back(
-    topology: Topology, here: str, block: Block, permits: Mapping[tuple[str, str, str], Sequence[object]]
+    topology: Topology, here: str, block: Block, permits: Mapping[tuple[str, str, str, str], Sequence[IPv6Network]]
 ) -> Iterator[Problem]:
     for router in block.routers:
         for session in way_up(topology, router):
-            allowed = permits.get((session.upper, session.lower, block.vrf), ())
-            if not any(block.prefix.subnet_of(prefix) for prefix in allowed):  # type: ignore[arg-type]
-                params = {"code": str(block.prefix), "by": f"{session.upper}-{session.lower} {block.vrf}"}
-                yield Problem("extranet.held_back", here, params=params)
+            sent = permits.get((session.lower, session.upper, block.vrf, "out"))
+            taken = permits.get((session.upper, session.lower, block.vrf, "in"), ())
+            for at, allowed in ((session.lower, sent), (session.upper, taken)):
+                if allowed is not None and not any(block.prefix.subnet_of(prefix) for prefix in allowed):
+                    by = f"{at}-{session.upper if at == session.lower else session.lower} {block.vrf}"
+                    yield Problem("extranet.held_back", here, params={"code": str(block.prefix), "by": by})
+
+
+def _kept_from(
+    topology: Topology, permits: Mapping[tuple[str, str, str, str], Sequence[IPv6Network]]
+) -> Iterator[Problem]:
+    """Downwards too: a router that does not hear of a block cannot reach it, nor say that it is where it should be."""
+    above = {r.name: {(s.upper, s.lower) for s in way_up(topology, r.name)} for r in topology.routers}
+    for session in topology.sessions:
+        pair = (session.upper, session.lower)
+        for vrf in sessions_of(topology, session):
+            filters = (
+                (session.upper, session.lower, permits.get((*pair, vrf, "out"))),
+                (session.lower, session.upper, permits.get((*pair[::-1], vrf, "in"))),
+            )
+            for at, neighbour, allowed in filters:
+                for index, block in enumerate(topology.blocks) if allowed is not None else ():
+                    from_elsewhere = block.vrf == vrf and any(pair not in above.get(r, {pair}) for r in block.routers)
+                    if from_elsewhere and not any(block.prefix.subnet_of(prefix) for prefix in allowed or ()):
+                        params = {"code": str(block.prefix), "by": f"{at}-{neighbour} {vrf}"}
+                        yield Problem("extranet.held_back", f"blocks[{index}]", params=params)

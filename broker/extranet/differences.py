@@ -2,11 +2,13 @@
 
 Called by: ``extranet.drift``. Must not: call a router, or the database. What a segment of ours consists of is compared
 word for word, so that nothing beside it stays unseen; of what is not ours only what leads packets elsewhere.
+What is wrong is said in facts: a code, which has its sentence in ``api.texts``, and the router's own words.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ from typing import Any
 from uuid import UUID
 
 from broker.extranet.checks import loopback, sessions_of
+from broker.extranet.filters import Key, permitted, written
 from broker.extranet.schema import Session, Topology
+from broker.extranet.values import Fact, differing, fact
 from providers.contract import Addressing, Encapsulation
 from providers.networking import RouterFacts, SegmentSpec
 
@@ -25,8 +29,6 @@ RA_INTERVAL_S = 10
 
 _MARK = re.compile(r"description guiyun ([0-9a-f-]{36})\b")
 Place = tuple[str, str, str, str]
-_MOST = 300
-"""Characters of a detail: a notice has to hold it."""
 
 
 class Gap(StrEnum):
@@ -43,7 +45,7 @@ class Gap(StrEnum):
     ROGUE = "rogue"
     """A neighbour announced something that no filter let in."""
     FILTER = "filter"
-    """A router lets in from a neighbour other prefixes than the topology says."""
+    """A router lets in from a neighbour, or sends to it, other prefixes than the topology says."""
     NEIGHBOUR = "neighbour"
     """A router has a session with a neighbour that the topology does not name, or names otherwise."""
     SESSION = "session"
@@ -54,13 +56,16 @@ class Gap(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RouterDrift:
-    """One difference. ``subject``: a prefix, an interface or a neighbour. ``spec``: what a repair acts on."""
+    """One difference. ``subject``: a prefix, an interface or a neighbour. ``spec``: what a repair acts on.
+
+    ``facts``: what exactly is otherwise there.
+    """
 
     gap: Gap
     router: str
     vrf: str
     subject: str
-    detail: str = ""
+    facts: tuple[Fact, ...] = ()
     spec: SegmentSpec | None = None
     repaired: bool = False
 
@@ -72,8 +77,8 @@ class RouterDrift:
     @property
     def fingerprint(self) -> str:
         """The same for the same difference, so that it is told once."""
-        parts = (*self.place, self.detail)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+        parts = [*self.place, [each.plain() for each in self.facts]]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ class Rows:
 
     settled: Mapping[UUID, SegmentSpec]
     busy: frozenset[UUID]
+    coming: frozenset[tuple[str, str]] = frozenset()
+    """Router and interface of every segment that has a place: one that is being made may carry no id yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +99,10 @@ class _Table:
     router: str
     vrf: str
     about: Mapping[str, Any]
+    filters: Mapping[Key, frozenset[IPv6Network]]
 
-    def drift(self, gap: Gap, subject: str, detail: str = "", spec: SegmentSpec | None = None) -> RouterDrift:
-        return RouterDrift(gap, self.router, self.vrf, subject, detail[:_MOST], spec)
+    def drift(self, gap: Gap, subject: str, *facts: Fact, spec: SegmentSpec | None = None) -> RouterDrift:
+        return RouterDrift(gap, self.router, self.vrf, subject, facts, spec)
 
     @property
     def loopbacks(self) -> set[str]:
@@ -112,13 +120,15 @@ class _Table:
 
 def compare(topology: Topology, rows: Rows, facts: Sequence[RouterFacts]) -> Iterator[RouterDrift]:
     """Every difference."""
+    filters = written(topology)
     for router in facts:
         if router.error is not None:
-            yield RouterDrift(Gap.SILENT, router.router, "", router.router, router.error.code)
+            silence = fact("silent", trouble=router.error.code)
+            yield RouterDrift(Gap.SILENT, router.router, "", router.router, (silence,))
             continue
         met: set[UUID] = set()
         for vrf, about in router.facts.get("vrfs", {}).items():
-            table = _Table(topology, router.router, vrf, about)
+            table = _Table(topology, router.router, vrf, about, filters)
             yield from _segments(rows, table, met)
             yield from _strangers(table)
             yield from _sessions(table)
@@ -140,7 +150,7 @@ def _segments(rows: Rows, table: _Table, met: set[UUID]) -> Iterator[RouterDrift
             str(IPv6Network(line.split()[2], strict=False)) for line in lines if line.startswith("ipv6 address ")
         ]
         if marked is None:
-            yield table.drift(Gap.FOREIGN, name, "interface")
+            yield from _unmarked(rows, table, name, segment)
             continue
         ours = True
         planned |= set(prefixes)
@@ -152,19 +162,32 @@ def _segments(rows: Rows, table: _Table, met: set[UUID]) -> Iterator[RouterDrift
         if spec is None or (spec.router, spec.vrf) != (table.router, table.vrf):
             yield table.drift(Gap.EXTRA, name, spec=_as_spec(segment_id, table, name, prefixes))
         elif wrong := _wrong(spec, name, segment, table):
-            yield table.drift(Gap.CHANGED, str(spec.prefix), wrong, spec)
+            yield table.drift(Gap.CHANGED, str(spec.prefix), *wrong, spec=spec)
     firewall = table.about["firewall"]
     for name in sorted(set(firewall["elements"]) - set(table.about["segments"])):
-        yield table.drift(Gap.FOREIGN, name, f"firewall {'; '.join(firewall['elements'][name])}")
+        yield table.drift(Gap.FOREIGN, name, fact("opened", extra=firewall["elements"][name]))
     if not ours and firewall["there"] and firewall["differs"]:  # a repair writes it with the segments that it is for
-        yield table.drift(Gap.FOREIGN, "firewall", " ".join(firewall["differs"]))
+        yield table.drift(Gap.FOREIGN, "firewall", _rules(firewall["differs"]))
     for prefix in table.about["networks"]:
         if prefix not in planned:
-            yield table.drift(Gap.FOREIGN, prefix, "announced")
+            yield table.drift(Gap.FOREIGN, prefix, fact("announced"))
 
 
-def _wrong(spec: SegmentSpec, name: str, segment: Mapping[str, Any], table: _Table) -> str:
-    """What of a segment is not as it was made: words, each with what is missing (-) and what nobody wants (+)."""
+def _unmarked(rows: Rows, table: _Table, name: str, segment: Mapping[str, Any]) -> Iterator[RouterDrift]:
+    """An interface without an id of ours: somebody's, or one that a run made and was killed before it had named it.
+
+    That has the address that only a segment's link has, and nothing else; the next run for its VNI goes on with it.
+    """
+    tag, link = name.removeprefix("seg"), segment["link"] or {}
+    bare = not segment["lines"] and not link.get("alias")
+    if not (bare and tag.isdecimal() and link.get("mac") == _mac(int(tag))):
+        yield table.drift(Gap.FOREIGN, name, fact("interface"))
+    elif (table.router, name) not in rows.coming:
+        yield table.drift(Gap.EXTRA, name, fact("unfinished"))
+
+
+def _wrong(spec: SegmentSpec, name: str, segment: Mapping[str, Any], table: _Table) -> list[Fact]:
+    """What of a segment is not as it was made."""
     gateway = {f"{spec.gateway}/{spec.prefix.prefixlen}"}
     written = {line for line in segment["lines"] if not _MARK.match(line)}
     configured = {line.split()[2] for line in written if line.startswith("ipv6 address ")}
@@ -172,20 +195,21 @@ def _wrong(spec: SegmentSpec, name: str, segment: Mapping[str, Any], table: _Tab
     live = set(segment["addresses"]) if link else configured
     told = {line for line in written if not line.startswith("ipv6 address ")}
     found = [
-        _said("link", *_link(spec, name, link, table.topology)) if link else "link",
-        _said("address", gateway, (gateway & configured & live) | ((configured | live) - gateway)),
-        _said("advertisements", advertised(spec), told),
-        _said("firewall", _opened(spec), set(firewall["elements"].get(name, ())), firewall["differs"]),
-        "" if str(spec.prefix) in table.about["networks"] else "route",
+        differing("link", *_link(spec, name, link, table.topology)) if link else fact("link_gone"),
+        differing("address", gateway, (gateway & configured & live) | ((configured | live) - gateway)),
+        differing("advertisements", advertised(spec), told),
+        differing("services", _opened(spec), firewall["elements"].get(name, ())),
+        _rules(firewall["differs"]) if firewall["differs"] else None,
+        None if str(spec.prefix) in table.about["networks"] else fact("unannounced"),
     ]
-    return " ".join(word for word in found if word)
+    return [each for each in found if each is not None]
 
 
-def _said(word: str, wanted: set[str], found: set[str], more: Sequence[str] = ()) -> str:
-    """``word (-this +that)``, or nothing."""
-    different = [f"-{line}" for line in sorted(wanted - found)] + [f"+{line}" for line in sorted(found - wanted)]
-    different += more
-    return f"{word} ({', '.join(different)})" if different else ""
+def _rules(differs: Sequence[str]) -> Fact:
+    """How a firewall's rules are not the role's: lines with a sign before them, as the router compares them."""
+    signed = [(line[:1], line[1:]) for line in differs]
+    missing, extra = ([line for sign, line in signed if sign == wanted] for wanted in "-+")
+    return fact("rules", missing=missing, extra=extra)
 
 
 def advertised(spec: SegmentSpec) -> set[str]:
@@ -201,7 +225,11 @@ def advertised(spec: SegmentSpec) -> set[str]:
 
 def mac_of(spec: SegmentSpec) -> str:
     """A segment's address on its router, made of its VNI or VLAN: hosts keep it over a repair."""
-    digits = f"{spec.vni:06x}"
+    return _mac(spec.vni)
+
+
+def _mac(tag: int) -> str:
+    digits = f"{tag:06x}"
     return f"02:67:79:{digits[:2]}:{digits[2:4]}:{digits[4:]}"
 
 
@@ -228,19 +256,19 @@ def _strangers(table: _Table) -> Iterator[RouterDrift]:
     """What leads packets elsewhere and is of nobody's plan: routes, rules, addresses, another firewall."""
     about = table.about
     for route in about["routes"]:
-        yield table.drift(Gap.FOREIGN, route["prefix"], f"route {route['how']}")
+        yield table.drift(Gap.FOREIGN, route["prefix"], fact("route", how=route["how"]))
     for policy in about["policies"]:
-        yield table.drift(Gap.FOREIGN, policy, "rule")
+        yield table.drift(Gap.FOREIGN, policy, fact("rule"))
     for line in about["mixed"]:
-        yield table.drift(Gap.FOREIGN, line, "bgp")
+        yield table.drift(Gap.FOREIGN, line, fact("bgp"))
     for other in about["firewall"]["tables"]:
-        yield table.drift(Gap.FOREIGN, other, "firewall")
+        yield table.drift(Gap.FOREIGN, other, fact("table"))
     links = [session.prefix for session in table.neighbours.values()]
     own = table.loopbacks
     for name, addresses in about["addresses"].items():
         for address in addresses:
             if address not in own and not any(IPv6Interface(address).ip in link for link in links):
-                yield table.drift(Gap.FOREIGN, address, f"address {name}")
+                yield table.drift(Gap.FOREIGN, address, fact("on", device=name))
 
 
 def _sessions(table: _Table) -> Iterator[RouterDrift]:
@@ -250,15 +278,15 @@ def _sessions(table: _Table) -> Iterator[RouterDrift]:
     for peer, session in table.about["sessions"].items():
         name = session["name"]
         if name not in wanted or session["asn"] != asns[name] or not _on(wanted[name], peer):
-            yield table.drift(Gap.NEIGHBOUR, peer, f"AS{session['asn']} {name}".strip())
+            yield table.drift(Gap.NEIGHBOUR, peer, fact("peer", asn=session["asn"], name=name))
             continue
         if session["state"] != "Established":
-            yield table.drift(Gap.SESSION, name, session["state"])
+            yield table.drift(Gap.SESSION, name, fact("session", state=session["state"]))
         for prefix in session["refused"]:
-            yield table.drift(Gap.ROGUE, prefix, name)
+            yield table.drift(Gap.ROGUE, prefix, fact("from", name=name))
     named = {session["name"] for session in table.about["sessions"].values()}
     for name in sorted(set(wanted) - named):
-        yield table.drift(Gap.SESSION, name, "not configured")
+        yield table.drift(Gap.SESSION, name, fact("session", state="not configured"))
 
 
 def _on(session: Session, peer: str) -> bool:
@@ -270,21 +298,27 @@ def _on(session: Session, peer: str) -> bool:
 
 
 def _filters(table: _Table) -> Iterator[RouterDrift]:
-    """Filters towards the routers below; the routers' own addresses may pass each of them."""
-    topology = table.topology
-    own = {str(v.loopbacks) for v in topology.vrfs if v.name == table.vrf}
-    lowers = {name for name, session in table.neighbours.items() if session.upper == table.router}
+    """What is let in from each neighbour and sent to it; routers' own addresses may pass.
+
+    Whoever sends all that he has, as the topology lets him, needs no filter for that.
+    """
+    (vrf,) = (v for v in table.topology.vrfs if v.name == table.vrf)
+    own = {str(vrf.loopbacks), f"{vrf.loopbacks} ge 128"}
     for session in table.about["sessions"].values():
-        if session["name"] not in lowers:
+        pair = table.neighbours.get(session["name"])
+        if pair is None:
             continue
-        key = (table.router, session["name"], table.vrf)
-        rules = [r for r in topology.filters if (r.router, r.neighbour, r.vrf) == key]
-        planned = {str(prefix) for rule in rules for prefix in rule.permit}
-        entries = session["filter"]
-        found = {"any"} if entries is None else {_permitted(e, topology.segment_length) for e in entries}
-        different = sorted((found - own - {f"{p} ge 128" for p in own}) ^ planned) + session["also"]
-        if different:
-            yield table.drift(Gap.FILTER, session["name"], " ".join(different))
+        facts = []
+        for way in ("in", "out"):
+            entries = session["filters"][way]
+            planned = {str(p) for p in permitted(table.filters, pair, table.router, vrf, way)}
+            if entries is None and way == "out" and planned == {str(vrf.prefix)}:
+                entries = [f"permit {vrf.prefix}"]
+            found = {"any"} if entries is None else {_permitted(e, table.topology.segment_length) for e in entries}
+            also = {line for line in session["also"] if line.endswith(f" {way}")}
+            facts.append(differing(f"filter_{way}", planned, (found - own) | also))
+        if wrong := [each for each in facts if each is not None]:
+            yield table.drift(Gap.FILTER, session["name"], *wrong)
 
 
 def _permitted(entry: str, length: int) -> str:

@@ -20,6 +20,7 @@ from broker.extranet import looks, service
 from broker.extranet.differences import Gap, Place, RouterDrift, Rows, compare
 from broker.extranet.models import SegmentAttachment
 from broker.extranet.networks import Network, Networks
+from broker.extranet.values import fact
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState, Role
 from broker.notify import service as notify
@@ -61,7 +62,8 @@ def _look(network: Network, works: WorkFactory) -> tuple[Sequence[RouterFacts], 
         after = _rows(work)
     agreed = {i: spec for i, spec in after.settled.items() if before.settled.get(i) == spec}
     moving = before.busy | after.busy | (before.settled.keys() | after.settled.keys()) - agreed.keys()
-    return heard, list(compare(network.loaded.topology, Rows(agreed, frozenset(moving)), heard))
+    rows = Rows(agreed, frozenset(moving), before.coming | after.coming)
+    return heard, list(compare(network.loaded.topology, rows, heard))
 
 
 def _repair(network: Network, works: WorkFactory, found: Sequence[RouterDrift]) -> dict[UUID, ProviderError | None]:
@@ -81,8 +83,8 @@ def _repair(network: Network, works: WorkFactory, found: Sequence[RouterDrift]) 
 def _said(drift: RouterDrift, errors: Mapping[UUID, ProviderError | None], still: AbstractSet[Place]) -> RouterDrift:
     """Repaired is what the next look does not find any more, whatever the repair said of itself."""
     error = errors.get(drift.spec.id) if drift.spec is not None else None
-    detail = drift.detail if error is None else f"{drift.detail} {error.code}".strip()
-    return replace(drift, detail=detail, repaired=error is None and drift.place not in still)
+    facts = drift.facts if error is None else (*drift.facts, fact("unrepaired", trouble=error.code))
+    return replace(drift, facts=facts, repaired=error is None and drift.place not in still)
 
 
 def _rows(work: Work) -> Rows:
@@ -94,7 +96,8 @@ def _rows(work: Work) -> Rows:
     found = work.session.execute(statement).all()
     settled = [a for a, state in found if state in _HANDED_OVER]
     busy = frozenset(a.resource_id for a, state in found if state not in _HANDED_OVER)
-    return Rows({spec.id: spec for spec in service.specs(work.session, settled)}, busy)
+    coming = frozenset((a.router, f"seg{a.vni}") for a, _ in found)
+    return Rows({spec.id: spec for spec in service.specs(work.session, settled)}, busy, coming)
 
 
 def _tell(work: Work, network: Network, found: Sequence[RouterDrift]) -> None:
@@ -114,7 +117,12 @@ def _notices(work: Work, network: Network, drift: RouterDrift) -> Iterator[dict[
         return
     yield {
         "code": f"extranet.{drift.gap.value}",
-        "params": {"router": drift.router, "vrf": drift.vrf, "subject": drift.subject, "detail": drift.detail},
+        "params": {
+            "router": drift.router,
+            "vrf": drift.vrf,
+            "subject": drift.subject,
+            "facts": [each.plain() for each in drift.facts],
+        },
         "subject_type": "extranet",
         "subject_id": network.loaded.id,
         "account_id": None,

@@ -9,6 +9,7 @@ from ipaddress import collapse_addresses
 from typing import Any
 
 from broker.extranet.checks import loopback, sessions_of
+from broker.extranet.filters import of_router
 from broker.extranet.schema import Access, Router, Topology, Vrf
 from providers.networking import Fabric, RouterAccount
 
@@ -78,6 +79,7 @@ def _variables(topology: Topology, router: Router, access: Access | None) -> dic
         # Who may speak with its BGP, and what no host of a segment has business with.
         "extranet_neighbours": [str(prefix) for prefix in collapse_addresses(near)],
         "extranet_infrastructure": [str(prefix) for prefix in collapse_addresses(everywhere)],
+        "extranet_filters": list(of_router(topology, router.name)),
     }
     if access is not None:
         variables["extranet_underlay"] = {

@@ -110,11 +110,16 @@ class Session(_Entry):
 
 
 class PrefixFilter(_Entry):
-    """What a router lets in from a neighbour below it, in one VRF. What no filter permits is refused."""
+    """What a router lets in from a neighbour, in one VRF, or with ``direction: out`` sends to it.
+
+    Without one, a router lets in nothing from below and the VRF's whole space from above, and sends its whole space.
+    Routers' own addresses pass each of them.
+    """
 
     router: Short
     neighbour: Short
     vrf: Short
+    direction: Literal["in", "out"] = "in"
     permit: Rows[Prefix]
 
 

@@ -156,6 +156,14 @@ def file(work: Work, case_id: UUID) -> CaseFile:
     )
 
 
+def siblings(work: Work, case: ReclaimCase) -> Sequence[ReclaimCase]:
+    """The other parts of the whole that a case was opened as, of those the actor may see, oldest first."""
+    whole = case.split_from or case.id
+    parts = or_(ReclaimCase.id == whole, ReclaimCase.split_from == whole)
+    statement = select(ReclaimCase).where(parts, ReclaimCase.id != case.id, seen(work)).order_by(ReclaimCase.id)
+    return work.session.scalars(statement).all()
+
+
 def open_cases(work: Work, resource_ids: Collection[UUID]) -> dict[UUID, ReclaimCase]:
     """Resource -> the open case that it is in (one at most), of the cases that the actor may see. One statement."""
     statement = (

@@ -17,6 +17,7 @@ from broker.notify import service as notify
 from broker.reclamation import history, lateness, lost, rules, terms, watched
 from broker.reclamation.models import CaseObjection, CaseResource, ReclaimCase
 from broker.reclamation.values import Heard
+from broker.region import calendars
 from broker.tenancy.work import Work
 from broker.utilisation import findings
 from broker.utilisation.findings import FindingKind
@@ -86,7 +87,9 @@ def set_window(work: Work, case: ReclaimCase) -> None:
 
 
 def _follow_calendar(work: Work) -> int:
-    """Windows that still run, counted by another calendar than today's."""
+    """Windows that still run, counted by another calendar than today's; none while workers count by several."""
+    if calendars.disputed(work):
+        return 0
     old = _cases(
         work, ReclaimCase.state == CaseState.NOTICED.value, ReclaimCase.calendar_version != work.calendar.version
     )

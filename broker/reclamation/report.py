@@ -1,4 +1,4 @@
-"""What reclaiming took back, by month, unit and sub-cloud: capacity, and what a month of it costs by today's tariff.
+"""What reclaiming took back, by month, unit and sub-cloud: capacity, and what a month of it cost by its tariff.
 
 Called by: the API, the console. Must not: change anything, or count what units gave back by themselves.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
@@ -26,7 +28,10 @@ from quotas.values import ResourceClass
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """One month (Asia/Shanghai), unit and cloud. ``monthly_fen``: per month, at today's prices, with no usage known."""
+    """One month (Asia/Shanghai), unit and cloud. ``monthly_fen``: a month of it by the month's last prices, if all ran.
+
+    So that a report of a past month says the same whenever it is asked for; of this month by the prices of now.
+    """
 
     month: str
     unit_id: UUID
@@ -83,7 +88,8 @@ def _lines(work: Work, sums: Mapping[tuple[str, UUID, UUID], _Sum]) -> list[Take
     clouds = {c.id: c for c in work.session.scalars(select(SubCloud).where(SubCloud.id.in_(ids)))}
     out = []
     for (month, unit_id, cloud_id), found in sums.items():
-        quote = pricing.quote_for(work.session, _meters(found.amounts), cloud_id, work.now)
+        at = min(_end(month, work.calendar.zone), work.now)
+        quote = pricing.quote_for(work.session, _meters(found.amounts), cloud_id, at)
         line = TakenBack(
             month=month,
             unit_id=unit_id,
@@ -100,6 +106,12 @@ def _lines(work: Work, sums: Mapping[tuple[str, UUID, UUID], _Sum]) -> list[Take
         )
         out.append(line)
     return sorted(out, key=lambda line: (line.month, line.monthly_fen, line.unit_name), reverse=True)
+
+
+def _end(month: str, zone: ZoneInfo) -> datetime:
+    """The last second of a month (``2026-03``)."""
+    year, number = int(month[:4]), int(month[5:])
+    return datetime(year + number // 12, number % 12 + 1, 1, tzinfo=zone) - timedelta(seconds=1)
 
 
 def _part(amounts: scarce.Amounts, prefix: str) -> int:

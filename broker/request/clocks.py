@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import aliased
 
 from broker.db.base import AnyRow
+from broker.region import calendars
 from broker.request.models import ClockStop, ServiceRequest, StageClock
 from broker.tenancy.work import Work
 from broker.workdays import WorkCalendar
@@ -131,7 +132,12 @@ def abandon(work: Work, request: ServiceRequest) -> None:
 
 
 def recompute_all(work: Work) -> int:
-    """Recompute every open clock that was computed with another calendar (a year was published). Returns how many."""
+    """Recompute every open clock that was computed with another calendar (a year was published). Returns how many.
+
+    None while workers count by several calendars: each would undo what the other has counted.
+    """
+    if calendars.disputed(work):
+        return 0
     clocks = work.session.execute(
         select(StageClock, ServiceRequest)
         .join(ServiceRequest, ServiceRequest.id == StageClock.request_id)

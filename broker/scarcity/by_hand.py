@@ -6,8 +6,8 @@ road: a request's stages write events of their own.
 **When the event is written.** In the transaction of what it tells, but for the fast hold, whose transaction is shared
 with other callers (``quotas.together``). There ``quota.hold_asked`` is committed *before* the hold is counted, in the
 same round trip (``broker.hold_together``) and without a flush of its own: the log of PostgreSQL is one, so that once a
-hold is on disk the event before it is. A hold that counts is therefore never without its event; that it was not granted
-is a second one, ``quota.hold_refused``.
+hold is on disk the event before it is. A hold that counts is therefore never without its event; that it was not
+granted, and why, is a second one in the same round trip, ``quota.hold_refused``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.orm import Session
 
 from broker.db.base import new_id
@@ -38,7 +38,7 @@ _TOLD = text("""
 INSERT INTO broker.audit_event (id, at, actor_id, action, subject_type, subject_id, article, data, trace_id)
 VALUES (:id, :at, :actor, :action, 'hold', :hold, '', CAST(:data AS jsonb), '') ON CONFLICT (id) DO NOTHING
 """)
-_TELL_AND_HOLD = b"CALL broker.hold_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL)"
+_TELL_AND_HOLD = b"CALL broker.hold_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +89,23 @@ def hold(
         return row | {"data": json.dumps(more | hand.why)}
 
     asked = told("quota.hold_asked", data)
-    before = together.Before(
-        b"broker_hold_together",
-        _TELL_AND_HOLD,
-        (str(asked["id"]), asked["at"].isoformat(), asked["actor"] and str(asked["actor"]), asked["data"]),
-        lambda connection: connection.execute(_TOLD, asked),
-    )
+    alone = False
+
+    def write(connection: Connection) -> None:
+        nonlocal alone
+        alone = True
+        connection.execute(_TOLD, asked)
+
+    values = (str(asked["id"]), asked["at"].isoformat(), asked["actor"] and str(asked["actor"]), asked["data"])
+    before = together.Before(b"broker_hold_together", _TELL_AND_HOLD, (*values, str(new_id())), write)
     try:
         together.hold(
             engine, owner=owner, node=node, lines=lines, expires_at=expires_at, hold_id=hold_id, before=before
         )
     except QuotaError as error:
-        with engine.begin() as connection:
-            connection.execute(_TOLD, told("quota.hold_refused", {"code": error.code}))
+        if alone:  # what the group could not answer: the procedure has told nothing of it
+            with engine.begin() as connection:
+                connection.execute(_TOLD, told("quota.hold_refused", {"code": error.code, "refused": []}))
         raise
 
 
@@ -247,7 +251,7 @@ def _parent(work: Work, system: InformationSystem) -> UUID:
 def move_node(work: Work, hand: Hand, node: UUID, parent: UUID, *, how: moving.How) -> moving.MovedNode:
     """As ``quotas.moving.node``; an event where something moved."""
     moved = moving.node(work.session, node, parent, how=how)
-    if moved.nodes and how != "look":
+    if moved.nodes:
         over = [{"node": str(r.node), "class": r.resource_class.value} for r in moved.over]
         data = {"below": str(parent), "nodes": moved.nodes, "over": over} | hand.why
         work.record("quota.node_moved", "node", node, mandate=hand.mandate, data=data)

@@ -62,6 +62,8 @@ class Outcome:
     node: UUID
     lines: tuple[Line, ...]
     names: Mapping[UUID, str]
+    codes: Mapping[UUID, str]
+    """Of the sub-clouds: what they are named by in a line."""
 
 
 def limits(work: Work, code: str) -> tuple[list[Limit], str]:
@@ -171,9 +173,9 @@ def _each(
         elif line.was != line.now:
             lines.append(line)
     people = {node} | {effect.node for line in lines for effect in line.effects}
-    pools = {line.pool for line in lines if line.pool is not None}
-    names = {**node_names(work.session, people, work.now), **catalog.names(work.session, pools)}
-    return Outcome(node, tuple(lines), names), problems
+    met = {cloud.id: cloud for cloud in clouds.values() if any(line.pool == cloud.id for line in lines)}
+    names = {**node_names(work.session, people, work.now), **{pool: cloud.name for pool, cloud in met.items()}}
+    return Outcome(node, tuple(lines), names, {pool: cloud.code for pool, cloud in met.items()}), problems
 
 
 def _one(

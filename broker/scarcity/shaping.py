@@ -6,7 +6,7 @@ limits says where they stand: ours, from 统筹). By hand, on the machine itself
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from broker.inventory.repository import node_names, system_id_of
 from broker.scarcity import by_hand, setting
 from broker.scarcity.by_hand import Hand
 from broker.tenancy.work import Work
-from quotas import models
+from quotas import models, moving
 from quotas.errors import HoldBusy, NotCovered, QuotaError, QuotaExceeded
 from quotas.moving import How, MovedNode
 
@@ -65,12 +65,15 @@ def move(work: Work, code: str, below: str, *, reason: str, over: bool = False) 
     (``unit.unknown``, ``reason.missing``); Conflict: ``quota.exceeded`` with every limit that refuses,
     ``quota.not_covered_by``, ``quota.node_inside``, ``quota.too_deep``. In a transaction of its own, as ``give``.
     """
-    return _move(work, code, below, _hand(work, reason), "over" if over else "within")
+    hand = _hand(work, reason)
+    how: How = "over" if over else "within"
+    return _move(work, code, below, lambda node, parent: by_hand.move_node(work, hand, node, parent, how=how))
 
 
 def look(work: Work, code: str, below: str) -> Moved:
-    """What ``move`` would put over its limits; nothing is changed. Raises as that, but for ``quota.exceeded``."""
-    return _move(work, code, below, Hand(setting.bureau(work).account_id), "look")
+    """What ``move`` would put over its limits; locks nothing. Raises as that, but for ``quota.exceeded``."""
+    setting.bureau(work)
+    return _move(work, code, below, lambda node, parent: moving.look(work.session, node, parent))
 
 
 def above(work: Work, node: UUID) -> list[str]:
@@ -100,10 +103,10 @@ def _hand(work: Work, reason: str) -> Hand:
     return Hand(by.account_id, reason=reason.strip(), on_behalf_of=by.on_behalf_of)
 
 
-def _move(work: Work, code: str, below: str, hand: Hand, how: How) -> Moved:
+def _move(work: Work, code: str, below: str, do: Callable[[UUID, UUID], MovedNode]) -> Moved:
     node, parent = (by_hand.node_of(work.session, each, now=work.now) for each in (code, below))
     try:
-        found = by_hand.move_node(work, hand, node, parent, how=how)
+        found = do(node, parent)
     except QuotaError as error:
         raise _refused(work, error) from error
     names = node_names(work.session, {r.node for r in found.over if r.node is not None}, work.now)

@@ -122,14 +122,14 @@ def _aliases(db: Engine, files: Sequence[Path], facts: Mapping[str, Facts]) -> d
 
 
 def import_file(
-    settings: Settings, path: Path, now: datetime, *, wait_s: float = 0, remember: bool = False
+    settings: Settings, path: Path, now: datetime, *, wait_s: float = 0, remember: bool = False, correct: bool = False
 ) -> Imported:
     """Take a file or folder of samples into the store. Raises Invalid, Conflict ``store.busy``.
 
     ``wait_s``: how long to wait for another import to end. ``remember``: a person's file, which may come again after
-    another has put its hours right.
+    another has put its hours right; ``correct``: it is what puts them right.
     """
     storage = store.storage_of(settings)
     with engine(settings.utilisation_memory_mib) as db:
         months = settings.utilisation_months
-        return store.import_samples(db, storage, path, now, months, wait_s=wait_s, remember=remember)
+        return store.import_samples(db, storage, path, now, months, wait_s=wait_s, remember=remember, correct=correct)

@@ -3,10 +3,11 @@
 Called by: ``guiyun utilisation import`` and collectors (import), ``utilisation.service`` (files of a scan).
 Must not: keep anything in the transactional tables, or change a day that an import does not change.
 
-``hourly/day=2026-11-25/samples.parquet`` holds the columns of an import, sorted by resource and hour, so that the
-folder ``hourly`` is itself something for ``guiyun idle scan --metrics``. Days older than the kept months are thinned
-to one row per resource in ``daily/``. A day's file is replaced whole, and by one writer at a time (see ``storage``).
-An import that is killed leaves whole days behind, and running it again finishes it.
+``hourly/day=2026-11-25/samples.parquet`` holds the columns of an import, sorted by local day, resource and hour, so
+that the folder ``hourly`` is itself something for ``guiyun idle scan --metrics``, and a local day's row groups stand
+together. Days older than the kept months are thinned to one row per resource in ``daily/``. A day's file is replaced
+whole, and by one writer at a time (see ``storage``). An import or a thinning that is killed leaves whole days behind,
+and the next one finishes it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import hashlib
 import random
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from broker.errors import Conflict, Problem
@@ -28,13 +32,20 @@ from broker.utilisation.samples import FIRST, Report, clean, files_of
 from broker.utilisation.storage import Folder, Kept, Moved, Storage
 from broker.utilisation.values import COLUMNS, HOUR, ID, METRICS, Intake, Unreadable
 
+T = TypeVar("T")
+
 _SPOT = f"{ID} || ' ' || strftime({HOUR}, '%Y-%m-%dT%HZ')"
 """How a row that is good in itself is named: by resource and hour."""
 _PAUSE_S = 0.5
 _HOURLY, _DAILY, _FILE = "hourly", "daily", "samples.parquet"
 _IMPORTED = "imported"
 """Names of contents that were imported whole, each an empty file."""
-_FATES = ("added", "updated", "unchanged", "fuller", "older")
+_FATES = ("added", "updated", "unchanged", "fuller", "older", "lower")
+_BY_VALUE = ("cpu_avg_pct", "cpu_max_pct", "net_kbps", "disk_kbps", "mem_used_gib", "vcpu", "mem_gib", "n_off")
+"""Of two rows of one hour and as many samples the greater stays, by these in turn: whichever came first, and rather
+the one by which a resource is in use."""
+_NEXT_DAY_AT = 16
+"""The UTC hour at which the region's next day begins: what most scans ask for stands together in a day's file."""
 _DAY = re.compile(rf"day=\d{{4}}-\d{{2}}-\d{{2}}/{re.escape(_FILE)}")
 
 
@@ -43,8 +54,8 @@ class Imported:
     """What an import did, in rows. ``jittered`` were moved to their hour, ``merged`` added to another of their hour.
 
     ``unchanged`` were there already, ``fuller`` gave way to a stored hour with more samples, ``older`` to one of as
-    many that came after these very files had been imported. ``missing_hours``: hours between a resource's first and
-    last in the files that have no row.
+    many when these very files had been imported before, ``lower`` to one of as many with greater values.
+    ``missing_hours``: hours between a resource's first and last in the files that have no row.
     """
 
     intake: Intake
@@ -53,6 +64,7 @@ class Imported:
     unchanged: int
     fuller: int
     older: int
+    lower: int
     merged: int
     jittered: int
     missing_hours: int
@@ -106,14 +118,16 @@ def import_samples(
     *,
     wait_s: float = 0,
     remember: bool = False,
+    correct: bool = False,
 ) -> Imported:
     """Take in a file, or a folder of files. Repeating it changes nothing.
 
     Of rows for one resource and hour: equal ones count once; different ones of one import are merged (means weighted by
-    samples, maxima, sums of samples); against what is stored the hour with more samples wins, the later import when
-    equal. What was imported before (its content, where that was to be ``remember``ed) is not later, however often it
-    comes. Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while others write,
-    after ``wait_s`` seconds; ``StoreDown``.
+    samples, maxima, sums of samples); against what is stored the hour with more samples wins, when equal the greater
+    one, so that the order of imports decides nothing. ``correct``: these files win whatever is stored. What was
+    imported before (its content, where that was to be ``remember``ed) wins nothing when equal: it undoes no correction.
+    Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while others write, after
+    ``wait_s`` seconds; ``StoreDown``.
     """
     ends = time.monotonic() + wait_s
     with storage.writing(wait_s):
@@ -127,11 +141,11 @@ def import_samples(
         totals = dict.fromkeys(_FATES, 0)
         written = 0
         for (day,) in engine.rows(f"SELECT DISTINCT CAST({HOUR} AS DATE) FROM hours ORDER BY 1"):
-            counts = _merge(engine, storage, (day, again), ends)
+            counts = _settled(partial(_merge_day, engine, storage, day, again=again, correct=correct), ends)
             written += bool(counts["added"] or counts["updated"])
             for name, count in counts.items():
                 totals[name] += count
-        thinned = thin(engine, storage, oldest)
+        thinned = thin(engine, storage, oldest, ends)
         for mark in marks if not again else ():  # only now: an import that was cut short is none
             draft = storage.draft(mark)
             draft.write_bytes(b"")
@@ -209,32 +223,38 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _merge(engine: Engine, storage: Storage, what: tuple[date, bool], ends: float) -> dict[str, int]:
-    """Bring one day's file up to date; again from the start when somebody else was faster. Raises ``store.busy``."""
+def _settled(act: Callable[[], T], ends: float) -> T:
+    """Do it; again from the start when somebody else was faster. Raises Conflict ``store.busy`` after ``ends``."""
     while True:
         try:
-            return _merge_day(engine, storage, *what)
+            return act()
         except Moved as error:
             if time.monotonic() >= ends:
                 raise Conflict("store.busy") from error
             time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - so that two do not meet again
 
 
-def _merge_day(engine: Engine, storage: Storage, day: date, again: bool) -> dict[str, int]:  # noqa: FBT001
+def _merge_day(engine: Engine, storage: Storage, day: date, *, again: bool, correct: bool) -> dict[str, int]:
     """Bring one day's file up to date; it is written only when it changes. ``again``: old content. Raises Moved."""
     name = _name(_HOURLY, day)
-    over = next((kept for kept in storage.listed(_folder(_HOURLY, day)) if kept.name == name), None)
+    over = _kept(storage, name)
     there = storage.local([over]) if over else []
+    if there and _is_empty(engine, there):
+        raise Moved  # it is being thinned: what comes now begins the day anew once the file is gone
     names = ", ".join(COLUMNS)
     new = f"SELECT {names} FROM hours WHERE {HOUR} >= TIMESTAMP '{day}' AND {HOUR} < TIMESTAMP '{day}' + INTERVAL 1 DAY"
     old = f"SELECT {names} FROM {parquet(there)}" if there else f"SELECT {names} FROM hours LIMIT 0"
     same = " AND ".join(f"n.{name} IS NOT DISTINCT FROM o.{name}" for name in METRICS)
+    values = {row: ", ".join(f"coalesce({row}.{name}, -1)" for name in _BY_VALUE) for row in "no"}
+    samples = {row: f"coalesce({row}.n_samples, 0)" for row in "no"}
     engine.db.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE day_rows AS SELECT {ID}, {HOUR}, n AS new_row, o AS old_row,
             CASE WHEN o.present IS NULL THEN 'added' WHEN n.present IS NULL THEN 'kept' WHEN {same} THEN 'unchanged'
-                 WHEN n.n_samples < o.n_samples THEN 'fuller'
-                 WHEN {str(again).lower()} AND n.n_samples = o.n_samples THEN 'older' ELSE 'updated' END AS fate
+                 WHEN {str(correct).lower()} OR {samples["n"]} > {samples["o"]} THEN 'updated'
+                 WHEN {samples["n"]} < {samples["o"]} THEN 'fuller'
+                 WHEN {str(again).lower()} THEN 'older'
+                 WHEN [{values["n"]}] > [{values["o"]}] THEN 'updated' ELSE 'lower' END AS fate
         FROM (SELECT *, true AS present FROM ({new})) n
         FULL JOIN (SELECT *, true AS present FROM ({old})) o USING ({ID}, {HOUR})
         """
@@ -246,38 +266,68 @@ def _merge_day(engine: Engine, storage: Storage, day: date, again: bool) -> dict
             for name in METRICS
         )
         draft = storage.draft(name)
-        _write(engine, f"SELECT {ID}, {HOUR}, {chosen} FROM day_rows ORDER BY {ID}, {HOUR}", draft)
+        write_day(engine, f"SELECT {ID}, {HOUR}, {chosen} FROM day_rows", day, draft)
         storage.replace(name, draft, over if there else None)
     return {name: counts.get(name, 0) for name in _FATES}
 
 
-def thin(engine: Engine, storage: Storage, oldest: date) -> int:
+def thin(engine: Engine, storage: Storage, oldest: date, ends: float = 0) -> int:
     """Turn the hourly samples of days before ``oldest`` into one row per resource and day; returns how many days.
 
     A day that was thinned before gets what has come since: of two rows of a resource the one of more samples stays.
+    Raises Conflict ``store.busy`` when others change these days until ``ends``.
     """
-    days = [kept for kept in _days(storage, _HOURLY) if day_of(kept) < oldest]
-    thinned = {kept.name: kept for kept in _days(storage, _DAILY)} if days else {}
+    days = [day_of(kept) for kept in _days(storage, _HOURLY) if day_of(kept) < oldest]
+    return sum(_settled(partial(_thin_day, engine, storage, day), ends) for day in days)
+
+
+def _thin_day(engine: Engine, storage: Storage, day: date) -> bool:
+    """One day; False: another worker was faster. Raises Moved.
+
+    No store deletes a file only if it is the one that was read. So it is first replaced, which a store does on that
+    condition, by one without rows, which nobody adds to: what came meanwhile is read again instead of deleted.
+    """
+    name = _name(_HOURLY, day)
+    over = _kept(storage, name)
+    hourly = storage.local([over]) if over else []
+    if over is None or not hourly:
+        return False
+    if not _is_empty(engine, hourly):
+        _thin_rows(engine, storage, day, hourly)
+        draft = storage.draft(name)
+        _write(engine, f"SELECT * FROM {parquet(hourly)} LIMIT 0", draft)
+        storage.replace(name, draft, over)
+    storage.remove(name)
+    return True
+
+
+def _thin_rows(engine: Engine, storage: Storage, day: date, hourly: list[Path]) -> None:
+    """Write a day's row per resource beside those that were thinned before. Raises Moved."""
+    name = _name(_DAILY, day)
+    over = _kept(storage, name)
+    before = storage.local([over]) if over else []
     how = {"cpu_avg_pct": "avg", "mem_used_gib": "avg", "disk_kbps": "avg", "net_kbps": "avg"}
     how |= {"n_samples": "sum", "n_off": "sum"}
     figures = ", ".join(f"CAST({how.get(name, 'max')}({name}) AS DOUBLE) AS {name}" for name in METRICS)
-    for kept in days:
-        day, name = day_of(kept), _name(_DAILY, day_of(kept))
-        hourly = storage.local([kept])
-        if not hourly:
-            continue  # another worker was faster
-        rows = f"SELECT {ID}, TIMESTAMP '{day}' AS {HOUR}, {figures} FROM {parquet(hourly)} GROUP BY {ID}"
-        before = storage.local([thinned[name]]) if name in thinned else []
-        if before:
-            rows = f"""
-                SELECT * FROM (({rows}) UNION ALL BY NAME SELECT * FROM {parquet(before)})
-                QUALIFY row_number() OVER (PARTITION BY {ID} ORDER BY n_samples DESC NULLS LAST) = 1
-                """
-        draft = storage.draft(name)
-        _write(engine, f"{rows} ORDER BY {ID}", draft)
-        storage.put(name, draft)
-        storage.remove(kept.name)
-    return len(days)
+    rows = f"SELECT {ID}, TIMESTAMP '{day}' AS {HOUR}, {figures} FROM {parquet(hourly)} GROUP BY {ID}"
+    if before:
+        rows = f"""
+            SELECT * EXCLUDE (late) FROM
+                (SELECT *, true AS late FROM ({rows}) UNION ALL BY NAME SELECT *, false AS late FROM {parquet(before)})
+            QUALIFY row_number() OVER (PARTITION BY {ID} ORDER BY coalesce(n_samples, 0) DESC, late DESC) = 1
+            """
+    draft = storage.draft(name)
+    _write(engine, f"{rows} ORDER BY {ID}", draft)
+    storage.replace(name, draft, over if before else None)
+
+
+def _is_empty(engine: Engine, files: list[Path]) -> bool:
+    """Whether this is what stands for a moment where a day has been thinned."""
+    return not engine.one(f"SELECT count(*) FROM {parquet(files)}")[0]
+
+
+def _kept(storage: Storage, name: str) -> Kept | None:
+    return next((kept for kept in storage.listed(str(Path(name).parent)) if kept.name == name), None)
 
 
 def _days(storage: Storage, kind: str) -> list[Kept]:
@@ -296,6 +346,12 @@ def _name(kind: str, day: date) -> str:
 def day_of(kept: Kept) -> date:
     """The UTC day that a file of the store holds."""
     return date.fromisoformat(kept.name.split("/")[1].removeprefix("day="))
+
+
+def write_day(engine: Engine, rows: str, day: date, at: Path) -> None:
+    """A day's file from its rows (SQL): the region's two days that a UTC day has part in, each by resource and hour."""
+    next_day = f"{HOUR} >= TIMESTAMP '{day} {_NEXT_DAY_AT}:00:00'"
+    _write(engine, f"{rows} ORDER BY {next_day}, {ID}, {HOUR}", at)
 
 
 def _write(engine: Engine, rows: str, draft: Path) -> None:

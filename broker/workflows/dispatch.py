@@ -30,9 +30,10 @@ from broker.delivery.models import Delivery
 from broker.delivery.values import Job
 from broker.lifecycle import CASE_MACHINE, CaseState
 from broker.reclamation import dates as case_dates
-from broker.reclamation import policies, terms
+from broker.reclamation import policies, terms, unpublished
 from broker.reclamation.models import ReclaimCase, Release
 from broker.reclamation.values import CaseJob
+from broker.region import calendars
 from broker.reorganisation import units
 from broker.request import clocks
 from broker.scarcity import claims, notices
@@ -191,8 +192,9 @@ class Dispatch:
         with self.app.works.begin() as work:
             if not _mine(work):
                 return
+            calendars.note(work)
             recomputed = clocks.recompute_all(work)
-            told = reminders.remind(work)
+            told = reminders.remind(work) + unpublished.tell(work)
             cases = case_dates.come(work) + self._new_cases(work)
             collectors.make(work)
             detection.make(work)

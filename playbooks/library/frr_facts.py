@@ -13,6 +13,7 @@ import json
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.frr_config import UNWRITTEN, bgp_of, blocks, neighbours
 from ansible.module_utils.frr_firewall import differing, standing, wanted_rules
 
 DOCUMENTATION = r"""
@@ -22,20 +23,6 @@ options:
   vrfs: {type: list, elements: str, required: true, description: The VRFs to look at}
   firewall: {type: str, required: true, description: The firewall that the role writes, as nft reads it}
 """
-
-
-def blocks(text):
-    """The configuration as header -> lines below it, in order."""
-    found, header = {}, None
-    for line in text.splitlines():
-        if not line.strip() or line.startswith("!") or line in {"exit", "end"}:
-            continue
-        if not line.startswith(" "):
-            header = line.strip()
-            found.setdefault(header, [])
-        elif header is not None and line.strip() not in {"exit", "exit-vrf", "exit-address-family"}:
-            found[header].append(line.strip())
-    return found
 
 
 def segments(config, vrf, links, addresses):
@@ -111,29 +98,6 @@ def firewall(module, vrf, wanted):
     }
 
 
-def neighbours(config, bgp):
-    """By address: what is written of a neighbour: its AS, what else is done with what it announces, and its filter.
-
-    The filter entry by entry; None where there is none, and everything is let in.
-    """
-    found = {}
-    for line in bgp:
-        words = line.split()
-        if words[0] != "neighbor" or len(words) < 4:
-            continue
-        about = found.setdefault(words[1], {"name": "", "asn": 0, "filter": None, "also": []})
-        if words[2] == "description":
-            about["name"] = " ".join(words[3:])
-        elif words[2] == "remote-as":
-            about["asn"] = int(words[3]) if words[3].isdigit() else 0
-        elif words[2] == "prefix-list" and words[4] == "in":
-            entries = [h.split(None, 5)[5] for h in config if h.startswith(f"ipv6 prefix-list {words[3]} seq ")]
-            about["filter"] = sorted(entries)
-        elif words[2] in {"route-map", "filter-list", "distribute-list"} and words[-1] == "in":
-            about["also"].append(" ".join(words[2:]))
-    return {peer: about for peer, about in found.items() if about["asn"]}  # a group of neighbours is none
-
-
 def sessions(module, vrf, summary, written):
     """Each neighbour: its state, what it announced that no filter let in, and what is written of it.
 
@@ -144,7 +108,7 @@ def sessions(module, vrf, summary, written):
     filtered = dict(zip(peers, shown(module, commands)))
     found = {peer: {**about, "state": "not active", "received": 0, "refused": []} for peer, about in written.items()}
     for peer, about in peers.items():
-        known = found.setdefault(peer, {"name": about.get("desc", ""), "asn": 0, "filter": None, "also": []})
+        known = found.setdefault(peer, {"name": about.get("desc", ""), **UNWRITTEN})
         known |= {"state": about.get("state", ""), "received": about.get("pfxRcd", 0)}
         known |= {"asn": about.get("remoteAs", known["asn"]), "refused": refused(filtered.get(peer, {}))}
     return found
@@ -180,8 +144,7 @@ def about(module, vrf, config, summary, rules):
         link["ifname"]: [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] == "global"]
         for link in kernel(module, vrf, "-6", "-j", "addr", "show")
     }
-    headed = (lines for header, lines in config.items() if re.fullmatch(rf"router bgp \d+ vrf {vrf}", header))
-    bgp = next(headed, [])
+    bgp = bgp_of(config, vrf)
     statics = [line for line in config.get(f"vrf {vrf}", []) if line.startswith("ipv6 route ")]
     return {
         "segments": segments(config, vrf, links, addresses),

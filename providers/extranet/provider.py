@@ -108,6 +108,11 @@ class Extranet:
         """What every router is really doing."""
         return self._facts(list(self.fabric.routers.values()))
 
+    def filter_neighbours(self, *, check: bool = False) -> Sequence[RouterFacts]:
+        """Routers whose vendor's role cannot write filters are left out."""
+        routers = [r for r in self.fabric.routers.values() if CAPABILITIES.vendors[r.vendor]]
+        return _heard(routers, self.play("filter-neighbours", routers, {}, check=check))
+
     def close(self) -> None:
         """Nothing is kept between two runs."""
 
@@ -172,16 +177,13 @@ class Extranet:
 
     def _facts(self, routers: Sequence[RouterAccount]) -> Sequence[RouterFacts]:
         variables = {"extranet_vrfs": sorted(self.fabric.plan["vrfs"])}
-        played = self.play("audit-routers", routers, variables)
-        found = []
-        for router in routers:
-            said = played.answers.get(router.name)
-            found.append(
-                RouterFacts(router.name, said[0])
-                if said
-                else RouterFacts(router.name, error=silence(played, router.name))
-            )
-        return found
+        return _heard(routers, self.play("audit-routers", routers, variables))
+
+
+def _heard(routers: Sequence[RouterAccount], played: Played) -> Sequence[RouterFacts]:
+    """What each router said, or why it did not."""
+    said = {router.name: played.answers.get(router.name) for router in routers}
+    return [RouterFacts(n, s[0]) if s else RouterFacts(n, error=silence(played, n)) for n, s in said.items()]
 
 
 def segment_variables(fabric: Fabric, spec: SegmentSpec) -> dict[str, Any]:

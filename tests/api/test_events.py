@@ -117,9 +117,13 @@ def test_a_quiet_stream_stays_alive_and_a_long_one_ends(server: Server) -> None:
 
     async def test() -> None:
         hub = Hub(address(server))
-        texts = [text async for text in changes(hub, "r", State(), heartbeat_s=0.05, lifetime_s=0.3)]
-        assert texts[0].startswith("retry:")
-        assert ": \n\n" in texts
+        stream = changes(hub, "r", State(), heartbeat_s=0.01)
+        assert (await anext(stream)).startswith("retry:")
+        assert (await anext(stream)).startswith("event: state")
+        assert [await anext(stream) for _ in range(2)] == [": \n\n"] * 2
+        hub.close_streams()
+        assert [text async for text in stream] == []
+        assert len([text async for text in changes(hub, "r", State(), lifetime_s=0)]) == 2
         assert not hub._subscribers
 
     run(test())

@@ -28,6 +28,12 @@ def world(server: Server, simulated_database: Database) -> World:
     return made
 
 
+@pytest.fixture(autouse=True)
+def clouds_feel_well(world: World) -> None:
+    """As the worker asks every minute: what a cloud said ten minutes ago counts for nothing any more."""
+    world.feel_well()
+
+
 def done(answer: httpx.Response) -> Any:
     """The body of an answer that must be a success."""
     assert answer.is_success, answer.text

@@ -140,7 +140,8 @@ def test_the_bureau_looks_at_limits_and_then_sets_them(server: Server, lent: Non
     """Who is over and who loses borrowing is said before and after; looking sets nothing; setting is an event."""
     bureau = server.person("approve.1")
     before = bureau.get("/api/v1/quota-nodes/450000/limits").json()
-    own = {"resource_class": "gpu", "sub_cloud": None, "limit": 20, "borrowing": 0, "lending": None, "load": 20}
+    own = {"resource_class": "gpu", "sub_cloud": None, "sub_cloud_code": None, "limit": 20, "load": 20}
+    own |= {"borrowing": 0, "lending": None}
     assert own in before["limits"]
     asked: dict[str, Any] = {"lines": [limit_line(15)]}
     (change,) = bureau.post("/api/v1/quota-nodes/450000/limits/check", json=asked).json()["changes"]
@@ -212,8 +213,8 @@ def test_the_bureau_gives_a_system_a_node_and_puts_it_elsewhere(server: Server, 
         assert service.verify(session) == []
 
 
-def test_a_look_at_limits_waits_for_nobody_who_counts(server: Server, lent: None) -> None:
-    """Somebody is half-way through a count, with the gate and the root's row: the preview answers all the same."""
+def test_a_look_at_limits_or_a_move_waits_for_nobody_who_counts(server: Server, lent: None) -> None:
+    """Somebody is half-way through a count, with the gate and the root's row: the previews answer all the same."""
     core = server.app.state.core
     with core.works.begin() as counting:
         unit = counting.session.scalar(text("SELECT id FROM broker.unit WHERE code = 'jyt'"))
@@ -224,6 +225,8 @@ def test_a_look_at_limits_waits_for_nobody_who_counts(server: Server, lent: None
             service.hold(counting.session, owner=unit, node=unit, lines=lines, expires_at=counting.now)
         asked = {"lines": [limit_line(15)]}
         answer = server.person("approve.1").post("/api/v1/quota-nodes/450000/limits/check", json=asked)
+        moved = server.person("approve.1").post("/api/v1/quota-nodes/jyt-zsksy/move/check", json={"below": "rst"})
+    assert (moved.status_code, moved.json()["nodes"] > 0) == (200, True)
     assert answer.json()["changes"][0]["effects"][0]["over"] == 5
 
 
@@ -239,7 +242,13 @@ def test_a_limit_in_a_retired_cloud_can_be_lifted_and_nothing_else(server: Serve
         assert "（已停用）" in bureau.get("/quota/limits?node=jyt").text
         answer = bureau.post(url, json=lift | {"lines": [limit_line(9, sub_cloud="rst")]})
         assert [(e["code"], e["field"]) for e in answer.json()["errors"]] == [("cloud.retired", "lines[0].limit")]
+        (told,) = (m for m in bureau.get(url).json()["limits"] if m["sub_cloud"])
         (change,) = bureau.post(url, json=lift).json()["changes"]
+        assert (told["sub_cloud_code"], change["sub_cloud_code"], change["sub_cloud"]) == (
+            "rst",
+            "rst",
+            told["sub_cloud"],
+        )
         assert (change["before"]["limit"], change["after"]) == (5, None)
         assert "（已停用）" not in bureau.get("/quota/limits?node=jyt").text
         answer = bureau.post(url, json=lift)

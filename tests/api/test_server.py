@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +13,8 @@ import pytest
 
 from api.uow import COOKIE
 from tests.api.server import DEADLINE_S, Server, wait_until
+from tests.ports import free_port
 from tests.stories.world import form
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:
@@ -52,9 +46,8 @@ def test_a_server_with_an_open_stream_stops_at_once_and_without_an_error(
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: answers(url))
         cookies = {COOKIE: person.cookies[COOKIE]}
-        with httpx.stream(
-            "GET", f"{url}/api/v1/requests/{made['id']}/events", cookies=cookies, trust_env=False
-        ) as stream:
+        events = f"{url}/api/v1/requests/{made['id']}/events"
+        with httpx.stream("GET", events, cookies=cookies, trust_env=False, timeout=DEADLINE_S) as stream:
             lines = stream.iter_lines()
             assert any(line.startswith("event: state") for line in lines)
             process.send_signal(how)

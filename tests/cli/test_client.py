@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from api.cli.client import Api, Unreachable
-from broker.embedded.spawn import free_port
-from tests.api.server import Server
+from tests.api.server import DEADLINE_S, Server
 from tests.cli.typist import Tokens, Typist, working
+from tests.ports import free_port
 from tests.stories.world import World
 
 
@@ -42,7 +42,7 @@ class BadLine:
         self._door.shutdown(socket.SHUT_RDWR)
         self._door.close()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(DEADLINE_S)
             assert not thread.is_alive()
 
     def _serve(self) -> None:

@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 
 from api.cli.main import VERBS
-from broker.embedded.spawn import free_port
 from tests.cli.typist import Typist
+from tests.ports import free_port
 
 
 def test_all_that_is_wrong_with_a_form_comes_at_once(typist: Typist) -> None:
@@ -151,7 +151,7 @@ def test_every_verb_has_help_in_chinese_and_json(typist: Typist) -> None:
         "usage": ("import", "export"),
         "idle": ("scan",),
         "reclaim": ("cases", "show", "open", "answer"),
-        "extranet": ("check", "load", "show"),
+        "extranet": ("check", "load", "show", "filters"),
     }
     for verb in set(VERBS) - {"up", "serve", "work"}:
         for more in groups.get(verb, ("",)):

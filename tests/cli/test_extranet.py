@@ -27,6 +27,7 @@ def topology_of_this_test(server: Server) -> Iterator[None]:
 def test_a_topology_is_checked_loaded_and_shown(typist: Typist, tmp_path: Path) -> None:
     """Loaded again it changes nothing; a broken one is refused with every mistake, and what held still holds."""
     assert typist.refused("extranet", "show").startswith("extranet.no_topology：")
+    assert typist.refused("extranet", "filters", "--check").startswith("extranet.no_network：")
     assert typist.does("extranet", "check", str(TOPOLOGY), "--json").json["routers"] == 5
     assert typist.does("extranet", "load", str(TOPOLOGY), "--json").json == {"changed": True}
     assert "没有变化" in typist.does("extranet", "load", str(TOPOLOGY)).out

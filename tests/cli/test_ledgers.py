@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from api.cli.display import ZONE
 from broker.audit import events, seal
 from broker.db.base import new_id
 from broker.db.session import make_sessions
+from broker.region import calendars
+from broker.workdays import load_calendar
 from providers.contract import Kind
 from providers.simulated.faults import vanish
 from tests.cli.typist import Typist
@@ -168,6 +171,23 @@ def test_the_doctor_says_what_runs_and_what_is_missing(
     monkeypatch.delenv("GUIYUN_DATABASE_URL")
     assert "make run" in typist.does("doctor").out
     assert typist.refused("audit", "verify").startswith("broker.not_running：")
+
+
+def test_the_doctor_says_when_processes_count_by_different_days(typist: Typist, world: World) -> None:
+    """Two calendars in use are broken: whoever recounts a deadline would undo what the other has counted."""
+    with world.app.works.begin() as work:
+        for ago in (3, 0):
+            then = replace(work, now=datetime.now(UTC) - timedelta(minutes=ago))
+            for each in (then, replace(then, calendar=load_calendar(None, close="12:00"))):
+                calendars.note(each)
+    said = typist.types("doctor", "--json")
+    parts = {part["name"]: part for part in said.json["parts"]}
+    assert (said.status, parts["工作日历"]["verdict"]) == (1, "broken")
+    assert "GUIYUN_HOLIDAYS_FILE" in parts["工作日历"]["remedy"]
+    with world.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.calendar_in_use SET last_at = '2000-01-01'"))
+    parts = {part["name"]: part for part in typist.does("doctor", "--json").json["parts"]}
+    assert parts["工作日历"]["verdict"] == "good"
 
 
 def test_the_doctor_ends_with_1_when_the_schema_is_old(

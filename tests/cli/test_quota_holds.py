@@ -16,6 +16,7 @@ from broker.catalog import repository as catalog
 from broker.scarcity import by_hand
 from broker.scarcity.by_hand import Hand
 from quotas import service
+from quotas.errors import QuotaError
 from quotas.values import Line, ResourceClass
 from tests.api.server import Server
 from tests.cli.typist import Typist
@@ -220,14 +221,18 @@ def test_each_decision_is_an_event_with_who_and_why(stocked: Typist, server: Ser
 
 
 def test_a_hold_and_its_event_are_one_round_trip(stocked: Typist, server: Server) -> None:
-    """Nothing but the one call goes to the database; an event that cannot be written keeps the hold from being made."""
-    core, made, lost, statements = server.app.state.core, uuid4(), uuid4(), []
+    """Nothing but the one call goes to the database, also where it is refused and the event says why.
+
+    An event that cannot be written keeps the hold from being made.
+    """
+    core, made, lost, refused, statements = server.app.state.core, uuid4(), uuid4(), uuid4(), []
+    codes: list[str] = []
     with core.sessions() as session:
         pool = next(c.id for c in catalog.in_service(session) if c.code == CLOUD)
         node = by_hand.node_of(session, NODE, now=core.clock())
 
-    def hold(hold_id: UUID, reason: str) -> None:
-        asked: dict[str, Any] = {"owner": made, "node": node, "lines": [Line(ResourceClass(KIND), 1, pool)]}
+    def hold(hold_id: UUID, reason: str, amount: int = 1, at: UUID = node) -> None:
+        asked: dict[str, Any] = {"owner": made, "node": at, "lines": [Line(ResourceClass(KIND), amount, pool)]}
         until = core.clock() + timedelta(days=1)
         by_hand.hold(core.engine, core.clock, Hand(reason=reason), **asked, expires_at=until, hold_id=hold_id)
 
@@ -238,12 +243,21 @@ def test_a_hold_and_its_event_are_one_round_trip(stocked: Typist, server: Server
     try:
         for _ in range(2):
             hold(made, "演练")
+        for which, amount, at in ((refused, 10**7, node), (refused, 1, uuid4()), (made, 2, node)):
+            with pytest.raises(QuotaError) as no:
+                hold(which, "演练", amount, at)
+            codes.append(no.value.code)
         assert statements == []
     finally:
         event.remove(core.engine, "before_cursor_execute", note)
-    assert [(action, data["reason"]) for action, _, data in events(server, str(made))] == [
-        ("quota.hold_asked", "演练")
-    ] * 2
+    told = [*events(server, str(made)), *events(server, str(refused))]
+    assert {data["reason"] for _, _, data in told} == {"演练"}
+    assert len([action for action, _, _ in told if action == "quota.hold_asked"]) == 5
+    again, full, nowhere = (data for action, _, data in told if action == "quota.hold_refused")
+    assert [full["code"], nowhere["code"], again["code"]] == codes
+    assert codes == ["quota.exceeded", "quota.unknown_node", "hold.conflict"]
+    assert [(r["cause"], r["asked"]) for r in full["refused"]] == [("capacity", 10**7)]
+    assert sorted(full) == ["code", "reason", "refused"]
     with pytest.raises(DBAPIError):
         hold(lost, "\0")
     assert code_of(stocked.refused("quota", "void", str(lost), "--json")) == "hold.unknown"

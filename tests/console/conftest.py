@@ -30,7 +30,7 @@ from tests.api.server import DEADLINE_S, Server, wait_until
 from tests.conftest import BROWSERS, Database, DatabaseFactory
 from tests.console.people import Console
 from tests.stories import road
-from tests.stories.world import AT_ONCE, Clock, World, form, make_settings
+from tests.stories.world import AT_ONCE, HOLIDAYS, Clock, World, form, make_settings
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +60,7 @@ def console(
     """The console on a free port of loopback, in a demonstration home."""
     home: Path = tmp_path_factory.mktemp("home")
     (home / DEMONSTRATION_MARK).touch()
-    settings = make_settings(region, simulated_clouds, home, pool_size=8)
+    settings = make_settings(region, simulated_clouds, home, pool_size=8, holidays_file=HOLIDAYS)
     handlers = logging.getLogger().handlers
     log = io.StringIO()
     configure_logging(settings, log)
@@ -82,6 +82,20 @@ def console(
     world.app.close()
     logging.getLogger().handlers = handlers
     assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture(autouse=True)
+def clouds_feel_well(request: pytest.FixtureRequest) -> None:
+    """As the worker asks every minute: what a cloud said ten minutes ago counts for nothing any more."""
+    if "console" in request.fixturenames:
+        request.getfixturevalue("console").world.feel_well()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clouds_felt_well_before(request: pytest.FixtureRequest) -> None:
+    """The same before what a module's tests share is made."""
+    if "console" in request.fixturenames:
+        request.getfixturevalue("console").world.feel_well()
 
 
 def todays_form(**changes: Any) -> dict[str, Any]:
@@ -128,7 +142,7 @@ def chromium() -> Iterator[Browser]:
     name = next(name for name in BROWSERS if (Path(found) / name).exists())
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=str(Path(found) / name), args=["--no-sandbox", "--lang=zh-CN"], timeout=60_000
+            executable_path=str(Path(found) / name), args=["--no-sandbox", "--lang=zh-CN"], timeout=300_000
         )
         yield browser
         browser.close()

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from broker.approval import service as approval
 from broker.approval.service import Decision
+from broker.pricing.months import Month
 from broker.request import service as requests
 from tests.console.conftest import todays_form
 from tests.console.people import Browser, Console, Page
@@ -268,8 +269,8 @@ def test_finance_draws_a_month_and_reads_its_lines(console: Console, delivered: 
     """Lines with rule and price version; a month that has not begun is refused."""
     finance = console.person("finance")
     assert "尚未开始" in finance.post("/statements", {"month": "2999-01"}, status=409).text
-    month = console.world.clock.now.strftime("%Y-%m")
-    page = finance.post("/statements", {"month": month})
+    month = Month.of(console.world.clock.now)
+    page = finance.post("/statements", {"month": str(month)})
     statement = finance.get(next(link for link in page.links if link.startswith("/statements/")))
     assert "demo-2025" in statement.text
     assert "付费规则" in statement.text

@@ -20,6 +20,7 @@ from broker.utilisation.bucket import StoreDown
 from broker.utilisation.collectors import Bench
 from tests.broker.utilisation.files import hours, row, write_csv
 from tests.console.people import Console
+from tests.console.test_browser import PATIENCE_MS
 from tests.stories import road
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -47,10 +48,13 @@ def idle(console: Console, delivered: UUID, tmp_path_factory: pytest.TempPathFac
     size = {"vcpu": "4", "mem_gib": "8"}
     worked, lately = hours(midnight - timedelta(days=75), 24 * 35), hours(midnight - timedelta(days=40), 24 * 40)
     busy = {"mem_used_gib": "3", "net_kbps": "300", **size}
-    rows = [
-        row(first.number, at, cpu_avg_pct=f"{25 + at.hour}", cpu_max_pct=f"{50 + at.hour}", **busy) for at in worked
-    ]
-    rows += [row(first.number, at, mem_used_gib="1.2", **size) for at in lately]
+    rows = []
+    for at in worked:  # a working week's rhythm
+        load = (8 if at.astimezone(ZONE).weekday() > 4 else 25) + at.hour + at.day * 7 % 12
+        rows.append(row(first.number, at, cpu_avg_pct=f"{load}", cpu_max_pct=f"{load + 20 + at.day * 5 % 9}", **busy))
+    for at in lately:
+        still = f"{1 + at.day % 5 / 5 + at.hour / 50:.2f}"
+        rows.append(row(first.number, at, cpu_avg_pct=still, mem_used_gib=f"{1.1 + at.day % 3 / 20}", **size))
     little = {"cpu_avg_pct": "18", "cpu_max_pct": "22", "net_kbps": "90", "mem_used_gib": "1.5", **size}
     rows += [row(second.number, at, **little) for at in lately]
     folder = tmp_path_factory.mktemp("samples")
@@ -69,8 +73,8 @@ def test_findings_are_listed_with_reason_days_and_money(console: Console, idle: 
     operator = console.person("deliver.jyt")
     page = operator.get("/idle")
     assert idle["number"] in page.text
-    assert "CPU 平均利用率日均低于 5 %" in page.text
-    assert "长期闲置的云主机" in page.text
+    assert "CPU 平均利用率日均低于 5%" in page.text
+    assert "长期闲置的云服务器" in page.text
     assert "自定规则" in page.text
     assert "云硬盘未挂载" in page.text
     assert f"/resources/{idle['idle']}" in page.links
@@ -150,7 +154,7 @@ def test_a_policy_is_tried_before_it_is_switched_on(console: Console, idle: dict
     url = "/reclaim/policies/idle-server"
     listed = center.get("/reclaim/policies")
     assert url in listed.links
-    assert "CPU 平均利用率日均低于 5 %，且 CPU 峰值利用率日 95 分位低于 20 %，且 网络流量日均低于 10" in listed.text
+    assert "CPU 平均利用率日均低于 5%，且 CPU 峰值利用率日 95 分位低于 20%，且 网络流量日均低于 10" in listed.text
     assert "现有内容还没有试运行" in center.get(url).text
     assert "请重新试运行后再启用" in center.post(f"{url}/on", {}, status=409).text
     tried = center.post(f"{url}/dry-run", {})
@@ -167,7 +171,7 @@ def test_a_policy_is_tried_before_it_is_switched_on(console: Console, idle: dict
     with patch.object(policies_of_reclaiming, "standings", side_effect=Invalid([Problem("policy.shape", "policies")])):
         broken = center.get("/reclaim/policies")
     assert "规则文件不能读取" in broken.text
-    assert "长期闲置的云主机" in broken.text, "what is on can be switched off all the same"
+    assert "长期闲置的云服务器" in broken.text, "what is on can be switched off all the same"
     center.post(f"{url}/off", {})
     assert "立即停用" not in center.get(url).text
     [version] = center.client.get("/api/v1/reclaim-policies/idle-server/versions").json()
@@ -189,6 +193,7 @@ def test_the_pages_stand_in_a_browser(
         context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
         context.add_cookies([{"name": c.name, "value": c.value or "", "url": console.server.url} for c in cookies.jar])
         seen = context.new_page()
+        seen.set_default_timeout(PATIENCE_MS)
         seen.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         for name, url in urls.items():
             seen.goto(console.server.url + url)

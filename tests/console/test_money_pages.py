@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import text
 
 from broker.db.session import make_sessions
@@ -177,6 +178,13 @@ def shown(statement_id: str, closed_id: str) -> Shown:
     return Shown(statement_id, closed_id)
 
 
+def follow(window: Window, begins: str) -> Page:
+    """The first link of a table that begins so, and wait until its page is there: the old one may have more charts."""
+    window.page.click(f"table a[href^='{begins}']")
+    window.page.wait_for_url(lambda at: urlsplit(at).path.startswith(begins))
+    return window.page
+
+
 @pytest.mark.browser
 def test_how_the_pages_about_money_look(
     open_window: object, console: Console, months: list[Month], shown: Shown, screenshots: Path
@@ -196,11 +204,9 @@ def test_how_the_pages_about_money_look(
     }
     for name, url in pages.items():
         if name == "payer":
-            desk.page.click("table a[href^='/payers/']")
-            page = desk.page
+            page = follow(desk, "/payers/")
         elif name == "settlement":
-            desk.page.click("table a[href^='/settlements/']")
-            page = desk.page
+            page = follow(desk, "/settlements/")
         else:
             page = desk.go(url)
         for chart in page.locator("[data-chart]").all():
@@ -213,6 +219,7 @@ def test_how_the_pages_about_money_look(
     page.screenshot(path=screenshots / "money-dispute-form.png", full_page=True)
     page.fill("#f-reason", "该服务器上月已停用，应只收存储费用。")
     page.click("main form button[type=submit]")
+    expect(page.locator("main")).to_contain_text("异议已提交")
     path = page.url.removeprefix(console.server.url).split("?")[0]
     page = desk.go(path)
     page.screenshot(path=screenshots / "money-dispute.png", full_page=True)

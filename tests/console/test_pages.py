@@ -7,6 +7,8 @@ from uuid import UUID
 import httpx
 import pytest
 
+from broker.reclamation import unpublished
+from broker.region import calendars
 from tests.console.people import HTML, Console, Page
 
 LOGINS = [
@@ -219,3 +221,18 @@ def test_a_long_list_is_read_page_by_page(console: Console) -> None:
         if url is None:
             break
     assert len(set(numbers)) == len(numbers)
+
+
+def test_the_first_page_says_which_year_s_days_off_are_missing(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For those who have desks: the year with how many deadlines, and that workers do not agree; for others nothing."""
+    operator = console.person("deliver.jyt")
+    assert "工作日历" not in operator.get("/").text
+    monkeypatch.setattr(unpublished, "waiting", lambda *_: {2030: 3})
+    monkeypatch.setattr(calendars, "disputed", lambda *_: True)
+    page = operator.get("/").text
+    assert "2030 年的放假安排尚未公布" in page
+    assert "3 个期限" in page
+    assert "几个后台进程使用的放假安排不同" in page
+    assert "工作日历" not in console.person("apply.jyt").get("/").text

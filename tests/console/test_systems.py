@@ -38,6 +38,23 @@ def test_a_new_system_without_a_merger_goes_to_the_bureau(console: Console) -> N
     assert "新增法定职责" in shown.text
 
 
+def test_a_system_of_the_stock_that_is_to_count_as_new_goes_to_the_bureau_too(console: Console) -> None:
+    """Dated later on its own page: refused with the article; with a reason it waits; agreed, the entry says so."""
+    person, bureau = console.person("apply.jyt"), console.person("approve.1")
+    stock = ENTRY | {"code": "web-stock", "approved_on": "2018-05-06"}
+    made = person.post("/systems", stock)
+    at = next(f["action"] for f in made.all("form") if f.get("action", "").endswith("/end"))[:-4]
+    assert "只减不增" in person.get(f"{at}/edit").text
+    later = stock | {"approved_on": "2023-05-06", "version": "1"}
+    assert "附新增理由" in person.post(f"{at}/edit", later, status=422).text
+    assert "web-stock" in person.post(f"{at}/edit", later | {"growth_reason": "改为新增法定职责"}).text
+    page = bureau.get("/systems/proposals")
+    actions = [f["action"] for f in page.all("form") if f.get("action", "").startswith("/systems/proposals/")]
+    bureau.post(actions[-1], {"decision": "approved", "answer": "同意"})
+    assert "改为新增法定职责" in person.get(at).text
+    assert "只减不增" not in person.get(f"{at}/edit").text
+
+
 def test_the_bureau_gives_a_system_to_another_unit_and_both_see_it_go(console: Console) -> None:
     """Nothing typed is lost; then the page says whose it was, and the old unit reads that it left."""
     bureau, old = console.person("approve.1"), console.person("apply.jyt")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from broker.embedded.lock import HomeLock
-from broker.embedded.spawn import AlreadyRunningError, free_port, wait_until
+from broker.embedded.spawn import AlreadyRunningError, wait_until
+from tests.ports import free_ports
 
 SUPERVISED = """
 import os, socket, sys
@@ -50,7 +51,7 @@ class Supervised:
     """The script above, running; ``read_until`` collects its lines."""
 
     def __init__(self, folder: Path) -> None:
-        ports = [str(free_port()), str(free_port())]
+        ports = map(str, free_ports(2))
         self.process = subprocess.Popen(
             [sys.executable, "-c", SUPERVISED, str(folder), *ports],
             stdout=subprocess.PIPE,

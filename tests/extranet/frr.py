@@ -67,10 +67,12 @@ def _bgp(topology: Topology, router: Router, vrf: Vrf, index: int) -> list[str]:
     lines = [f"router bgp {router.asn} vrf {vrf.name}", f" bgp router-id {router.router_id}"]
     lines += [" no bgp default ipv4-unicast", " timers bgp 3 9"]
     family = [" address-family ipv6 unicast"]
+    said = {(f.neighbour, f.direction) for f in topology.filters if (f.router, f.vrf) == (router.name, vrf.name)}
     for session, neighbour, upper in links_of(topology, router.name):
         if vrf.name not in sessions_of(topology, session):
             continue
         peer = link_address(session, index, upper=not upper)
+        taken = neighbour if upper or (neighbour, "in") in said else "any"
         lines += [
             f" neighbor {peer} remote-as {asns[neighbour]}",
             f" neighbor {peer} description {neighbour}",
@@ -80,8 +82,8 @@ def _bgp(topology: Topology, router: Router, vrf: Vrf, index: int) -> list[str]:
         family += [
             f"  neighbor {peer} activate",
             f"  neighbor {peer} soft-reconfiguration inbound",
-            f"  neighbor {peer} prefix-list {vrf.name}-{neighbour if upper else 'any'}-in in",
-            f"  neighbor {peer} prefix-list {vrf.name}-any-in out",
+            f"  neighbor {peer} prefix-list {vrf.name}-{taken}-in in",
+            f"  neighbor {peer} prefix-list {vrf.name}-{neighbour if (neighbour, 'out') in said else 'any'}-out out",
         ]
     family.append(f"  network {loopback(topology, vrf, router.name)}/128")
     return [*lines, *family, " exit-address-family", "exit"]
@@ -89,11 +91,13 @@ def _bgp(topology: Topology, router: Router, vrf: Vrf, index: int) -> list[str]:
 
 def _filters(topology: Topology, router: Router, vrf: Vrf) -> list[str]:
     length, name = topology.segment_length, f"ipv6 prefix-list {vrf.name}"
-    lines = [f"{name}-any-in permit {vrf.prefix} ge {length} le {length}"]
-    lines.append(f"{name}-any-in permit {vrf.loopbacks} ge 128")
+    ways = {("any", "in"), ("any", "out")}
+    lines = [f"{name}-any-{way} permit {vrf.prefix} ge {length} le {length}" for way in ("in", "out")]
     for rule in topology.filters:
         if (rule.router, rule.vrf) == (router.name, vrf.name):
-            lines += [f"{name}-{rule.neighbour}-in permit {prefix} le {length}" for prefix in rule.permit]
-    lowers = [n for s, n, upper in links_of(topology, router.name) if upper and vrf.name in sessions_of(topology, s)]
+            ways.add((rule.neighbour, rule.direction))
+            lines += [f"{name}-{rule.neighbour}-{rule.direction} permit {p} le {length}" for p in rule.permit]
     # A prefix-list that is not there lets everything in: each session downwards has one.
-    return lines + [f"{name}-{n}-in permit {vrf.loopbacks} ge 128" for n in lowers]
+    lowers = [n for s, n, upper in links_of(topology, router.name) if upper and vrf.name in sessions_of(topology, s)]
+    ways |= {(neighbour, "in") for neighbour in lowers}
+    return lines + [f"{name}-{n}-{way} permit {vrf.loopbacks} ge 128" for n, way in sorted(ways)]

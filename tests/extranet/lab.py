@@ -14,11 +14,13 @@ import argparse
 import hashlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
@@ -30,6 +32,7 @@ from tests.extranet import frr
 from tests.extranet.furnish import boot, prepare
 from tests.extranet.nodes import (
     HOME,
+    PATIENCE_S,
     LabError,
     await_files,
     await_ready,
@@ -44,6 +47,7 @@ from tests.extranet.nodes import (
 
 DEVICE = "gyx0"
 MANAGEMENT = IPv6Network("3fff:f00::/64")
+_LOOK_AGAIN_S = 0.5
 PROGRAMS = ("/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "/usr/sbin/sshd", "unshare", "nsenter", "nft", "ping")
 
 
@@ -67,7 +71,9 @@ class Lab:
         """The private SSH key that all routers let in."""
         return (HOME / "id").read_text()
 
-    def run(self, node: str, *command: str, vrf: str = "", timeout: float = 20) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, node: str, *command: str, vrf: str = "", timeout: float = PATIENCE_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in a node (a router: in one of its VRFs); never raises for its exit status."""
         inside = ["ip", "netns", "exec", vrf, *command] if vrf else list(command)
         return run(enter(self.pids[node], router=self._is_router(node)) + inside, timeout=timeout)
@@ -120,7 +126,7 @@ class Lab:
     def _ip(self, node: str, *lines: str) -> None:
         done = subprocess.run(
             [*enter(self.pids[node], router=self._is_router(node), pid_namespace=False), "ip", "-batch", "-"],
-            input="\n".join(lines) + "\n", text=True, capture_output=True, check=False, timeout=20,
+            input="\n".join(lines) + "\n", text=True, capture_output=True, check=False, timeout=PATIENCE_S,
         )  # fmt: skip
         if done.returncode:
             raise LabError(f"{node}: {done.stderr.strip()[:300]}")
@@ -134,18 +140,45 @@ class Lab:
                     return IPv6Address(info["local"])
         return None
 
-    def wait_address(self, host: str, seconds: float = 15) -> IPv6Address:
-        """The host's address; raises LabError when none comes."""
+    def wait_address(self, host: str, seconds: float = PATIENCE_S) -> IPv6Address:
+        """The host's address; raises LabError when none comes. Looks when the kernel says that something changed."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if found := self.address(host):
-                return found
-            time.sleep(0.03)
+        with self._listening(host, "ip", "-6", "monitor", "address") as heard:
+            while time.monotonic() < until:
+                if found := self.address(host):
+                    return found
+                select.select([heard], [], [], _LOOK_AGAIN_S)  # what was said before it listened is not heard
+                with suppress(BlockingIOError):
+                    os.read(heard, 65_536)
         raise LabError(f"{host} got no address in {seconds} s")
 
     def ping(self, node: str, target: object, *, vrf: str = "", wait: float = 1.0) -> bool:
         """Whether one echo comes back."""
         return self.run(node, "ping", "-6", "-n", "-q", "-c1", f"-W{wait}", str(target), vrf=vrf).returncode == 0
+
+    def wait_answer(self, node: str, target: object, seconds: float, *, every: float = 0.05) -> bool:
+        """Whether an echo comes back in time: one process that asks again and again, however often it is refused."""
+        until, said = time.monotonic() + seconds, b""
+        with self._listening(node, "ping", "-6", "-n", "-i", str(every), str(target)) as heard:
+            while time.monotonic() < until and b"bytes from" not in said:
+                select.select([heard], [], [], _LOOK_AGAIN_S)
+                with suppress(BlockingIOError):
+                    if not (more := os.read(heard, 65_536)):
+                        return False  # it cannot even ask
+                    said = said[-80:] + more
+        return b"bytes from" in said
+
+    @contextmanager
+    def _listening(self, node: str, *command: str) -> Iterator[int]:
+        """What a program in a node says, as it says it: a handle that does not block. It ends with this."""
+        inside = [*enter(self.pids[node], router=self._is_router(node)), *command]
+        with subprocess.Popen(inside, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as talking:
+            assert talking.stdout is not None
+            os.set_blocking(talking.stdout.fileno(), False)
+            try:
+                yield talking.stdout.fileno()
+            finally:
+                talking.kill()
 
     def remove_host(self, name: str) -> None:
         """End a host; its links go with its namespace."""

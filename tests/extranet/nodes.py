@@ -15,6 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 HOME = Path(os.environ.get("GUIYUN_EXTRANET_HOME", HERE.parent.parent / ".extranet")).absolute()
 MARK = "GUIYUN_EXTRANET_LAB"
+PATIENCE_S = 120.0
+"""How long a busy machine may take; nothing waits that long when all is well."""
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -92,7 +94,7 @@ def await_files(files: Sequence[Path]) -> None:
     wait_for(lambda: all(file.exists() for file in files), f"{files[0].parent.name}: see {HOME}/*.log")
 
 
-def wait_for(done: Callable[[], bool], otherwise: str, seconds: float = 30) -> None:
+def wait_for(done: Callable[[], bool], otherwise: str, seconds: float = PATIENCE_S) -> None:
     until = time.monotonic() + seconds
     while not done():
         if time.monotonic() > until:
@@ -100,7 +102,7 @@ def wait_for(done: Callable[[], bool], otherwise: str, seconds: float = 30) -> N
         time.sleep(0.02)
 
 
-def run(command: Sequence[str], timeout: float = 20) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], timeout: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, text=True, capture_output=True, check=False, timeout=timeout)
 
 

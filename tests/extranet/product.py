@@ -79,7 +79,7 @@ class Product:
             state = self.settle(request, {"released"})
             assert state == "released", (state, self.steps(request))
 
-    def settle(self, request: str, states: set[str] = SETTLED, seconds: float = 120) -> str:
+    def settle(self, request: str, states: set[str] = SETTLED, seconds: float = 600) -> str:
         """Where the request is once the machine has nothing more to do."""
         until = time.monotonic() + seconds
         while (state := self.state(request)) not in states and time.monotonic() < until:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import IPv6Network
 
@@ -14,6 +13,7 @@ from broker.extranet.checks import loopback
 from broker.extranet.differences import Rows, compare
 from providers.networking import SegmentSpec, Service
 from tests.extranet.conftest import Site, within
+from tests.extranet.nodes import enter
 
 pytestmark = pytest.mark.extranet
 
@@ -22,13 +22,14 @@ import socket, threading, time
 for port in (8443, 9000, 22):
     server = socket.create_server(("::", port), family=socket.AF_INET6)
     threading.Thread(target=lambda s=server: [s.accept() for _ in range(9)], daemon=True).start()
-time.sleep(20)
+print("ready", flush=True)
+time.sleep(600)
 """
 CALL = """
 import socket, sys
 for port in sys.argv[2:]:
     try:
-        socket.create_connection((sys.argv[1], int(port)), timeout=1)
+        socket.create_connection((sys.argv[1], int(port)), timeout=2)
         print(port, "open")
     except ConnectionRefusedError:
         print(port, "refused")
@@ -46,11 +47,15 @@ def reached(site: Site, server: str, caller: str, ports: Sequence[int]) -> list[
     """The same, with somebody who listens on a server; echoes get through in any case."""
     address = site.lab.wait_address(server)
     site.lab.wait_address(caller)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(site.lab.run, server, "timeout", "6", "python3", "-c", LISTEN)
-        assert within(10, lambda: site.lab.ping(caller, address))
-        time.sleep(0.5)
-        return called(site, caller, address, *ports)
+    listening = [*enter(site.lab.pids[server], router=False), "python3", "-c", LISTEN]
+    with subprocess.Popen(listening, stdout=subprocess.PIPE) as listener:
+        try:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == b"ready\n"
+            assert within(10, lambda: site.lab.ping(caller, address))
+            return called(site, caller, address, *ports)
+        finally:
+            listener.kill()
 
 
 def elements(site: Site, router: str, vrf: str) -> list[str]:
@@ -173,4 +178,39 @@ def test_a_run_that_fails_halfway_leaves_nothing_that_nobody_owns(site: Site) ->
     site.bring_up(spec)
     assert site.provider.delete([other])[other.id] is None
     assert f"seg{other.vni}" not in site.lab.run("dc", "ip", "-br", "link", vrf="shared").stdout
+    site.bring_up(replace(site.spec(services=()), vni=other.vni))
+
+
+_KILLING = """#!/bin/sh
+case "$*" in
+*-batch*) while read -r line; do case "$line" in *" type vxlan "*)
+    /sbin/ip.real $line; kill -9 $PPID; exit 1;; *) /sbin/ip.real $line;; esac; done;;
+*) exec /sbin/ip.real "$@";;
+esac
+"""
+
+
+def test_a_run_that_is_killed_right_after_it_made_a_link_leaves_nothing_that_nobody_owns(site: Site) -> None:
+    """Kill -9 between the link and its mark: the same run said again goes on with it, or it is taken away."""
+    spec, other = site.spec(services=()), site.spec(services=())
+    lab = site.lab
+    ip = lab.run("dc", "readlink", "-f", lab.run("dc", "which", "ip").stdout.strip()).stdout.strip()
+    killing = _KILLING.replace("/sbin/ip.real", "/run/ip.real")
+    lab.run("dc", "sh", "-c", f"cp {ip} /run/ip.real; cat > /run/ip.kill <<'E'\n{killing}\nE\nchmod +x /run/ip.kill")
+    for one in (spec, other):
+        lab.run("dc", "mount", "--bind", "/run/ip.kill", ip)
+        try:
+            assert getattr(site.create(one)[one.id], "code", "") != ""
+        finally:
+            lab.run("dc", "umount", ip)
+        shown = lab.run("dc", "ip", "link", "show", f"seg{one.vni}", vrf="shared").stdout
+        assert f"seg{one.vni}" in shown
+        assert "alias" not in shown
+    coming = Rows({}, frozenset({spec.id}), frozenset({("dc", f"seg{spec.vni}")}))
+    found = {(d.gap.value, d.subject) for d in compare(lab.topology, coming, site.provider.audit())}
+    assert found == {("extra", f"seg{other.vni}")}
+    site.bring_up(spec)
+    assert site.provider.verify([spec]).verdicts == {spec.id: None}
+    assert site.provider.delete([other])[other.id] is None
+    assert f"seg{other.vni}" not in lab.run("dc", "ip", "-br", "link", vrf="shared").stdout
     site.bring_up(replace(site.spec(services=()), vni=other.vni))

@@ -1,6 +1,6 @@
-"""The routers' probes at the provider's wire: what the verifying playbook is asked, and what it would say.
+"""The routers' probes at the provider's wire: what the verifying playbook is asked, what it would say; facts in a line.
 
-Called by: tests of what rests on probes and needs no router. Must not: be taken for a router.
+Called by: tests of what rests on probes and needs no router, and of drift. Must not: be taken for a router.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from broker.dedicated import probing
 from broker.extranet.fabric import fabric_of
 from broker.extranet.networks import Network
 from broker.extranet.reading import read_topology
+from broker.extranet.values import Fact
 from broker.tenancy.work import WorkFactory
 from providers.extranet.provider import Extranet
 from providers.networking import Played, RouterAccount
@@ -48,3 +49,14 @@ class Wire:
         provider = Extranet(fabric_of(read_topology(TOPOLOGY)), self)
         network: Any = Network(None, provider)  # type: ignore[arg-type]  # what is loaded does not matter to a probe
         return sum(probing.carry(lambda: network, works) for _ in range(times))
+
+
+def said(facts: Iterable[Fact]) -> str:
+    """Facts in one line: each one's code, what else it is about, what is missing (-) and too much (+)."""
+    lines = []
+    for each in facts:
+        signs = (("missing", "-"), ("extra", "+"))
+        signed = [f"{sign}{word}" for name, sign in signs for word in each.params.get(name, ())]
+        plain = [str(value) for name, value in each.params.items() if name not in {"missing", "extra"}]
+        lines.append(" ".join([each.code, *plain, *([f"({', '.join(signed)})"] if signed else [])]))
+    return " ".join(lines)

@@ -34,6 +34,8 @@ from providers.openstack.provider import OpenStackProvider
 Answer = TypeVar("Answer")
 HOME = Path(os.environ.get("GUIYUN_OPENSTACK_HOME") or Path(__file__).parents[2] / ".openstack")
 FAKE_IMAGE, REAL_IMAGE = "debian-12-x86_64", "guiyun-guest"
+PATIENCE_S = 300.0
+"""How long a busy machine may take; nothing waits that long when all is well."""
 _GOING = (Kind.ATTACHMENT, Kind.SNAPSHOT, Kind.SERVER, Kind.VOLUME, Kind.NETWORK, Kind.PROJECT)
 
 
@@ -67,12 +69,12 @@ class Site:
     def volume_spec(self, project: ProjectSpec) -> VolumeSpec:
         return VolumeSpec(uuid4(), project.id, "数据盘", 1, "ssd")
 
-    def make(self, spec: Spec, deadline_s: float = 120) -> Observed:
+    def make(self, spec: Spec, deadline_s: float = PATIENCE_S) -> Observed:
         """Order it and wait until it is ready."""
         self.patiently(lambda: self.provider.create(spec))
         return self.until(key_of(spec), Status.ACTIVE, deadline_s)
 
-    def until(self, key: Key, wanted: Status, deadline_s: float = 120) -> Observed:
+    def until(self, key: Key, wanted: Status, deadline_s: float = PATIENCE_S) -> Observed:
         """The object once it is in that state, as its project's list shows it."""
         end = time.monotonic() + deadline_s
         while True:
@@ -88,14 +90,14 @@ class Site:
         """Delete it and wait until nothing is left."""
         self.wait(lambda: self.provider.delete(key), f"{key} is gone")
 
-    def wait(self, condition: Callable[[], bool], what: str, deadline_s: float = 120) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, deadline_s: float = PATIENCE_S) -> None:
         """Look until it holds."""
         end = time.monotonic() + deadline_s
         while not self.patiently(condition):
             assert time.monotonic() < end, f"not yet after {deadline_s} s: {what}"
             time.sleep(0.3)
 
-    def patiently(self, call: Callable[[], Answer], deadline_s: float = 60) -> Answer:
+    def patiently(self, call: Callable[[], Answer], deadline_s: float = PATIENCE_S) -> Answer:
         """Repeat a call for as long as the cloud is only busy."""
         end = time.monotonic() + deadline_s
         while True:

@@ -18,6 +18,6 @@ def test_a_request_travels_the_whole_road_on_openstack(tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "guiyun"
     environment = {**os.environ, "HOME": str(tmp_path), "GUIYUN_HOME": str(tmp_path / "none")}
     command = [str(program), "demo", "--cloud", "openstack", "--json"]
-    walked = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=600)
+    walked = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=1500)
     assert walked.returncode == 0, walked.stdout[-3000:] + walked.stderr[-3000:]
     assert json.loads(walked.stdout.splitlines()[-1])

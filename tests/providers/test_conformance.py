@@ -64,7 +64,7 @@ def test_the_suite_sees_what_an_adapter_does_wrong(
 ) -> None:
     """An adapter that breaks one rule fails the test of this rule."""
     own = {"sub_cloud": world.cloud, "deadline_s": 2}
-    options = {"database_url": world.url, "delete_ms": 3000 if adapter == "hasty" else 0, "conformance": own}
+    options = {"database_url": world.url, "delete_ms": 30_000 if adapter == "hasty" else 0, "conformance": own}
     ended = run(tmp_path, f"tests.providers.broken:{adapter}", options, "-k", selected)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert count(ended, "failed") >= 1, ended.stdout

@@ -87,9 +87,9 @@ def test_a_server_builds_by_the_databases_clock(world: World) -> None:
     assert slow.create(server).status is Status.BUILDING
     with pytest.raises(Temporary):
         slow.power(key, on=False)
-    faults.advance(world.url, world.cloud, timedelta(seconds=89))
+    faults.advance(world.url, world.cloud, timedelta(seconds=30))  # the machine's own seconds come on top
     assert slow.list(Kind.SERVER)[0].status is Status.BUILDING
-    faults.advance(world.url, world.cloud, timedelta(seconds=2))
+    faults.advance(world.url, world.cloud, timedelta(seconds=61))
     assert slow.list(Kind.SERVER)[0].status is Status.ACTIVE
     assert slow.change(replace(server, memory_gib=64)).status is Status.BUILDING
     faults.advance(world.url, world.cloud, timedelta(seconds=91))
@@ -101,14 +101,14 @@ def test_a_server_builds_by_the_databases_clock(world: World) -> None:
 
 def test_deleting_takes_its_time_where_it_is_told_to(world: World) -> None:
     """False while the cloud is at it, and still holding what it holds; True when nothing is left."""
-    slow = world.provider(delete_ms="5000")
+    slow = world.provider(delete_ms="90000")
     server = world.placed_server(slow)
     slow.create(server)
     key = key_of(server)
     assert [slow.delete(key) for _ in range(2)] == [False, False]
     assert slow.list(Kind.SERVER)[0].status is Status.DELETING
     assert slow.capacity().compute[CpuArch.AARCH64].vcpu_used == 2
-    faults.advance(world.url, world.cloud, timedelta(seconds=6))
+    faults.advance(world.url, world.cloud, timedelta(seconds=91))
     assert slow.delete(key) is True
     assert slow.capacity().compute[CpuArch.AARCH64].vcpu_used == 0
 

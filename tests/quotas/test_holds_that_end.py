@@ -305,3 +305,30 @@ def test_the_recount_finds_whatever_was_tampered_with(owner_engine: Engine, comm
             assert expected <= {d.what for d in service.verify(session)}, statement
             session.rollback()
         assert service.verify(session) == []
+
+
+GRANTED = text("SELECT count(*), coalesce(sum(pg_column_size(g.*)), 0) FROM quotas.granted g")
+KEPT = text(
+    "SELECT (SELECT sum(pg_column_size(h.*)) FROM quotas.hold h WHERE id = ANY (:ids))"
+    " + (SELECT sum(pg_column_size(l.*)) FROM quotas.hold_line l WHERE hold_id = ANY (:ids))"
+    " + (SELECT sum(pg_column_size(m.*)) FROM quotas.movement m WHERE hold_id = ANY (:ids))"
+)
+
+
+def test_what_was_granted_grows_with_holds_and_with_nothing_else(session: Session, tree: Tree) -> None:
+    """One row a hold, smaller than the hold with its ledger; a refusal, the same again or an end adds none."""
+    count, size = session.execute(GRANTED).one()
+    mine = [uuid4() for _ in range(3)]
+    service.set_limit(session, tree.root, X86, None, 10)
+    for amount, made in ((2, mine[0]), (3, mine[1]), (5, mine[2]), (2, mine[0])):
+        lines = [Line(X86, amount, tree.pool)]
+        service.hold(session, owner=made, node=tree.units[0], lines=lines, expires_at=SOON, hold_id=made)
+    with pytest.raises(errors.QuotaExceeded):
+        ask(session, tree, (X86, 1))
+    voided(session, mine[0])
+    released(session, mine[1])
+    expired(session, mine[2])
+    assert service.verify(session) == []
+    count_then, size_then = session.execute(GRANTED).one()
+    assert count_then == count + len(mine)
+    assert size_then - size < session.execute(KEPT, {"ids": mine}).scalar_one()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,10 +22,11 @@ from sqlalchemy.orm import Session
 from broker.db.migrate import upgrade
 from broker.db.session import make_engine
 from broker.embedded.postgres import EmbeddedPostgres
+from broker.embedded.spawn import wait_until
 from quotas import availability, service, together
 from quotas.errors import HoldConflict, QuotaExceeded, UnknownNode
 from quotas.values import Line, ResourceClass
-from tests.quotas.world import SOON, Tree, hammer, plant
+from tests.quotas.world import PATIENCE_S, SOON, Tree, hammer, plant
 
 X86 = ResourceClass.VCPU_X86_64
 
@@ -82,7 +82,8 @@ class Writers:
     def answered(self) -> set[UUID]:
         """All that was answered, when all have ended."""
         for process in self.processes:
-            process.join(120)
+            process.join(PATIENCE_S)
+            assert not process.is_alive()
         return {UUID(line) for file in self.files for line in file.read_text().splitlines() if len(line) == 36}
 
 
@@ -106,7 +107,7 @@ def test_sixteen_processes_killed_writers_and_a_killed_server_oversell_nothing(
     # When all are at it, a quarter of the writers is killed, then the whole server under the others.
     running = Writers.start(server.app_url(), tree, 10_000, tmp_path)
     for _ in running.processes:
-        assert running.begun.acquire(timeout=120)
+        assert running.begun.acquire(timeout=PATIENCE_S)
     for victim in running.processes[::4]:
         victim.kill()
     for _ in range(3):
@@ -210,12 +211,10 @@ def test_who_waited_for_a_leader_that_never_served_holds_all_the_same(engine: En
 
     with ThreadPoolExecutor(6) as pool, Session(engine) as session:
         asked = [pool.submit(hold, unit) for unit in committed.units[:6]]
-        deadline = time.monotonic() + 30
-        while advisory_waiters(session) < 6 and time.monotonic() < deadline:
-            pass
+        assert wait_until(lambda: advisory_waiters(session) == 6, timeout_s=PATIENCE_S, poll_s=0.005)
         assert not any(each.done() for each in asked)
         leader.close()
-        assert len({each.result(30) for each in asked}) == 6
+        assert len({each.result(PATIENCE_S) for each in asked}) == 6
         session.rollback()
         assert counted(session) == 6
         assert service.verify(session) == []

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from quotas import errors, service
 from quotas.ipv6 import service as ipv6
 from quotas.values import Line, ResourceClass
-from tests.quotas.world import SOON, Tree, hammer, somebody_waits
+from tests.quotas.world import PATIENCE_S, SOON, Tree, hammer, somebody_waits
 
 X86 = ResourceClass.VCPU_X86_64
 ARM = ResourceClass.VCPU_AARCH64
@@ -127,7 +127,7 @@ def test_a_hold_and_a_pin_after_it_cannot_wait_in_a_ring_with_a_void(engine: Eng
         with pytest.raises(errors.OutOfOrder):
             service.pin(ours, held)
         ours.commit()
-        voiding.result(timeout=20)
+        voiding.result(timeout=PATIENCE_S)
         theirs.commit()
     with Session(engine) as session:
         assert service.verify(session) == []
@@ -198,7 +198,7 @@ def test_one_key_on_two_holds_at_once_serves_one_of_them(
         somebody_waits(engine)
         first.commit()
         with pytest.raises(errors.KeyReused):
-            late.result(timeout=20)
+            late.result(timeout=PATIENCE_S)
         second.commit()
         move(first, held[0])
         first.commit()

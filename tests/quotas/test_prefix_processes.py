@@ -12,13 +12,15 @@ from ipaddress import IPv6Network
 from itertools import pairwise
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
+from broker.embedded.spawn import wait_until
 from quotas import models
 from quotas.ipv6 import service as ipv6
 from quotas.ipv6.values import LIVE, Zone
 from tests.conftest import Database
+from tests.quotas.world import PATIENCE_S
 
 PROGRAM = """
 import json, sys
@@ -98,6 +100,14 @@ def counted(engine: Engine) -> dict[str, str]:
     return {str(row.owner): str(row.prefix) for row in rows if row.state in {"held", "active"}}
 
 
+def others(engine: Engine) -> int:
+    """How many are connected to this database beside us."""
+    theirs = "datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    engine.dispose()
+    with Session(engine) as session:
+        return int(session.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {theirs}")) or 0)
+
+
 def test_sixteen_processes_are_recounted_exactly(engine: Engine, database: Database) -> None:
     """Allocations of three lengths, growth, release and reuse: what each was told is exactly what is there."""
     processes = start(database, pool(engine, "3fff:0:1::/55"), rounds=25, writers=16)
@@ -120,6 +130,8 @@ def test_writers_killed_in_the_middle_leave_nothing_half_done(engine: Engine, da
         outputs.append("".join(seen) + process.stdout.read())
         process.wait()
         process.stdout.close()
+    # What a killed one had sent is still carried out, to its commit, by a server process that nobody listens to.
+    assert wait_until(lambda: others(engine) == 0, timeout_s=PATIENCE_S)
     has, there = told(outputs), counted(engine)
     different = {owner for owner in {*has, *there} if has.get(owner) != there.get(owner)}
     assert len(different) <= len(processes)

@@ -273,7 +273,7 @@ def test_two_open_transactions_share_the_last_places_without_waiting_for_each_ot
         session.commit()
     with Session(engine) as one, Session(engine) as other:
         for session in (one, other):
-            session.execute(text("SET LOCAL lock_timeout = '2s'"))
+            session.execute(text("SET LOCAL lock_timeout = '10s'"))
         given_out = [take(session, of).prefix for session in (one, other, one, other)]
         one.commit()
         other.commit()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from uuid import UUID, uuid4
@@ -21,13 +22,15 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from quotas import availability, errors, service
+from quotas import availability, errors, moving, service
 from quotas.values import Line, ResourceClass
 from tests.quotas.world import SOON, plant
 
 X86, FREE = ResourceClass.VCPU_X86_64, ResourceClass.IPV6_64
 """The first is limited at the root and at one unit; the second nowhere, and its stock is without a bound."""
 ROOT, LIMITED, OTHER = 0, 1, 2
+"""The last stands beside the second, or below it."""
+GONE = ("void", "expired")
 
 sides, units, kinds = st.sampled_from((0, 1)), st.sampled_from((LIMITED, OTHER)), st.sampled_from((X86, FREE))
 
@@ -50,6 +53,7 @@ class Side:
     session: Session
     holds: dict[UUID, Held] = field(default_factory=dict)
     limits: dict[tuple[int, ResourceClass], int | None] = field(default_factory=dict)
+    below: bool | None = None
     locks: set[object] = field(default_factory=set)
     gate: str = ""
     counted: bool = False
@@ -57,14 +61,14 @@ class Side:
 
 
 class TwoAtOnce(RuleBasedStateMachine):
-    """One count a transaction, pins and posts before it in the order of ids, limits in a transaction of their own."""
+    """One count a transaction (a sweep is one), posts before it in the order of ids; limits and moves come first."""
 
     engine: Engine
 
     @initialize()
     def start(self) -> None:
         self.committed: dict[UUID, Held] = {}
-        self.waited = 0
+        self.waited, self.below = 0, False
         self.ids = count(uuid4().int >> 16 << 16)  # in the order in which holds are made, so that a run can be repeated
         self.limits: dict[tuple[int, ResourceClass], int] = {(ROOT, X86): 20, (LIMITED, X86): 12}
         with Session(self.engine) as session:
@@ -90,6 +94,7 @@ class TwoAtOnce(RuleBasedStateMachine):
         if commit:
             side.session.commit()
             self.committed |= side.holds
+            self.below = self.below if side.below is None else side.below
             for key, amount in side.limits.items():
                 self.limits.pop(key, None)
                 self.limits |= {} if amount is None else {key: amount}
@@ -105,12 +110,26 @@ class TwoAtOnce(RuleBasedStateMachine):
         own = self.sides[number].limits
         return own[at, kind] if (at, kind) in own else self.limits.get((at, kind))
 
+    def way(self, unit: int, number: int | None = None) -> set[int]:
+        """From a unit to the root, as committed or as one side sees it: who moves nodes is behind his gate."""
+        moved = None if number is None else self.sides[number].below
+        return {ROOT, unit} | ({LIMITED} if unit == OTHER and (self.below if moved is None else moved) else set())
+
     def used(self, number: int, at: int, kind: ResourceClass) -> int:
-        return sum(h.held + h.used for h in self.seen(number).values() if h.kind is kind and at in (ROOT, h.unit))
+        return sum(
+            h.held + h.used for h in self.seen(number).values() if h.kind is kind and at in self.way(h.unit, number)
+        )
+
+    def over(self, number: int, places: set[int], kind: ResourceClass, amount: int) -> bool:
+        """Whether so much more passes a limit at one of the places."""
+        limits = {at: self.limit(number, at, kind) for at in places}
+        return amount > 0 and any(
+            most is not None and self.used(number, at, kind) + amount > most for at, most in limits.items()
+        )
 
     def counters(self, number: int, unit: int, kind: ResourceClass) -> set[object]:
         """The limits a count at a unit meets. One that the other side is making or lifting is behind his gate."""
-        return {("limit", at, kind) for at in (ROOT, unit) if self.limit(number, at, kind) is not None}
+        return {("limit", at, kind) for at in self.way(unit, number) if self.limit(number, at, kind) is not None}
 
     def waits(self, number: int, locks: set[object], *, gate: str) -> bool:
         other = self.sides[1 - number]
@@ -144,8 +163,7 @@ class TwoAtOnce(RuleBasedStateMachine):
             service.hold, side.session, owner=made, node=self.nodes[unit], lines=[Line(kind, amount, self.tree.pool)],
             expires_at=SOON, hold_id=made,
         )  # fmt: skip
-        limits = {at: self.limit(number, at, kind) for at in (ROOT, unit)}
-        over = any(most is not None and self.used(number, at, kind) + amount > most for at, most in limits.items())
+        over = self.over(number, self.way(unit, number), kind, amount)
         locks = self.counters(number, unit, kind)
         try:
             if not self.do(number, ask, locks):
@@ -181,7 +199,7 @@ class TwoAtOnce(RuleBasedStateMachine):
             gone = True
         side.locks = kept  # he has looked, and nobody waits for that
         now = self.seen(number)[made]
-        assert gone == (now.state == "void" or (now.state == "done" and not now.used))
+        assert gone == (now.state in GONE or (now.state == "done" and not now.used))
         side.counted = True
 
     @precondition(lambda self: bool(self.committed))
@@ -209,12 +227,86 @@ class TwoAtOnce(RuleBasedStateMachine):
         try:
             if not self.do(number, steps[verb], locks):
                 return
-            assert verb != "post" or was.state != "void"
+            assert verb != "post" or was.state not in GONE
             side.holds[which] = now
             side.locks |= {("changed", which)} if now.state != was.state else set()
         except errors.HoldGone:
-            assert (verb, was.state) == ("post", "void")
+            assert verb == "post"
+            assert was.state in GONE
         side.counted = verb != "post"
+
+    @precondition(lambda self: len(self.committed) % 3 == 0 and bool(self.committed))
+    @rule(number=sides)
+    def sweep(self, number: int) -> None:
+        """All that is held is due. Passes by what the other side has in hand, and waits for his counters."""
+        side, seen = self.sides[number], self.seen(number)
+        if side.counted:
+            return
+        theirs = self.sides[1 - number].locks
+        due = {id: held for id, held in seen.items() if held.state == "held" and id not in theirs}  # noqa: A001
+        locks = {lock for held in due.values() for lock in self.counters(number, held.unit, held.kind)}
+        swept: list[UUID] = []
+
+        def step() -> None:
+            found = service.sweep(side.session, SOON + timedelta(hours=1), only=sorted(seen))
+            swept.extend(each.hold for each in found)
+
+        if not self.do(number, step, locks):
+            return
+        assert set(swept) == due.keys()
+        side.holds |= {id: replace(held, held=0, state="expired") for id, held in due.items()}  # noqa: A001
+        side.locks |= due.keys() | {("changed", id) for id in due}  # noqa: A001
+        side.counted = True
+
+    @precondition(lambda self: bool(self.committed) and not any(side.counted for side in self.sides))
+    @rule(number=sides, data=st.data(), unit=units)
+    def move_hold(self, number: int, data: st.DataObject, unit: int) -> None:
+        side, seen = self.sides[number], self.seen(number)
+        if side.gate or side.locks:
+            return
+        which = data.draw(st.sampled_from(sorted(seen)), "hold")
+        was, amount = seen[which], seen[which].held + seen[which].used
+        there, ways = unit == was.unit, (self.way(was.unit, number), self.way(unit, number))
+        over = self.over(number, ways[1] - ways[0], was.kind, amount)
+        locks: set[object] = set() if there else {which}
+        if amount and not there:
+            locks |= self.counters(number, was.unit, was.kind) | self.counters(number, unit, was.kind)
+        try:
+            if not self.do(number, lambda: moving.holds(side.session, [which], self.nodes[unit]), locks, gate="alone"):
+                return
+            assert not over
+            side.holds[which] = replace(was, unit=unit)
+            side.locks |= set() if there else {("changed", which)}
+        except errors.QuotaExceeded:
+            assert over
+        side.counted = True
+
+    @precondition(lambda self: len(self.committed) % 3 == 1)
+    @rule(number=sides, below=st.booleans(), how=st.sampled_from(("within", "over")))
+    def move_node(self, number: int, below: bool, how: moving.How) -> None:  # noqa: FBT001
+        """One unit goes below the other, or back: behind the gate, and all limits on both ways are written."""
+        side, was = self.sides[number], LIMITED in self.way(OTHER, number)
+        if side.gate or side.locks:
+            return
+        came = {kind: self.used(number, OTHER, kind) if below else 0 for kind in (X86, FREE)}
+        over = below != was and any(self.over(number, {LIMITED}, kind, amount) for kind, amount in came.items())
+        locks: set[object] = {
+            ("limit", at, kind)
+            for at in (ROOT, LIMITED) for kind in came
+            if below != was and self.limit(number, at, kind) is not None
+        }  # fmt: skip
+        parent = self.nodes[LIMITED] if below else self.tree.county
+        try:
+            if not self.do(
+                number, lambda: moving.node(side.session, self.nodes[OTHER], parent, how=how), locks, gate="alone"
+            ):
+                return
+            assert not over or how == "over"
+            side.below = below
+        except errors.QuotaExceeded:
+            assert over
+            assert how == "within"
+            side.locks -= locks  # given back with what was tried
 
     @precondition(lambda self: len(self.committed) % 3 == 2)  # now and then
     @rule(number=sides, at=st.sampled_from((ROOT, LIMITED)), kind=kinds, amount=st.none() | st.integers(0, 30))
@@ -243,7 +335,9 @@ class TwoAtOnce(RuleBasedStateMachine):
                     for m in availability.snapshot(third, self.nodes[at]).limits
                     if (m.node, m.resource_class) == (self.nodes[at], kind)
                 ]
-                used = sum(h.held + h.used for h in self.committed.values() if h.kind is kind and at in (ROOT, h.unit))
+                used = sum(
+                    h.held + h.used for h in self.committed.values() if h.kind is kind and at in self.way(h.unit)
+                )
                 assert (kept.limit, kept.used) == (amount, used)
 
 

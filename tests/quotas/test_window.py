@@ -20,7 +20,7 @@ from tests.quotas.world import SOON
 POOL = IPv6Network("3fff:1aa:0:a00::/56")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(lengths=st.lists(st.sampled_from([58, 60, 61, 62, 63, 64]), max_size=6), data=st.data())
 def test_cells_and_prefixes_are_those_of_a_list(session: Session, lengths: list[int], data: st.DataObject) -> None:
     """Every cell holds what overlaps it, clipped to it; whole prefixes are named in order of address."""

@@ -18,7 +18,7 @@ from quotas.ipv6 import service as ipv6
 from tests.stories.world import World
 
 KINDS = (Kind.NETWORK, Kind.VOLUME, Kind.SERVER, Kind.SNAPSHOT)
-SEALER_S = 30
+SEALER_S = 120
 """How long another sealer may hold the lock on a busy machine."""
 KIND = {"segment": Kind.NETWORK, "volume": Kind.VOLUME, "server": Kind.SERVER}
 

@@ -123,7 +123,7 @@ def test_a_jump_is_one_notice_and_a_limit_that_goes_or_comes_is_a_move(world: Wo
 
 
 @pytest.mark.parametrize("percent", [80])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(most=st.integers(1, 10**15), used=st.integers(0, 10**15))
 def test_a_mark_is_exact(world: World, percent: int, most: int, used: int) -> None:
     """Whole numbers to the last piece, up to the largest amounts there are: no share is ever rounded."""

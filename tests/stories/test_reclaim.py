@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from broker.delivery.reconcile import reconcile
 from broker.errors import Conflict, Forbidden, Invalid, NotFound
@@ -60,11 +61,28 @@ def test_the_whole_road(world: World, tmp_path: Path) -> None:
     assert sizes == ("jyt", 1, 2, 2, 4, 0)
     assert line.monthly_fen > 0
     assert line.block_gib > 10, "the system disk and the data disk"
+    dearer_from(world, world.clock() + timedelta(days=40))
+    world.clock.forward(days=60)
+    with world.acting("chief.jyt") as work:
+        assert [r for r in report.taken_back(work) if r.month == line.month] == [line], "as dear as it was then"
 
     acts = [
         r.event for r in world.rows("SELECT event FROM broker.reclaim_act WHERE case_id = :c ORDER BY id", c=case_id)
     ]
     assert acts == ["open", "notify", "fall_due", "admit", "stop", "propose", "confirm", "release"]
+
+
+def dearer_from(world: World, at: datetime) -> None:
+    """All prices are doubled from an instant on."""
+    kept = "side, meter, sub_cloud_id, operator, unit_class, term_months, per, version, source"
+    with world.app.sessions.begin() as session:
+        ended = (
+            "UPDATE broker.tariff_price SET during = tstzrange(lower(during), :at) "
+            f"WHERE during @> CAST(:at AS timestamptz) RETURNING {kept}, price_cny"
+        )
+        begun = f"INSERT INTO broker.tariff_price (id, during, {kept}, price_cny)"
+        new = f"SELECT gen_random_uuid(), tstzrange(:at, NULL), {kept}, 2 * price_cny FROM ended"
+        session.execute(text(f"WITH ended AS ({ended}) {begun} {new}"), {"at": at})
 
 
 def test_requests_of_which_nothing_is_left_are_closed(world: World) -> None:

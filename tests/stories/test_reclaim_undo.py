@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from broker.db.base import new_id
 from broker.errors import Conflict
 from broker.lifecycle import CASE_MACHINE, CASE_OPEN
-from broker.reclamation import cases, service, watched
+from broker.reclamation import board, cases, service, watched
 from broker.reclamation.values import Answer, Cause, Decision
 from providers.contract import Key, Kind, Status
 from tests.stories import reclaim, road, slate
@@ -109,6 +109,11 @@ def released_by_two(world: World, case_id: UUID) -> None:
     assert reclaim.state(world, case_id) == "released"
 
 
+def missing(world: World) -> list[UUID]:
+    """What says of itself that its cloud does not have it."""
+    return [row.id for row in world.rows("SELECT id FROM broker.resource WHERE error_code = 'resource.lost'")]
+
+
 def test_a_case_over_what_is_gone_is_not_stuck(world: World) -> None:
     """Gone before it was stopped: not charged for, and it goes on; undone, the disk stays, two release the rest."""
     _, case_id, (server, _) = reclaim.noticed(world, cause=Cause.PERSON)
@@ -121,6 +126,7 @@ def test_a_case_over_what_is_gone_is_not_stuck(world: World) -> None:
     assert reclaim.told(world, "reclaim.lost") == {"applicant", "cloud_chief", "operator"}
     with world.acting("deliver.jyt") as work:
         assert (case_id, ["lost"]) in [(c.id, why) for c, why in watched.desk(work)]
+    assert missing(world) == [server.id]
     with world.acting("deliver.jyt") as work:
         cases.resume(work, case_id, reason="核实")
     road.walk(world)
@@ -129,6 +135,10 @@ def test_a_case_over_what_is_gone_is_not_stuck(world: World) -> None:
     assert (row.state, row.trouble) == ("suspended", None)
     [others] = world.rows("SELECT id, state FROM broker.reclaim_case WHERE split_from = :c", c=case_id)
     assert others.state == "dropped"
+    assert missing(world) == [server.id]
+    with world.acting("deliver.jyt") as work:
+        for one, other in ((case_id, others.id), (others.id, case_id)):
+            assert [each.id for each in board.siblings(work, board.file(work, one).case)] == [other]
     disks = "SELECT r.kind, r.state FROM broker.resource r JOIN broker.reclaim_case_resource c ON c.resource_id = r.id"
     assert [tuple(r) for r in world.rows(f"{disks} WHERE c.case_id = :c", c=others.id)] == [("volume", "active")]
     with world.acting("deliver.jyt") as work:  # asked once more it is as gone as before
@@ -136,6 +146,7 @@ def test_a_case_over_what_is_gone_is_not_stuck(world: World) -> None:
     road.walk(world)
     assert reclaim.state(world, case_id) == "suspended"
     released_by_two(world, case_id)
+    assert missing(world) == []
     slate.check(world)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from broker.reclamation import dates as case_dates
+from broker.reclamation import unpublished
+from broker.region import calendars
 from broker.request import clocks
 from broker.workdays import load_calendar
 from broker.workflows import reminders
@@ -68,3 +71,40 @@ def test_open_clocks_follow_a_new_calendar(world: World) -> None:
     assert world.scalar("SELECT due_at FROM broker.service_request") == due
     with world.app.works.begin() as work:
         assert clocks.recompute_all(replace(work, calendar=calendar)) == 0
+
+
+def test_workers_with_different_days_off_do_not_count_each_others_deadlines_for_ever(world: World) -> None:
+    """While two calendars are in use nothing is counted anew, and the operators hear of it once a day."""
+    road.submit(world)
+    calendar = load_calendar(None, close="12:00")
+    for _ in range(2):
+        with world.app.works.begin() as work:
+            for one in (work, replace(work, calendar=calendar)):
+                calendars.note(one)
+        world.clock.forward(minutes=3)
+    with world.app.works.begin() as work:
+        other = replace(work, calendar=calendar)
+        for one in (work, other):
+            assert clocks.recompute_all(one) == 0
+            assert case_dates._follow_calendar(one) == 0
+        assert [unpublished.tell(one) for one in (work, other)] == [1, 0]
+    world.clock.forward(minutes=11)
+    with world.app.works.begin() as work:
+        other = replace(work, calendar=calendar)
+        calendars.note(other)
+        assert (clocks.recompute_all(other), clocks.recompute_all(work)) == (1, 0)
+    world.clock.forward(minutes=1)
+    with world.app.works.begin() as work:  # started anew with the other file: nobody has to wait
+        calendars.note(work)
+        assert clocks.recompute_all(work) == 1
+
+
+def test_a_year_that_nobody_has_published_is_told_before_a_deadline_falls_due_in_it(world: World) -> None:
+    """Once a year, to those who deliver for the main cloud; counted on their first page and by the doctor."""
+    world.clock.forward(days=365 * 4)
+    road.submit(world)
+    with world.app.works.begin() as work:
+        assert unpublished.waiting(work.session, work.calendar) == {2030: 1}
+        assert [unpublished.tell(work) for _ in range(2)] == [1, 0]
+    code = "SELECT code FROM broker.notice WHERE dedupe = 'calendar.unpublished/2030'"
+    assert world.scalar(code) == "calendar.unpublished"

@@ -30,7 +30,7 @@ from providers.simulated.faults import Fault, Mode
 from quotas import service as quotas
 from quotas.ipv6 import service as ipv6
 from quotas.values import Line, ResourceClass
-from tests.quotas.world import somebody_waits
+from tests.quotas.world import PATIENCE_S, somebody_waits
 from tests.stories import road, slate
 from tests.stories.world import World
 
@@ -76,7 +76,7 @@ def test_an_expiry_and_who_counts_and_then_takes_prefixes_cannot_wait_in_a_ring(
         somebody_waits(world.app.engine)
         ipv6.cancel(work.session, segment)
         work.session.commit()
-        assert sweeping.result(timeout=20) == 1
+        assert sweeping.result(timeout=PATIENCE_S) == 1
     assert world.request(request_id).state == "approved"
 
 
@@ -88,7 +88,7 @@ def test_an_expiry_passes_by_a_request_that_somebody_decides_about(world: World)
     world.clock.forward(days=60)
     with world.acting("apply.jyt") as work, ThreadPoolExecutor(1) as other:
         repository.load(work.session, work.actor, request_id, lock=True)
-        assert other.submit(dates, world).result(timeout=20) == 0
+        assert other.submit(dates, world).result(timeout=PATIENCE_S) == 0
         letting_go.withdraw(work, request_id, reason="不再需要")
     assert (dates(world), world.request(request_id).state) == (0, "withdrawn")
 

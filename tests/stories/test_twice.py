@@ -9,8 +9,9 @@ from uuid import UUID
 import pytest
 
 from broker.delivery import begin, handover, provision
+from broker.delivery.provision import TryAgainError
 from broker.delivery.service import Action
-from broker.delivery.tools import Tools
+from broker.delivery.tools import Pace, Tools
 from broker.delivery.values import Job
 from broker.reclamation import steps as release_steps
 from providers.contract import Kind
@@ -157,6 +158,28 @@ def test_a_step_of_releasing_runs_twice(twice: str, town: World) -> None:
     before = memory(town)
     RELEASING[twice](town.app.tools(), release_job)
     assert memory(town) == before
+    slate.check(town)
+
+
+def test_a_look_in_place_that_has_taken_its_time_calls_no_cloud_any_more(town: World) -> None:
+    """It asks for the attempt that beats, which makes everything; the same when something is taken back."""
+    request_id, job = ordered(town)
+    tools, over = town.app.tools(), Pace(beat=lambda: None, in_place=True, deadline_s=-1)
+    begin.pin_hold(tools, job)
+    MAKING["create_project"](tools, job)
+    with pytest.raises(TryAgainError, match=r"provider\.slow"):
+        provision.create(tools, job, "segment", over)
+    assert slate.in_the_clouds(town) == {}
+    run(town, job, MAKING, "")
+    town.clock.forward(hours=1)
+    road.release(town, request_id)
+    release_job = job_of(town, "release")
+    release_steps.last_reading(tools, release_job)
+    there = slate.in_the_clouds(town)
+    with pytest.raises(TryAgainError, match=r"provider\.slow"):
+        release_steps.delete(tools, release_job, over)
+    assert slate.in_the_clouds(town) == there
+    run(town, release_job, RELEASING, "")
     slate.check(town)
 
 

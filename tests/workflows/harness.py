@@ -67,7 +67,9 @@ class Workshop:
 
     def plan_kill(self, request_id: UUID, step: str, point: str) -> None:
         """The worker dies at this point, once, when it carries this request."""
-        (self.plans / str(request_id)).write_text(f"{step} {point}")
+        beside = self.plans / f"{request_id}.new"  # a worker that looks at this moment finds all of it or nothing
+        beside.write_text(f"{step} {point}")
+        beside.rename(self.plans / str(request_id))
 
     def met(self, request_id: UUID, step: str, point: str) -> bool:
         """Whether the planned kill has happened."""

@@ -95,7 +95,7 @@ def aftermath(workshops: Workshops) -> Aftermath:
     slate.check(world)
 
     once_more = {reclaim.open_case(world, of[c], cause=Cause.PERSON): of[c] for c in resumed.values()}
-    reclaim.days_come(world)
+    come_to(workshop, once_more, "noticed")  # by the worker's look, every twenty seconds
     pass_the_window(workshop, once_more)
     come_to(workshop, once_more, "suspended")
     going = {c: s for c, s in of.items() if c not in resumed.values()} | once_more
@@ -109,6 +109,7 @@ def aftermath(workshops: Workshops) -> Aftermath:
             cases.propose(work, case_id, reason="期满无异议")
         reclaim.confirm(world, case_id)
     come_to(workshop, going, "released")
+    workshop.until(lambda: all(workshop.met(case, *point) for point, case in released.items()))
     workshop.stop_workers()
     slate.check(world)
     offs = [(named[row.ref], row.end_at) for row in in_the_cloud(workshop, "SELECT ref, end_at FROM simulated.off")]

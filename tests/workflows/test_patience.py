@@ -13,6 +13,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 
 from broker.delivery.service import Action
+from broker.workflows import steps
 from broker.workflows.orders import ATTEMPTS, pause_s
 from providers.contract import Kind
 from providers.simulated import faults
@@ -27,7 +28,9 @@ IN_PLACE = 1
 
 
 @pytest.fixture
-def world(databases: Databases, tmp_path: Path) -> Iterator[World]:
+def world(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    # On a busy machine a look in place would be over before it has met its fault, and an attempt more would meet it.
+    monkeypatch.setattr(steps, "IN_PLACE_S", 60.0)
     with databases() as (region, simulated):
         made = make_world(region, simulated, tmp_path)
         yield made

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import socket
+from datetime import datetime
 
 import httpx
 from sqlalchemy import text
 
-from broker.embedded.spawn import free_port
 from broker.settings import Settings
 from broker.workflows.worker import show_metrics
+from tests.ports import free_port
 from tests.stories import road, slate
 from tests.workflows.conftest import Workshops
-from tests.workflows.harness import Workshop, prepare
+from tests.workflows.harness import PATIENCE_S, Workshop, prepare
 
 REQUESTS = 6
 
@@ -42,27 +43,43 @@ def test_a_cloud_that_appears_later_is_served_without_a_restart(workshops: Works
     workshop = workshops()
     request_id = prepare(workshop)
     in_service(workshop, "jyt", yes=False)
-    asked = "SELECT checked_at FROM broker.sub_cloud_status s JOIN broker.sub_cloud c ON c.id = sub_cloud_id {}"
-    before = workshop.world.scalar(asked.format("WHERE c.code = 'jyt'"))
+    before = asked_at(workshop, "main"), asked_at(workshop, "jyt")
     workshop.start_workers(GUIYUN_WORKER_METRICS_PORT=str(port))
-    workshop.until(lambda: workshop.world.scalar(asked.format("WHERE c.code = 'main'")) > before)
+    workshop.until(lambda: asked_at(workshop, "main") > before[0])
     road.order(workshop.world, request_id)
     in_service(workshop, "jyt", yes=True)
     workshop.settle([request_id])
     assert workshop.states() == {"delivered": 1}
-    assert workshop.world.scalar(asked.format("WHERE c.code = 'jyt'")) > before
+    workshop.until(lambda: asked_at(workshop, "jyt") > before[1])
     read = (
         "SELECT read_until FROM broker.collector r JOIN broker.sub_cloud c ON c.id = r.sub_cloud_id"
         " WHERE c.code = 'main'"
     )
     assert collector_due(workshop, "main")
     workshop.until(lambda: workshop.world.scalar(read) is not None)
-    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    assert 'guiyun_steps_total{outcome="done",step="collect"}' in metrics
-    assert 'guiyun_sub_cloud_healthy{sub_cloud="jyt"} 1.0' in metrics
-    assert 'guiyun_steps_total{outcome="done",step="create_servers"} 1.0' in metrics
-    assert 'guiyun_step_seconds_count{step="hand_over"} 1.0' in metrics
+
+    def measured() -> bool:
+        """A step is counted a moment after its rows are there."""
+        said = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S).text
+        return all(line in said for line in COUNTED)
+
+    workshop.until(measured)
     workshop.stop_workers()
+
+
+COUNTED = (
+    'guiyun_steps_total{outcome="done",step="collect"}',
+    'guiyun_sub_cloud_healthy{sub_cloud="jyt"} 1.0',
+    'guiyun_steps_total{outcome="done",step="create_servers"} 1.0',
+    'guiyun_step_seconds_count{step="hand_over"} 1.0',
+)
+
+
+def asked_at(workshop: Workshop, code: str) -> datetime:
+    """When a cloud was last asked how it feels."""
+    asked = "SELECT checked_at FROM broker.sub_cloud_status s JOIN broker.sub_cloud c ON c.id = sub_cloud_id"
+    found: datetime = workshop.world.scalar(f"{asked} WHERE c.code = :code", code=code)
+    return found
 
 
 def test_a_port_that_is_taken_costs_the_metrics_and_nothing_else() -> None:

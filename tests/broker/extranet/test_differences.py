@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import IPv6Network
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from api import texts
+from api.texts.extranet import FACTS
+from broker.extranet import differences
 from broker.extranet.differences import Rows, compare
 from broker.extranet.reading import read_topology
+from broker.extranet.schema import PrefixFilter, Topology
 from providers.contract import Addressing
 from providers.errors import Temporary
 from providers.networking import RouterFacts, SegmentSpec, Service
 from tests.extranet import TOPOLOGY
+from tests.extranet.wire import said
 
 LAB = read_topology(TOPOLOGY)
+DIFFERENCES = Path(differences.__file__)
 ID = UUID("0197aaaa-0000-7000-8000-000000000001")
 SPEC = SegmentSpec(ID, "slt", "shared", IPv6Network("3fff:12f:0:1::/64"), "dc", 10001)
 ROWS = Rows({ID: SPEC}, frozenset())
@@ -34,6 +42,10 @@ LINK = {
 SEGMENT: dict[str, Any] = {"lines": LINES, "link": LINK, "addresses": ["3fff:12f:0:1::1/64"]}
 LOOPBACK = "3fff:1ff:ffff::4/128"
 PEER = "3fff:f01:0:3::"
+OTHERS = "3fff:100::/24"
+UNITS = ["3fff:122::/32", "3fff:126::/32", "3fff:12f::/32", "3fff:114::/32"]
+OWN = "permit 3fff:1ff:ffff::/64 ge 128"
+SENT = [f"permit {p} le 64" for p in UNITS] + [OWN]
 FIREWALL: dict[str, Any] = {"there": True, "elements": {"seg10001": ["open"]}, "differs": [], "tables": []}
 
 
@@ -44,8 +56,9 @@ def vrf(**changes: Any) -> dict[str, Any]:
 
 
 def neighbour(name: str, asn: int, **changes: Any) -> dict[str, Any]:
-    session = {"name": name, "asn": asn, "state": "Established", "received": 1, "refused": [], "filter": [], "also": []}
-    return session | changes
+    session = {"name": name, "asn": asn, "state": "Established", "received": 1, "refused": [], "also": []}
+    filters = {"in": [f"permit {OTHERS}"], "out": [f"permit {OTHERS} le 64", OWN]}
+    return session | {"filters": filters} | changes
 
 
 def facts(
@@ -70,8 +83,8 @@ def facts(
     return RouterFacts("dc", {"vrfs": {"shared": table}})
 
 
-def gaps(found: RouterFacts, rows: Rows = ROWS) -> list[tuple[str, str, str]]:
-    return [(d.gap.value, d.subject, d.detail) for d in compare(LAB, rows, [found])]
+def gaps(found: RouterFacts, rows: Rows = ROWS, topology: Topology = LAB) -> list[tuple[str, str, str]]:
+    return [(d.gap.value, d.subject, said(d.facts)) for d in compare(topology, rows, [found])]
 
 
 def test_a_router_that_does_as_planned_differs_in_nothing() -> None:
@@ -82,7 +95,7 @@ def test_a_rebooted_router_lacks_its_segments() -> None:
     """No trace of it, or a configuration whose link is not there."""
     assert gaps(facts(segments={}, networks=(LOOPBACK,))) == [("missing", "3fff:12f:0:1::/64", "")]
     rebooted = {"seg10001": SEGMENT | {"link": None, "addresses": []}}
-    assert gaps(facts(segments=rebooted)) == [("changed", "3fff:12f:0:1::/64", "link")]
+    assert gaps(facts(segments=rebooted)) == [("changed", "3fff:12f:0:1::/64", "link_gone")]
 
 
 def test_what_was_changed_by_hand_is_named() -> None:
@@ -93,7 +106,7 @@ def test_what_was_changed_by_hand_is_named() -> None:
         (
             "changed",
             "3fff:12f:0:1::/64",
-            "address (-3fff:12f:0:1::1/64, +3fff:12f:0:1::9/64) advertisements (-no ipv6 nd suppress-ra) route",
+            "address (-3fff:12f:0:1::1/64, +3fff:12f:0:1::9/64) advertisements (-no ipv6 nd suppress-ra) unannounced",
         )
     ]
 
@@ -125,21 +138,21 @@ def test_what_leads_packets_elsewhere_is_named() -> None:
     assert gaps(facts(beside={"policies": ["100 main"]})) == [("foreign", "100 main", "rule")]
     assert gaps(facts(beside={"mixed": ["import vrf internet"]})) == [("foreign", "import vrf internet", "bgp")]
     strange = {"lo": [LOOPBACK], "nanning-0": ["3fff:f01:0:3::1/127"], "x0": ["3fff:102:0:9::1/64"]}
-    assert gaps(facts(beside={"addresses": strange})) == [("foreign", "3fff:102:0:9::1/64", "address x0")]
-    assert gaps(facts(firewall={"tables": ["inet theirs"]})) == [("foreign", "inet theirs", "firewall")]
+    assert gaps(facts(beside={"addresses": strange})) == [("foreign", "3fff:102:0:9::1/64", "on x0")]
+    assert gaps(facts(firewall={"tables": ["inet theirs"]})) == [("foreign", "inet theirs", "table")]
 
 
 def test_neighbours_that_the_topology_does_not_name_are_named() -> None:
     """One more, one with another AS, one from another link; and one that is not configured at all."""
     right = {PEER: neighbour("nanning", 64601)}
     assert gaps(facts(peers=right | {"3fff:9::1": neighbour("other", 65001)})) == [
-        ("neighbour", "3fff:9::1", "AS65001 other")
+        ("neighbour", "3fff:9::1", "peer 65001 other")
     ]
-    assert gaps(facts(peers={PEER: neighbour("nanning", 65001)})) == [("neighbour", PEER, "AS65001 nanning")]
+    assert gaps(facts(peers={PEER: neighbour("nanning", 65001)})) == [("neighbour", PEER, "peer 65001 nanning")]
     assert gaps(facts(peers=right | {"3fff:9::1": neighbour("nanning", 64601)})) == [
-        ("neighbour", "3fff:9::1", "AS64601 nanning")
+        ("neighbour", "3fff:9::1", "peer 64601 nanning")
     ]
-    assert gaps(facts(peers={})) == [("session", "nanning", "not configured")]
+    assert gaps(facts(peers={})) == [("session", "nanning", "session not configured")]
 
 
 def test_what_is_ours_and_in_no_row_is_extra_and_what_is_not_ours_is_foreign() -> None:
@@ -162,10 +175,10 @@ def test_a_segment_on_the_wrong_router_is_extra_there_and_missing_at_home() -> N
 
 def test_neighbours_are_looked_at_too() -> None:
     """A refused announcement, a session that is down, a router that says nothing."""
-    assert gaps(facts(refused=["3fff:102::/64"])) == [("rogue", "3fff:102::/64", "nanning")]
-    assert gaps(facts(state="Active")) == [("session", "nanning", "Active")]
+    assert gaps(facts(refused=["3fff:102::/64"])) == [("rogue", "3fff:102::/64", "from nanning")]
+    assert gaps(facts(state="Active")) == [("session", "nanning", "session Active")]
     silent = RouterFacts("dc", error=Temporary("extranet.router_unreachable"))
-    assert gaps(silent) == [("silent", "dc", "extranet.router_unreachable")]
+    assert gaps(silent) == [("silent", "dc", "silent extranet.router_unreachable")]
 
 
 def test_a_firewall_that_was_changed_by_hand_is_put_right_and_what_is_not_ours_is_named() -> None:
@@ -179,15 +192,15 @@ def test_a_firewall_that_was_changed_by_hand_is_put_right_and_what_is_not_ours_i
         return detail
 
     assert gaps(facts(firewall=declared), served) == []
-    assert told({"elements": {}}) == "firewall (-::/0 tcp 443)"
-    assert told({"elements": {"seg10001": ["open"]}}) == "firewall (-::/0 tcp 443, +open)"
-    assert told({"elements": {"seg10001": ["::/0 tcp 22", "::/0 tcp 443"]}}) == "firewall (+::/0 tcp 22)"
+    assert told({"elements": {}}) == "services (-::/0 tcp 443)"
+    assert told({"elements": {"seg10001": ["open"]}}) == "services (-::/0 tcp 443, +open)"
+    assert told({"elements": {"seg10001": ["::/0 tcp 22", "::/0 tcp 443"]}}) == "services (+::/0 tcp 22)"
     ruled = ["-chain through: drop", "+chain through: accept"]
-    assert told(declared | {"differs": ruled}) == f"firewall ({ruled[0]}, {ruled[1]})"
+    assert told(declared | {"differs": ruled}) == f"rules ({ruled[0]}, {ruled[1]})"
     strange = {"elements": {"seg10001": ["open"], "seg77": ["open"]}}
-    assert gaps(facts(firewall=strange)) == [("foreign", "seg77", "firewall open")]
+    assert gaps(facts(firewall=strange)) == [("foreign", "seg77", "opened (+open)")]
     nobody = facts(segments={}, networks=(LOOPBACK,), firewall={"elements": {}, "differs": ruled})
-    assert gaps(nobody, Rows({}, frozenset())) == [("foreign", "firewall", " ".join(ruled))]
+    assert gaps(nobody, Rows({}, frozenset())) == [("foreign", "firewall", f"rules ({ruled[0]}, {ruled[1]})")]
 
 
 def test_a_segment_with_dhcpv6_is_compared_as_such() -> None:
@@ -203,23 +216,73 @@ def test_a_segment_with_dhcpv6_is_compared_as_such() -> None:
         ]
 
 
+def filtered(entries: Any, *also: str, way: str = "in") -> list[tuple[str, str, str]]:
+    """What is said of the city's router whose filter towards the edge below it is this."""
+    filters = {"in": SENT, "out": [f"permit {OTHERS} ge 64 le 64", OWN]} | {way: entries}
+    peers = {
+        "3fff:f01:0:3::1": neighbour("dc", 64701, filters=filters, also=list(also)),
+        "3fff:f01:0:1::": neighbour("core", 64600, filters={"in": [f"permit {OTHERS} le 64", OWN], "out": None}),
+    }
+    table = vrf(sessions=peers, addresses={})
+    return gaps(RouterFacts("nanning", {"vrfs": {"shared": table}}), Rows({}, frozenset()))
+
+
 def test_a_neighbours_prefix_filter_that_differs_from_the_topology_is_named() -> None:
-    """Wider, narrower, longer than a segment, or none at all; who is above is not looked at."""
-    planned = ["3fff:122::/32", "3fff:126::/32", "3fff:12f::/32", "3fff:114::/32"]
-    entries = [f"permit {p} le 64" for p in planned] + ["permit 3fff:1ff:ffff::/64 ge 128"]
-
-    def told(entries: list[str] | None, *also: str) -> list[tuple[str, str, str]]:
-        below = neighbour("dc", 64701, filter=entries, also=list(also))
-        peers = {"3fff:f01:0:3::1": below, "3fff:f01:0:1::": neighbour("core", 64600)}
-        table = vrf(sessions=peers, addresses={})
-        return gaps(RouterFacts("nanning", {"vrfs": {"shared": table}}), Rows({}, frozenset()))
-
-    assert told(entries) == []
-    assert told([*entries, "permit 3fff:102::/32 le 64"]) == [("filter", "dc", "3fff:102::/32")]
-    assert told(entries[1:]) == [("filter", "dc", "3fff:122::/32")]
-    assert told([entries[0].replace("le 64", "le 128"), *entries[1:]]) == [
-        ("filter", "dc", "3fff:122::/32 3fff:122::/32 le 128")
+    """Wider, narrower, longer than a segment, or none at all; what is sent too, where it is filtered or has to be."""
+    assert filtered(SENT) == []
+    assert filtered([*SENT, "permit 3fff:102::/32 le 64"]) == [("filter", "dc", "filter_in (+3fff:102::/32)")]
+    assert filtered(SENT[1:]) == [("filter", "dc", "filter_in (-3fff:122::/32)")]
+    assert filtered([SENT[0].replace("le 64", "le 128"), *SENT[1:]]) == [
+        ("filter", "dc", "filter_in (-3fff:122::/32, +3fff:122::/32 le 128)")
     ]
-    assert told(None) == [("filter", "dc", " ".join(sorted([*planned, "any"])))]
-    assert told(entries, "route-map all in") == [("filter", "dc", "route-map all in")]
-    assert gaps(facts(filter=["permit ::/0 le 128"])) == []
+    assert filtered(None) == [("filter", "dc", f"filter_in ({', '.join(f'-{p}' for p in sorted(UNITS))}, +any)")]
+    assert filtered(SENT, "route-map all in") == [("filter", "dc", "filter_in (+route-map all in)")]
+    assert filtered(SENT, "route-map all out") == [("filter", "dc", "filter_out (+route-map all out)")]
+    assert filtered(None, way="out") == []
+    assert filtered([OWN], way="out") == [("filter", "dc", f"filter_out (-{OTHERS})")]
+
+
+def test_who_is_above_is_looked_at_too() -> None:
+    """Anything let in from the router above, and a whole zone sent to it where the topology names the units' space."""
+
+    def told(filters: dict[str, Any]) -> list[tuple[str, str, str]]:
+        right = {"in": [f"permit {OTHERS} ge 64 le 64", OWN], "out": SENT}
+        return gaps(facts(filters=right | filters), topology=narrow)
+
+    units = {"router": "dc", "neighbour": "nanning", "vrf": "shared", "direction": "out", "permit": UNITS}
+    narrow = LAB.model_copy(update={"filters": (*LAB.filters, PrefixFilter.model_validate(units))})
+    assert told({}) == []
+    assert told({"in": ["permit ::/0 le 128"]}) == [("filter", "nanning", f"filter_in (-{OTHERS}, +::/0 le 128)")]
+    assert told({"in": None}) == [("filter", "nanning", f"filter_in (-{OTHERS}, +any)")]
+    missing = ", ".join(f"-{p}" for p in sorted(UNITS))
+    assert told({"out": None}) == [("filter", "nanning", f"filter_out ({missing}, +any)")]
+    assert told({"out": [f"permit {OTHERS} le 64"]}) == [("filter", "nanning", f"filter_out ({missing}, +{OTHERS})")]
+
+
+def test_a_link_that_was_being_made_is_nobody_elses() -> None:
+    """It has the address that its VNI is given and nothing else yet: on its way where a row says so, else left over."""
+    bare = {"seg10001": {"lines": [], "link": LINK | {"alias": "", "up": False}, "addresses": []}}
+    beside: dict[str, Any] = {"segments": bare, "networks": (LOOPBACK,)}
+    expected = Rows({}, frozenset({ID}), frozenset({("dc", "seg10001")}))
+    assert gaps(facts(**beside), expected) == []
+    assert gaps(facts(**beside), Rows({}, frozenset())) == [("extra", "seg10001", "unfinished")]
+    theirs = {"seg10001": bare["seg10001"] | {"link": LINK | {"mac": "02:00:00:00:00:01"}}}
+    assert gaps(facts(segments=theirs, networks=(LOOPBACK,)), expected) == [("foreign", "seg10001", "interface")]
+
+
+def test_what_is_wrong_has_words_for_people() -> None:
+    """Each fact has a sentence in Chinese; a router's own lines stay as it writes them, long lists are cut."""
+    many = [f"no ipv6 nd line {n}" for n in range(20)]
+    by_hand = {"seg10001": SEGMENT | {"lines": [*LINES[:-1], *many], "link": LINK | {"up": False}}}
+    (found,) = compare(LAB, ROWS, [facts(segments=by_hand)])
+    told = texts.facts([each.plain() for each in found.facts])
+    assert told.startswith("接口与建立时不同（缺少 up，多出 down）；路由通告的配置与建立时不同（缺少 no ipv6")
+    assert told.endswith("另有 12 处）")
+    notice = texts.notice("extranet.session", {
+        "router": "dc", "vrf": "shared", "subject": "nanning",
+        "facts": [{"code": "session", "params": {"state": "not configured"}}],
+    })  # fmt: skip
+    assert notice == "路由器 dc（shared）与邻居 nanning 的会话未建立（状态：没有配置），请核实。"
+    codes = set(re.findall(r'(?:fact|differing)\(\s*f?"([a-z_{}]+)"', DIFFERENCES.read_text()))
+    assert len(codes) > 15
+    assert {c for code in codes for c in (code.format(way="in"), code.format(way="out"))} <= set(FACTS)

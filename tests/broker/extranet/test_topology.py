@@ -82,6 +82,11 @@ def test_every_mistake_is_said_at_once() -> None:
     }
 
 
+def above(**changes: Any) -> dict[str, Any]:
+    """A filter of the county's towards the city above it."""
+    return {"router": "liuzhou", "neighbour": "core", "vrf": "shared", "permit": ["3fff:100::/24"]} | changes
+
+
 @pytest.mark.parametrize(
     ("change", "code", "field"),
     [
@@ -96,6 +101,11 @@ def test_every_mistake_is_said_at_once() -> None:
         (lambda r: r["blocks"][0].update(routers=["nanning"]), "extranet.no_access", "blocks[0].routers"),
         (lambda r: r["filters"][8].update(permit=["3fff:126::/32"]), "extranet.held_back", "blocks[0]"),
         (lambda r: r["filters"][0].update(neighbour="yufeng"), "extranet.no_session", "filters[0]"),
+        (lambda r: r["filters"].append(above(permit=["3fff:122::/32"])), "extranet.held_back", "blocks[1]"),
+        (lambda r: r["filters"].append(above(direction="out", permit=[])), "extranet.held_back", "blocks[4]"),
+        (lambda r: r["filters"].append(above(permit=["3fff:300::/32"])), "extranet.outside", "filters[22].permit"),
+        (lambda r: r["filters"].append(above(direction="up")), "extranet.unknown_value", "filters[22].direction"),
+        (lambda r: r["filters"].extend([above(), above()]), "extranet.twice", "filters[23]"),
         (lambda r: r["sessions"].pop(0), "extranet.one_top", "sessions"),
         (lambda r: r["sessions"][0].update(prefix="3fff:f01::/127"), "extranet.link_too_small", "sessions[0].prefix"),
         (lambda r: r["routers"][1].update(asn=64600), "extranet.twice", "routers"),

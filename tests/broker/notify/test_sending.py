@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +29,8 @@ from broker.notify import service as notify
 from broker.notify.channels import signature
 from broker.notify.sender import Sender
 from broker.notify.settings import Channels, Smtp, Webhook, channels
+from tests.api.server import DEADLINE_S
+from tests.ports import free_port
 from tests.stories.conftest import Databases, databases, region_template
 from tests.stories.world import World, make_world
 
@@ -85,10 +86,8 @@ def world(shared: World) -> World:
 @pytest.fixture
 def mailbox() -> Iterator[tuple[Mailbox, Smtp]]:
     box = Mailbox()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port)
+    port = free_port()
+    controller = Controller(box, hostname="127.0.0.1", port=port, ready_timeout=DEADLINE_S)
     controller.start()
     yield box, Smtp("127.0.0.1", port, "none", "", SecretStr(""), "guiyun@example.gov.cn")
     controller.stop()
@@ -121,7 +120,7 @@ def test_a_notice_arrives_once_with_its_sentence(world: World, mailbox: tuple[Ma
     assert [mine.round(), mine.round()] == [1, 0]
     [content] = box.taken
     assert b"To: wei@example.gov.cn" in content
-    row = world.rows("SELECT id, state FROM broker.notice_sending WHERE state = 'sent' ORDER BY sent_at DESC")[0]
+    row = world.rows("SELECT id, state FROM broker.notice_sending WHERE state = 'sent' ORDER BY notice_id DESC")[0]
     assert f"<{row.id}@example.gov.cn>".encode() in content
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from broker.embedded.spawn import free_port, spawn, stop, wait_until
+from broker.embedded.spawn import spawn, stop, wait_until
+from tests.ports import free_ports
 
 KEY, SECRET = "guiyun-test", "nobody-may-see-this"
 
@@ -25,8 +26,8 @@ def s3_server(home: Path) -> Iterator[str]:
     options = {"dir": home / "data", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.config": home / "users.json"}
     options |= {"volume.max": 8, "master.volumeSizeLimitMB": 64, "filer.localSocket": home / "filer.sock"}
     options |= {"s3.localSocket": home / "s3.sock"}
-    options |= {f"{part}.port": free_port() for part in ("master", "volume", "filer", "s3")}
-    options |= {f"{part}.port.grpc": free_port() for part in ("master", "volume", "filer", "s3")}
+    names = [f"{part}.port{more}" for more in ("", ".grpc") for part in ("master", "volume", "filer", "s3")]
+    options |= dict(zip(names, free_ports(len(names)), strict=True))
     options |= {"s3.port.iceberg": 0, "s3.port.lance": 0}
     program = Path(sys.executable).with_name("weed")
     command = [str(program), "server", "-filer", "-s3", *(f"-{name}={value}" for name, value in options.items())]
@@ -40,7 +41,7 @@ def s3_server(home: Path) -> Iterator[str]:
 
     child = spawn(command, log=home / "log", cwd=home)
     try:
-        assert wait_until(ready, timeout_s=60), (home / "log").read_text()[-2000:]
+        assert wait_until(ready, timeout_s=180), (home / "log").read_text()[-2000:]
         yield address
     finally:
         stop(child, (signal.SIGTERM, 1))

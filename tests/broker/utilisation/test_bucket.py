@@ -22,8 +22,10 @@ from broker.settings import Settings
 from broker.utilisation import counters, service, store
 from broker.utilisation.bucket import Bucket
 from broker.utilisation.counters import Looks
+from broker.utilisation.engine import engine
 from broker.utilisation.policy_file import parse_policies
 from broker.utilisation.samples import Report
+from broker.utilisation.storage import Moved
 from broker.utilisation.store import Imported, hourly_files, storage_of
 from broker.utilisation.values import Facts
 from providers.contract import ServerCounters
@@ -156,6 +158,49 @@ def test_old_days_are_thinned_and_what_came_too_late_does_not_undo_it(settings: 
     daily = storage.local(storage.listed("daily"))
     found = duckdb.execute(f"SELECT vm_id, n_samples FROM '{daily[0]}' ORDER BY 1").fetchall()
     assert found == [("a", 288), ("b", 288), ("c", 288)]
+    assert list(versions(settings)) == ["hourly/day=2026-10-01/samples.parquet"]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_comes_into_a_day_while_it_is_thinned_is_not_lost(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dies: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Another machine, which has not seen the newest sample yet, writes between reading and deleting.
+
+    A day that has been thinned takes nothing in until it is gone, also when who thinned it died in between.
+    """
+    old = datetime(2025, 6, 1, tzinfo=UTC)
+    take(settings, tmp_path, [row("a", hour) for hour in hours(old, 24)])
+    real, other, name = store._write, storage_of(another(settings, tmp_path)), "hourly/day=2025-06-01/samples.parquet"
+
+    def slow(*given: object) -> None:
+        real(*given)  # type: ignore[arg-type]
+        if "LIMIT 0" in str(given[1]):
+            monkeypatch.undo()
+            (theirs,) = other.listed("hourly/day=2025-06-01")
+            draft = tmp_path / "theirs.parquet"
+            there = f"FROM '{other.local([theirs])[0]}'"
+            both = f"SELECT * {there} UNION ALL SELECT * REPLACE ('b' AS vm_id) {there}"
+            duckdb.execute(f"COPY ({both}) TO '{draft}'")
+            other.replace(name, draft, theirs)
+            if dies:
+                monkeypatch.setattr(Bucket, "remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    monkeypatch.setattr(store, "_write", slow)
+    if dies:
+        with pytest.raises(KeyboardInterrupt):
+            take(settings, tmp_path, [row("a", START)], wait_s=60)
+        monkeypatch.undo()
+        with engine() as scratch, pytest.raises(Moved):
+            store._merge_day(scratch, other, old.date(), again=False, correct=False)
+        assert take(settings, tmp_path, [row("a", START)]).days_thinned == 1
+    else:
+        assert take(settings, tmp_path, [row("a", START)], wait_s=60).days_thinned == 1
+    (daily,) = other.local(other.listed("daily"))
+    assert duckdb.execute(f"SELECT vm_id FROM '{daily}' ORDER BY 1").fetchall() == [("a",), ("b",)]
     assert list(versions(settings)) == ["hourly/day=2026-10-01/samples.parquet"]
 
 

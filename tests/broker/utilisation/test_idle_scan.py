@@ -67,7 +67,7 @@ def test_people_are_told_in_words(tmp_path: Path) -> None:
     """What was measured, against which limit, whose rule it is."""
     told = scan(write_csv(tmp_path / "m.csv", idle())).stdout
     assert "2026-07-01 至 2026-07-03" in told
-    assert "CPU 平均利用率日均低于 5 %：实测 1.5 %" in told
+    assert "CPU 平均利用率日均低于 5%：实测 1.5%" in told
     assert "自定规则" in told
 
 

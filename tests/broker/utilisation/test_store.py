@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
+from itertools import permutations
 from pathlib import Path
 
 import duckdb
@@ -83,14 +84,36 @@ def test_jittered_rows_of_an_hour_become_one(settings: Settings, take: Take) -> 
     assert stored(settings, "hour_utc, cpu_avg_pct, cpu_max_pct, n_samples") == [(datetime(2026, 10, 1, 5), 4, 90, 12)]  # noqa: DTZ001 - as stored, UTC
 
 
-def test_the_fuller_hour_wins_and_the_later_one_when_equal(settings: Settings, take: Take) -> None:
-    """A partial hour does not replace a whole one; a correction does."""
+def test_the_fuller_hour_wins_and_a_correction_does(settings: Settings, take: Take, tmp_path: Path) -> None:
+    """A partial hour does not replace a whole one, nor one that is as whole and lower, unless it is said to."""
     take([row("a", START, cpu_avg_pct="50")])
     partial = take([row("a", START, cpu_avg_pct="1", n_samples="3")])
     assert (partial.fuller, partial.days_written) == (1, 0)
-    corrected = take([row("a", START, cpu_avg_pct="40")])
+    as_whole = [row("a", START, cpu_avg_pct="40")]
+    lower = take(as_whole)
+    assert (lower.lower, lower.days_written) == (1, 0)
+    corrected = service.import_file(settings, write_csv(tmp_path / "c.csv", as_whole), NOW, correct=True)
     assert corrected.updated == 1
     assert [r[2] for r in stored(settings)] == [40.0]
+
+
+def test_the_order_of_imports_decides_nothing(tmp_path: Path) -> None:
+    """Three files of the same hours, some as full as others, in every order and again: the same rows."""
+    start, values = hours(START, 3), ("cpu_avg_pct", "net_kbps", "n_samples")
+    told: tuple[dict[int, tuple[str, str, str]], ...] = (
+        {0: ("50", "1", "12"), 1: ("5", "", "12")},
+        {0: ("40", "9", "12"), 1: ("5", "2", "12"), 2: ("7", "7", "3")},
+        {0: ("50", "2", "12"), 2: ("1", "1", "")},
+    )
+    rows = [[row("a", start[n], **dict(zip(values, v, strict=True))) for n, v in each.items()] for each in told]
+    found = set()
+    for number, order in enumerate(permutations(range(3))):
+        settings = Settings(home=tmp_path / str(number))
+        for which in (*order, *reversed(order)):
+            service.import_file(settings, write_csv(tmp_path / f"{which}.csv", rows[which]), NOW)
+        found.add(tuple(stored(settings, "*")))
+        assert stored(settings, "cpu_avg_pct, net_kbps") == [(5.0, 2.0), (7.0, 7.0), (50.0, 2.0)]
+    assert len(found) == 1
 
 
 def test_an_old_file_that_comes_again_is_not_the_later_one(settings: Settings, tmp_path: Path) -> None:
@@ -101,7 +124,7 @@ def test_an_old_file_that_comes_again_is_not_the_later_one(settings: Settings, t
     def take_file(path: Path) -> Imported:
         return service.import_file(settings, path, NOW, remember=True)
 
-    assert (take_file(a).added, take_file(b).updated) == (2, 1)
+    assert (take_file(a).added, service.import_file(settings, b, NOW, remember=True, correct=True).updated) == (2, 1)
     for path, older in ((a, 1), (b, 0), (a, 1)):
         again = take_file(path)
         assert (again.updated, again.older, again.days_written) == (0, older, 0)
@@ -184,11 +207,11 @@ def test_an_import_that_dies_leaves_whole_days(settings: Settings, take: Take, m
     real = store._merge_day
     days: list[date] = []
 
-    def dies(*given: object) -> dict[str, int]:
+    def dies(*given: object, **how: bool) -> dict[str, int]:
         days.append(given[2])  # type: ignore[arg-type]
         if len(days) == 2:
             raise KeyboardInterrupt
-        return real(*given)  # type: ignore[arg-type]
+        return real(*given, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store, "_merge_day", dies)
     with pytest.raises(KeyboardInterrupt):

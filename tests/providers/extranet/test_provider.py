@@ -193,13 +193,13 @@ def test_what_is_asked_while_a_run_is_on_its_way_shares_the_next_one() -> None:
     def carry(asked: Sequence[int]) -> list[int]:
         batches.append(len(asked))
         begun.set()
-        assert go.wait(10)
+        assert go.wait(120)
         return [n * n for n in asked]
 
     gathering: Gathering[int, int] = Gathering(carry, most=64)
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(gathering.all, [1])
-        assert begun.wait(10)
+        assert begun.wait(120)
         rest = [pool.submit(gathering.all, [n]) for n in range(2, 21)]
         while len(gathering._waiting) < 19:
             threading.Event().wait(0.001)

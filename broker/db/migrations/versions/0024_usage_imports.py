@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0024_usage_imports"
-down_revision = "0022b_moving_nodes"
+down_revision = "0026m_money_guards"
 branch_labels = None
 depends_on = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0026_reclaim_guards"
-down_revision = "0021_holds_that_end"
+down_revision = "0021_granted"
 branch_labels = None
 depends_on = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0026b_reclaim_share"
-down_revision = "0021c_looking_once"
+down_revision = "0027_dedicated_networks"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0026m_money_guards"
-down_revision = "0021b_busy_or_full"
+down_revision = "0026_reclaim_guards"
 branch_labels = None
 depends_on = None
 

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0035_finance_offices"
-down_revision = "0032_hold_with_its_event"
+down_revision = "0070_refused_vnis"
 branch_labels = None
 depends_on = None
 

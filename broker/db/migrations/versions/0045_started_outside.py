@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0045_started_outside"
-down_revision = "0030_granted"
+down_revision = "0040_resource_owners"
 branch_labels = None
 depends_on = None
 

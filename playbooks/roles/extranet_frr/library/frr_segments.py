@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import time
+from functools import partial
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -54,7 +55,10 @@ def main():
         answers, difference = act(router, segments, seen, module.check_mode)
     changed = any(a["changed"] for a in answers.values())
     text = "\n".join(difference) + "\n" if difference else ""
-    module.exit_json(changed=changed, guiyun={"segments": answers}, diff={"prepared": text})
+    refused = sorted({a["code"] for a in answers.values() if a["code"]})
+    # A task of its own that looks whether anything was refused would cost every run as much as this one.
+    end = partial(module.fail_json, msg=", ".join(refused)) if refused else module.exit_json
+    end(changed=changed, guiyun={"segments": answers}, diff={"prepared": text})
 
 
 if __name__ == "__main__":

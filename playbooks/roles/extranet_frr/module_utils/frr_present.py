@@ -2,8 +2,9 @@
 
 Used by: the module ``frr_segments`` of this role. Runs on the router with its own Python; only the standard library.
 
-A link carries our id from the moment that it is made (its alias), so that a run that fails halfway leaves nothing that
-nobody owns: the same run said again goes on with it, and taking the segment away finds it.
+A link is made with the address that its VNI is given, and carries our id a moment later (its alias), so that a run that
+fails or is killed anywhere leaves nothing that nobody owns: the same run said again goes on with it, and taking the
+segment away finds it.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def wanted(segment, seen, router):
     """What is still to be done for a segment: kernel commands, router lines. Nothing when all is right."""
     links = []
     if not seen.there or (router.thorough and not router.linked(segment)):
-        links = segment.link(router.underlay)
+        links = [segment.link(router.underlay)]
     stale = _stale(segment, seen)
     stray = [f"ipv6 address {a}" for a in stale]
     stray += [f"ipv6 nd prefix {ipaddress.IPv6Interface(a).network}" for a in stale]
@@ -181,4 +182,8 @@ def make_links(router, works):
         if code:
             name = "extranet.vni_in_use" if "exists" in err else "extranet.router_refused"
             failed[w.segment.id] = {"code": name, "detail": err.strip()[:200]}
+    made = [w.segment for w in works if w.segment.id not in failed]
+    for vrf in sorted({s.vrf for s in made}):
+        marks = "".join(f'link set {s.device} alias "{s.named}"\n' for s in made if s.vrf == vrf)
+        router.run("ip", "-n", vrf, "-batch", "-", stdin=marks)
     return failed

@@ -47,13 +47,20 @@ class Router:
             text, (bgp, inside, covering) = next(answers)
             found = seen[s.id] = Seen(text, bgp.get("paths", []), inside, covering)
             if found.there and found.ours != s.id:  # a run that did not get as far as the description
-                found.alias = self.alias(s)
+                found.alias = self.alias(s, described=bool(found.mark))
         return seen
 
-    def alias(self, segment):
-        """What its link was marked with when it was made."""
-        shown = self.run("ip", "-n", segment.vrf, "-j", "link", "show", "dev", segment.device, check=False)
-        return next((link.get("ifalias", "") for link in json.loads(shown or "[]")), "")
+    def alias(self, segment, *, described):
+        """What its link was marked with when it was made.
+
+        A run may have been killed before it came to that: a link that nobody has named or described, with the VNI and
+        the address that only a segment's link has, is that segment's.
+        """
+        shown = self.run("ip", "-n", segment.vrf, "-d", "link", "show", "dev", segment.device, check=False)
+        alias = re.search(r"^\s+alias (.*)$", shown, re.MULTILINE)
+        if alias is not None:
+            return alias.group(1).strip()
+        return segment.named if not described and segment.is_linked(" ".join(shown.split()), self.underlay) else ""
 
     def linked(self, segment):
         """Whether its link is the one that was made, whatever has its name."""

@@ -45,15 +45,18 @@ class Segment:
     def link(self, underlay):
         """How the kernel makes its link: a VLAN of the trunk to the sub-cloud, or a VXLAN to its gateway.
 
-        Marked before it is moved into its VRF, so that whoever finds it there knows whose it is.
+        One message to the kernel: it is in its VRF, with the address made of its VNI, or it is not there at all.
         """
-        named, trunk = f"address {self.mac} mtu {MTU} type", underlay["device"]
+        named, trunk = f"{self.device} address {self.mac} mtu {MTU} netns {self.vrf} type", underlay["device"]
         if self.vlan:
-            made = f"link add link {trunk} name {self.device} {named} vlan id {self.vni}"
-        else:
-            ends = f"local {underlay['local']} remote {self.remote} dev {trunk}"
-            made = f"link add {self.device} {named} vxlan id {self.vni} {ends} dstport 4789"
-        return [made, f'link set {self.device} alias "guiyun {self.id}"', f"link set {self.device} netns {self.vrf}"]
+            return f"link add link {trunk} name {named} vlan id {self.vni}"
+        ends = f"local {underlay['local']} remote {self.remote} dev {trunk}"
+        return f"link add {named} vxlan id {self.vni} {ends} dstport 4789"
+
+    @property
+    def named(self):
+        """What its link is marked with as soon as it is there."""
+        return f"guiyun {self.id}"
 
     def is_linked(self, shown, underlay):
         """Whether a link, as ``ip -d link show`` has it, is the one that ``link`` makes. Not its MTU: the kernel's."""

@@ -1,4 +1,7 @@
--- The recount, fourth edition: every hold is compared with what was granted (0030_a_granted.sql).
+-- The recount.
+
+-- Every number that differs when it is counted again from the rows it stands for, every hold that is not as it was granted, and
+-- every row that stands for nothing; one statement, one snapshot.
 CREATE OR REPLACE FUNCTION quotas.verify() RETURNS TABLE (what text, id text, kept text, recounted text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
     WITH RECURSIVE way AS (

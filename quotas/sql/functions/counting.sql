@@ -1,8 +1,25 @@
--- Counting, third edition, and what lines may be. Frozen once released, like the files before it; migration
--- 0021_holds_that_end executes it as it stands.
---
--- A resize is one count of the new amounts and the old ones, taken back. Whether an amount is in whole steps is asked of what
--- grows only: after a step was changed, a resize that shrank was refused, and with it the way out of an overage.
+-- Counting, and what lines may be.
+
+-- Whether lines cannot be what anybody wants: none, one that is not from 1 to 10^15 (values.MAX_AMOUNT), something missing, or
+-- a class of a pool twice. NULL for all three arrays, where that means "all there is", is not to be asked.
+CREATE OR REPLACE FUNCTION quotas.are_bad(p_class text[], p_pool uuid[], p_amount bigint[]) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    v_lines int := cardinality(p_amount);
+BEGIN
+    IF (v_lines > 0 AND v_lines = cardinality(p_class) AND v_lines = cardinality(p_pool)
+        AND 0 < ALL (p_amount) AND 1000000000000000 >= ALL (p_amount)
+        AND array_position(p_class, NULL) IS NULL AND array_position(p_pool, NULL) IS NULL) IS NOT TRUE THEN
+        RETURN true;
+    END IF;
+    RETURN v_lines > 1 AND v_lines > (
+        SELECT count(DISTINCT (class, pool)) FROM unnest(p_class, p_pool) AS u (class, pool));
+END $$;
+
+
+-- Counter by counter: knows borrowing and names everything that refuses. A resize is one count of the new amounts and the old
+-- ones, taken back. Whether an amount is in whole steps is asked of what grows only: after a step was changed, a resize that
+-- shrank was refused, and with it the way out of an overage.
 CREATE OR REPLACE FUNCTION quotas.count_each(p_node uuid[], p_class text[], p_pool uuid[], p_amount bigint[]) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = quotas, pg_temp AS $$
 DECLARE
@@ -108,6 +125,11 @@ BEGIN
 END $$;
 
 
+-- Adds amounts (negative: gives back) to every finite limit above the nodes and to the pools' inventory: all or nothing.
+-- Returns NULL, or every counter that refuses; then nothing has changed and the caller's transaction is still usable.
+-- Every counter is locked in order before it is judged, so that what is judged is what is written. Where something would
+-- refuse, or a guarantee moves what is booked above, nothing was written yet and count_each decides under these locks:
+-- it counts on the same rows or on fewer.
 CREATE OR REPLACE FUNCTION quotas.count_on(p_node uuid[], p_class text[], p_pool uuid[], p_amount bigint[]) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = quotas, pg_temp AS $$
 DECLARE
@@ -178,21 +200,4 @@ BEGIN
         WHERE i.pool_id = u.pool_id AND i.resource_class = u.resource_class;
     END IF;
     RETURN NULL;
-END $$;
-
-
--- Whether lines cannot be what anybody wants: none, one that is not from 1 to 10^15 (values.MAX_AMOUNT), something missing, or
--- a class of a pool twice. NULL for all three arrays, where that means "all there is", is not to be asked.
-CREATE FUNCTION quotas.are_bad(p_class text[], p_pool uuid[], p_amount bigint[]) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE AS $$
-DECLARE
-    v_lines int := cardinality(p_amount);
-BEGIN
-    IF (v_lines > 0 AND v_lines = cardinality(p_class) AND v_lines = cardinality(p_pool)
-        AND 0 < ALL (p_amount) AND 1000000000000000 >= ALL (p_amount)
-        AND array_position(p_class, NULL) IS NULL AND array_position(p_pool, NULL) IS NULL) IS NOT TRUE THEN
-        RETURN true;
-    END IF;
-    RETURN v_lines > 1 AND v_lines > (
-        SELECT count(DISTINCT (class, pool)) FROM unnest(p_class, p_pool) AS u (class, pool));
 END $$;

@@ -1,15 +1,16 @@
--- Holds of many callers in one transaction, third edition (how: 0018_b_together.sql). The runtime role could write the table
--- of wishes, and so answers, and amounts that no hold may have; one of these ended the whole group, and every group for ten
--- seconds. Now only wish_for writes a wish, which looks at it first, and a wish that cannot be counted fails alone.
+-- Holds of many callers in one transaction: how, and why nobody sleeps for ever, stands in 0018_b_together.sql.
 
--- A connection's wish; its first forgets those of connections that are long gone. NULL, or why it is none.
-DROP FUNCTION quotas.wish_for(uuid, uuid, uuid, text[], uuid[], bigint[], timestamptz);
-CREATE FUNCTION quotas.wish_for(
+-- A connection's wish; its first forgets those of connections that are long gone. NULL, or why it is none: only this writes a
+-- wish, and looks at it first. In a transaction of its own every call and expression is prepared anew: a wish of one line, as
+-- most are, is therefore looked at here and not by a call (of 17 microseconds, 5).
+CREATE OR REPLACE FUNCTION quotas.wish_for(
     p_id uuid, p_owner uuid, p_node uuid, p_class text[], p_pool uuid[], p_amount bigint[], p_expires_at timestamptz
 ) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
 BEGIN
-    IF are_bad(p_class, p_pool, p_amount) THEN
+    IF (cardinality(p_amount) = 1 AND cardinality(p_class) = 1 AND cardinality(p_pool) = 1
+        AND p_amount[1] BETWEEN 1 AND 1000000000000000 AND p_class[1] IS NOT NULL AND p_pool[1] IS NOT NULL) IS NOT TRUE
+       AND are_bad(p_class, p_pool, p_amount) THEN
         RETURN jsonb_build_object('outcome', 'bad_amount');
     END IF;
     UPDATE wish
@@ -65,6 +66,9 @@ BEGIN
             WITH line AS (
                 INSERT INTO hold_line (hold_id, resource_class, pool_id, amount)
                 SELECT * FROM unnest(w.line_holds, w.classes, w.pools, w.amounts)
+            ), once_more AS (
+                INSERT INTO granted (holds, nodes, classes, pools, amounts)
+                VALUES (w.line_holds, w.line_nodes, w.classes, w.pools, w.amounts)
             )
             UPDATE wish SET answer = '{"outcome": "ok"}'
             FROM unnest(w.backends, w.holds) AS u (backend, hold_id)

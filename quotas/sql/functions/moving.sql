@@ -1,10 +1,7 @@
--- A node goes to another parent, with all that is below it: units and systems are reorganised, and what they use stays counted.
---
--- Frozen once released, like the files before it; migration 0022b_moving_nodes executes it as it stands. The order of
--- locks stands in quotas/order.py; new is the tree (4): who makes a node has it shared, who moves one has it alone, for
--- a child made meanwhile would keep the old way to the root.
+-- Nodes are made and go elsewhere with all that is below them, and so do holds: what they use stays counted.
 
--- As before (0001_b_counting.sql), behind the lock of the tree.
+-- A node below its parent, behind the lock of the tree (4): who makes a node has it shared, who moves one has it alone, for a
+-- child made meanwhile would keep the old way to the root.
 CREATE OR REPLACE FUNCTION quotas.add_node(p_id uuid, p_parent uuid) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
 BEGIN
@@ -24,7 +21,7 @@ END $$;
 
 
 -- For a transaction that makes and moves several: until it ends nobody else makes or moves a node, or counts.
-CREATE FUNCTION quotas.reshape_alone() RETURNS void LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION quotas.reshape_alone() RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(1902458740, 4);
@@ -37,11 +34,11 @@ END $$;
 -- are booked on the new way, and what guarantees on the old way are filled less is booked there again.
 --
 -- p_how: 'within' (refused where a limit would be passed), 'over' (moves all the same, and names what is over: a
--- reorganisation is a fact, and only growth is refused from then on), 'look' (says what 'over' would, and changes nothing).
+-- reorganisation is a fact, and only growth is refused from then on). What it would do says quotas.moving.look.
 -- Outcomes: ok (how many nodes moved; what is over), no_node, no_parent, inside (the new parent is below the node),
 -- too_deep, refused (as in hold), not_covered (a limit that is over has a guarantee below it, which growth inside would
 -- carry past the limit: never allowed).
-CREATE FUNCTION quotas.move_node(p_node uuid, p_parent uuid, p_how text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION quotas.move_node(p_node uuid, p_parent uuid, p_how text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
 DECLARE
     n node;
@@ -70,7 +67,7 @@ BEGIN
         RETURN jsonb_build_object('outcome', 'too_deep');
     END IF;
 
-    BEGIN  -- so that a refusal, or a look, leaves nothing behind
+    BEGIN  -- so that a refusal leaves nothing behind
         SELECT array_agg(u.class), array_agg(u.pool_id), array_agg(u.amount) INTO v_classes, v_pools, v_amounts FROM (
             SELECT k.class, l.pool_id, sum(l.amount - l.voided - l.released)::bigint AS amount
             FROM node b
@@ -111,25 +108,53 @@ BEGIN
                 END IF;
             END IF;
         END LOOP;
-        IF v_uncovered IS NOT NULL OR p_how = 'look' OR p_how <> 'over' AND v_over <> '[]' THEN
+        IF v_uncovered IS NOT NULL OR p_how <> 'over' AND v_over <> '[]' THEN
             RAISE EXCEPTION USING ERRCODE = 'QU001';
         END IF;
     EXCEPTION WHEN SQLSTATE 'QU001' THEN
-        IF v_uncovered IS NOT NULL THEN
-            RETURN v_uncovered;
-        ELSIF p_how <> 'look' THEN
-            RETURN jsonb_build_object('outcome', 'refused', 'refused', v_over);
-        END IF;
+        RETURN coalesce(v_uncovered, jsonb_build_object('outcome', 'refused', 'refused', v_over));
     END;
     RETURN jsonb_build_object('outcome', 'ok', 'nodes', v_moved, 'over', v_over);
 END $$;
 
 
-REVOKE ALL ON FUNCTION quotas.reshape_alone, quotas.move_node FROM PUBLIC;
-
-DO $$
+-- Holds with all that is counted of them go to another node, all or nothing: what leaves one path comes to the other in one
+-- count. They remember where they were asked at first.
+CREATE OR REPLACE FUNCTION quotas.move_holds(p_holds uuid[], p_node uuid) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_wanted uuid[];
+    v_locked uuid[];
+    v_refused jsonb;
+    r record;
 BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guiyun_app') THEN
-        GRANT EXECUTE ON FUNCTION quotas.reshape_alone, quotas.move_node TO guiyun_app;
+    PERFORM gate_exclusive();
+    IF NOT EXISTS (SELECT FROM node WHERE id = p_node) THEN
+        RETURN jsonb_build_object('outcome', 'no_node');
     END IF;
+    SELECT array_agg(id) INTO v_wanted FROM hold WHERE id = ANY (p_holds) AND node_id <> p_node;
+    -- Who has one locked may come to count next, and then waits for us: not to be waited for.
+    SELECT array_agg(id) INTO v_locked FROM (
+        SELECT id FROM hold WHERE id = ANY (v_wanted) ORDER BY id FOR UPDATE SKIP LOCKED) AS free;
+    IF cardinality(v_locked) IS DISTINCT FROM cardinality(v_wanted) THEN
+        RETURN jsonb_build_object('outcome', 'busy');
+    END IF;
+    SELECT array_agg(node_id) AS nodes, array_agg(resource_class) AS classes, array_agg(pool_id) AS pools,
+           array_agg(amount) AS amounts
+    INTO r FROM (
+        SELECT at.node_id, l.resource_class, l.pool_id,
+               sum(at.sign * (l.amount - l.voided - l.released))::bigint AS amount
+        FROM hold h JOIN hold_line l ON l.hold_id = h.id
+        CROSS JOIN LATERAL (VALUES (h.node_id, -1), (p_node, 1)) AS at (node_id, sign)
+        WHERE h.id = ANY (v_locked) AND l.amount > l.voided + l.released
+        GROUP BY 1, 2, 3) AS moved;
+    IF r.nodes IS NOT NULL THEN
+        v_refused := count_on(r.nodes, r.classes, r.pools, r.amounts);
+    END IF;
+    IF v_refused IS NOT NULL THEN
+        RETURN jsonb_build_object('outcome', 'refused', 'refused', v_refused);
+    END IF;
+    UPDATE hold SET node_id = p_node, asked_node_id = coalesce(asked_node_id, node_id), changed_at = clock_timestamp()
+    WHERE id = ANY (v_locked);
+    RETURN jsonb_build_object('outcome', 'ok', 'moved', coalesce(cardinality(v_locked), 0));
 END $$;

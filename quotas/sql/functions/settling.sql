@@ -1,15 +1,5 @@
--- One order of locks for all who pin, post, release and sweep: it stands in quotas/order.py.
---
--- Frozen once released, like the files before it; migration 0022_one_order executes it as it stands. New: who pins or posts
--- passes the gate like who counts, so that whoever is alone meets no hold that is locked; a key is used by one call at a
--- time, so that the second sees what it was used for (it ended in a unique violation, or in two uses of one key); a sweep
--- may be told which holds, for its caller locks what is his own before the gate.
-
-CREATE FUNCTION quotas.one_at_a_time(p_kind text, p_key uuid) RETURNS void LANGUAGE sql
-SET search_path = quotas, pg_temp AS $$
-    SELECT pg_advisory_xact_lock(hashtextextended('quotas.' || p_kind || p_key, 0))
-$$;
-
+-- What becomes of a hold: pinned, posted, released, expired. All pass the gate like who counts, so that whoever is alone meets no
+-- hold that is locked.
 
 -- Returns 'ok', or the state that forbids it ('overdue' for a due hold that no sweep has met yet).
 CREATE OR REPLACE FUNCTION quotas.pin(p_hold uuid, p_now timestamptz) RETURNS text
@@ -29,7 +19,8 @@ BEGIN
 END $$;
 
 
--- Held becomes used: no counter moves. Without lines: all that is still held.
+-- Held becomes used: no counter moves. Without lines: all that is still held. Like release it tells what it did: how many lines
+-- were moved, or NULL where the key had been used for just this before, so that an event is written once.
 CREATE OR REPLACE FUNCTION quotas.post(
     p_hold uuid, p_key uuid, p_class text[], p_pool uuid[], p_amount bigint[], p_now timestamptz
 ) RETURNS jsonb
@@ -38,6 +29,7 @@ DECLARE
     h hold;
     v_use text;
     v_short jsonb;
+    v_moved int;
 BEGIN
     PERFORM gate_shared();
     PERFORM one_at_a_time('post', p_key);
@@ -51,7 +43,7 @@ BEGIN
     END IF;
     v_use := key_use('post', p_key, p_hold, p_class, p_pool, p_amount);
     IF v_use <> 'no' THEN
-        RETURN jsonb_build_object('outcome', CASE v_use WHEN 'same' THEN 'ok' ELSE 'key_reused' END);
+        RETURN jsonb_build_object('outcome', CASE v_use WHEN 'same' THEN 'ok' ELSE 'key_reused' END, 'moved', NULL);
     END IF;
     IF h.state IN ('void', 'expired') OR h.state = 'held' AND h.expires_at <= coalesce(p_now, clock_timestamp()) THEN
         RETURN jsonb_build_object('outcome', 'gone', 'state', CASE h.state WHEN 'held' THEN 'overdue' ELSE h.state END);
@@ -72,6 +64,7 @@ BEGIN
     LEFT JOIN unnest(p_class, p_pool, p_amount) AS a (resource_class, pool_id, amount)
         ON a.resource_class = l.resource_class AND a.pool_id = l.pool_id
     WHERE l.hold_id = p_hold AND l.amount > l.posted + l.voided AND (p_class IS NULL OR a.amount IS NOT NULL);
+    GET DIAGNOSTICS v_moved = ROW_COUNT;
     UPDATE hold_line l SET posted = l.posted + m.amount
     FROM movement m
     WHERE m.kind = 'post' AND m.key = p_key AND m.hold_id = p_hold AND l.hold_id = p_hold
@@ -79,7 +72,7 @@ BEGIN
     UPDATE hold SET state = 'done', changed_at = clock_timestamp()
     WHERE id = p_hold AND state <> 'done'
       AND NOT EXISTS (SELECT FROM hold_line WHERE hold_id = p_hold AND amount > posted + voided);
-    RETURN jsonb_build_object('outcome', 'ok');
+    RETURN jsonb_build_object('outcome', 'ok', 'moved', v_moved);
 END $$;
 
 
@@ -93,6 +86,7 @@ DECLARE
     r record;
     v_use text;
     v_short jsonb;
+    v_moved int;
 BEGIN
     IF (p_class, p_pool, p_amount) IS DISTINCT FROM (NULL::text[], NULL::uuid[], NULL::bigint[])
        AND are_bad(p_class, p_pool, p_amount) THEN
@@ -106,7 +100,7 @@ BEGIN
     END IF;
     v_use := key_use('release', p_key, p_hold, p_class, p_pool, p_amount);
     IF v_use <> 'no' THEN
-        RETURN jsonb_build_object('outcome', CASE v_use WHEN 'same' THEN 'ok' ELSE 'key_reused' END);
+        RETURN jsonb_build_object('outcome', CASE v_use WHEN 'same' THEN 'ok' ELSE 'key_reused' END, 'moved', NULL);
     END IF;
     SELECT jsonb_agg(jsonb_build_object('resource_class', a.resource_class, 'pool_id', a.pool_id, 'asked', a.amount,
                      'there', coalesce(l.posted - l.released, 0)))
@@ -124,6 +118,7 @@ BEGIN
     LEFT JOIN unnest(p_class, p_pool, p_amount) AS a (resource_class, pool_id, amount)
         ON a.resource_class = l.resource_class AND a.pool_id = l.pool_id
     WHERE l.hold_id = p_hold AND l.posted > l.released AND (p_class IS NULL OR a.amount IS NOT NULL);
+    GET DIAGNOSTICS v_moved = ROW_COUNT;
     UPDATE hold_line l SET released = l.released + m.amount
     FROM movement m
     WHERE m.kind = 'release' AND m.key = p_key AND m.hold_id = p_hold AND l.hold_id = p_hold
@@ -132,13 +127,13 @@ BEGIN
            array_agg(-amount) AS amounts
     INTO r FROM movement WHERE kind = 'release' AND key = p_key AND hold_id = p_hold;
     PERFORM count_on(r.nodes, r.classes, r.pools, r.amounts);
-    RETURN jsonb_build_object('outcome', 'ok');
+    RETURN jsonb_build_object('outcome', 'ok', 'moved', v_moved);
 END $$;
 
 
--- Expires holds that are due (p_only: of these), at most p_limit, passing by those that somebody is working on.
-DROP FUNCTION quotas.sweep(timestamptz, int);
-CREATE FUNCTION quotas.sweep(p_now timestamptz, p_limit int, p_only uuid[])
+-- Expires holds that are due (p_only: of these, for a caller who locks what is his own before the gate), at most p_limit, passing
+-- by those that somebody is working on.
+CREATE OR REPLACE FUNCTION quotas.sweep(p_now timestamptz, p_limit int, p_only uuid[])
 RETURNS TABLE (hold_id uuid, owner uuid, node_id uuid, lines jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -164,15 +159,4 @@ BEGIN
                'pool_id', m.pool_id, 'amount', m.amount)) FILTER (WHERE m.key IS NOT NULL), '[]')
         FROM hold h LEFT JOIN movement m ON m.kind = 'expire' AND m.key = h.id
         WHERE h.id = ANY (v_ids) GROUP BY h.id;
-END $$;
-
-
-REVOKE ALL ON FUNCTION quotas.one_at_a_time, quotas.sweep FROM PUBLIC;
-
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guiyun_app') THEN
-        REVOKE ALL ON FUNCTION quotas.one_at_a_time FROM guiyun_app;
-        GRANT EXECUTE ON FUNCTION quotas.sweep TO guiyun_app;
-    END IF;
 END $$;
