@@ -313,9 +313,9 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
 }
 """A case's road. Everything can be undone until ``CONFIRM``, which needs a second person; a release that finds its
 servers running goes back, because nothing that is in use again may be deleted, and so does one that finds what was
-thought lost: it was confirmed as gone. The system resumes what an accepted objection would have had started, and lets an objection stand that nobody answered:
-one against a suspension that is stuck is heard with everything running. What somebody has started at its cloud
-while it was suspended (``FIND_RUNNING``) is heard anew, from its notice on."""
+thought lost: it was confirmed as gone. The system resumes what an accepted objection would have had started, and lets
+an objection stand that nobody answered: one against a suspension that is stuck is heard with everything running. What
+somebody has started at its cloud while it was suspended (``FIND_RUNNING``) is heard anew, from its notice on."""
 
 CASE_MACHINE = frozenset({_C.MEASURING, _C.SUSPENDING, _C.RESUMING, _C.RELEASING})
 """States in which a workflow has to act."""

@@ -256,8 +256,10 @@ def drop_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
 
 
 def resumed(tools: Tools, job: CaseJob) -> str:
-    """They run again: the case ends as it was decided, or is heard: anew if somebody else has started them, or the
-    objection that came while they were being stopped."""
+    """They run again: the case ends as it was decided, or is heard.
+
+    Anew if somebody else has started them; on the objection that came while they were being stopped.
+    """
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RESUMING)
         if case is not None:
@@ -274,7 +276,7 @@ def resumed(tools: Tools, job: CaseJob) -> str:
 def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
     """Nothing that is in use again may be deleted: servers that run, disks that hang on something else.
 
-    Nor what was used since the suspension and stands still again: its samples say so, of volumes and segments detection.
+    Nor what was used since the suspension and stands still again: its samples say so, or detection of volumes.
     """
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)

@@ -137,7 +137,8 @@ def _found(work: Work, asked: Asked, looked: Looked) -> list[Finding]:
     return [
         Finding(
             id=rows[each.key].id if each.key in rows else new_id(),
-            resource_id=each.resource_id, kind=each.kind, policy=each.policy, policy_version=asked.whole.version, policy_digest=asked.digest,
+            resource_id=each.resource_id, kind=each.kind, policy=each.policy, policy_version=asked.whole.version,
+            policy_digest=asked.digest,
             object_ref=each.object_ref, first_day=each.first_day, last_day=each.last_day, days=each.days,
             evidence=each.evidence, monthly_fen=each.monthly_fen, scanned_on=day, found_at=work.now,
             cleared_at=None, cleared_because=None,

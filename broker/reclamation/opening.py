@@ -37,8 +37,8 @@ def open_case(work: Work, opening: Opening) -> ReclaimCase:
     """Open a case over resources of one unit in one sub-cloud, with the disks that hang on their servers.
 
     The system may, and an operator of the delivering authority. Raises NotFound ``resource.not_found``, Forbidden,
-    Conflict ``reclaim.case_open``, ``reclaim.exempt``, ``reclaim.release_open``, ``reclaim.protected``; Invalid with all of
-    ``reason.missing``, ``reclaim.mixed``, ``reclaim.not_live``, ``release.in_use`` (a segment others stand on).
+    Conflict ``reclaim.case_open``, ``reclaim.exempt``, ``reclaim.release_open``, ``reclaim.protected``; Invalid with
+    all of ``reason.missing``, ``reclaim.mixed``, ``reclaim.not_live``, ``release.in_use`` (a segment others stand on).
     """
     resources = _lock(work, opening.resource_ids)
     decide, deliver = _authorities(work, resources[0].sub_cloud_id)
@@ -82,7 +82,7 @@ def check(work: Work, opening: Opening) -> None:
 
 
 def by_hand(policies: PolicySet, ids: Sequence[UUID], reason: str) -> Opening:
-    """A case over what a person names: anything but what the policies protect by its name, its system's or its unit's."""
+    """A case over what a person names: anything but what the policies protect by its name, its system's, its unit's."""
     return Opening(Cause.PERSON, tuple(ids), reason, protected=protection.of_all(policies))
 
 

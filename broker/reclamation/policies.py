@@ -214,7 +214,7 @@ def take_up(work: Work, settings: Settings) -> int:
         try:
             with work.session.begin_nested():
                 opening.open_case(work, opening.of_finding(found, whole))
-        except BrokerError:  # found by another content, a snapshot, exempt, being given back, gone: nothing to do, no reason to stop
+        except BrokerError:  # of another content, exempt, being given back, gone: nothing to do, no reason to stop
             continue
         opened += 1
         if opened == _AT_ONCE:

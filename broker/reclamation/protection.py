@@ -92,5 +92,5 @@ def _units(work: Work, ids: set[UUID]) -> dict[UUID, set[str]]:
 
 def _systems(work: Work, resources: Sequence[Resource]) -> dict[UUID, str]:
     ids = {r.system_id for r in resources if r.system_id is not None}
-    rows = work.session.execute(select(InformationSystem.id, InformationSystem.code).where(InformationSystem.id.in_(ids)))
-    return {row.id: row.code for row in rows}
+    named = select(InformationSystem.id, InformationSystem.code).where(InformationSystem.id.in_(ids))
+    return {row.id: row.code for row in work.session.execute(named)}

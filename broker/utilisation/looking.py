@@ -109,8 +109,8 @@ def measured(settings: Settings, known: Known, policies: PolicySet) -> tuple[lis
     """
     first = _first_day(known.day, policies)
     found, exempted = _since(settings, known, policies, first)
-    digests = policy_words.digests(policies)
-    if first is not None and any(each.cut and known.going_on.get(each.key) != digests[each.policy.name] for each in found):
+    now = policy_words.digests(policies)
+    if first is not None and any(each.cut and known.going_on.get(each.key) != now[each.policy.name] for each in found):
         return _since(settings, known, policies, None)
     return found, exempted
 

@@ -155,7 +155,7 @@ def test_unmeasured_nothing_is_stopped_until_somebody_vouches(world: World) -> N
         road.walk(world)
     assert reclaim.case(world, case_id).waits_for == "unmeasured"
     acts = world.rows("SELECT event FROM broker.reclaim_act WHERE case_id = :c ORDER BY id", c=case_id)
-    assert [act.event for act in acts] == ["open", "notify", "fall_due", "wait"], "written once, however often looked at"
+    assert [act.event for act in acts] == ["open", "notify", "fall_due", "wait"], "written once"
     assert reclaim.refusal(world, "deliver.jyt", cases.waive, case_id, reason=" ") == "reason.missing"
     with world.acting("deliver.jyt") as work:
         cases.waive(work, case_id, reason="电话核实已停用")

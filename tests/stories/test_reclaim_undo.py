@@ -202,8 +202,8 @@ def rename(world: World, server: UUID, to: UUID) -> None:
 
 
 @pytest.mark.parametrize("granted", [True, False])
-def test_what_was_lost_and_turns_up_is_not_deleted(world: World, granted: bool) -> None:
-    """A cell was down while it was to be started: confirmed as gone it is found, kept, and runs if that was promised."""
+def test_what_was_lost_and_turns_up_is_not_deleted(world: World, *, granted: bool) -> None:
+    """A cell was down when it was to be started: confirmed as gone it is found, kept, and runs if that was promised."""
     _, case_id, (server, _) = reclaim.suspended(world)
     hidden = new_id()
     rename(world, server.id, hidden)
