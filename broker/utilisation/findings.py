@@ -54,8 +54,8 @@ class Evidence:
 class Finding:
     """One resource that one policy finds idle.
 
-    ``policy_digest``: of the content that it was found by. ``last_day``: the last day seen so far; ``days``: how many of
-    the days match. ``monthly_fen``: what a month of it costs by the tariff of the scan's day, None without a price.
+    ``policy_digest``: of the content that it was found by. ``last_day``: the last day seen so far; ``days``: how many
+    of the days match. ``monthly_fen``: what a month of it costs by the tariff of the scan's day, None without a price.
     ``scanned_on``: the day of the last scan that saw it.
     ``cleared_at``: a later scan did not find it any more, because of ``cleared_because``: ``in_use``, ``not_measured``,
     ``exempted``, ``suspended`` (by us, in a case), ``gone`` (released), ``policy_gone``.
