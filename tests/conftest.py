@@ -34,12 +34,20 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 LONGEST = (
+    "stories/test_faults.py",
     "embedded/test_up.py",
+    "console/test_pages.py",
     "workflows/test_kills.py",
-    "cli/test_demo.py",
-    "stories/test_configure.py",
+    "providers/test_conformance.py",
+    "stories/test_twice.py",
+    "stories/test_routing.py",
+    "stories/test_reclaim_in_use.py",
     "workflows/test_engine_kills.py",
+    "stories/test_reclaim_policies.py",
+    "console/test_browser.py",
+    "cli/test_demo.py",
     "workflows/test_workers.py",
+    "stories/test_configure.py",
 )
 """Begun first: `make test` gives each file whole to one of three processes, which are to end at the same time."""
 

@@ -24,16 +24,24 @@ from tests.stories.world import World, load_region, make_world
 Databases = Callable[[], AbstractContextManager[tuple[Database, Database]]]
 
 
-@pytest.fixture(scope="session")
-def region_template(clone: DatabaseFactory) -> Database:
-    """A database with the demonstration region, to be cloned."""
-    made = clone()
-    load_region(made)
-    return made
+Templates = tuple[Database, Database]
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: EmbeddedPostgres, region_template: Database) -> Databases:
+def region_template(
+    postgres: EmbeddedPostgres, clone: DatabaseFactory, tmp_path_factory: pytest.TempPathFactory
+) -> Templates:
+    """The demonstration region and its clouds' own database, to be cloned; all clouds were asked on that Monday."""
+    region, name = clone(), f"simulated_{secrets.token_hex(4)}"
+    load_region(region)
+    postgres.create_database(name)
+    simulated = Database(name, postgres.owner_url(name), postgres.owner_url(name))
+    make_world(region, simulated, tmp_path_factory.mktemp("template"), ask=True).app.close()
+    return region, simulated
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres, region_template: Templates) -> Databases:
     """Makes the two databases of a world: the region's, and the simulated clouds' own."""
 
     @contextmanager
@@ -42,12 +50,12 @@ def databases(postgres: EmbeddedPostgres, region_template: Database) -> Database
         name = secrets.token_hex(4)
         region, simulated = f"region_{name}", f"simulated_{name}"
         with psycopg.connect(libpq_url(postgres.superuser_url()), autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER guiyun_owner STRATEGY FILE_COPY").format(
-                    sql.Identifier(region), sql.Identifier(region_template.name)
+            for made, of in zip((region, simulated), region_template, strict=True):
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER guiyun_owner STRATEGY FILE_COPY").format(
+                        sql.Identifier(made), sql.Identifier(of.name)
+                    )
                 )
-            )
-        postgres.create_database(simulated)
         both = (
             Database(region, postgres.app_url(region), postgres.owner_url(region)),
             Database(simulated, postgres.owner_url(simulated), postgres.owner_url(simulated)),
@@ -78,7 +86,9 @@ def towns(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Ite
             if not worlds or slate.in_the_clouds(worlds[-1]):
                 region, simulated = stack.enter_context(databases())
                 worlds.append(make_world(region, simulated, tmp_path_factory.mktemp("town")))
+                worlds[-1].shared = True
                 stack.callback(worlds[-1].app.close)
+                stack.callback(slate.chain_is_whole, worlds[-1])
             return worlds[-1]
 
         yield current
@@ -89,7 +99,7 @@ def town(towns: Callable[[], World]) -> World:
     """A shared world on a good morning: clouds that feel well, without faults or anything that an earlier test left."""
     world = towns()
     faults.clear(world.clouds_url)
-    world.ask_health()
+    world.feel_well()
     remove_projects(world)
     for code in slate.clouds(world):  # without a project a late order makes nothing, but for the project itself
         faults.let_late_orders_act(world.clouds_url, code)
@@ -107,7 +117,9 @@ def cases_home(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -
             region, simulated, home, idle_policy_file=home / "policies.yaml", reclaim_unit_percent=100,
             reclaim_cloud_percent=100,
         )  # fmt: skip
+        made.shared = True
         yield made
+        slate.chain_is_whole(made)
         made.app.close()
 
 
@@ -115,7 +127,7 @@ def cases_home(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -
 def reclaiming(cases_home: World) -> World:
     """The module's world with clouds that feel well; each test makes a request of its own."""
     faults.clear(cases_home.clouds_url)
-    cases_home.ask_health()
+    cases_home.feel_well()
     return cases_home
 
 

@@ -1,6 +1,6 @@
 """People at the HTTP interface of dedicated networks, in front of a world whose clock a test moves; and what they send.
 
-Called by: ``test_dedicated``.
+Called by: ``test_dedicated``, ``test_dedicated_words``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 
 import httpx
+import pytest
 
 from api.app import create_app
 from api.server import Server as RunningServer
@@ -20,7 +21,8 @@ from broker.dedicated import stops
 from broker.extranet.models import SegmentAttachment
 from tests.api.server import DEADLINE_S, wait_until
 from tests.extranet.wire import Wire
-from tests.stories.world import World
+from tests.stories import road
+from tests.stories.world import World, make_world
 
 API = "/api/v1/dedicated-networks"
 UNIT, CHIEF, BUREAU, SECOND, FINANCE = "apply.jyt", "chief.jyt", "approve.1", "approve.2", "finance"
@@ -145,3 +147,24 @@ def done(office: Office, *segments: str) -> dict[str, Any]:
 
 def closing(office: Office) -> dict[str, Any]:
     return {"outcome": "removed", "done_on": office.day(0), "evidence": "专线退订单"}
+
+
+@pytest.fixture(scope="module")
+def office(databases: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """The interface in front of one world for the module."""
+    home = tmp_path_factory.mktemp("dedicated")
+    with databases() as (region, simulated):
+        world = make_world(region, simulated, home)
+        with served(world) as url, httpx.Client(base_url=url, timeout=DEADLINE_S) as client:
+            yield Office(world, client)
+        world.app.close()
+
+
+@pytest.fixture(scope="module")
+def segment(office: Office) -> str:
+    """The number of a segment of the education department in the shared zone, delivered with two servers on it."""
+    request_id = road.up_to_order(office.world)
+    road.walk(office.world)
+    assert office.world.request(request_id).state == "delivered"
+    sql = "SELECT number FROM broker.resource WHERE request_id = :r AND kind = 'segment'"
+    return str(office.world.scalar(sql, r=request_id))

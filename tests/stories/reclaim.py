@@ -39,7 +39,7 @@ ITEMS: list[dict[str, Any]] = [
 
 def delivered(world: World, **changes: Any) -> UUID:
     """A delivered request of the education department, in its own cloud."""
-    world.ask_health()
+    world.feel_well()
     request_id = road.up_to_order(world, **({"items": ITEMS} | changes))
     road.walk(world)
     world.clock.forward(hours=1)

@@ -25,7 +25,7 @@ from quotas.ipv6.service import network_of
 from tests.extranet import TOPOLOGY
 from tests.playbooks.test_vendor_roles import frr_module, shared
 from tests.stories import road
-from tests.stories.test_routing import SEGMENT, WHO, Routers, attached, ordered, routers
+from tests.stories.routers import SEGMENT, WHO, Routers, attached, ordered, routers
 from tests.stories.world import World
 
 __all__ = ["routers"]

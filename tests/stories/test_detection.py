@@ -2,121 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
-from ipaddress import IPv6Address
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import text
 from structlog.testing import capture_logs
-from uuid_utils.compat import uuid7
 
-from broker.inventory.models import ServerSnapshot
 from broker.utilisation import detection, findings, looking, service, sizing
 from broker.utilisation.collectors import Bench
 from broker.utilisation.files import Found
-from broker.utilisation.findings import Day, Evidence, Finding, FindingKind, Seen
-from broker.utilisation.models import IdleFinding
-from providers.contract import Key, Kind, SnapshotSpec
-from providers.simulated import faults
-from providers.simulated.faults import Fault, Mode
+from broker.utilisation.findings import Day, Evidence, FindingKind, Seen
+from providers.contract import Key, Kind
 from tests.broker.utilisation.files import hours, row, write_csv
-from tests.stories import road
-from tests.stories.world import MONDAY, World
+from tests.stories.detecting import Desk, desk
 
-ZONE = ZoneInfo("Asia/Shanghai")
-
-POLICIES = """
-version: test-1
-policies:
-  - {name: idle, kind: server, days: 5, when: {all: [{metric: cpu_avg_pct, daily: mean, below: 5}]}, exempt: [kept]}
-  - {name: off-measured, kind: server, days: 5, when: {all: [{metric: vcpu, daily: max, below: 1}]}}
-  - {name: off, seen: stopped, days: 3}
-  - {name: loose-volume, seen: unattached, days: 4, exempt: [kept]}
-  - {name: empty, seen: empty, days: 4}
-  - {name: loose-address, seen: unbound, days: 2}
-  - {name: old-snapshot, seen: unused, days: 2}
-exemptions:
-  - {name: kept, reason: 灾备, resources: [%s]}
-"""
-
-
-_YEARS = itertools.count(1000, 1000)
-
-
-class Desk:
-    """A world with two servers, their disks, a spare disk and a segment, and the detection of its days."""
-
-    def __init__(self, world: World, policies: Path) -> None:
-        self.world, self.policies = world, policies
-        found = world.rows("SELECT id, number, name, kind, project_id, sub_cloud_id FROM broker.resource ORDER BY id")
-        self.servers = [r for r in found if r.kind == "server"]
-        self.spare = next(r for r in found if r.name == "backup")
-        self.segment = next(r for r in found if r.kind == "segment")
-        self.exempt()
-
-    def exempt(self, *numbers: str) -> None:
-        self.policies.write_text(POLICIES % ", ".join(numbers))
-
-    def detect(self, *, days: int = 0) -> dict[str, Any]:
-        """What the machine does on the day ``days`` later, at its hour."""
-        self.world.clock.forward(days=days)
-        with self.world.app.works.begin() as work:
-            errand = detection.today(work)
-        app = self.world.app
-        assert detection.detect(Bench(app.works, app.settings, app.providers), errand)
-        return dict(self.world.scalar("SELECT outcome FROM broker.idle_scan ORDER BY day DESC LIMIT 1"))
-
-    def open(self, kind: FindingKind) -> list[Finding]:
-        with self.world.app.sessions() as session:
-            return findings.current(session, kinds=[kind])
-
-    def only(self, kind: FindingKind) -> Finding:
-        (found,) = self.open(kind)
-        return found
-
-    def ended(self, finding: Finding) -> str | None:
-        with self.world.app.sessions() as session:
-            return findings.finding(session, finding.id).cleared_because
-
-    def measure(self, number: str, days: int, folder: Path, until: datetime | None = None, **values: str) -> None:
-        """Samples of whole days up to the midnight before now."""
-        end = (until or self.world.clock()).astimezone(ZONE).replace(hour=0, minute=0)
-        samples = [
-            row(number, at, **values) for at in hours(end.astimezone(MONDAY.tzinfo) - timedelta(days=days), 24 * days)
-        ]
-        service.import_file(self.world.app.settings, write_csv(folder / "m.csv", samples), self.world.clock())
-
-    def state(self, state: str) -> None:
-        """The first server's, as a case's suspension sets it."""
-        with self.world.app.sessions.begin() as session:
-            statement = text("UPDATE broker.resource SET state = :s WHERE id = :id")
-            session.execute(statement, {"s": state, "id": self.servers[0].id})
-
-    @property
-    def today(self) -> date:
-        return self.world.clock().astimezone(ZONE).date()
-
-
-@pytest.fixture
-def desk(measured: World) -> Iterator[Desk]:
-    """Nothing has been found, nothing measured, and it is the Monday of all stories."""
-    world = measured
-    assert world.app.settings.idle_policy_file is not None
-    yield Desk(world, world.app.settings.idle_policy_file)
-    world.clock.now = MONDAY
-    faults.clear(world.clouds_url)
-    for path in (world.app.settings.home / "utilisation").glob("hourly/*/*.parquet"):
-        path.unlink()
-    with world.app.sessions.begin() as session:
-        session.execute(text("UPDATE broker.idle_finding SET cleared_at = now(), cleared_because = 'gone'"))
-        old = "UPDATE broker.idle_scan SET day = day - CAST(:n AS int), finished_at = now() WHERE day > '2026-01-01'"
-        session.execute(text(old), {"n": next(_YEARS)})
+__all__ = ["desk"]
 
 
 def test_an_idle_server_is_found_with_its_days_figures_and_cost(desk: Desk, tmp_path: Path) -> None:
@@ -337,128 +239,6 @@ def test_a_policy_that_is_gone_takes_its_findings_with_it(desk: Desk, tmp_path: 
     desk.policies.write_text("version: test-2\npolicies: [{name: off, seen: stopped, days: 3}]")
     desk.detect()
     assert desk.ended(found) == "policy_gone"
-
-
-def test_a_disk_attached_to_nothing_is_found_when_it_was_seen_so_long_enough(desk: Desk) -> None:
-    """From the first day that its cloud showed it so: until then it may have been attached by hand."""
-    faults.inject(desk.world.clouds_url, Fault("jyt", "list", None, Mode.HTTP_5XX))
-    assert desk.detect(days=2)["watched"] == 0
-    faults.clear(desk.world.clouds_url)
-    assert desk.detect()["watched"] == 1
-    assert desk.detect(days=1)["watched"] == 1
-    assert desk.open(FindingKind.UNATTACHED_VOLUME) == []
-    assert desk.detect(days=2)["found"] == 1
-    found = desk.only(FindingKind.UNATTACHED_VOLUME)
-    assert (found.resource_id, found.first_day, found.days) == (desk.spare.id, desk.today - timedelta(days=3), 4)
-    with desk.world.app.sessions.begin() as session:
-        session.execute(
-            text("UPDATE broker.resource SET server_id = :s WHERE id = :v"),
-            {"s": desk.servers[0].id, "v": desk.spare.id},
-        )
-    desk.detect()
-    assert desk.ended(found) == "in_use"
-    with desk.world.app.sessions.begin() as session:
-        session.execute(text("UPDATE broker.resource SET server_id = NULL WHERE id = :v"), {"v": desk.spare.id})
-
-
-def test_a_server_that_is_off_is_found_when_it_was_seen_so_long_enough(desk: Desk) -> None:
-    """Seen off on three days; a day on which its cloud is silent ends nothing; running, it is let go."""
-    provider = desk.world.app.providers("jyt")
-    key = Key(Kind.SERVER, desk.servers[0].id, desk.servers[0].project_id)
-    provider.power(key, on=False)
-    desk.detect()
-    faults.inject(desk.world.clouds_url, Fault("jyt", "list", None, Mode.HTTP_5XX))
-    assert desk.detect(days=1)["silent"] == ["jyt"]
-    assert desk.detect(days=1)["found"] == 1
-    found = desk.only(FindingKind.OFF)
-    assert (found.days, found.evidence[0].code) == (3, "seen.stopped")
-    provider.power(key, on=True)
-    desk.detect(days=1)
-    assert desk.ended(found) == "in_use"
-
-
-def test_a_server_that_samples_show_off_is_one_finding_not_two(desk: Desk, tmp_path: Path) -> None:
-    """The samples know since when."""
-    provider = desk.world.app.providers("jyt")
-    key = Key(Kind.SERVER, desk.servers[0].id, desk.servers[0].project_id)
-    provider.power(key, on=False)
-    desk.measure(desk.servers[0].number, 6, tmp_path, vcpu="0", cpu_avg_pct="90")
-    desk.detect()
-    assert desk.only(FindingKind.OFF).policy == "off-measured"
-    provider.power(key, on=True)
-
-
-def test_an_address_without_a_host_and_a_snapshot_that_nobody_used(desk: Desk) -> None:
-    """Both by the cloud's own ids, under the segment and the server that they belong to.
-
-    A snapshot that a reclaim case keeps is not one of them.
-    """
-    provider = desk.world.app.providers("jyt")
-    faults.leave_port(desk.world.clouds_url, "jyt", desk.segment.id, IPv6Address("3fff::1"))
-    snapshot = SnapshotSpec(uuid7(), desk.servers[1].project_id, desk.servers[1].id, "before-upgrade")
-    provider.create(snapshot)
-    kept = SnapshotSpec(uuid7(), snapshot.project_id, snapshot.server_id, "kept")
-    provider.create(kept)
-    with desk.world.app.sessions.begin() as session:
-        row = ServerSnapshot(
-            id=kept.id, resource_id=kept.server_id, subject_id=uuid7(), ordered_at=desk.world.clock.now
-        )
-        session.add(row)
-    assert desk.detect()["watched"] >= 2
-    desk.detect(days=1)
-    address, copy = desk.only(FindingKind.UNBOUND_ADDRESS), desk.only(FindingKind.UNUSED_SNAPSHOT)
-    assert (address.resource_id, address.evidence[0].params["address"]) == (desk.segment.id, "3fff::1")
-    assert (copy.resource_id, copy.evidence[0].params["name"]) == (desk.servers[1].id, "before-upgrade")
-    assert (address.whole_resource, copy.whole_resource, address.monthly_fen) == (False, False, None)
-    with desk.world.app.sessions.begin() as session:
-        session.get_one(ServerSnapshot, kept.id).removed_at = desk.world.clock.now
-    desk.detect(days=1)
-    assert desk.detect(days=1)["watched"] == 0
-    assert len(desk.open(FindingKind.UNUSED_SNAPSHOT)) == 2, "left behind once its case was over"
-    for each in (snapshot, kept):
-        provider.delete(Key(Kind.SNAPSHOT, each.id, each.project_id))
-
-
-def test_a_segment_without_hosts_is_found_since_the_last_one_went(desk: Desk) -> None:
-    """The segment of the servers is in use; one that never had a server is not."""
-    items = [{"kind": "segment", "name": "empty", "zone": "private"}]
-    request_id = road.up_to_order(desk.world, items=items)
-    road.walk(desk.world)
-    (empty,) = desk.world.rows("SELECT id FROM broker.resource WHERE request_id = :r", r=request_id)
-    desk.detect(days=3)
-    found = desk.only(FindingKind.EMPTY_SEGMENT)
-    assert (found.resource_id, found.days) == (empty.id, 4)
-    road.release(desk.world, request_id)
-    road.walk(desk.world)
-    desk.detect()
-    assert desk.ended(found) == "gone"
-
-
-def test_the_days_detection_is_made_at_its_hour_and_only_the_newest_is_carried(desk: Desk) -> None:
-    """At four in the morning; a day that was missed says nothing that today does not."""
-    desk.world.clock.now = MONDAY.replace(hour=19)  # three in the morning of Tuesday
-    with desk.world.app.works.begin() as work:
-        assert not detection.make(work)
-    for _ in range(2):
-        desk.world.clock.forward(days=1, hours=1)
-        with desk.world.app.works.begin() as work:
-            assert detection.make(work)
-            assert not detection.make(work)
-    with desk.world.app.sessions() as session:
-        (errand,) = detection.due(session, desk.world.clock())
-    newest = desk.world.scalar("SELECT id FROM broker.idle_scan ORDER BY day DESC LIMIT 1")
-    assert errand.id == newest
-    assert UUID(str(newest))
-
-
-def test_what_is_only_watched_is_nobodys_finding(desk: Desk) -> None:
-    """Reclaiming asks by id; it gets what has been found."""
-    desk.detect()
-    with desk.world.app.sessions() as session:
-        watched = session.query(IdleFinding).filter(IdleFinding.cleared_at.is_(None)).first()
-        assert watched is not None
-        with pytest.raises(Exception, match=r"finding\.not_found"):
-            findings.finding(session, watched.id)
 
 
 def test_right_sizing_goes_by_cores_peaks_and_enough_hours_of_each_figure(desk: Desk, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def secrets(tmp_path: Path) -> Path:
 @pytest.fixture
 def kept(databases: Databases, tmp_path: Path, secrets: Path) -> Iterator[World]:
     with databases() as (region, simulated):
-        world = make_world(region, simulated, tmp_path, clouds_file=secrets)
+        world = make_world(region, simulated, tmp_path, ask=True, clouds_file=secrets)
         yield world
         world.app.close()
 
