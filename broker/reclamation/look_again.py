@@ -170,6 +170,7 @@ def _policy(settings: Settings, asked: Question) -> Policy | None:
     decided = Policy(_DECIDED, "", "server", below, days=1, min_samples_per_day=1, missing_day=MissingDay.SKIP)
     if asked.policy == _DECIDED:
         return decided
+    found: Policy | None
     if asked.content:
         found = policy_words.read_back(dict(asked.content))
     else:
