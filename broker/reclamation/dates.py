@@ -23,6 +23,8 @@ from broker.utilisation import findings
 from broker.utilisation.findings import FindingKind
 
 _AT_ONCE = 200
+_BEFORE = {"nobody", "calendar"}
+"""What a case waits for before its window ends."""
 
 
 def come(work: Work) -> int:
@@ -111,7 +113,8 @@ def _fall_due(work: Work) -> int:
         if case.due_provisional:
             _no_calendar(work, case)
         else:
-            looked_at_again = history.last(work, case)[0] == CaseEvent.WAIT.value
+            event, what = history.last(work, case)
+            looked_at_again = event == CaseEvent.WAIT.value and what not in _BEFORE
             history.go(work, case, CaseEvent.FALL_DUE, quietly=looked_at_again)
     return len(due)
 

@@ -134,6 +134,14 @@ def test_what_was_lost_was_not_deleted_by_us(world: World) -> None:
     assert tuple(world.rows(states, i=gone.id)[0]) == ("releasing", "resource.lost")
     assert reclaim.spans(world, runs.id)[-1] == ("memory_gib", "active", True)
     reclaim.object_to(world, case_id)
+    reclaim.say(world, case_id, Decision.ACCEPT, until=world.clock() + timedelta(days=30))
+    road.walk(world)
+    road.walk(world)
+    propose(world, case_id)
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "released", "what is lost, alone"
+    assert reclaim.status(world, runs) is Status.ACTIVE
     slate.check(world)
 
 

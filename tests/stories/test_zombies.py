@@ -160,9 +160,11 @@ def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -
     seen = finding(world, code)
     dead = Given(service.CONFIRMED, "业务已停办")
     protected = f"    exempt: [e]\nexemptions:\n  - {{name: e, reason: 灾备，经批准保留, systems: [{code}]}}\n"
-    world.app.settings.idle_policy_file.write_text(reclaim.POLICY + protected)
+    policies = world.app.settings.idle_policy_file
+    assert policies is not None
+    policies.write_text(reclaim.POLICY + protected)
     assert refusal(world, "approve.1", row.system_id, seen.id, dead) == "reclaim.protected"
-    world.app.settings.idle_policy_file.write_text(reclaim.POLICY)
+    policies.write_text(reclaim.POLICY)
     with world.acting("approve.1") as work:
         made = service.decide(work, world.app.settings, row.system_id, seen.id, dead)
         opened = list(made.case_ids)
