@@ -329,6 +329,7 @@ def step_down(
 
 _DIFFERENCES = {
     "statement.total": "账单总额不等于各行之和",
+    "statement.sums": "账单的汇总不等于其各行之和",
     "close.total": "关账总额不等于各账单之和",
     "settlement.total": "结算总额不等于各行之和",
     "posting.balance": "分录借贷不平",

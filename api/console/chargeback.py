@@ -1,11 +1,10 @@
-"""Statements: the list, one with its sums and lines, its files, drawing a month's.
+"""Statements: the list, one with its sums and lines, its files, drawing a month's. Closing one: ``console.months``.
 
 Called by: browsers. Must not: compute an amount.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,7 +20,7 @@ from api.paging import Paged
 from api.permissions import Permission, allowed, needs
 from api.texts import money
 from api.uow import UnitOfWork, Uow
-from broker.chargeback import adjustments, beginning, closing, disputes, overviews, service
+from broker.chargeback import adjustments, closing, disputes, overviews, service
 from broker.chargeback import statements as readers
 from broker.chargeback.views import Axis, Standing
 from broker.errors import BrokerError, Invalid, Problem
@@ -39,6 +38,7 @@ TAB_URLS = {
     "settlements": "/settlements",
     "disputes": "/disputes",
     "adjustments": "/adjustments",
+    "months": "/months",
 }
 WORDS: Context = {"axes": tuple(Axis), "money": money, "document": document, "shown": 12}
 """What the templates of statements need beside the values."""
@@ -56,32 +56,8 @@ def draw(form: Form, uow: Uow, paged: Paged) -> Response:
     month = text_of(form, "month")
     return act(
         uow,
-        lambda work: closing.issue(work, _month(month)),
-        then=lambda _: go(f"/statements?month={_month(month)}", done="issued"),
-        instead=lambda error: _list(uow, paged, "", error),
-    )
-
-
-@router.get("/statements/obstacles", openapi_extra=needs(Permission.MONTH_CLOSE))
-def obstacles(uow: Uow, month: str = "") -> Response:
-    """试算一个月：不能计费或结算、使其不能关账的项目（CSV）。"""
-    return files.send_obstacles(uow, month)
-
-
-@router.post("/statements/beginning", openapi_extra=needs(Permission.MONTH_CLOSE))
-def begin(form: Form, uow: Uow, paged: Paged) -> Response:
-    """申请、同意或不再设定账目起始月份。"""
-    month, step = text_of(form, "month"), text_of(form, "step")
-    acts: dict[str, tuple[str, Callable[[Work], object]]] = {
-        "ask": ("beginning_asked", lambda work: beginning.ask(work, _month(month), text_of(form, "reason"))),
-        "agree": ("beginning_agreed", lambda work: beginning.agree(work, _month(month))),
-        "drop": ("beginning_dropped", lambda work: beginning.drop(work, _month(month))),
-    }
-    done, run = acts.get(step, acts["ask"])
-    return act(
-        uow,
-        run,
-        then=lambda _: go("/statements", done=done),
+        lambda work: closing.issue(work, month_of(month)),
+        then=lambda _: go(f"/statements?month={month_of(month)}", done="issued"),
         instead=lambda error: _list(uow, paged, "", error),
     )
 
@@ -125,6 +101,7 @@ def tabs(work: Work) -> list[tuple[str, str, str]]:
         "settlements": overviews.sees_settlements(work),
         "disputes": reads,
         "adjustments": reads,
+        "months": allowed(work.actor, Permission.MONTH_CLOSE) and closing.may_close(work),
     }
     return [(name, TAB_URLS[name], money.TABS[name]) for name, see in shown.items() if see]
 
@@ -135,12 +112,11 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
             work.session,
             work.actor,
             now=work.now,
-            month=_month(month) if month else None,
+            month=month_of(month) if month else None,
             before=paged.after,
             limit=paged.fetch,
         )
         shown = paged.render(rows, lambda row: row, lambda row: row.id)
-        may_close = allowed(work.actor, Permission.MONTH_CLOSE) and closing.may_close(work)
         return {
             "tabs": tabs(work),
             "rows": shown["data"],
@@ -148,9 +124,6 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
             "paged": paged.after is not None,
             "month": month,
             "this_month": _this_month(work.now),
-            "may_close": may_close,
-            "beginning": beginning.state(work) if may_close else None,
-            "me": work.actor.account_id,
             "problems": show.problems(error.problems) if error else [],
         }
 
@@ -161,8 +134,8 @@ def _this_month(now: datetime) -> str:
     return now.astimezone(formats.LOCAL).strftime("%Y-%m")
 
 
-def _month(text: str) -> Month:
-    """Raises Invalid ``month.invalid``."""
+def month_of(text: str) -> Month:
+    """What a form calls a month. Raises Invalid ``month.invalid``."""
     try:
         return Month.parse(text)
     except ValueError as error:

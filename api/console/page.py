@@ -57,7 +57,9 @@ Among the pages about statements these also find the settlements; an operator's 
 
 _SECTIONS = (
     {url.strip("/"): name for name, url, _, _ in _MENU}
-    | dict.fromkeys(("payers", "industry-clouds", "budgets", "settlements", "disputes", "adjustments"), "statements")
+    | dict.fromkeys(
+        ("payers", "industry-clouds", "budgets", "settlements", "disputes", "adjustments", "months"), "statements"
+    )
     | dict.fromkeys(("zombies", "networks", "funds-stops"), "systems")
     | {"resources": "idle"}
     | {"extranet": "ipv6"}

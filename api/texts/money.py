@@ -61,4 +61,5 @@ TABS: Mapping[str, str] = {
     "settlements": "运营方结算",
     "disputes": "异议",
     "adjustments": "调整",
+    "months": "关账",
 }

@@ -1,6 +1,6 @@
 """With which month the books begin: one person asks, another agrees, as what was used before is then never charged.
 
-Called by: the API, the console. Must not: state the beginning itself (``closing.begin`` does, once for all).
+Called by: the API, the console. Must not: let one person alone say it; the database does not either (``begun_by_two``).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.chargeback import closing, drawing
 from broker.chargeback.beginning_models import BooksBeginning, BooksProposal
 from broker.chargeback.models import MonthClose
 from broker.db.base import new_id
-from broker.errors import Conflict, Forbidden
+from broker.errors import Conflict, Forbidden, Invalid, Problem
 from broker.pricing.months import Month
 from broker.tenancy.work import Work
 
@@ -51,9 +51,12 @@ def state(work: Work) -> Beginning:
 def ask(work: Work, month: Month, reason: str) -> BooksProposal:
     """Ask that the books begin with ``month``; it waits for another person.
 
-    Raises what ``closing.begin`` raises, Forbidden ``reopening.person_needed``, Conflict ``beginning.asked``.
+    Also afterwards, of the month they did begin with: then late usage from before it no longer stops a close.
+    Raises Forbidden ``duty.missing``, ``reopening.person_needed``, Invalid ``books.reason_missing``, Conflict
+    ``books.begun``, ``beginning.asked``, and ``statement.month_not_begun``: a month to come would keep every month
+    before it from being closed.
     """
-    closing.check_beginning(work, month, reason)
+    _check(work, month, reason)
     row = {
         "id": new_id(),
         "month": month.first_day,
@@ -78,8 +81,10 @@ def agree(work: Work, month: Month) -> BooksProposal:
     found = _asked(work, month)
     if found.asked_by == _somebody(work):
         raise Forbidden("beginning.same_person")
-    closing.begin(work, month, found.reason)
+    closing.hold(work.session)
+    _check(work, month, found.reason)
     _decide(work, found, AGREED)
+    _begin(work, found)
     return found
 
 
@@ -89,6 +94,27 @@ def drop(work: Work, month: Month) -> BooksProposal:
     _decide(work, found, DROPPED)
     work.record("books.dropped", "books", found.id, data={"month": str(month)})
     return found
+
+
+def _check(work: Work, month: Month, reason: str) -> None:
+    closing.check_may(work)
+    if work.now < month.start:
+        raise Conflict("statement.month_not_begun", month=str(month))
+    if not reason.strip():
+        raise Invalid([Problem("books.reason_missing", "reason")])
+    first = work.session.scalar(select(func.min(MonthClose.month)))
+    stated = work.session.scalar(select(BooksBeginning.month))
+    begun = stated or (first if first != month.first_day else None)
+    if begun is not None:
+        raise Conflict("books.begun", month=str(drawing.month_of(begun)))
+
+
+def _begin(work: Work, agreed: BooksProposal) -> None:
+    stated = BooksBeginning(month=agreed.month, reason=agreed.reason, set_by=agreed.decided_by, set_at=work.now)
+    work.session.add(stated)
+    work.session.flush()
+    data = {"month": str(drawing.month_of(agreed.month)), "reason": agreed.reason}
+    work.record("books.begin", "books", agreed.id, data=data)
 
 
 def _asked(work: Work, month: Month) -> BooksProposal:

@@ -11,7 +11,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import bill_sql, repository
+from broker.chargeback import bill_sql, given_sql, repository
+from broker.chargeback.facts import Reading
 from broker.pricing.months import Month
 
 
@@ -23,12 +24,21 @@ def fill(
     ``read`` may change where the statements read from (``known.as_known``).
     """
     session.execute(text(bill_sql.make(table)))
-    usage = repository.usage_of(session, months, until)
+    reading = Reading(session, months, until)
     with repository.joined_by_hash(session):
-        snapshot: str = session.execute(text(read(bill_sql.keep_usage(table))), usage).scalar_one()
-        session.execute(text(f"ANALYZE pg_temp.{table}_used, pg_temp.{table}_place"))
-        session.execute(text(read(bill_sql.keep_pieces(table))), usage)
-        session.execute(text(f"ANALYZE pg_temp.{table}_piece"))
-        session.execute(text(read(bill_sql.rate(table))), usage)
+        snapshot = keep_usage(session, table, reading, read)
+        given = reading.given(reading.kept_homes(table), read)
+        for name in bill_sql.KEPT:
+            session.execute(text(given_sql.keep(table, name)), given)
+        session.execute(text(f"ANALYZE {', '.join(f'pg_temp.{table}_{name}' for name in bill_sql.KEPT)}"))
+        session.execute(text(read(bill_sql.rate(table))), reading.usage)
     session.execute(text(f"ANALYZE pg_temp.{table}"))
+    return snapshot
+
+
+def keep_usage(session: Session, table: str, reading: Reading, read: Callable[[str], str] = str) -> str:
+    """Usage as it stands, in working tables of its own; the snapshot in which it was read."""
+    session.execute(text(bill_sql.make_usage(table)))
+    snapshot: str = session.execute(text(read(bill_sql.keep_usage(table))), reading.usage).scalar_one()
+    session.execute(text(f"ANALYZE pg_temp.{table}_used, pg_temp.{table}_place"))
     return snapshot

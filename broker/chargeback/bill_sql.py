@@ -2,14 +2,15 @@
 
 Called by: ``chargeback.bill``. Must not: hold a rule of its own: the parts are those of ``rating_sql``.
 
-Three statements where a preview takes one. The first reads all usage, and with it the snapshot that a close remembers,
-into a table; the second the pieces of time by price and payer; the third rates what they kept. Of tables PostgreSQL
-knows the size: in one statement it takes millions of rows for a few hundred, and joins and groups them accordingly.
+The first statement reads all usage, and with it the snapshot that a close remembers, into a table; then the tables of
+``feed`` are written beside it, and one statement rates. Of tables PostgreSQL knows the size: in one statement it takes
+millions of rows for a few hundred, and joins and groups them accordingly.
 """
 
 from __future__ import annotations
 
-from broker.chargeback.rating_sql import LINES, MONTHS, OWED, PAYERS, PIECE_ROWS, PLACE, PRICED, SPENT, USED_ROWS
+from broker.chargeback import given_sql
+from broker.chargeback.rating_sql import LINES, MONTHS, OWED, PLACE, SPENT, used_rows
 from broker.pricing.rules import LIMIT_FEN
 
 _BILL = (
@@ -21,26 +22,31 @@ ODD = f"(kind <> 'line' OR abs(amount_fen) > {LIMIT_FEN})"
 """What is not an ordinary line; an index finds these few among millions."""
 
 
-def make(table: str) -> str:
-    """Where usage and a bill stand while the bill is made: gone with the transaction.
+KEPT = (*given_sql.CHARGES, *given_sql.SUPPLIES)
 
-    ``kind``: line, owed; or what is wrong: price, payer, settlement, once, before, below (``obstacles``).
-    """
+
+def make_usage(table: str) -> str:
+    """Where usage stands, and where it can belong: gone with the transaction."""
     return f"""
-DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.{table}_used, pg_temp.{table}_place, pg_temp.{table}_piece,
-  pg_temp.due, pg_temp.due_at;
+DROP TABLE IF EXISTS pg_temp.{table}_used, pg_temp.{table}_place;
 CREATE TEMP TABLE {table}_place (
   place_n int, spot_n int, unit_id uuid, unit_class text, sub_cloud_id uuid, tier text, operator text
 ) ON COMMIT DROP;
 CREATE TEMP TABLE {table}_used (
   resource_id uuid, place_n int, spot_n int, term_months int, meter text, quantity bigint, stopped boolean,
   once boolean, begun_s bigint, month_s bigint, start_s bigint, end_s bigint
-) ON COMMIT DROP;
-CREATE TEMP TABLE {table}_piece (
-  line_n int, place_n int, term_months int, meter text, id uuid, price_cny numeric, per text, free_quantity numeric,
-  charged_when_stopped boolean, payer_unit_id uuid, rule text, article text, payer_start_s bigint, start_s bigint,
-  end_s bigint
-) ON COMMIT DROP;
+) ON COMMIT DROP
+"""
+
+
+def make(table: str) -> str:
+    """Where a bill stands while it is made, and what it is made of: gone with the transaction.
+
+    ``kind``: line, owed; or what is wrong: price, payer, settlement, once, before, below (``obstacles``).
+    """
+    return f"""
+{given_sql.make(table, *KEPT)}
+DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.due, pg_temp.due_at;
 CREATE TEMP TABLE {table} (
   usage_month date, payer_unit_id uuid, unit_id uuid, resource_id uuid, sub_cloud_id uuid, meter text,
   tariff_price_id uuid, payer_rule text, article text, quantity_seconds numeric, free_seconds numeric,
@@ -55,18 +61,9 @@ def keep_usage(table: str) -> str:
     # The parts are our own constants, the tables' names our own words.
     return f"""
 {MONTHS}{SPENT}{PLACE}, kept_place AS (INSERT INTO pg_temp.{table}_place SELECT * FROM place),
-kept_used AS (INSERT INTO pg_temp.{table}_used {USED_ROWS})
+kept_used AS (INSERT INTO pg_temp.{table}_used {used_rows("JOIN")})
 SELECT CAST(pg_current_snapshot() AS text)
 """  # noqa: S608 - as said
-
-
-def _kept(table: str) -> str:
-    return f"{MONTHS}, place AS MATERIALIZED (SELECT * FROM pg_temp.{table}_place){PAYERS}{PRICED}"  # noqa: S608
-
-
-def keep_pieces(table: str) -> str:
-    """Cuts the time by prices and payers, for the places of ``keep_usage``."""
-    return f"INSERT INTO pg_temp.{table}_piece {_kept(table)} {PIECE_ROWS}"
 
 
 def rate(table: str) -> str:
@@ -74,8 +71,7 @@ def rate(table: str) -> str:
     none = "NULL, NULL, quantity_seconds, 0"
     return f"""
 INSERT INTO pg_temp.{table} (usage_month, {_BILL}, kind)
-{_kept(table)}, used AS NOT MATERIALIZED (SELECT * FROM pg_temp.{table}_used),
-piece AS NOT MATERIALIZED (SELECT * FROM pg_temp.{table}_piece){LINES}{OWED}
+{MONTHS}{given_sql.kept(table, "used", *KEPT)}{LINES}{OWED}
 SELECT m.first_day, {_BILL}, kind FROM (
   SELECT month_s, {_BILL}, 'line' FROM rated
   UNION ALL

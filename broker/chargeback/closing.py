@@ -11,11 +11,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from broker.chargeback import bill, budgets, closing_sql, drawing, obstacles, repository, service
-from broker.chargeback.beginning_models import BooksBeginning
 from broker.chargeback.drawing import month_of
 from broker.chargeback.models import MonthClose, MonthReopening
 from broker.chargeback.values import ClosedMonth, IssuedStatement, Totals
@@ -70,8 +68,8 @@ def preview(work: Work, month: Month) -> Totals:
 def close(work: Work, month: Month) -> ClosedMonth:
     """Close a month that is over: freeze its statements, settle the operators, post both.
 
-    Months close in order, from that of the first usage or the one that ``begin`` states. Usage of closed months that
-    came late or was corrected, and decided adjustments, become lines of this month's statements.
+    Months close in order, from that of the first usage or the one that two people state (``beginning``). Usage of
+    closed months that came late or was corrected, and decided adjustments, become lines of this month's statements.
     Raises Forbidden ``duty.missing``; Conflict ``month.not_over``, ``month.closed``, ``month.out_of_order``,
     ``month.nothing_used``; Invalid with what ``obstacles`` names for what cannot be (at most 10,000): then nothing is
     written.
@@ -81,7 +79,7 @@ def close(work: Work, month: Month) -> ClosedMonth:
         raise Conflict("month.not_over", month=str(month))
     session = work.session
     drawing.be_patient(session)  # before the locks: another's close is waited for
-    _lock(session, closing_sql.LOCK)
+    hold(session)
     _lock(session, closing_sql.LOCK_STATEMENTS, month_number=month.year * 12 + month.number)
     books = drawing.books_of(session, month)
     if books.closed:
@@ -126,37 +124,6 @@ def close(work: Work, month: Month) -> ClosedMonth:
     work.record("month.close", "month_close", close_id, data=data)
     budgets.notice(work, month.year)
     return closed
-
-
-def begin(work: Work, month: Month, reason: str) -> None:
-    """State that the books begin with ``month``: what was used before is never charged. Once, and with a reason.
-
-    Two people stand behind it (``beginning``). Also afterwards, of the month they did begin with: then late usage from
-    before it no longer stops a close.
-    Raises Forbidden ``duty.missing``, Invalid ``books.reason_missing``, Conflict ``books.begun``,
-    ``statement.month_not_begun`` (it would keep every month before it from being closed).
-    """
-    check_may(work)
-    _lock(work.session, closing_sql.LOCK)
-    check_beginning(work, month, reason)
-    account_id = work.actor.account_id
-    work.session.add(BooksBeginning(month=month.first_day, reason=reason.strip(), set_by=account_id, set_at=work.now))
-    work.session.flush()
-    work.record("books.begin", "books", new_id(), data={"month": str(month), "reason": reason.strip()})
-
-
-def check_beginning(work: Work, month: Month, reason: str) -> None:
-    """Raises what ``begin`` would raise."""
-    check_may(work)
-    if work.now < month.start:
-        raise Conflict("statement.month_not_begun", month=str(month))
-    if not reason.strip():
-        raise Invalid([Problem("books.reason_missing", "reason")])
-    first = work.session.scalar(select(func.min(MonthClose.month)))
-    stated = work.session.scalar(select(BooksBeginning.month))
-    begun = stated or (first if first != month.first_day else None)
-    if begun is not None:
-        raise Conflict("books.begun", month=str(month_of(begun)))
 
 
 def ask_to_reopen(work: Work, month: Month, reason: str) -> MonthReopening:
@@ -228,7 +195,7 @@ def _somebody(work: Work) -> UUID:
 
 def _reopenable(work: Work, month: Month) -> MonthClose:
     check_may(work)
-    _lock(work.session, closing_sql.LOCK)
+    hold(work.session)
     books = drawing.books_of(work.session, month)
     if not books.closed:
         raise Conflict("month.not_closed", month=str(month))
@@ -253,8 +220,15 @@ def _write_statements(
         now=work.now,
     ).all()
     if rows:
-        _run(work.session, closing_sql.CHARGES, month=month.first_day, statement_version=rows[0].version)
+        which = {"month": month.first_day, "statement_version": rows[0].version}
+        _run(work.session, closing_sql.CHARGES, **which)
+        _run(work.session, closing_sql.STATEMENT_SUMS, **which)
     return tuple(IssuedStatement(r.id, r.payer_unit_id, r.version, int(r.total_fen), r.lines) for r in rows)
+
+
+def hold(session: Session) -> None:
+    """Nobody else closes a month or opens one again until the transaction ends."""
+    _lock(session, closing_sql.LOCK)
 
 
 def _lock(session: Session, statement: str, **values: Any) -> None:

@@ -5,8 +5,8 @@ line), or give an amount it is not sure of. What is out of the ordinary, a row t
 missing, spans that overlap, a number that might not fit, is set aside, with all of its resource's meter: the slow exact
 path rates it, and only it, and hands back its lines. A file that cannot be read at all raises ``NotOrdinary``.
 
-The rules are those of ``rating``, whose prices and pieces of time it uses; ``rating_sql`` is the same for the database.
-Integer arithmetic in DuckDB raises when it overflows, ``//`` and ``%`` on HUGEINT are exact; tests prove both.
+The rules are ``rules``, the arithmetic is ``arithmetic_sql``: those of the database. Integers in DuckDB raise when they
+overflow, ``//`` and ``%`` on HUGEINT are exact; tests prove both.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from typing import Any
 import duckdb
 
 from broker.chargeback import broken_rows
+from broker.chargeback.arithmetic_sql import COUNTS, HELD, MEET, freed, half_even
 from broker.chargeback.broken_rows import BrokenRow
-from broker.chargeback.rating import Line, Place, Price, cut, epoch_seconds, grants, plain
-from broker.chargeback.span_file import OPTIONAL, STATES
+from broker.chargeback.rating import Line, plain
+from broker.chargeback.rules import Place, Price, by_meter, cut, epoch_seconds, grants
+from broker.chargeback.span_file import COLUMNS, OPTIONAL, STATES
 from broker.chargeback.span_source import (
     NotOrdinary,
     csv_source,
@@ -37,14 +39,14 @@ from broker.chargeback.span_source import (
     text_of,
 )
 from broker.pricing.months import Month
-from broker.pricing.rules import FEN_PER_CNY, LIMIT_FEN, seconds_of
+from broker.pricing.rules import EXACT, LIMIT_FEN, fen_per_unit_second
 from broker.pricing.values import Per
 
 MEMORY_LIMIT = "1200MB"
 """DuckDB's own; beyond it, it works on disk, beside the result."""
 
 ROOM = 2**124
-"""No product may reach this: HUGEINT ends at 2**127."""
+"""No product may reach this, nor with what it is divided by: HUGEINT ends at 2**127, and rounding takes twice of it."""
 
 SMALL = 2**62
 """What stays below is computed in 64 bits, which is several times as fast."""
@@ -68,10 +70,13 @@ class Counts:
 
 
 class Columns:
-    """One run on one file: ``rate`` first, then for each of ``batches`` ``odd_keys`` and ``add``, then ``write``."""
+    """One run on one file: ``rate`` first, then of ``odd_rows`` what they come to to ``add``, then ``write``."""
 
     odd = 0
-    """Spans set aside; of ``odd_keys``."""
+    """Spans set aside."""
+
+    spans = 0
+    """How many there are, odd ones too."""
 
     broken: Sequence[BrokenRow] = ()
     """Rows that are none: with any of these the file is refused, and they are told with whatever else is wrong."""
@@ -90,18 +95,25 @@ class Columns:
     def rate(self, spans: Path, *, parquet: bool) -> None:
         """Read, set aside what is not ordinary, and rate the rest. Raises NotOrdinary."""
         self._read(spans, parquet=parquet)
-        self._spans = self._one("SELECT count(*) FROM span")
+        self.spans = self._one("SELECT count(*) FROM span")
         self._places()
         self._find_odd()
         self._line()
         self._amounts()
 
-    def odd_keys(self, batch: int) -> set[tuple[str, str]]:
-        """The resources' meters (id, meter) of one batch of what was set aside."""
-        found = self._do(
-            f"SELECT resource_id, meter FROM suspect WHERE hash(resource_id, meter) % {self.batches} = {batch}"
-        )
-        return set(found.fetchall())
+    def odd_rows(self, batch: int | None = None) -> Iterator[tuple[int, list[str]]]:
+        """What was set aside, or one batch of it, as the file has it: each row's number, from 1, and its values.
+
+        To be read to its end before anything else is asked.
+        """
+        mine = "" if batch is None else f"WHERE hash(resource_id, meter) % {self.batches} = {batch}"
+        values = ", ".join(self._text.get(name, "''") for name in (*COLUMNS, *OPTIONAL))
+        key = ", ".join(self._text[name] for name in ("resource_id", "meter"))
+        rows = self._do(f"""
+            SELECT n, {values} FROM (SELECT *, row_number() OVER () AS n FROM {self._source})
+            WHERE ({key}) IN (SELECT (resource_id, meter) FROM suspect {mine}) ORDER BY n""")
+        while block := rows.fetchmany(10_000):
+            yield from ((number, row) for number, *row in block)
 
     def add(self, lines: Sequence[Line], folder: Path) -> None:
         """Take in the lines of what was set aside."""
@@ -136,7 +148,7 @@ class Columns:
             TO {quoted(str(totals))} (FORMAT csv, HEADER)""")
         found = self._do("SELECT count(*), count(DISTINCT payer_id), coalesce(sum(amount_fen), 0) FROM amount")
         lines_, payers, fen = found.fetchall()[0]
-        return Counts(self._spans, lines_, payers, int(fen))
+        return Counts(self.spans, lines_, payers, int(fen))
 
     def _read(self, path: Path, *, parquet: bool) -> None:
         with named_plainly(path) as plain:
@@ -151,6 +163,7 @@ class Columns:
 
     def _keep(self, source: str, types: dict[str, str]) -> None:
         text = {name: f"coalesce({text_of(name, kind)}, '')" for name, kind in types.items()}
+        self._source, self._text = source, text
         quantity, start, end = text["quantity"], text["start_at"], text["end_at"]
         self._scale = self._one(
             f"SELECT coalesce(max(CASE WHEN digits <= {MOST_DECIMALS} THEN digits END), 0) FROM ("
@@ -200,16 +213,18 @@ class Columns:
             " WHERE start_s < end_s AND ordinary"
         ).fetchall()
         places = [Place(*row) for row in rows]
+        meters = by_meter(self._prices)
         pieces, gaps = [], []
         for place in places:
             covered = 0
-            for piece in cut(self._prices, place, self._start, self._end):
+            for piece in cut(meters, place, self._start, self._end):
                 charged = self._prices[piece.number].charged_when_stopped
                 pieces.append((*place, piece.start, piece.end, piece.number, charged))
                 covered += piece.end - piece.start
             if covered < self._month.seconds:
                 gaps.append(place)
-        self._table("piece", f"{_PLACE}, start_s BIGINT, end_s BIGINT, number INTEGER, charged BOOLEAN", pieces)
+        cuts = "start_s BIGINT, end_s BIGINT, number INTEGER, charged_when_stopped BOOLEAN"
+        self._table("piece", f"{_PLACE}, {cuts}", pieces)
         self._table("gap_place", _PLACE, gaps)
         fractions = [self._fraction(price) for price in self._prices]
         free = {n: (grant.series, self._pool(grant.pool)) for n, grant in grants(self._prices, self._month).items()}
@@ -225,8 +240,8 @@ class Columns:
 
     def _fraction(self, price: Price) -> tuple[int, int]:
         """Fen for one scaled unit-second, as numerator and denominator."""
-        seconds = seconds_of(price.per, self._month.seconds) * 10**self._scale
-        fen = Fraction(price.price_cny) * Fraction(price.discount) * FEN_PER_CNY * Fraction(1, seconds)
+        cny = EXACT.multiply(price.price_cny, price.discount)
+        fen = fen_per_unit_second(cny, price.per, self._month.seconds) * Fraction(1, 10**self._scale)
         if fen.numerator >= ROOM or fen.denominator >= ROOM:
             raise NotOrdinary
         return fen.numerator, fen.denominator
@@ -242,35 +257,34 @@ class Columns:
         self._do("CREATE TEMP TABLE suspect (resource_id VARCHAR, meter VARCHAR)")
         numerator = max((self._fraction(price)[0] for price in self._prices), default=0)
         most = (ROOM - 1) // max(numerator * self._month.seconds, 1)
-        self._suspect("span s WHERE ordinary IS NOT TRUE" + (f" OR quantity > {most}" if self._most > most else ""))
+        self._suspect("span u WHERE ordinary IS NOT TRUE" + (f" OR quantity > {most}" if self._most > most else ""))
         # By a hash of the two names, which sorts faster: two that share one can only make a run too careful.
-        self._suspect("""span s WHERE hash(resource_id, meter) IN (SELECT key FROM (
+        self._suspect("""span u WHERE hash(resource_id, meter) IN (SELECT key FROM (
               SELECT key, start_s, lag(key) OVER spans AS before_key, lag(end_s) OVER spans AS before_s
               FROM (SELECT hash(resource_id, meter) AS key, start_s, end_s FROM span WHERE start_s < end_s)
               WINDOW spans AS (ORDER BY key, start_s, end_s)
             ) WHERE before_key = key AND before_s > start_s)""")
-        self._suspect(f"""span s JOIN gap_place g USING ({self._names})
-            WHERE s.start_s < s.end_s AND s.end_s - s.start_s > coalesce((
-              SELECT sum(least(s.end_s, p.end_s) - greatest(s.start_s, p.start_s)) FROM piece p
-              WHERE p.meter = s.meter AND p.sub_cloud = s.sub_cloud AND p.operator = s.operator
-                AND p.unit_class = s.unit_class AND p.term_months = s.term_months
-                AND p.start_s < s.end_s AND p.end_s > s.start_s), 0)""")
-        self._suspect(f"""span s JOIN piece p USING ({self._names}) JOIN price USING (number)
-            WHERE p.start_s < s.end_s AND p.end_s > s.start_s AND s.start_s < s.end_s
-              AND (s.once <> price.once OR price.once) AND NOT (price.once AND s.over_s - s.begun_s = 1)""")
+        self._suspect(f"""span u JOIN gap_place g USING ({self._names})
+            WHERE u.start_s < u.end_s AND u.end_s - u.start_s > coalesce((
+              SELECT sum(least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s)) FROM piece p
+              WHERE p.meter = u.meter AND p.sub_cloud = u.sub_cloud AND p.operator = u.operator
+                AND p.unit_class = u.unit_class AND p.term_months = u.term_months AND {MEET}), 0)""")
+        self._suspect(f"""span u JOIN piece p USING ({self._names}) JOIN price USING (number)
+            WHERE {MEET} AND u.start_s < u.end_s
+              AND (u.once <> price.once OR price.once) AND NOT (price.once AND u.over_s - u.begun_s = 1)""")
         self._set_aside()
 
     def _suspect(self, rows: str) -> bool:
-        """Note the resources' meters of ``rows`` (``s``); whether there were any that were not noted."""
+        """Note the resources' meters of ``rows`` (``u``); whether there were any that were not noted."""
         before = self._one("SELECT count(*) FROM suspect")
         self._do(f"""
-            INSERT INTO suspect SELECT DISTINCT resource_id, meter FROM (SELECT s.resource_id, s.meter FROM {rows})
+            INSERT INTO suspect SELECT DISTINCT resource_id, meter FROM (SELECT u.resource_id, u.meter FROM {rows})
             EXCEPT SELECT resource_id, meter FROM suspect""")
         return self._one("SELECT count(*) FROM suspect") > before
 
     def _set_aside(self) -> None:
         free = ", ".join(sorted({quoted(self._prices[n].meter) for n in grants(self._prices, self._month)}))
-        shared = f"""span s WHERE s.meter IN ({free}) AND (s.payer_id, s.meter) IN (
+        shared = f"""span u WHERE u.meter IN ({free}) AND (u.payer_id, u.meter) IN (
             SELECT o.payer_id, o.meter FROM span o JOIN suspect USING (resource_id, meter))"""
         pooled = False
         while free and self._suspect(shared):
@@ -286,36 +300,27 @@ class Columns:
             self.certain, self.batches = False, max(self.batches, 1)
 
     def _line(self) -> None:
-        joined = f"""
-            FROM span s JOIN piece p USING ({self._names})
-            WHERE s.start_s < s.end_s AND p.start_s < s.end_s AND p.end_s > s.start_s
-              AND (p.charged OR NOT s.stopped)"""
-        amount = "s.quantity * (least(s.end_s, p.end_s) - greatest(s.start_s, p.start_s))"
+        joined = f"FROM span u JOIN piece p USING ({self._names})"
         self._do(f"""
             CREATE TEMP TABLE line AS
-            SELECT s.payer_id, s.resource_id, s.meter, p.number, min(s.city_code) AS city_code,
-                   max(s.city_code) AS other_city_code, CAST(sum({amount}) AS {self._whole}) AS used
-            {joined}
-            GROUP BY s.payer_id, s.resource_id, s.meter, p.number""")
-        self._impossible("line s WHERE city_code <> other_city_code")
-        free = any(price.free_quantity for price in self._prices)
-        joined = joined.replace("WHERE", "JOIN price USING (number) WHERE price.pool > 0 AND", 1)
-        self._do(f"""
-            CREATE TEMP TABLE freed AS
-            SELECT payer_id, resource_id, number,
-                   CAST(sum(greatest(0, least(used, pool - (up_to - used)))) AS {self._whole}) AS free
-            FROM (
-              SELECT s.payer_id, s.resource_id, p.number, price.pool, {amount} AS used,
-                     sum({amount}) OVER (PARTITION BY s.payer_id, price.series
-                       ORDER BY s.begun_s, s.resource_id, greatest(s.start_s, p.start_s)
-                       ROWS UNBOUNDED PRECEDING) AS up_to
-              {joined if free else joined + " AND false"}
-            ) GROUP BY payer_id, resource_id, number""")
+            SELECT u.payer_id, u.resource_id, u.meter, p.number, min(u.city_code) AS city_code,
+                   max(u.city_code) AS other_city_code, CAST(sum({HELD}) AS {self._whole}) AS used
+            {joined} WHERE u.start_s < u.end_s AND {COUNTS}
+            GROUP BY u.payer_id, u.resource_id, u.meter, p.number""")
+        self._impossible("line u WHERE city_code <> other_city_code")
+        segments = f"""
+            SELECT u.payer_id, u.resource_id, p.number, price.series, price.pool AS granted, {HELD} AS used,
+                   u.begun_s, greatest(u.start_s, p.start_s) AS start_s
+            {joined} JOIN price USING (number) WHERE price.pool > 0 AND u.start_s < u.end_s AND {COUNTS}"""
+        free = freed(segments, key="payer_id, resource_id, number", pool="payer_id, series")
+        some = "true" if any(price.free_quantity for price in self._prices) else "false"
+        whole = f"* REPLACE (CAST(free AS {self._whole}) AS free)"
+        self._do(f"CREATE TEMP TABLE free_of AS SELECT {whole} FROM ({free}) WHERE {some}")
 
     def _amounts(self) -> None:
         most = self._one("SELECT coalesce(max(used), 0) FROM line")
         fractions = [self._fraction(price) for price in self._prices]
-        largest = max((max(most * numerator, 2 * denominator) for numerator, denominator in fractions), default=0)
+        largest = max((most * numerator + denominator for numerator, denominator in fractions), default=0)
         if largest >= ROOM:
             raise NotOrdinary
         whole_type = "BIGINT" if self._whole == "BIGINT" and largest < SMALL else "HUGEINT"
@@ -329,16 +334,13 @@ class Columns:
         self._do(f"""
             CREATE TEMP TABLE amount AS
             SELECT payer_id, city_code, resource_id, meter, number, {shown} AS quantity_seconds,
-                   whole + CASE WHEN 2 * rest > denominator OR (2 * rest = denominator AND whole % 2 = 1)
-                                THEN 1 ELSE 0 END AS amount_fen
+                   {half_even("exact", "denominator")} AS amount_fen
             FROM (
               SELECT l.*, CAST(p.denominator AS {whole_type}) AS denominator,
-                     CAST(l.used - coalesce(f.free, 0) AS {whole_type}) * CAST(p.numerator AS {whole_type}) AS exact,
-                     exact // CAST(p.denominator AS {whole_type}) AS whole,
-                     exact - whole * CAST(p.denominator AS {whole_type}) AS rest
-              FROM line l JOIN price p USING (number) LEFT JOIN freed f USING (payer_id, resource_id, number)
+                     CAST(l.used - coalesce(f.free, 0) AS {whole_type}) * CAST(p.numerator AS {whole_type}) AS exact
+              FROM line l JOIN price p USING (number) LEFT JOIN free_of f USING (payer_id, resource_id, number)
             )""")
-        self._impossible(f"amount s WHERE amount_fen > {LIMIT_FEN}")
+        self._impossible(f"amount u WHERE amount_fen > {LIMIT_FEN}")
 
     def _table(self, name: str, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
         self._do(f"CREATE TEMP TABLE {name} ({columns})")
@@ -366,6 +368,8 @@ def columns(prices: Sequence[Price], month: Month, folder: Path) -> Iterator[Col
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET enable_progress_bar = false")
+        for name, operator in (("div", "//"), ("mod", "%")):  # as PostgreSQL calls them
+            connection.execute(f"CREATE TEMP MACRO {name}(a, b) AS a {operator} b")
         try:
             yield Columns(connection, prices, month)
         except duckdb.Error as error:

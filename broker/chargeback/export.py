@@ -5,6 +5,7 @@ Called by: ``guiyun bill export``. Must not: hold the month in memory, or write 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,19 +16,20 @@ import yaml
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from broker.chargeback import drawing, known, obstacles, repository
+from broker.chargeback import bill, drawing, known, obstacles, repository
+from broker.chargeback.facts import Reading
 from broker.chargeback.problems import MOST
-from broker.chargeback.rating_sql import EXPORT, EXPORT_COLUMNS
+from broker.chargeback.rating_sql import EXPORT_COLUMNS, export_of
 from broker.chargeback.values import Obstacle
 from broker.chargeback.whole_files import together
 from broker.pricing.months import Month
-from broker.pricing.rules import FREE_WHEN_STOPPED
+from broker.pricing.rules import charged_when_stopped
 
 SPANS, TARIFF = "spans.csv", "tariff.yaml"
 
 _PRICES = text("""
 SELECT p.meter, c.code AS sub_cloud, p.operator, p.unit_class, p.term_months, p.price_cny, p.per, p.discount,
-       p.free_quantity, coalesce(p.charged_when_stopped, NOT p.meter = ANY (CAST(:free AS text[]))) AS when_stopped,
+       p.free_quantity, p.charged_when_stopped,
        lower(p.during) AS valid_from, upper(p.during) AS valid_to
 FROM broker.tariff_price p LEFT JOIN broker.sub_cloud c ON c.id = p.sub_cloud_id
 WHERE p.side = 'charge' AND p.during && tstzrange(:start, :end)
@@ -53,22 +55,25 @@ def export(session: Session, month: Month, until: datetime, folder: Path) -> int
     """
     drawing.be_patient(session)
     drawing.check_begun(drawing.books_of(session, month), month)
-    close_id, statement = known.closed_as(session, month), EXPORT
+    close_id, until = known.closed_as(session, month), min(until, month.end)
+    read: Callable[[str], str] = str
     if close_id is not None:
         known.recall(session, close_id)
         known.check(session, month, close_id)
-        until, statement = month.end, known.as_known(EXPORT)
+        read, until = known.as_known, month.end
     with together(folder, (TARIFF, SPANS)) as made:
-        return _write(session, month, statement, min(until, month.end), made)
+        return _write(session, month, until, read, made)
 
 
-def _write(session: Session, month: Month, statement: str, until: datetime, folder: Path) -> int:
+def _write(session: Session, month: Month, until: datetime, read: Callable[[str], str], folder: Path) -> int:
     columns = [name.strip() for name in EXPORT_COLUMNS.split(",")]
     session.execute(text("DROP TABLE IF EXISTS pg_temp.exported"))
     shape = ", ".join(f"{name} text" for name in columns)
     session.execute(text(f"CREATE TEMP TABLE exported ({shape}) ON COMMIT DROP"))
+    reading = Reading(session, (month,), until)
     with repository.joined_by_hash(session):
-        session.execute(text(statement), repository.usage_of(session, (month,), until))
+        bill.keep_usage(session, "shown", reading, read)
+        session.execute(text(export_of("shown")), reading.paid(reading.kept_homes("shown")))
     _leave_nothing_out(session, month, until)
     driver: Any = session.connection().connection.driver_connection
     query = f"COPY (SELECT {EXPORT_COLUMNS} FROM pg_temp.exported ORDER BY 1, 5, 7, 2) TO STDOUT (FORMAT csv, HEADER)"
@@ -76,7 +81,7 @@ def _write(session: Session, month: Month, statement: str, until: datetime, fold
         for block in copy:
             file.write(block)
     count: int = session.execute(text("SELECT count(*) FROM pg_temp.exported")).scalar_one()
-    rows = session.execute(_PRICES, {"free": list(FREE_WHEN_STOPPED), "start": month.start, "end": month.end})
+    rows = session.execute(_PRICES, {"start": month.start, "end": month.end})
     prices = [_price(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's own name for it
     folder.joinpath(TARIFF).write_text(
         yaml.safe_dump({"prices": prices}, allow_unicode=True, sort_keys=False), encoding="utf-8"
@@ -102,13 +107,14 @@ def _leave_nothing_out(session: Session, month: Month, until: datetime) -> None:
 
 def _price(row: Any) -> dict[str, Any]:
     """A price as the file says it: numbers as text, times in UTC, nothing that is as usual."""
+    stopped = charged_when_stopped(row["meter"], said=row["charged_when_stopped"])
     entry: dict[str, Any] = {
         "meter": row["meter"],
         "price_cny": _plain(row["price_cny"]),
         "per": row["per"],
         # A price without a beginning has been valid as long as there are months.
         "valid_from": _time(row["valid_from"]) if row["valid_from"] else "1970-01-01T00:00:00Z",
-        "charged_when_stopped": "true" if row["when_stopped"] else "false",
+        "charged_when_stopped": "true" if stopped else "false",
     }
     if row["valid_to"]:
         entry["valid_to"] = _time(row["valid_to"])

@@ -154,6 +154,30 @@ class Charge(Base):
     )
 
 
+class StatementSum(Base):
+    """What lines of a statement have in common, summed when it was drawn: pages read these, not millions of lines.
+
+    ``system_id`` is the one its resources belonged to then. ``chargeback.verify`` holds them against the lines. No
+    foreign keys, as for the lines.
+    """
+
+    __tablename__ = "statement_sum"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    statement_id: Mapped[UUID]
+    usage_month: Mapped[date]
+    unit_id: Mapped[UUID]
+    sub_cloud_id: Mapped[UUID]
+    system_id: Mapped[UUID | None]
+    meter: Mapped[str]
+    payer_rule: Mapped[str]
+    article: Mapped[str]
+    amount_fen: Mapped[int] = mapped_column(BigInteger)
+    lines: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index("ix_statement_sum_statement_id", "statement_id"),)
+
+
 class Adjustment(Base):
     """A person's decision to put a closed line right (an accepted dispute): signed fen, in the next month closed.
 

@@ -6,14 +6,17 @@ Called by: ``guiyun rate``. Must not: leave half a result behind: the files appe
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from broker.chargeback import odd_rows
 from broker.chargeback.columnar import Columns, columns
 from broker.chargeback.problems import Problems
-from broker.chargeback.rating import Line, Price, Rating, Span, plain
+from broker.chargeback.rating import Line, Rating, Span, plain
+from broker.chargeback.rules import Price
 from broker.chargeback.span_file import is_parquet, read_spans, rows_as_spans
 from broker.chargeback.span_source import NotOrdinary, parquet_rows
 from broker.chargeback.tariff_file import read_tariff
@@ -58,8 +61,7 @@ def _rate(spans: Path, prices: Sequence[Price], month: Month, out: Path, problem
         try:
             with columns(prices, month, folder) as fast:
                 fast.rate(spans, parquet=parquet)
-                _odd_ones(fast, spans, lambda: Rating(prices, month, problems), folder, problems)
-                _tell_broken(fast, spans.name, problems)
+                _odd_ones(fast, spans, lambda: Rating(prices, month, problems), folder, problems, parquet=parquet)
                 done = fast.write(folder.joinpath(LINES), folder.joinpath(TOTALS))
                 rated = Rated(done.spans, done.lines, done.payers, done.amount_fen)
         except NotOrdinary:
@@ -75,26 +77,31 @@ def _existing(folder: Path) -> Path:
     return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
 
 
-def _odd_ones(fast: Columns, path: Path, rated_by: Callable[[], Rating], folder: Path, problems: Problems) -> None:
+def _odd_ones(
+    fast: Columns, path: Path, rated_by: Callable[[], Rating], folder: Path, problems: Problems, *, parquet: bool
+) -> None:
     """Rate what the columns set aside, so much at a time as memory allows. Raises NotOrdinary if that is not enough."""
-    for batch in range(fast.batches):
-        keys = fast.odd_keys(batch)
-        rating = rated_by()
-        for span in _spans(path, problems):
-            if (span.resource_id, span.meter) in keys:
-                rating.add(span)
-        lines = rating.lines()
-        problems.stop_if_any()
-        if not fast.certain:
-            raise NotOrdinary
-        fast.add(lines, folder)
 
+    def spans(batch: int | None = None) -> Iterator[Span]:
+        ends = None if parquet else odd_rows.line_ends(path, fast.spans + len(fast.broken), fast.broken)
+        broken = fast.broken if batch is None else ()
+        return odd_rows.spans(fast.odd_rows(batch), path.name, ends, broken, problems)
 
-def _tell_broken(fast: Columns, name: str, problems: Problems) -> None:
-    """Refuse a file with rows that are none; where other rows were odd, reading these has told them already."""
-    for row in fast.broken:
-        problems.add("span.columns", f"{name}:{row.line}", expected=row.expected, found=row.cells)
+    if not fast.batches and not fast.broken:
+        return
+    # What cannot be read is told before anything is rated, all of it, in the order of the file.
+    few = list(spans()) if fast.batches == 1 else None
+    if few is None:
+        deque(spans(), maxlen=0)
     problems.stop_if_any()
+    for batch in range(fast.batches):
+        rating = rated_by()
+        for span in spans(batch) if few is None else few:
+            rating.add(span)
+        fast.add(rating.lines(), folder)
+    problems.stop_if_any()
+    if not fast.certain:
+        raise NotOrdinary
 
 
 def _spans(path: Path, problems: Problems) -> Iterator[Span]:

@@ -2,7 +2,7 @@
 
 Called by: ``chargeback.overviews``. Must not: decide who may see what, or rate anything.
 
-Totals and trends read statements only, which are few. Sums by cloud read the lines of the months asked for.
+Totals and trends read statements, sums by cloud ``statement_sum``: both are few. No page reads a month's lines.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _MONTHS = text(f"SELECT DISTINCT s.month {_STANDING} ORDER BY s.month DESC LIMIT
 _BY_CLOUD = text("""
 SELECT c.sub_cloud_id, s.month, s.payer_unit_id, sum(c.amount_fen) AS amount_fen
 FROM broker.statement s
-JOIN broker.charge c ON c.statement_id = s.id
+JOIN broker.statement_sum c ON c.statement_id = s.id
 JOIN broker.sub_cloud k ON k.id = c.sub_cloud_id
 WHERE s.month BETWEEN :first AND :last AND k.tier IN ('main', 'industry')
   AND s.version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month)

@@ -1,7 +1,7 @@
 """Rating of usage without a database: spans and prices in, lines exact to the fen out. Pure.
 
 Called by: ``chargeback.offline`` (``guiyun rate``). Must not: import SQL, use a float, or pass over usage without a
-price. The same rules stand in SQL in ``chargeback.rating_sql``. Instants here are whole seconds since 1970, UTC.
+price. The rules are those of ``chargeback.rules``, which the database and DuckDB are fed by as well.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
 from broker.chargeback.problems import Problems
+from broker.chargeback.rules import Piece, Place, Price, by_meter, cut, epoch_seconds, grants
 from broker.pricing.months import Month
-from broker.pricing.rules import EXACT, LIMIT_FEN, amount_fen, seconds_of
+from broker.pricing.rules import EXACT, LIMIT_FEN, amount_fen
 from broker.pricing.values import Per
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NONE = Decimal(0)
 
@@ -44,52 +42,6 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """A price version over [start, end), open without ``end``; for one sub-cloud, one operator, or everywhere.
-
-    What is empty holds for all. ``discount`` is a factor; ``free_quantity`` is free for each payer and month, in what
-    the price is for (``grants``); ``tariff_price`` (``pricing.models``) says the same in the database.
-
-    ``valid_from`` is the start as the tariff writes it: the version's name in the lines.
-    """
-
-    place: str
-    meter: str
-    sub_cloud: str
-    price_cny: Decimal
-    per: Per
-    valid_from: str
-    start: int
-    end: int | None
-    operator: str = ""
-    unit_class: str = ""
-    term_months: int = 0
-    discount: Decimal = Decimal(1)
-    free_quantity: Decimal = Decimal(0)
-    charged_when_stopped: bool = True
-
-    def distance(self, place: Place) -> int | None:
-        """How near this price is to a place (the least wins), as in ``rating_sql``; None where it does not hold."""
-        for own, there in ((self.sub_cloud, place.sub_cloud), (self.operator, place.operator)):
-            if own not in {"", there}:
-                return None
-        if self.unit_class not in {"", place.unit_class} or self.term_months > place.term_months:
-            return None
-        where = 0 if self.sub_cloud else 10000 if self.operator else 20000
-        return where + (0 if self.unit_class else 4000) + 2000 - self.term_months
-
-
-class Place(NamedTuple):
-    """What decides which price holds for a span, beside its meter and time."""
-
-    meter: str
-    sub_cloud: str
-    operator: str
-    unit_class: str
-    term_months: int
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
     """What a payer owes for one meter of one resource under one price version in the month.
 
@@ -106,60 +58,12 @@ class Line:
     amount_fen: int
 
 
-class Grant(NamedTuple):
-    """What a payer has free in the month under a price, in unit-seconds; all versions of one ``series`` share it."""
-
-    series: int
-    pool: Decimal
-
-
-class Piece(NamedTuple):
-    """A stretch of the month in which one price version holds."""
-
-    start: int
-    end: int
-    number: int
-
-
-def check_prices(prices: Sequence[Price], problems: Problems) -> None:
-    """Notes ``tariff.overlap`` for two versions of one price that hold at the same time."""
-    groups: dict[Place, list[Price]] = {}
-    for price in prices:
-        named = Place(price.meter, price.sub_cloud, price.operator, price.unit_class, price.term_months)
-        groups.setdefault(named, []).append(price)
-    for group in groups.values():
-        for before, after in pairwise(sorted(group, key=lambda price: price.start)):
-            if before.end is None or before.end > after.start:
-                problems.add("tariff.overlap", after.place, other=before.place, meter=after.meter)
-
-
-def grants(prices: Sequence[Price], month: Month) -> dict[int, Grant]:
-    """For each price (by its place) with a free quantity in the month: what is free, and with which others together.
-
-    Versions that follow each other are one price: a change within the month grants nothing again; where they differ,
-    the most that was granted holds for the month.
-    """
-    start = epoch_seconds(month.start)
-    series: dict[tuple[str, str, str, str, int, bool], int] = {}
-    pools: dict[int, Decimal] = {}
-    found: dict[int, int] = {}
-    for number, price in enumerate(prices):
-        over = price.start >= start + month.seconds or (price.end is not None and price.end <= start)
-        if over or not price.free_quantity:
-            continue
-        named = (price.meter, price.sub_cloud, price.operator, price.unit_class, price.term_months)
-        mine = found[number] = series.setdefault((*named, price.per is Per.ONCE), len(series))
-        pool = EXACT.multiply(price.free_quantity, seconds_of(price.per, month.seconds))
-        pools[mine] = max(pools.get(mine, _NONE), pool)
-    return {number: Grant(mine, pools[mine]) for number, mine in found.items()}
-
-
 class Rating:
     """Adds up a month's usage, span by span in any order, and turns it into lines."""
 
     def __init__(self, prices: Sequence[Price], month: Month, problems: Problems) -> None:
         self._prices = prices
-        self._meters = {price.meter for price in prices}
+        self._by_meter = by_meter(prices)
         self._start = epoch_seconds(month.start)
         self._end = self._start + month.seconds
         self._month_seconds = month.seconds
@@ -179,7 +83,7 @@ class Rating:
         start, end = max(span.start, self._start), min(span.end, self._end)
         if start >= end:
             return
-        if span.meter not in self._meters:
+        if span.meter not in self._by_meter:
             self._problems.add("span.meter_unknown", span.place, meter=span.meter)
             return
         self._taken.setdefault((span.resource_id, span.meter), []).append((start, end, span.place))
@@ -249,7 +153,7 @@ class Rating:
     def _pieces_of(self, place: Place) -> list[Piece]:
         found = self._pieces.get(place)
         if found is None:
-            found = self._pieces[place] = cut(self._prices, place, self._start, self._end)
+            found = self._pieces[place] = cut(self._by_meter, place, self._start, self._end)
         return found
 
     def _find_overlaps(self) -> None:
@@ -260,35 +164,10 @@ class Rating:
                     self._problems.add("span.overlap", after[2], other=before[2], resource=resource_id, meter=meter)
 
 
-def cut(prices: Sequence[Price], place: Place, start: int, end: int) -> list[Piece]:
-    """The pieces of [start, end) in which one price holds at a place, in order; a nearer price goes before others."""
-    near = [(p.distance(place), n, p) for n, p in enumerate(prices) if p.meter == place.meter]
-    free = [(start, end)]
-    out: list[Piece] = []
-    for distance, number, price in sorted(near, key=lambda one: (one[0] or 0, one[1])):
-        if distance is None:
-            continue
-        left: list[tuple[int, int]] = []
-        for a, b in free:
-            low, high = max(a, price.start), b if price.end is None else min(b, price.end)
-            if low >= high:
-                left.append((a, b))
-                continue
-            out.append(Piece(low, high, number))
-            left += [(x, y) for x, y in ((a, low), (high, b)) if x < y]
-        free = left
-    return sorted(out)
-
-
 def plain(number: Decimal) -> str:
     """A decimal without exponent and without zeros at the end."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def epoch_seconds(at: datetime) -> int:
-    """Whole seconds since 1970."""
-    return (at - EPOCH) // timedelta(seconds=1)
 
 
 def _start_of(piece: Piece) -> int:

@@ -1,24 +1,21 @@
-"""The SQL that rates usage: from periods to amounts, exact to the fen, with nothing computed in Python.
+"""The SQL that rates usage in the database: it joins, adds up and rounds, exact to the fen, and decides nothing.
 
-Called by: ``chargeback.repository``. Must not: use ``/``, ``round()`` or a binary type: NUMERIC division is inexact and
-its ``round()`` takes half away from zero. ``broker.chargeback.rating`` is the same for files; one oracle checks both.
+Called by: ``chargeback.repository``, ``bill_sql``. Must not: hold a rule: which price holds, who pays, what is free is
+decided by ``chargeback.rules`` and stands in the tables of ``feed`` (``piece``, ``head``, ``rate``, ``granted``, …).
+The arithmetic is ``arithmetic_sql``'s, which DuckDB runs as well.
 
-How it reads. A ``place`` is where a resource can belong (unit, sub-cloud), a ``spot`` all places with the same prices
-(sub-cloud, class of unit); both are numbered, as small keys join millions of rows faster than names. ``used``: usage
-cut to each month, in whole seconds since 1970. ``payer_at`` and ``price_at``: for a place, and for a (side, spot, term,
-meter), disjoint pieces of time with the one row that holds: a nearer row takes its time away from those farther off.
-``piece``: the two cut by each other; its ``line_n`` numbers what makes a line of one resource (payer, price version),
-``head`` explains the number. ``line``: usage cut by the pieces, summed to a resource's number and so to a payer's
-resource, meter and price version. ``freed``: what a tariff's free quantity takes off, in order of start, then resource;
-the versions of one price share it (``granted``). ``owner_at``: whose a resource was that went from a unit to another;
-both in a month under one payer and price are one line (``joined``), the later unit's. ``rated``: the amount. ``gap``:
-usage that found no price of its kind or no payer: never free in silence. ``owed``: the other side, what an operator is
-owed for everybody's usage together.
+How it reads. ``used``: usage cut to each month, term and owner, in whole seconds since 1970. ``line``: usage within
+pieces, summed to a resource's number and so to a payer's resource, meter and price version. ``free_of``: what a
+tariff's free quantity takes off. ``owner_at``: whose a resource was that went from a unit to another; both in a month
+under one payer and price are one line (``joined``), the later unit's. ``rated``: the amount. ``gap``: usage that found
+no price of its kind or no payer: never free in silence. ``owed``: the other side, what an operator is owed for
+everybody's usage together.
 """
 
 from __future__ import annotations
 
-_NONE = "CAST('{}' AS int8multirange)"
+from broker.chargeback.arithmetic_sql import COUNTS, HELD, MEET, freed, half_even
+from broker.chargeback.given_sql import CHARGES, given, rows_of
 
 
 def _seconds(alias: str) -> str:
@@ -29,55 +26,15 @@ def _seconds(alias: str) -> str:
     return f"CASE WHEN isempty({alias}.during) THEN 'empty' ELSE int8range({start}, {end}) END"
 
 
-def _pieces(rows: str, key: str, columns: str) -> str:
-    """``rows`` (with ``distance`` and ``during``) without the time that nearer rows of the same ``key`` take."""
-    return f"""
-  SELECT {key}, {columns}, distance, lower(piece) AS start_s, upper(piece) AS end_s
-  FROM (SELECT *, range_agg(during) OVER (PARTITION BY {key} ORDER BY distance
-                                          RANGE UNBOUNDED PRECEDING EXCLUDE GROUP) AS nearer
-        FROM {rows}) AS ranked
-  CROSS JOIN LATERAL unnest(int8multirange(during) - coalesce(nearer, {_NONE})) AS piece
-"""
-
-
-_AMOUNT = """
-div(2 * {numerator} + {denominator}, 2 * {denominator})
-  - CASE WHEN mod(2 * {numerator} + {denominator}, 2 * {denominator}) = 0
-              AND mod(div(2 * {numerator} + {denominator}, 2 * {denominator}), 2) = 1 THEN 1 ELSE 0 END"""
-"""Half-even, once: the whole fen nearest from above the half, and one less if that was a tie and came out odd.
-
-Divided by ``div()``, which is exact. Nothing here is negative.
-"""
-
-
-def _amount(numerator: str, denominator: str) -> str:
-    return _AMOUNT.format(numerator=numerator, denominator=denominator).strip()
-
-
-_DENOMINATOR = "CAST(CASE p.per WHEN 'hour' THEN 3600 WHEN 'month' THEN m.end_s - m.start_s ELSE 1 END AS numeric)"
-_PRICE = "id, price_cny * discount AS price_cny, per, free_quantity, charged_when_stopped"
-_OF_KIND = "(p.per = 'once') = u.once"
+_OF_KIND = "p.once = u.once"
 """What is charged once has a price per item, what is used over time one per hour or month; none stands for another."""
 
-_OVERLAP = "p.start_s < u.end_s AND p.end_s > u.start_s AND (p.charged_when_stopped OR NOT u.stopped) AND " + _OF_KIND
-_HELD = "u.quantity * (least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s))"
+_OVERLAP = f"{COUNTS} AND {_OF_KIND}"
 _AT_PLACE = "p.place_n = u.place_n AND p.meter = u.meter AND p.term_months = u.term_months"
 _AT_SPOT = "p.spot_n = u.spot_n AND p.meter = u.meter AND p.term_months = u.term_months"
 _JOINED = "LEFT JOIN joined j ON j.month_s = u.month_s AND j.resource_id = u.resource_id AND j.line_n = p.line_n"
 _LINE = "coalesce(j.into_n, p.line_n)"
 """The number of the line that a piece of a resource's usage belongs to."""
-
-
-def _covered(pieces: str, key: str) -> str:
-    """What of ``key`` has a piece for every second of the time asked for (pieces of one key are disjoint).
-
-    All of one kind: ``once``, or for time.
-    """
-    return f"""
-  SELECT {key}, term_months, meter, bool_and(per = 'once') AS once FROM {pieces} GROUP BY {key}, term_months, meter
-  HAVING sum(greatest(least(end_s, :until) - greatest(start_s, :since), 0)) >= :until - :since
-     AND bool_and(per = 'once') = bool_or(per = 'once')
-"""
 
 
 MONTHS = f"""
@@ -123,7 +80,10 @@ PLACE = """, place AS MATERIALIZED (
   JOIN broker.sub_cloud c ON c.id = w.sub_cloud_id
 )"""
 
-USED_ROWS = """
+
+def used_rows(join: str) -> str:
+    """Usage by place. ``LEFT JOIN``: what belongs nowhere that is known has no number, and so becomes a gap."""
+    return f"""
   SELECT s.resource_id, w.place_n, w.spot_n, coalesce(t.term_months, 0) AS term_months, s.meter, s.quantity, s.stopped,
          s.once, greatest(s.begun_s, t.start_s, o.start_s) AS begun_s, m.start_s AS month_s,
          greatest(s.begun_s, m.start_s, t.start_s, o.start_s) AS start_s,
@@ -131,89 +91,27 @@ USED_ROWS = """
   FROM spent s
   JOIN broker.resource r ON r.id = s.resource_id
   LEFT JOIN owner_at o ON o.resource_id = s.resource_id AND o.start_s < s.over_s AND o.end_s > s.begun_s
-  JOIN place w ON w.unit_id = coalesce(o.unit_id, r.unit_id) AND w.sub_cloud_id = r.sub_cloud_id
+  {join} place w ON w.unit_id = coalesce(o.unit_id, r.unit_id) AND w.sub_cloud_id = r.sub_cloud_id
   JOIN month m ON s.begun_s < m.end_s AND s.over_s > m.start_s
   LEFT JOIN term_at t ON t.resource_id = s.resource_id AND t.start_s < s.over_s AND t.end_s > s.begun_s
   WHERE greatest(s.begun_s, m.start_s, t.start_s, o.start_s) < least(s.over_s, m.end_s, :until, t.end_s, o.end_s)
 """
 
-PAYERS = f""", payer_candidate AS (
-  SELECT w.place_n, p.payer_unit_id, p.rule, p.article,
-         CASE WHEN p.sub_cloud_id IS NULL THEN 1000 ELSE 0 END
-           + cardinality(u.ancestors) - array_position(u.ancestors, p.unit_id) AS distance,
-         {_seconds("u")} * {_seconds("p")} AS during
-  FROM place w
-  JOIN broker.unit_period u ON u.unit_id = w.unit_id
-  JOIN broker.payer p ON p.unit_id = ANY (u.ancestors) AND p.tier = w.tier AND p.during && u.during
-    AND (p.sub_cloud_id IS NULL OR p.sub_cloud_id = w.sub_cloud_id)
-), payer_at AS MATERIALIZED (
-  {_pieces("payer_candidate", "place_n", "payer_unit_id, rule, article")}
-)
-"""
 
-PRICED = f""", spot AS (
-  SELECT DISTINCT spot_n, sub_cloud_id, operator, unit_class FROM place
-), term AS (
-  SELECT term_months FROM term_at UNION SELECT 0
-), price_candidate AS (
-  SELECT p.side, w.spot_n, t.term_months, p.meter, {_PRICE},
-         CASE WHEN p.sub_cloud_id IS NOT NULL THEN 0 WHEN p.operator IS NOT NULL THEN 10000 ELSE 20000 END
-           + CASE WHEN p.unit_class IS NULL THEN 4000 ELSE 0 END + 2000 - p.term_months AS distance,
-         {_seconds("p")} AS during
-  FROM spot w
-  CROSS JOIN term t
-  JOIN broker.tariff_price p
-    ON p.term_months <= t.term_months AND coalesce(p.sub_cloud_id, w.sub_cloud_id) = w.sub_cloud_id
-    AND coalesce(p.operator, w.operator) = w.operator AND coalesce(p.unit_class, w.unit_class) = w.unit_class
-), price_at AS MATERIALIZED (
-  SELECT side, spot_n, term_months, meter, id, price_cny, per, free_quantity,
-         coalesce(charged_when_stopped, NOT meter = ANY (CAST(:free_by_default AS text[]))) AS charged_when_stopped,
-         start_s, end_s
-  FROM ({
-    _pieces(
-        "price_candidate",
-        "side, spot_n, term_months, meter",
-        "id, price_cny, per, free_quantity, charged_when_stopped",
-    )
-}) AS p
-)
-"""
-
-PIECE_ROWS = """
-  SELECT CAST(dense_rank() OVER (ORDER BY y.payer_unit_id, w.place_n, p.meter, p.id) AS int) AS line_n, w.place_n,
-         p.term_months, p.meter, p.id, p.price_cny, p.per, p.free_quantity, p.charged_when_stopped, y.payer_unit_id,
-         y.rule, y.article, y.start_s AS payer_start_s, greatest(p.start_s, y.start_s) AS start_s,
-         least(p.end_s, y.end_s) AS end_s
-  FROM place w
-  JOIN price_at p ON p.side = 'charge' AND p.spot_n = w.spot_n AND p.start_s < :until AND p.end_s > :since
-  JOIN payer_at y ON y.place_n = w.place_n AND y.start_s < least(p.end_s, :until)
-    AND y.end_s > greatest(p.start_s, :since)
-"""
-
-LINES = f""", head AS MATERIALIZED (
-  SELECT m.start_s AS month_s, p.line_n, p.payer_unit_id, w.unit_id, w.sub_cloud_id, p.meter, p.id AS tariff_price_id,
-         p.price_cny, p.per, p.free_quantity, p.payer_rule, p.article, trim_scale(p.price_cny * 100) AS price_fen,
-         {_DENOMINATOR} AS denominator
-  FROM (SELECT line_n, payer_unit_id, place_n, meter, id, price_cny, per, free_quantity, min(rule) AS payer_rule,
-               min(article) AS article
-        FROM piece GROUP BY line_n, payer_unit_id, place_n, meter, id, price_cny, per, free_quantity) AS p
-  JOIN place w ON w.place_n = p.place_n
-  CROSS JOIN month m
-), joined AS MATERIALIZED (
+LINES = f""", joined AS MATERIALIZED (
   SELECT month_s, resource_id, line_n, into_n
   FROM (
-    SELECT *, first_value(line_n) OVER (PARTITION BY month_s, resource_id, payer_unit_id, meter, id
-                                        ORDER BY over_s DESC) AS into_n
+    SELECT *, first_value(line_n) OVER (PARTITION BY month_s, resource_id, bill_n ORDER BY over_s DESC) AS into_n
     FROM (
-      SELECT u.month_s, u.resource_id, p.line_n, p.payer_unit_id, p.meter, p.id, max(least(u.end_s, p.end_s)) AS over_s
+      SELECT u.month_s, u.resource_id, p.line_n, p.bill_n, max(least(u.end_s, p.end_s)) AS over_s
       FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP}
       WHERE u.resource_id IN (SELECT resource_id FROM owner_at)
-      GROUP BY u.month_s, u.resource_id, p.line_n, p.payer_unit_id, p.meter, p.id
+      GROUP BY u.month_s, u.resource_id, p.line_n, p.bill_n
     ) AS owned
   ) AS ranked
   WHERE into_n <> line_n
 ), line AS (
-  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, sum({_HELD}) AS quantity_seconds
+  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, sum({HELD}) AS quantity_seconds
   FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
   GROUP BY u.month_s, u.resource_id, {_LINE}
 ), changed AS MATERIALIZED (
@@ -231,44 +129,36 @@ LINES = f""", head AS MATERIALIZED (
     WHERE u.resource_id IN (SELECT resource_id FROM joined)
   ) AS stretch
   GROUP BY month_s, resource_id, line_n
-), series AS (
-  SELECT p.id, m.start_s AS month_s, p.free_quantity * {_DENOMINATOR} AS pool,
-         dense_rank() OVER (ORDER BY p.meter, p.sub_cloud_id, p.operator, p.unit_class, p.term_months, p.per = 'once')
-           AS series_n
-  FROM broker.tariff_price p
-  JOIN month m ON int8range(m.start_s, m.end_s) && {_seconds("p")}
-  WHERE p.side = 'charge' AND p.free_quantity > 0
-), granted AS MATERIALIZED (
-  SELECT month_s, id, series_n, max(pool) OVER (PARTITION BY month_s, series_n) AS pool FROM series
-), freed AS MATERIALIZED (
-  SELECT month_s, resource_id, line_n, sum(greatest(0, least(amount, pool - (up_to - amount)))) AS free_seconds
-  FROM (
-    SELECT u.month_s, u.resource_id, {_LINE} AS line_n, a.amount,
-           g.pool,
-           sum(a.amount) OVER (PARTITION BY u.month_s, p.payer_unit_id, g.series_n
-                               ORDER BY greatest(u.begun_s, p.payer_start_s), u.resource_id, a.start_s, a.amount)
-             AS up_to
-    FROM used u
-    JOIN piece p ON p.free_quantity > 0 AND {_AT_PLACE} AND {_OVERLAP}
-    JOIN granted g ON g.month_s = u.month_s AND g.id = p.id
-    {_JOINED}
-    CROSS JOIN LATERAL (SELECT greatest(u.start_s, p.start_s) AS start_s, {_HELD} AS amount) AS a
-  ) AS segment
-  GROUP BY month_s, resource_id, line_n
-), rated AS (
+), free_of AS MATERIALIZED ({
+    freed(
+        f'''
+      SELECT u.month_s, u.resource_id, {_LINE} AS line_n, p.pool_n, g.granted, {HELD} AS used,
+             greatest(u.begun_s, p.payer_start_s) AS begun_s, greatest(u.start_s, p.start_s) AS start_s
+      FROM used u
+      JOIN piece p ON p.pool_n IS NOT NULL AND {_AT_PLACE} AND {_OVERLAP}
+      JOIN granted g ON g.month_s = u.month_s AND g.pool_n = p.pool_n
+      {_JOINED}''',
+        key="month_s, resource_id, line_n",
+        pool="month_s, pool_n",
+    )
+}), rated AS (
   SELECT l.month_s, h.payer_unit_id, h.unit_id, l.resource_id, h.sub_cloud_id, h.meter, h.tariff_price_id, h.price_cny,
          h.per, coalesce(r.payer_rule, h.payer_rule) AS payer_rule, coalesce(r.article, h.article) AS article,
-         l.quantity_seconds, coalesce(f.free_seconds, 0) AS free_seconds,
-         h.price_fen * (l.quantity_seconds - coalesce(f.free_seconds, 0)) AS numerator, h.denominator,
-         {_amount("(h.price_fen * (l.quantity_seconds - coalesce(f.free_seconds, 0)))", "h.denominator")} AS amount_fen
+         l.quantity_seconds, coalesce(f.free, 0) AS free_seconds,
+         c.numerator * (l.quantity_seconds - coalesce(f.free, 0)) AS numerator, c.denominator,
+         {half_even("(c.numerator * (l.quantity_seconds - coalesce(f.free, 0)))", "c.denominator")} AS amount_fen
   FROM line l
-  JOIN head h ON h.month_s = l.month_s AND h.line_n = l.line_n
-  LEFT JOIN freed f ON f.month_s = l.month_s AND f.resource_id = l.resource_id AND f.line_n = l.line_n
+  JOIN head h ON h.line_n = l.line_n
+  JOIN rate c ON c.month_s = l.month_s AND c.tariff_price_id = h.tariff_price_id
+  LEFT JOIN free_of f ON f.month_s = l.month_s AND f.resource_id = l.resource_id AND f.line_n = l.line_n
   LEFT JOIN ruled r ON r.month_s = l.month_s AND r.resource_id = l.resource_id AND r.line_n = l.line_n
-), covered AS MATERIALIZED ({_covered("piece", "place_n")}
 ), suspect AS MATERIALIZED (
   SELECT u.* FROM used u
   WHERE NOT EXISTS (SELECT FROM covered p WHERE {_AT_PLACE} AND p.once = u.once)
+), priced AS (
+  SELECT place_n, term_months, meter, once, charged_when_stopped, start_s, end_s, true AS paid FROM piece
+  UNION ALL
+  SELECT place_n, term_months, meter, once, charged_when_stopped, start_s, end_s, false FROM unpaid
 ), gap AS MATERIALIZED (
   SELECT month_s, resource_id, meter, sum(quantity * (length - free - got)) AS quantity_seconds,
          CASE WHEN bool_or(wrong > 0) THEN 'once' WHEN bool_or(priced < length) THEN 'price' ELSE 'payer' END
@@ -278,18 +168,13 @@ LINES = f""", head AS MATERIALIZED (
     FROM suspect u
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(c.length), 0) AS priced,
-             coalesce(sum(c.length) FILTER (WHERE u.stopped AND NOT p.charged_when_stopped), 0) AS free,
-             coalesce(sum(c.length) FILTER (WHERE NOT {_OF_KIND} AND (p.charged_when_stopped OR NOT u.stopped)), 0)
-               AS wrong,
-             coalesce(sum(y.length) FILTER (WHERE {_OF_KIND} AND (p.charged_when_stopped OR NOT u.stopped)), 0) AS got
-      FROM price_at p
-      CROSS JOIN LATERAL (SELECT least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s) AS length) AS c
-      CROSS JOIN LATERAL (
-        SELECT coalesce(sum(least(u.end_s, p.end_s, y.end_s) - greatest(u.start_s, p.start_s, y.start_s)), 0) AS length
-        FROM payer_at y WHERE y.place_n = u.place_n
-          AND y.start_s < least(u.end_s, p.end_s) AND y.end_s > greatest(u.start_s, p.start_s)
-      ) AS y
-      WHERE p.side = 'charge' AND {_AT_SPOT} AND p.start_s < u.end_s AND p.end_s > u.start_s
+             coalesce(sum(c.length) FILTER (WHERE NOT c.counts), 0) AS free,
+             coalesce(sum(c.length) FILTER (WHERE c.counts AND NOT {_OF_KIND}), 0) AS wrong,
+             coalesce(sum(c.length) FILTER (WHERE c.counts AND {_OF_KIND} AND p.paid), 0) AS got
+      FROM priced p
+      CROSS JOIN LATERAL (SELECT least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s) AS length,
+                                 {COUNTS} AS counts) AS c
+      WHERE {_AT_PLACE} AND {MEET}
     ) AS p
   ) AS s
   WHERE length - free - got > 0
@@ -297,33 +182,28 @@ LINES = f""", head AS MATERIALIZED (
 )
 """
 
-_USED = f"{MONTHS}{SPENT}{PLACE}, used AS MATERIALIZED ({USED_ROWS})"
-_RATING = f"{_USED}{PAYERS}{PRICED}, piece AS MATERIALIZED ({PIECE_ROWS}){LINES}"
+_USED = f"{MONTHS}{SPENT}{given('place')}, used AS MATERIALIZED ({used_rows('LEFT JOIN')})"
+_RATING = f"{_USED}{given(*CHARGES)}{LINES}"
 
-OWED = f""", supply_piece AS MATERIALIZED (
-  SELECT CAST(dense_rank() OVER (ORDER BY w.sub_cloud_id, p.id) AS int) AS supply_n, w.sub_cloud_id, w.operator, p.*
-  FROM price_at p JOIN spot w ON w.spot_n = p.spot_n WHERE p.side = 'settlement'
-), supplied AS (
-  SELECT u.month_s, p.supply_n, sum({_HELD}) AS quantity_seconds
-  FROM used u JOIN supply_piece p ON {_AT_SPOT} AND {_OVERLAP}
+OWED = f""", supplied AS (
+  SELECT u.month_s, p.supply_n, sum({HELD}) AS quantity_seconds
+  FROM used u JOIN supply p ON {_AT_SPOT} AND {_OVERLAP}
   GROUP BY u.month_s, p.supply_n
 ), owed AS (
-  SELECT l.month_s, p.sub_cloud_id, p.meter, p.id AS tariff_price_id, l.quantity_seconds,
-         {_amount("(p.price_cny * 100 * l.quantity_seconds)", _DENOMINATOR)} AS amount_fen
+  SELECT l.month_s, h.sub_cloud_id, h.meter, h.tariff_price_id, l.quantity_seconds,
+         {half_even("(c.numerator * l.quantity_seconds)", "c.denominator")} AS amount_fen
   FROM supplied l
-  JOIN (SELECT DISTINCT supply_n, sub_cloud_id, meter, id, price_cny, per FROM supply_piece) AS p
-    ON p.supply_n = l.supply_n
-  JOIN month m ON m.start_s = l.month_s
-), supply_covered AS MATERIALIZED ({_covered("supply_piece", "spot_n")}
+  JOIN supply_head h ON h.supply_n = l.supply_n
+  JOIN rate c ON c.month_s = l.month_s AND c.tariff_price_id = h.tariff_price_id
 ), owed_gap AS (
   SELECT month_s, sub_cloud_id, meter, sum(quantity * (end_s - start_s - got)) AS quantity_seconds
   FROM (
     SELECT u.*, w.sub_cloud_id, s.got
     FROM used u
-    JOIN spot w ON w.spot_n = u.spot_n AND w.operator IN (SELECT operator FROM supply_piece)
+    JOIN supplied_spot w ON w.spot_n = u.spot_n
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s)), 0) AS got
-      FROM supply_piece p WHERE {_AT_SPOT} AND p.start_s < u.end_s AND p.end_s > u.start_s AND {_OF_KIND}
+      FROM supply p WHERE {_AT_SPOT} AND {MEET} AND {_OF_KIND}
     ) AS s
     WHERE NOT EXISTS (SELECT FROM supply_covered p WHERE {_AT_SPOT} AND p.once = u.once)
   ) AS s
@@ -356,33 +236,24 @@ EXPORT_COLUMNS = (
     " state"
 )
 
-EXPORT = (
-    f"INSERT INTO pg_temp.exported ({EXPORT_COLUMNS})"
-    + _USED
-    + PAYERS
-    + f""", paid AS (
-  SELECT place_n, payer_unit_id, start_s, end_s FROM payer_at
-  UNION ALL
-  SELECT w.place_n, NULL, lower(piece), upper(piece)
-  FROM place w
-  LEFT JOIN (SELECT place_n, range_agg(int8range(start_s, end_s)) AS by_somebody FROM payer_at GROUP BY place_n) AS t
-    ON t.place_n = w.place_n
-  CROSS JOIN LATERAL unnest(int8multirange(int8range(:since, :until)) - coalesce(t.by_somebody, {_NONE})) AS piece
-)
+
+def export_of(table: str) -> str:
+    """A month's usage (``bill.keep_usage``) as ``guiyun rate`` reads it, cut by who pays: a file needs no tree.
+
+    Where nobody pays it stands without a payer: it is the caller's to refuse.
+    """
+    return f"""
+INSERT INTO pg_temp.exported ({EXPORT_COLUMNS})
+WITH paid AS MATERIALIZED ({rows_of("paid")})
 SELECT u.resource_id, payer.code, coalesce(own.division_code, ''), c.code, u.meter, u.quantity,
        to_char(to_timestamp(greatest(u.begun_s, y.start_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
        to_char(to_timestamp(least(u.end_s, y.end_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
        c.operator, w.unit_class, u.term_months,
        CASE WHEN u.once THEN 'once' WHEN u.stopped THEN 'stopped' ELSE 'active' END
-FROM used u
-JOIN place w ON w.place_n = u.place_n
+FROM pg_temp.{table}_used u
+JOIN pg_temp.{table}_place w ON w.place_n = u.place_n
 JOIN paid y ON y.place_n = u.place_n AND y.start_s < u.end_s AND y.end_s > u.start_s
 LEFT JOIN broker.unit payer ON payer.id = y.payer_unit_id
 JOIN broker.unit own ON own.id = w.unit_id
 JOIN broker.sub_cloud c ON c.id = w.sub_cloud_id
-"""
-)
-"""A month's usage as ``guiyun rate`` reads it: cut by who pays, so that the file needs no tree of units.
-
-Where nobody pays it stands without a payer: it is the caller's to refuse.
 """

@@ -5,7 +5,7 @@ Called by: ``chargeback.service``. Must not: decide who may issue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from fractions import Fraction
@@ -15,24 +15,18 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from broker.chargeback.rating import epoch_seconds
+from broker.chargeback.facts import Reading
 from broker.chargeback.rating_sql import PAYER_TOTALS, RATE
+from broker.chargeback.rules import epoch_seconds
 from broker.chargeback.seen_sql import PART, STATEMENT
 from broker.chargeback.values import ChargeRow, Gap, RatedLine, StatementRow
 from broker.pricing.months import Month
-from broker.pricing.rules import FREE_WHEN_STOPPED
 from broker.pricing.values import Per
 
 _RATE = text(RATE)
 _PAYER_TOTALS = text(PAYER_TOTALS)
 _BY_HASH = "SET LOCAL enable_nestloop = {0}; SET LOCAL enable_mergejoin = {0}; SET LOCAL enable_sort = {0}"
 _RESOURCES = text("SELECT id FROM broker.resource WHERE request_id = :request_id")
-# What no tariff charges a stopped server for; and what payers share a free quantity of.
-_METERS = text("""
-SELECT ARRAY(SELECT m FROM unnest(CAST(:free_when_stopped AS text[])) AS m
-             WHERE NOT EXISTS (SELECT FROM broker.tariff_price p WHERE p.meter = m AND p.charged_when_stopped)) AS free,
-       ARRAY(SELECT DISTINCT meter FROM broker.tariff_price WHERE free_quantity > 0) AS shared
-""")
 _OFFICES = text("""
 SELECT CAST(:payer_unit_id AS uuid) UNION
 SELECT office_unit_id FROM broker.finance_office
@@ -129,9 +123,10 @@ def rate(
     payer_unit_id: UUID | None = None,
     resource_ids: Sequence[UUID] | None = None,
 ) -> tuple[tuple[RatedLine, ...], tuple[Gap, ...]]:
-    """Usage of ``months`` up to ``until``, rated, of one payer or some resources or all. One statement."""
-    usage = usage_of(session, months, until, resource_ids=resource_ids)
-    rows = session.execute(_RATE, usage | {"payer_unit_id": payer_unit_id}).all()
+    """Usage of ``months`` up to ``until``, rated, of one payer or some resources or all."""
+    reading = Reading(session, months, until, resource_ids)
+    given = reading.given(reading.homes())
+    rows = session.execute(_RATE, reading.usage | given | {"payer_unit_id": payer_unit_id}).all()
     by_start = {epoch_seconds(month.start): month for month in months}
     lines = tuple(_line(by_start[row.month_s], row) for row in rows if row.missing is None)
     return lines, tuple(_gap(by_start[row.month_s], row) for row in rows if row.missing is not None)
@@ -147,8 +142,10 @@ def joined_by_hash(session: Session) -> Iterator[None]:
 
 def sums(session: Session, months: Sequence[Month]) -> dict[UUID, int]:
     """What each payer would owe for some months together, were what is running to run to the end of the last."""
+    reading = Reading(session, months, max(month.end for month in months))
+    given = reading.given(reading.homes())
     with joined_by_hash(session):
-        rows = session.execute(_PAYER_TOTALS, usage_of(session, months, max(month.end for month in months)))
+        rows = session.execute(_PAYER_TOTALS, reading.usage | given)
         return {row.payer_unit_id: int(row.total_fen) for row in rows}
 
 
@@ -210,29 +207,6 @@ def charges(session: Session, statement_id: UUID, seen: Mapping[str, Any]) -> tu
     """A statement's lines that are seen with their names, by resource, meter and time."""
     rows = session.execute(_CHARGES, {"id": statement_id, "part_unit_id": seen["part_unit_id"]}).mappings()
     return tuple(ChargeRow(**{**row, "per": Per(row["per"])}) for row in rows)
-
-
-def usage_of(
-    session: Session, months: Iterable[Month], until: datetime, *, resource_ids: Sequence[UUID] | None = None
-) -> dict[str, Any]:
-    """The parameters of the rating statements: usage of ``months`` up to ``until``, of some resources or of all."""
-    until = until.replace(microsecond=0)  # usage is counted in whole seconds
-    begun = sorted(month for month in months if month.start < until)
-    since = begun[0].start if begun else until
-    meters = session.execute(_METERS, {"free_when_stopped": list(FREE_WHEN_STOPPED)}).one()
-    return {
-        "first_days": [month.first_day for month in begun],
-        "month_starts": [epoch_seconds(month.start) for month in begun],
-        "month_ends": [epoch_seconds(month.end) for month in begun],
-        "since": epoch_seconds(since),
-        "since_at": since,
-        "until": epoch_seconds(until),
-        "until_at": until,
-        "resource_ids": None if resource_ids is None else list(resource_ids),
-        "shared_meters": list(meters.shared),
-        "free_by_default": list(FREE_WHEN_STOPPED),
-        "free_when_stopped": list(meters.free),
-    }
 
 
 def _line(month: Month, row: Row[Any]) -> RatedLine:

@@ -14,15 +14,15 @@ _IN_PART = """EXISTS (
         (CAST(c.usage_month AS timestamp) + interval '1 month') AT TIME ZONE 'Asia/Shanghai'))"""
 
 PART = f"(CAST(:part_unit_id AS uuid) IS NULL OR {_IN_PART})"
-"""A line ``c`` is seen: all of them, or those of units that stood below the part in the line's month."""
+"""A line, or a sum of lines, ``c`` is seen: all, or those of units that stood below the part in the line's month."""
 
 STATEMENT = f"""(
   SELECT s.id, s.payer_unit_id, s.month, s.version, s.close_id, s.covers_until, s.created_at,
          CASE WHEN CAST(:part_unit_id AS uuid) IS NULL THEN s.total_fen
-              ELSE (SELECT CAST(coalesce(sum(c.amount_fen), 0) AS bigint) FROM broker.charge c
+              ELSE (SELECT CAST(coalesce(sum(c.amount_fen), 0) AS bigint) FROM broker.statement_sum c
                     WHERE c.statement_id = s.id AND {_IN_PART}) END AS total_fen
   FROM broker.statement s
   WHERE CAST(:part_unit_id AS uuid) IS NULL
-     OR EXISTS (SELECT FROM broker.charge c WHERE c.statement_id = s.id AND {_IN_PART})
+     OR EXISTS (SELECT FROM broker.statement_sum c WHERE c.statement_id = s.id AND {_IN_PART})
 )"""  # noqa: S608 - our own constants
 """Instead of ``broker.statement``: totals are those of the lines that are seen."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
 
 from broker.chargeback.problems import Problems
-from broker.chargeback.rating import Span, epoch_seconds
+from broker.chargeback.rating import Span
+from broker.chargeback.rules import epoch_seconds
 from broker.errors import Invalid, Problem
 
 COLUMNS = ("resource_id", "payer_id", "city_code", "sub_cloud", "meter", "quantity", "start_at", "end_at")
@@ -59,7 +60,7 @@ def _rows(file: TextIO, name: str, problems: Problems) -> Iterator[Span]:
                 place = f"{name}:{reader.line_num}"
                 if len(row) != width:
                     problems.add("span.columns", place, expected=width, found=len(row))
-                elif (span := _span(pick(row), place, problems)) is not None:
+                elif (span := span_of(pick(row), place, problems)) is not None:
                     yield span
         if pick is None:
             raise Invalid([Problem("spans.empty", name)])
@@ -73,7 +74,7 @@ def rows_as_spans(rows: Iterator[list[str]], name: str, problems: Problems) -> I
     """The spans of rows that are no CSV (Parquet), the header first; a row's place is its number."""
     pick = _columns(next(rows), name)
     for number, row in enumerate(rows, 1):
-        if (span := _span(pick(row), f"{name}:{number}", problems)) is not None:
+        if (span := span_of(pick(row), f"{name}:{number}", problems)) is not None:
             yield span
 
 
@@ -100,7 +101,8 @@ def _columns(header: list[str] | None, name: str) -> Callable[[list[str]], list[
     return lambda row: ["" if at is None else row[at] for at in order]
 
 
-def _span(values: list[str], place: str, problems: Problems) -> Span | None:
+def span_of(values: Sequence[str], place: str, problems: Problems) -> Span | None:
+    """A row (``COLUMNS``, then ``OPTIONAL``) as a span; None where something is wrong with it, which is noted."""
     resource_id, payer_id, city_code, sub_cloud, meter, quantity, start_at, end_at, *more = values
     operator, unit_class, term, state = more
     if not (resource_id and payer_id and meter):

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from broker.chargeback.problems import Problems
-from broker.chargeback.rating import Price, check_prices, epoch_seconds
+from broker.chargeback.rules import Price, check_prices, epoch_seconds
 from broker.chargeback.span_file import read_decimal
 from broker.errors import Invalid, Problem
 from broker.pricing.values import Per
@@ -25,7 +25,7 @@ LIMIT_BYTES = 16 * 1024 * 1024
 PRICE_DECIMALS = 8
 FACTOR_DECIMALS = 4
 TERM_LIMIT_MONTHS = 1200
-"""As in the database; a longer one would outweigh whom a price is for (``rating.Price.distance``)."""
+"""As in the database; a longer one would outweigh whom a price is for (``rules.Price.distance``)."""
 PRICE_LIMIT_CNY = Decimal(10) ** 10
 """As the database keeps prices: NUMERIC(18, 8)."""
 

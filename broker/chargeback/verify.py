@@ -31,6 +31,17 @@ SELECT 'statement.total' AS code, CAST(s.id AS text) AS subject
 FROM broker.statement s JOIN close m ON m.id = s.close_id LEFT JOIN line l ON l.statement_id = s.id
 WHERE s.total_fen <> coalesce(l.total_fen, 0)
 UNION ALL
+SELECT 'statement.sums', CAST(statement_id AS text) FROM (
+  SELECT statement_id, usage_month, unit_id, sub_cloud_id, meter, payer_rule, article, amount_fen, 1 AS lines
+  FROM broker.charge WHERE statement_id IN (SELECT s.id FROM broker.statement s JOIN close m ON m.id = s.close_id)
+  UNION ALL
+  SELECT statement_id, usage_month, unit_id, sub_cloud_id, meter, payer_rule, article, -amount_fen, -lines
+  FROM broker.statement_sum
+  WHERE statement_id IN (SELECT s.id FROM broker.statement s JOIN close m ON m.id = s.close_id)
+) AS both_sides
+GROUP BY statement_id, usage_month, unit_id, sub_cloud_id, meter, payer_rule, article
+HAVING sum(amount_fen) <> 0 OR sum(lines) <> 0
+UNION ALL
 SELECT 'close.total', CAST(m.id AS text) FROM close m
 WHERE m.total_fen <> (SELECT coalesce(sum(total_fen), 0) FROM line)
    OR m.lines <> (SELECT coalesce(sum(lines), 0) FROM line)

@@ -60,11 +60,10 @@ _ONE_LINE = text(f"{_LINES} AND c.id = :id")
 
 _SUMS = text(f"""
 WITH line AS (
-  SELECT c.statement_id = CAST(:statement_id AS uuid) AS current, r.system_id, c.meter, c.sub_cloud_id, c.unit_id,
-         c.payer_rule, c.article, sum(c.amount_fen) AS fen, count(*) AS lines
-  FROM broker.charge c JOIN broker.resource r ON r.id = c.resource_id
+  SELECT c.statement_id = CAST(:statement_id AS uuid) AS current, c.system_id, c.meter, c.sub_cloud_id, c.unit_id,
+         c.payer_rule, c.article, c.amount_fen AS fen, c.lines
+  FROM broker.statement_sum c
   WHERE c.statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid)) AND {PART}
-  GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), heading AS (
   SELECT 'system' AS axis, coalesce(CAST(system_id AS text), '') AS key, system_id AS id, current, fen, lines FROM line
   UNION ALL SELECT 'meter', meter, NULL, current, fen, lines FROM line
@@ -93,7 +92,8 @@ ORDER BY x.axis, x.amount_fen DESC, x.before_fen DESC, name
 # The issuer is the region: the root of the tree in which the payer stands.
 _HEAD = text(f"""
 SELECT u.code AS payer_code, w.code AS issuer_code, coalesce(q.name, w.code) AS issuer_name, s.close_id,
-       m.reopened_at, (SELECT count(*) FROM broker.charge c WHERE c.statement_id = s.id AND {PART}) AS lines
+       m.reopened_at, (SELECT CAST(coalesce(sum(c.lines), 0) AS bigint) FROM broker.statement_sum c
+                       WHERE c.statement_id = s.id AND {PART}) AS lines
 FROM broker.statement s
 JOIN broker.unit u ON u.id = s.payer_unit_id
 LEFT JOIN broker.month_close m ON m.id = s.close_id

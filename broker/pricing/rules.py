@@ -1,7 +1,7 @@
 """Exact money: price times quantity times time, rounded once, half-even, to the fen. Pure.
 
-Called by: quotes, the rating of files. Must not: use a float, round twice, or read the database.
-The same arithmetic stands in SQL in ``broker.chargeback.rating_sql``; tests hold both against one oracle.
+Called by: quotes, all rating. Must not: use a float, round twice, or read the database.
+The last product and its rounding stand in SQL in ``broker.chargeback.arithmetic_sql``; tests hold both to one oracle.
 """
 
 from __future__ import annotations
@@ -43,11 +43,20 @@ def seconds_of(per: Per, month_seconds: int) -> int:
     return {Per.HOUR: SECONDS_PER_HOUR, Per.MONTH: month_seconds, Per.ONCE: 1}[per]
 
 
+def charged_when_stopped(meter: str, *, said: bool | None) -> bool:
+    """Whether a stopped server is charged for a meter: as the price has ``said``, else by what the meter is."""
+    return meter not in FREE_WHEN_STOPPED if said is None else said
+
+
+def fen_per_unit_second(price_cny: Decimal, per: Per, month_seconds: int) -> Fraction:
+    """What one unit costs for one second, in fen: all engines multiply by this, and round once."""
+    numerator, denominator = price_cny.as_integer_ratio()
+    return Fraction(numerator * FEN_PER_CNY, denominator * seconds_of(per, month_seconds))
+
+
 def exact_fen(price_cny: Decimal, per: Per, quantity_seconds: Decimal, month_seconds: int) -> Fraction:
     """What quantity-seconds cost, in fen, not rounded."""
-    seconds = seconds_of(per, month_seconds)
-    numerator, denominator = EXACT.multiply(price_cny, quantity_seconds).as_integer_ratio()
-    return Fraction(numerator * FEN_PER_CNY, denominator * seconds)
+    return fen_per_unit_second(price_cny, per, month_seconds) * Fraction(quantity_seconds)
 
 
 def amount_fen(price_cny: Decimal, per: Per, quantity_seconds: Decimal, month_seconds: int) -> int:

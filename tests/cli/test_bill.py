@@ -88,6 +88,10 @@ WHERE id = (SELECT max(c.id) FROM broker.charge c JOIN broker.statement s ON s.i
     ("change", "code"),
     [
         ("broker.charge SET amount_fen = amount_fen {by}" + _LINE, "statement.total"),
+        (
+            "broker.statement_sum SET lines = lines {by}" + _LINE.replace("broker.charge c", "broker.statement_sum c"),
+            "statement.sums",
+        ),
         ("broker.month_close SET total_fen = total_fen {by}", "close.total"),
     ],
 )

@@ -60,6 +60,13 @@ def _finance(session: Session, login: str, name: str, code: str) -> None:
 
 def bill_months(session: Session, now: datetime, count: int) -> list[Month]:
     """Write the servers and draw statements of the last ``count`` whole months, the newest open; oldest first."""
+    months = use_months(session, now, count)
+    draw_months(session, now, months)
+    return months
+
+
+def use_months(session: Session, now: datetime, count: int) -> list[Month]:
+    """Write the servers, which have run for some of the last ``count`` whole months; oldest first."""
     month = Month.of(now)
     months = [month := month.previous for _ in range(count)][::-1]
     ids: dict[str, dict[str, UUID]] = {
@@ -78,10 +85,14 @@ def bill_months(session: Session, now: datetime, count: int) -> list[Month]:
             text("UPDATE broker.resource SET system_id = :system, name = :name WHERE id = :id"),
             {"system": systems.get(thing.unit), "name": f"{unit}-app-{place:02d}", "id": thing.id},
         )
+    return months
+
+
+def draw_months(session: Session, now: datetime, months: list[Month]) -> None:
+    """Close these months but the last, of which an interim statement is drawn."""
     for each in months:
         work = Work(session, SYSTEM, now, load_calendar(None))
         if each == months[-1]:
             closing.issue(work, each)
         else:
             closing.close(work, each)
-    return months

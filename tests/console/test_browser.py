@@ -20,6 +20,7 @@ pytestmark = pytest.mark.browser
 
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+REPLACED = ("htmx:afterRequest", "htmx:sendAbort")
 PATIENCE_MS = 120_000
 """How long a busy machine may take; nothing waits that long when all is well."""
 
@@ -44,8 +45,11 @@ class Window:
         self.page.wait_for_url(lambda at: "sign-in" not in at)
 
     def _hear(self, message: ConsoleMessage) -> None:
-        """Htmx calls it an error when a newer check takes the place of one on its way, as ``hx-sync`` asks it to."""
-        if message.type in {"error", "warning"} and not message.text.startswith("htmx:sendAbort"):
+        """What is wrong; not that a newer check took the place of one on its way, which htmx calls two errors.
+
+        The first it says of every request without an answer; of one that failed it says ``htmx:sendError`` as well.
+        """
+        if message.type in {"error", "warning"} and not message.text.startswith(REPLACED):
             self.complaints.append(message.text)
 
     def go(self, path: str) -> Page:

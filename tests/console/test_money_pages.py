@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import Range
 
 from broker.db.session import make_sessions
+from broker.metering.models import UsageRecord
 from broker.pricing.months import Month
-from tests.console.billing import bill_months, finance_of_nanning, finance_of_pingxiang
+from tests.console.billing import draw_months, finance_of_nanning, finance_of_pingxiang, use_months
 from tests.console.people import Console
 from tests.console.test_browser import DESK, PHONE, Window, open_window
 
@@ -25,12 +27,43 @@ __all__ = ["open_window"]
 
 
 @pytest.fixture(scope="module")
-def months(console: Console) -> list[Month]:
-    """Three months of the demonstration region that have been billed."""
+def used(console: Console) -> list[Month]:
+    """Three months in which the demonstration region used something."""
     with make_sessions(console.server.engine).begin() as session:
         finance_of_nanning(session)
         finance_of_pingxiang(session)
-        return bill_months(session, datetime.now(UTC), 3)
+        return use_months(session, datetime.now(UTC), 3)
+
+
+@pytest.fixture(scope="module")
+def months(console: Console, used: list[Month]) -> list[Month]:
+    """The same, billed."""
+    with make_sessions(console.server.engine).begin() as session:
+        draw_months(session, datetime.now(UTC), used)
+    return used
+
+
+def test_two_people_say_in_their_browsers_where_the_books_begin(
+    open_window: object, used: list[Month], screenshots: Path
+) -> None:
+    """One asks and may only take it back; the other agrees; then the card is gone."""
+    assert callable(open_window)
+    one = open_window("finance", DESK).go("/months")
+    for done in ("撤回", ""):
+        one.fill("#begin-month", str(used[0]))
+        one.fill("#begin-reason", "此前为试运行")
+        one.get_by_role("button", name="申请", exact=True).click()
+        one.wait_for_url("**?done=beginning_asked")
+        expect(one.get_by_role("button", name="同意", exact=True)).to_have_count(0)
+        if done:
+            one.get_by_role("button", name=done, exact=True).click()
+            one.wait_for_url("**?done=beginning_dropped")
+    other = open_window("admin", DESK).go("/months")
+    expect(other.get_by_text("此前为试运行")).to_be_visible()
+    other.screenshot(path=screenshots / "beginning.png", full_page=True)
+    other.get_by_role("button", name="同意", exact=True).click()
+    other.wait_for_url("**?done=beginning_agreed")
+    expect(other.locator("#begin-title")).to_have_count(0)
 
 
 @pytest.fixture(scope="module")
@@ -279,3 +312,40 @@ def test_usage_by_file_adjustments_and_parts_of_bills_in_a_browser(
     assert page.locator("nav.tabs a").count() == 1
     phone = open_window("deliver.1", PHONE).go("/usage")
     assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_month_is_previewed_closed_and_opened_again_in_a_browser(
+    open_window: object, console: Console, months: list[Month], screenshots: Path
+) -> None:
+    """What stops it first; put right, the close; then two people open it again. The last test of these months."""
+    assert callable(open_window)
+    month = months[-1]
+    with make_sessions(console.server.engine).begin() as session:
+        resource = session.execute(text("SELECT id FROM broker.resource LIMIT 1")).scalar_one()
+        record = UsageRecord(resource_id=resource, meter="unpriced", quantity=1, during=Range(month.start, None))
+        session.add(record)
+        session.flush()
+        record_id = record.id
+    one = open_window("finance", DESK).go("/months")
+    one.get_by_role("link", name="试算", exact=True).click()
+    expect(one.locator("#stops-title")).to_contain_text("1")
+    expect(one.get_by_text("unpriced").first).to_be_visible()
+    expect(one.get_by_role("button", name=f"关账 {month}")).to_have_count(0)
+    one.screenshot(path=screenshots / "month-stopped.png", full_page=True)
+    with make_sessions(console.server.engine).begin() as session:
+        session.get_one(UsageRecord, record_id).quantity = 0
+    one.reload()
+    one.screenshot(path=screenshots / "month.png", full_page=True)
+    one.get_by_role("button", name=f"关账 {month}").click()
+    one.wait_for_url("**/months?done=month_closed")
+    one.fill("#reopen-reason", "漏导用量")
+    one.get_by_role("button", name="申请重新打开").click()
+    one.wait_for_url("**?done=reopening_asked")
+    expect(one.get_by_role("button", name="同意重新打开")).to_have_count(0)
+    other = open_window("admin", DESK).go("/months")
+    other.screenshot(path=screenshots / "months.png", full_page=True)
+    other.get_by_role("button", name="同意重新打开").click()
+    other.wait_for_url("**?done=month_reopened")
+    expect(other.get_by_text("已重新打开", exact=True).first).to_be_visible()
+    open_window("finance", PHONE).go("/months").screenshot(path=screenshots / "months-phone.png", full_page=True)
+    assert console.person("finance.nanning").client.get("/months").status_code == 403

@@ -235,7 +235,7 @@ class TwoAtOnce(RuleBasedStateMachine):
             assert was.state in GONE
         side.counted = verb != "post"
 
-    @precondition(lambda self: len(self.committed) % 3 == 0 and bool(self.committed))
+    @precondition(lambda self: bool(self.committed) and any(side.counted for side in self.sides))
     @rule(number=sides)
     def sweep(self, number: int) -> None:
         """All that is held is due. Passes by what the other side has in hand, and waits for his counters."""
@@ -282,18 +282,18 @@ class TwoAtOnce(RuleBasedStateMachine):
         side.counted = True
 
     @precondition(lambda self: len(self.committed) % 3 == 1)
-    @rule(number=sides, below=st.booleans(), how=st.sampled_from(("within", "over")))
-    def move_node(self, number: int, below: bool, how: moving.How) -> None:  # noqa: FBT001
+    @rule(number=sides, how=st.sampled_from(("within", "over")))
+    def move_node(self, number: int, how: moving.How) -> None:
         """One unit goes below the other, or back: behind the gate, and all limits on both ways are written."""
-        side, was = self.sides[number], LIMITED in self.way(OTHER, number)
+        side, below = self.sides[number], LIMITED not in self.way(OTHER, number)
         if side.gate or side.locks:
             return
         came = {kind: self.used(number, OTHER, kind) if below else 0 for kind in (X86, FREE)}
-        over = below != was and any(self.over(number, {LIMITED}, kind, amount) for kind, amount in came.items())
+        over = any(self.over(number, {LIMITED}, kind, amount) for kind, amount in came.items())
         locks: set[object] = {
             ("limit", at, kind)
             for at in (ROOT, LIMITED) for kind in came
-            if below != was and self.limit(number, at, kind) is not None
+            if self.limit(number, at, kind) is not None
         }  # fmt: skip
         parent = self.nodes[LIMITED] if below else self.tree.county
         try:

@@ -34,7 +34,18 @@ from tests.broker.chargeback.money_worlds import (
     during,
     store,
 )
-from tests.broker.chargeback.small_region import ALWAYS, END, NOW, OCTOBER, PAYERS, PLACES, START, running, work
+from tests.broker.chargeback.small_region import (
+    ALWAYS,
+    END,
+    NOW,
+    OCTOBER,
+    PAYERS,
+    PLACES,
+    START,
+    begin_books,
+    running,
+    work,
+)
 
 SEPTEMBER = Month(2026, 9)
 BEFORE = month_window(2026, 9)[0]
@@ -90,7 +101,7 @@ def bill(session: Session) -> Billed:
     session.execute(text("UPDATE broker.resource SET system_id = :s WHERE id = :r"), {"s": system.id, "r": city.id})
     session.execute(text("UPDATE broker.sub_cloud SET division_code = '450100' WHERE tier = 'city'"))
     closing.issue(work(session), SEPTEMBER)
-    closing.begin(work(session), OCTOBER, "云平台十月起计费")  # September's statements were only drawn
+    begin_books(session, reason="云平台十月起计费")  # September's statements were only drawn
     drawn = closing.issue(work(session), OCTOBER)
     return Billed(session, city, county, {one.payer_unit_id: one.id for one in drawn})
 

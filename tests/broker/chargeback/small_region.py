@@ -10,8 +10,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from broker.chargeback import beginning
 from broker.db.base import new_id
+from broker.lifecycle import Role
 from broker.pricing.months import Month
+from broker.tenancy.models import Account
 from broker.tenancy.values import SYSTEM, Actor
 from broker.tenancy.work import Work
 from broker.workdays import load_calendar
@@ -74,3 +77,13 @@ def world(*things: Thing, prices: list[PriceRow] | None = None, payers: list[Pay
 
 def work(session: Session, actor: Actor = SYSTEM, now: datetime = NOW) -> Work:
     return Work(session, actor, now, load_calendar(None))
+
+
+def begin_books(session: Session, month: Month = OCTOBER, reason: str = "试运行", now: datetime = NOW) -> None:
+    """Two people, who keep the books in any world, say where they begin."""
+    ids = [new_id() for _ in range(2)]
+    session.add_all(Account(id=one, login=f"books-{one}", unit_id=REGION) for one in ids)
+    session.flush()
+    asks, agrees = (Actor(one, REGION, frozenset({Role.ADMINISTRATOR}), "books") for one in ids)
+    beginning.ask(work(session, asks, now), month, reason)
+    beginning.agree(work(session, agrees, now), month)

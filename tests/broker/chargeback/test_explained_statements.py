@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from broker.chargeback import overviews, statements
@@ -156,3 +157,15 @@ def test_settlements_are_for_who_sees_the_region(billed: Billed) -> None:
         overviews.settlement(work(billed.session), new_id())
     with pytest.raises(Forbidden):
         overviews.settlements(work(billed.session, person(billed.session, Role.FINANCE, CITY)))
+
+
+def test_overviews_read_sums_in_few_statements(billed: Billed) -> None:
+    """However many lines there are: only what moved most compares them."""
+    close(billed.session)
+    sent: list[str] = []
+    event.listen(billed.session.connection(), "before_cursor_execute", lambda *args: sent.append(args[2]))
+    overviews.payer(work(billed.session), CITY, OCTOBER)
+    assert (len(sent), sum("broker.charge " in one for one in sent)) == (8, 1)
+    sent.clear()
+    overviews.bureau(work(billed.session), OCTOBER)
+    assert (len(sent), sum("broker.charge " in one for one in sent)) == (4, 0)

@@ -31,6 +31,7 @@ from tests.broker.chargeback.small_region import (
     OCTOBER,
     PRICES,
     START,
+    begin_books,
     running,
     thing,
     work,
@@ -56,7 +57,7 @@ def lived_in(engine: Engine) -> tuple[Thing, Thing]:
     other = thing(DEPARTMENT, MAIN, running(START, None, vcpu=1, memory=3, disk=50))
     with Session(engine) as session, session.begin():
         store(session, world(one, other, prices=TARIFF))
-        closing.begin(work(session), OCTOBER, "usage of September's last hours was a trial")
+        begin_books(session, reason="usage of September's last hours was a trial")
         session.add(UsageRecord(resource_id=one.id, meter="public_ip", quantity=2, during=Range(START + HOUR, None)))
         session.add(OneOffItem(resource_id=other.id, meter="migration", quantity=1, at=START + 7 * HOUR))
         session.add(ResourceTerm(resource_id=one.id, term_months=12, during=Range(START + 200 * HOUR, None)))

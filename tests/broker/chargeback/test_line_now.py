@@ -33,6 +33,7 @@ from tests.broker.chargeback.small_region import (
     PLACES,
     PRICES,
     START,
+    begin_books,
     running,
     thing,
     work,
@@ -244,11 +245,12 @@ def test_the_books_begin_with_the_first_usage_and_skip_no_month(session: Session
 def test_a_beginning_is_stated_once_with_a_reason_on_record(session: Session) -> None:
     """Then what was used before is never charged."""
     store(session, world(used_since_september()))
+    who, _ = people(session)
     with pytest.raises(Invalid) as unsaid:
-        closing.begin(work(session), OCTOBER, " ")
-    closing.begin(work(session), OCTOBER, "试运行")
+        beginning.ask(work(session, who), OCTOBER, " ")
+    begin_books(session)
     with pytest.raises(Conflict) as twice:
-        closing.begin(work(session), OCTOBER.next, "x")
+        beginning.ask(work(session, who), OCTOBER, "x")
     assert (unsaid.value.problems[0].code, twice.value.code) == ("books.reason_missing", "books.begun")
     assert session.scalars(select(AuditEvent.data).where(AuditEvent.action == "books.begin")).one() == {
         "month": "2026-10", "reason": "试运行",
@@ -266,12 +268,13 @@ def test_late_usage_from_before_the_books_is_not_free_in_silence(session: Sessio
     close(session, OCTOBER)
     add_thing(session, used_since_september(), number="late")
     assert refused(session, OCTOBER.next) == "charge.before_books"
+    who, _ = people(session)
     with pytest.raises(Conflict) as other:
-        closing.begin(work(session), OCTOBER.next, "x")
+        beginning.ask(work(session, who, OCTOBER.next.end), OCTOBER.next, "x")
     assert other.value.code == "books.begun"
     assert refused_by(session, """INSERT INTO broker.books_beginning (month, reason, set_at)
                                   VALUES ('2026-11-01', 'x', now())""") == "begun_once"  # fmt: skip
-    closing.begin(work(session), OCTOBER, "九月为试运行")
+    begin_books(session, reason="九月为试运行")
     close(session, OCTOBER.next)
 
 
@@ -287,8 +290,10 @@ def test_early_usage_that_comes_while_the_first_month_is_open_again_is_not_free_
 
 def test_books_do_not_begin_in_a_month_to_come(session: Session) -> None:
     """A slip of the pen would keep every month before it from being closed, for good."""
+    store(session, world(used_since_september()))
+    who, _ = people(session)
     with pytest.raises(Conflict) as to_come:
-        closing.begin(work(session), Month(2062, 10), "手误")
+        beginning.ask(work(session, who), Month(2062, 10), "手误")
     assert to_come.value.code == "statement.month_not_begun"
 
 
@@ -309,6 +314,8 @@ def test_two_people_say_where_the_books_begin(session: Session) -> None:
     assert told(lambda: beginning.agree(work(session, one), OCTOBER)) == "beginning.same_person"
     alone = "UPDATE broker.books_proposal SET decision = 'agreed', decided_by = asked_by, decided_at = now()"
     assert refused_by(session, alone) == "ck_books_proposal_two_people"
+    unasked = "INSERT INTO broker.books_beginning (month, reason, set_at) VALUES ('2026-10-01', 'x', now())"
+    assert refused_by(session, unasked) == "begun_by_two"
     beginning.drop(work(session, one), OCTOBER)
     beginning.ask(work(session, one), OCTOBER, "试运行")
     before = beginning.state(work(session, two))

@@ -23,7 +23,19 @@ from broker.errors import Conflict, Invalid, Problem
 from broker.pricing.models import Payer
 from broker.tenancy.values import SYSTEM
 from tests.broker.chargeback.money_worlds import CITY, DEPARTMENT, LONG_AGO, MAIN, Period, store
-from tests.broker.chargeback.small_region import END, HOUR, NOW, OCTOBER, PAYERS, START, running, thing, work, world
+from tests.broker.chargeback.small_region import (
+    END,
+    HOUR,
+    NOW,
+    OCTOBER,
+    PAYERS,
+    START,
+    begin_books,
+    running,
+    thing,
+    work,
+    world,
+)
 from tests.broker.chargeback.test_closing import LATER, NOVEMBER, people, settlement_price
 from tests.broker.chargeback.test_line_now import close, decide, reopen, use_until
 
@@ -130,7 +142,7 @@ def test_before_the_books_there_is_no_bill(session: Session, tmp_path: Path, act
     """Whatever is asked of such a month, the answer names the one they begin with."""
     september = OCTOBER.previous
     store(session, world(thing(CITY, MAIN, running(september.start, None))))
-    closing.begin(work(session), OCTOBER, "试运行")
+    begin_books(session)
     acts: dict[str, Callable[[], object]] = {
         "issue": lambda: closing.issue(work(session), september),
         "preview": lambda: service.totals(session, september, until=NOW),

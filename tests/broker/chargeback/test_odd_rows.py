@@ -65,7 +65,9 @@ def set_aside(folder: Path) -> tuple[int, set[tuple[str, str]]]:
     problems = Problems()
     with columnar.columns(read_tariff(folder / "tariff.yaml", problems), MONTH, folder) as fast:
         fast.rate(folder / "spans.csv", parquet=False)
-        return fast.odd, {key for batch in range(fast.batches) for key in fast.odd_keys(batch)}
+        found = [row for batch in range(fast.batches) for _, row in fast.odd_rows(batch)]
+        assert len(found) == fast.odd
+        return fast.odd, {(row[0], row[4]) for row in found}
 
 
 DAY = "2026-10-05T00:00:00Z,2026-10-06T00:00:00Z"
@@ -129,6 +131,28 @@ def test_a_broken_row_is_told_by_its_line_and_the_others_stay_quick(
         (folder / "tariff.yaml").write_text(TARIFF)
         (folder / "spans.csv").write_text("\n".join([head + HEADER, *lines, ""]), newline="")
         assert told(folder, slowly=False) == told(folder, slowly=True)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("between", [[], ["", f'"a\nb",p,c,s,plain,2,{DAY}']])
+def test_nothing_but_what_is_odd_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: list[str], ending: str
+) -> None:
+    """Not even where rows have several lines; a wrong one is told by the line it ends in."""
+    monkeypatch.setattr(offline, "_spans", Mock(side_effect=AssertionError))
+    (tmp_path / "tariff.yaml").write_text(TARIFF)
+    rows = [f"r{n},p,c,s,plain,2,{DAY}" for n in range(9)]
+    odd, wrong = f"x,p,c,s,plain,0.333333333333,{DAY}", f"w,p,c,s,plain,-2,{DAY}"
+
+    def write(*some: str) -> None:
+        (tmp_path / "spans.csv").write_text("\n".join([HEADER, *some, ""]).replace("\n", ending), newline="")
+
+    write(*rows, *between, odd)
+    assert call(tmp_path).exit_code == 0
+    write(*rows, *between, odd, wrong)
+    refused = call(tmp_path)
+    line = len(rows) + 3 + sum(1 + row.count("\n") for row in between)
+    assert (refused.exit_code, f"spans.csv:{line}" in refused.stderr) == (1, True)
 
 
 def test_what_is_odd_is_taken_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

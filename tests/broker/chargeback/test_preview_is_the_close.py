@@ -19,7 +19,7 @@ from broker.inventory.models import ResourcePeriod
 from broker.pricing.models import TariffPrice
 from broker.pricing.months import Month
 from tests.broker.chargeback.money_worlds import LONG_AGO, METERS, World, during, store, worlds
-from tests.broker.chargeback.small_region import work
+from tests.broker.chargeback.small_region import begin_books, work
 from tests.broker.chargeback.test_closing import people
 
 
@@ -63,7 +63,7 @@ def test_what_is_shown_is_what_is_frozen(session: Session, world: World, settled
         )  # fmt: skip
         month = Month(*world.month)
         who, _ = people(session)
-        closing.begin(work(session, now=month.end), month, "test")
+        begin_books(session, month, now=month.end)
         if not freeze(session, month, service.totals(session, month, until=month.end)):
             return
         for period in session.query(ResourcePeriod).limit(2):

@@ -385,7 +385,7 @@ def test_every_sentence_is_chinese() -> None:
 def test_every_code_has_its_sentence() -> None:
     """Each code that a reader or the rating can give is in the list of texts, and no other of their kind."""
     room = Path(broker.chargeback.__file__).parent
-    rooms = ("columnar", "offline", "rating", "span_file", "span_source", "tariff_file")
+    rooms = ("columnar", "offline", "rating", "rules", "span_file", "span_source", "tariff_file")
     source = "".join((room / f"{name}.py").read_text() for name in rooms)
     assert set(re.findall(r'(?:Problem|add)\(\s*"([a-z0-9_.]+)"', source)) == {
         code for code in SENTENCES if code.split(".")[0] in {"line", "rate", "span", "spans", "tariff"}

@@ -22,7 +22,8 @@ from broker.chargeback.columnar import columns
 from broker.chargeback.export import export
 from broker.chargeback.offline import _row_by_row, rate_files
 from broker.chargeback.problems import Problems
-from broker.chargeback.rating import Price, Rating, Span, check_prices, epoch_seconds
+from broker.chargeback.rating import Rating, Span
+from broker.chargeback.rules import Price, check_prices, epoch_seconds
 from broker.chargeback.span_file import COLUMNS
 from broker.chargeback.tariff_file import read_tariff
 from broker.errors import Invalid
