@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0057_found_by_content"
-down_revision = "0090_calendars_in_use"
+down_revision = "0086_statement_sums"
 branch_labels = None
 depends_on = None
 
