@@ -32,16 +32,16 @@ def offers(
     actor: Actor,
     request: ServiceRequest,
     *,
+    applicant: frozenset[UUID],
     deciders: frozenset[UUID],
     deliveries: Iterable[Delivery] = (),
     cases: Iterable[DeskCase] = (),
     releases: Iterable[Release] = (),
 ) -> frozenset[str]:
-    """The names of the actions that are open to the actor now."""
+    """The names of the actions that are open to the actor now; of ``applicant`` and ``deciders`` all accounts."""
     state = RequestState(request.state)
     events = set(possible(state, frozenset(Role)))
     own = set(possible(state, actor.roles))
-    applicant = frozenset({request.applicant_id})
     operator = may(actor, Role.OPERATOR, request.delivering_unit_id, deciders | applicant)
     shown = {
         "edit": RequestEvent.SAVE in own,

@@ -21,7 +21,7 @@ from broker.request.models import RequestRevision, ServiceRequest
 from broker.request.service import Checked
 from broker.scarcity.asked import Asked
 from broker.tenancy.models import Person
-from broker.tenancy.values import Actor
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.work import Work
 
 _SAME = ("id", "number", "state", "version", "purpose", "unit_id", "due_at", "created_at", "submitted_at", "closed_at")
@@ -71,13 +71,14 @@ def check(checked: Checked, beside: Asked | None) -> schemas.Check:
     return schemas.Check(problems=[finding(p) for p in checked.problems], quote=quote, quota=quota)
 
 
-def actions(actor: Actor, request: ServiceRequest) -> list[str]:
+def actions(work: Work, request: ServiceRequest) -> list[str]:
     """What this actor may do to this request now, by role and duty; the services have the last word."""
-    roles = set(actor.roles) - set(_DUTIES)
+    actor, roles = work.actor, set(work.actor.roles) - set(_DUTIES)
+    own = actor.account_id in accounts_of_one(work.session, request.applicant_id)
     for role, column in _DUTIES.items():
         units = {actor.unit_id} if role in actor.roles else set()
         units |= {p.unit_id for p in actor.deputy_for.get(role, ())}
-        if getattr(request, column) in units and actor.account_id != request.applicant_id:
+        if getattr(request, column) in units and not own:
             roles.add(role)
     return [event.value for event in possible(RequestState(request.state), frozenset(roles))]
 
@@ -100,7 +101,7 @@ def detail(work: Work, request_id: UUID) -> schemas.ServiceRequest:
         items=[schemas.RequestItem.model_validate(i) for i in repository.items(work.session, request)],
         attachments=[schemas.Attachment.model_validate(a) for a in attachments.of_request(work, request_id)],
         clocks=[clock(row) for row in clocks.of_request(work, request_id)],
-        actions=actions(work.actor, request),
+        actions=actions(work, request),
         deciding_unit_id=request.deciding_unit_id,
         assessing_unit_id=request.assessing_unit_id,
         delivering_unit_id=request.delivering_unit_id,

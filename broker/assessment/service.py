@@ -38,6 +38,7 @@ from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import RequestItem, ServiceRequest
 from broker.request.rules import item_quantities
 from broker.request.values import SegmentItem, item_from, item_spec
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
@@ -197,7 +198,7 @@ def confirm(
     ``quotas.errors.QuotaExceeded`` and ``PoolFull`` (what is short, and where).
     """
     request = repository.load(work.session, work.actor, request_id, lock=True)
-    by = mandate(work.actor, Role.ASSESSOR, request.assessing_unit_id, except_for=frozenset({request.applicant_id}))
+    by = _assessor(work, request)
     state = after(RequestState(request.state), RequestEvent.CONFIRM, frozenset({Role.ASSESSOR}))
     if request.revision_id != revision_id:
         raise Conflict("revision.stale", seen=str(revision_id), current=str(request.revision_id))
@@ -219,6 +220,11 @@ def confirm(
     audience = (request.delivering_unit_id, Role.OPERATOR)
     notify.tell_role(work, audience, "delivery.waiting", ("request", request.id), number=request.number)
     return request
+
+
+def _assessor(work: Work, request: ServiceRequest) -> Mandate:
+    excepted = accounts_of_one(work.session, request.applicant_id)
+    return mandate(work.actor, Role.ASSESSOR, request.assessing_unit_id, except_for=excepted)
 
 
 _SYSTEM = text("""
@@ -346,7 +352,7 @@ def send_back(work: Work, request_id: UUID, *, revision_id: UUID, reason: str) -
     Raises Conflict ``revision.stale``, ``state.refused``; Forbidden; Invalid ``reason.missing``.
     """
     request = repository.load(work.session, work.actor, request_id, lock=True)
-    by = mandate(work.actor, Role.ASSESSOR, request.assessing_unit_id, except_for=frozenset({request.applicant_id}))
+    by = _assessor(work, request)
     if request.revision_id != revision_id:
         raise Conflict("revision.stale", seen=str(revision_id), current=str(request.revision_id))
     request.state = after(RequestState(request.state), RequestEvent.SEND_BACK, frozenset({Role.ASSESSOR})).value

@@ -27,6 +27,7 @@ from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem
 from broker.lifecycle import Role
 from broker.notify import service as notify
 from broker.pricing.rules import LIMIT_FEN
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.work import Work
 
 CONFIRMED, DROPPED = "confirmed", "dropped"
@@ -159,7 +160,7 @@ def confirm(work: Work, proposal_id: UUID) -> UUID:
     """
     found = _to_decide(work, proposal_id)
     account_id = work.actor.account_id
-    if account_id is None or found.proposed_by == account_id:
+    if account_id is None or account_id in accounts_of_one(work.session, found.proposed_by):
         raise Forbidden("adjustment.same_person")
     statement_id, line = line_to_adjust(work, found.charge_id)
     problems = _amount(work, found.charge_id, found.amount_fen)
@@ -212,7 +213,9 @@ def one(work: Work, proposal_id: UUID) -> ProposalRow:
 
 def may_confirm(work: Work, proposal: ProposalRow) -> bool:
     """Whether the actor may confirm it: another of those who keep the books, while it waits."""
-    return may_propose(work) and proposal.decision is None and proposal.proposed_by != work.actor.account_id
+    if not may_propose(work) or proposal.decision is not None:
+        return False
+    return work.actor.account_id not in accounts_of_one(work.session, proposal.proposed_by)
 
 
 def _amount(work: Work, charge_id: int, amount_fen: int | None) -> list[Problem]:

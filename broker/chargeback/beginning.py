@@ -18,6 +18,7 @@ from broker.chargeback.models import MonthClose
 from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem
 from broker.pricing.months import Month
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.work import Work
 
 AGREED, DROPPED = "agreed", "dropped"
@@ -79,7 +80,7 @@ def agree(work: Work, month: Month) -> BooksProposal:
     Raises as ``ask`` does, Forbidden ``beginning.same_person``, Conflict ``beginning.not_asked``.
     """
     found = _asked(work, month)
-    if found.asked_by == _somebody(work):
+    if _somebody(work) in accounts_of_one(work.session, found.asked_by):
         raise Forbidden("beginning.same_person")
     closing.hold(work.session)
     _check(work, month, found.reason)

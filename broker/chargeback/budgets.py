@@ -68,6 +68,9 @@ SELECT code, name FROM broker.sub_cloud
 WHERE tier = 'industry' AND NOT unified_management AND (retired_at IS NULL OR retired_at > :now) ORDER BY position
 """)
 
+# Who sets the same figure at the same time waits, and sets the next version.
+_ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(hashtext('broker.budget'))")
+
 _NEXT_STEP = text("""
 SELECT coalesce(max(version), 0) + 1 FROM broker.funding_step WHERE sub_cloud_id = :sub_cloud_id AND year = :year
 """)
@@ -93,6 +96,7 @@ def set_budget(work: Work, payer_unit_id: UUID, year: int, amount_fen: int) -> B
         problems.append(Problem("budget.payer", "payer_unit_id"))
     if problems:
         raise Invalid(problems)
+    work.session.execute(_ONE_BY_ONE)
     version = work.session.execute(_NEXT_VERSION, {"payer_unit_id": payer_unit_id, "year": year}).scalar_one()
     made = Budget(
         id=new_id(),
@@ -126,6 +130,7 @@ def set_step(work: Work, cloud_code: str, year: int, amount_fen: int) -> Funding
         problems.append(Problem("funding_step.amount", "amount_fen"))
     if problems:
         raise Invalid(problems)
+    work.session.execute(_ONE_BY_ONE)
     version = work.session.execute(_NEXT_STEP, {"sub_cloud_id": cloud.id, "year": year}).scalar_one()
     made = FundingStep(
         id=new_id(),

@@ -21,6 +21,7 @@ from broker.db.base import new_id
 from broker.errors import Conflict, Forbidden, Invalid, Problem
 from broker.lifecycle import Role
 from broker.pricing.months import Month
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.work import Work
 
 _ALWAYS = frozenset({Role.ADMINISTRATOR, Role.SYSTEM})
@@ -156,7 +157,7 @@ def agree_to_reopen(work: Work, month: Month) -> MonthReopening:
     if asked is None:
         raise Conflict("reopening.not_asked", month=str(month))
     account_id = _somebody(work)
-    if asked.asked_by == account_id:
+    if account_id in accounts_of_one(work.session, asked.asked_by):
         raise Forbidden("reopening.same_person")
     asked.agreed_by, asked.agreed_at = account_id, work.now
     work.session.flush()  # the database lets a month be reopened only after the agreement

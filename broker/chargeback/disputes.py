@@ -27,6 +27,7 @@ from broker.errors import Conflict, Forbidden, Invalid, NotFound, Problem
 from broker.lifecycle import Role
 from broker.notify import service as notify
 from broker.pricing.rules import LIMIT_FEN
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.work import Work
 
 ACCEPTED, REJECTED = "accepted", "rejected"
@@ -214,8 +215,9 @@ def one(work: Work, dispute_id: UUID) -> tuple[DisputeRow, ExplainedLine]:
 def may_answer(work: Work, dispute: DisputeRow) -> bool:
     """Whether the actor may answer it: the region's finance, not the one who objected, while it is open."""
     account_id = work.actor.account_id
-    finance = _scope(work).whole_region and account_id is not None
-    return finance and dispute.decision is None and dispute.raised_by != account_id
+    if account_id is None or dispute.decision is not None or not _scope(work).whole_region:
+        return False
+    return account_id not in accounts_of_one(work.session, dispute.raised_by)
 
 
 def _to_answer(work: Work, dispute_id: UUID) -> Dispute:
@@ -226,7 +228,7 @@ def _to_answer(work: Work, dispute_id: UUID) -> Dispute:
         raise NotFound("dispute.unknown")
     if found.decision is not None:
         raise Conflict("dispute.answered")
-    if found.raised_by == work.actor.account_id:
+    if work.actor.account_id in accounts_of_one(work.session, found.raised_by):
         raise Forbidden("duty.separated", role=Role.FINANCE.value)
     return found
 

@@ -36,7 +36,7 @@ _FIRST_USE = text("""
 SELECT min(s.start_at) FROM broker.usage_span s JOIN broker.resource r ON r.id = s.resource_id
 WHERE r.request_id = :request_id
 """)
-# Finance acts for the payer whose office its unit is, or that its unit is itself. Other finance stands below the
+# Finance acts for the payer whose office its very unit is, or that its unit is itself. Other finance stands below the
 # nearest unit that pays for anything or once did (where a city's time as a payer has run out, its own keep its bills,
 # and do not become the region's), and sees a part of that payer's bill: the county's on the way, else what is below.
 _FINANCE_SCOPE = text("""
@@ -50,12 +50,10 @@ WITH line AS (
                 WHERE p.payer_unit_id = l.unit_id AND p.during && tstzrange(NULL, CAST(:now AS timestamptz), '[]'))
   ORDER BY l.depth DESC LIMIT 1
 ), office AS (
-  SELECT o.payer_unit_id AS unit_id, l.depth FROM line l
-  JOIN broker.finance_office o ON o.office_unit_id = l.unit_id AND o.during @> CAST(:now AS timestamptz)
-  ORDER BY l.depth DESC LIMIT 1
+  SELECT payer_unit_id AS unit_id FROM broker.finance_office
+  WHERE office_unit_id = :unit_id AND during @> CAST(:now AS timestamptz)
 ), acting AS (
-  SELECT o.unit_id, NULL AS part_depth, 1 AS place FROM office o LEFT JOIN payer p ON true
-  WHERE p.depth IS NULL OR o.depth >= p.depth
+  SELECT unit_id, NULL AS part_depth, 1 AS place FROM office
   UNION ALL
   SELECT p.unit_id, CASE WHEN p.unit_id <> :unit_id THEN p.depth END, 2 FROM payer p
 ), part AS (

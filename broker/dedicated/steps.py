@@ -28,6 +28,7 @@ from broker.errors import Conflict, Invalid, Problem
 from broker.inventory.register import today
 from broker.lifecycle import Role
 from broker.notify import service as notify
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate
 from broker.tenancy.work import Work
 
@@ -143,7 +144,7 @@ def decide_closing(work: Work, network_id: UUID, *, decision: str, answer: str) 
     """
     network = locked(work, network_id)
     closing = _open_closing(work, network)
-    proposer = frozenset({closing.proposed_by}) if closing is not None else frozenset()
+    proposer = accounts_of_one(work.session, closing.proposed_by) if closing is not None else frozenset()
     bureau = catalog.main_authority(work.session, "decide", work.now)
     by = mandate(work.actor, Role.APPROVER, bureau, except_for=proposer)
     if closing is None:

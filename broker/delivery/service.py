@@ -22,6 +22,7 @@ from broker.request import service as requests
 from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import ServiceRequest
 from broker.settings import Settings
+from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
@@ -115,7 +116,7 @@ def decide_case(work: Work, case_id: UUID, action: Action, *, reason: str = "") 
 
 def _operator(work: Work, request: ServiceRequest) -> Mandate:
     """Who may deliver: an operator of the delivering authority who neither asked for nor decided on this request."""
-    excepted = approval.deciders(work, request.id) | {request.applicant_id}
+    excepted = approval.deciders(work, request.id) | accounts_of_one(work.session, request.applicant_id)
     return mandate(work.actor, Role.OPERATOR, request.delivering_unit_id, except_for=excepted)
 
 

@@ -21,7 +21,7 @@ from broker.reclamation.models import CaseAct, CaseObjection, CaseResource, Recl
 from broker.reclamation.values import Cause, Room
 from broker.settings import Settings
 from broker.tenancy.models import Unit, UnitPeriod
-from broker.tenancy.repository import holds, visible_units
+from broker.tenancy.repository import accounts_of_one, holds, visible_units
 from broker.tenancy.work import Work
 
 _OFFICES = {Role.APPROVER: ReclaimCase.deciding_unit_id, Role.OPERATOR: ReclaimCase.delivering_unit_id}
@@ -226,7 +226,7 @@ def offers(work: Work, case: ReclaimCase) -> list[str]:
         if own or any(p.unit_id == unit_id for p in actor.deputy_for.get(role, ())):
             roles.add(role)
     events = {e.value for e in case_possible(CaseState(case.state), frozenset(roles))} - _NOT_OFFERED
-    if case.proposed_by == actor.account_id:
+    if case.proposed_by is not None and actor.account_id in accounts_of_one(work.session, case.proposed_by):
         events.discard(CaseEvent.CONFIRM.value)
     if case.keep_until is not None and work.now < case.keep_until:
         events.discard(CaseEvent.PROPOSE.value)

@@ -166,10 +166,10 @@ def close_accounts(session: Session, person_id: UUID, now: datetime) -> None:
     )
 
 
-def accounts_of_one(session: Session, account_id: UUID) -> frozenset[UUID]:
-    """This account and every other one of the same person: where two people are asked for, these are one."""
-    person = select(Account.person_id).where(Account.id == account_id).scalar_subquery()
-    return frozenset({account_id, *session.scalars(select(Account.id).where(Account.person_id == person))})
+def accounts_of_one(session: Session, *account_ids: UUID) -> frozenset[UUID]:
+    """These accounts and every other one of the same people: where two people are asked for, those of one are one."""
+    people = select(Account.person_id).where(Account.id.in_(account_ids))
+    return frozenset({*account_ids, *session.scalars(select(Account.id).where(Account.person_id.in_(people)))})
 
 
 def end_session(session: Session, token_hash: bytes) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
 from fastapi import FastAPI
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
 from api.uow import COOKIE
 from broker.region.loader import DEMONSTRATION_PASSWORD
@@ -59,3 +61,18 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < ends_at, "waited too long"
         time.sleep(0.02)
+
+
+@contextmanager
+def one_person(server: Server, one: str, other: str) -> Iterator[None]:
+    """Two accounts are the same person's for a while."""
+    mine = "SELECT person_id FROM broker.account WHERE login = :login"
+    to = text("UPDATE broker.account SET person_id = :p WHERE login = :login")
+    with Session(server.engine) as session, session.begin():
+        before = session.scalar(text(mine), {"login": one})
+        session.execute(to, {"login": one, "p": session.scalar(text(mine), {"login": other})})
+    try:
+        yield
+    finally:
+        with Session(server.engine) as session, session.begin():
+            session.execute(to, {"login": one, "p": before})

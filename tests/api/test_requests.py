@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.api.server import Server
+from tests.api.server import Server, one_person
 
 PDF = b"%PDF-1.7\n" + b"x" * 100
 
@@ -155,6 +155,19 @@ def test_two_people_cannot_overwrite_each_other(server: Server, complete: dict[s
     assert strange.status_code == 412
     done = person.put(url, json=complete, headers={"If-Match": person.get(url).headers["etag"]})
     assert done.json()["state"] == "submitted"
+
+
+def test_who_asked_does_not_decide_with_another_account(server: Server, complete: dict[str, Any]) -> None:
+    """Two accounts of one person are one where two people are asked for; nor is it offered."""
+    made, bureau = submitted(server, complete), server.person("approve.jyt")
+    path = f"/api/v1/requests/{made['id']}"
+    word = {"decision": "approve", "revision": made["revision"]}
+    with one_person(server, "apply.jyt", "approve.jyt"):
+        assert "approve" not in bureau.get(path).json()["actions"]
+        refused = bureau.post(f"{path}/approval", json=word)
+        assert (refused.status_code, refused.json()["code"]) == (403, "duty.separated")
+    assert "approve" in bureau.get(path).json()["actions"]
+    assert bureau.post(f"{path}/approval", json=word).json()["state"] == "approved"
 
 
 def test_a_page_of_the_list_takes_two_statements_whatever_its_size(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -15,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.texts.register import HEADINGS
-from tests.api.server import Server
+from tests.api.server import Server, one_person
 
 BASE = {
     "unit": "jyt", "name": "学位管理系统", "mlps_level": 3, "function": "学位授予信息管理", "scope_of_use": "全区高校",
@@ -113,19 +111,6 @@ _DECIDE = """
 UPDATE broker.system_proposal SET decision = 'refused', answer = 'x', decided_at = now(),
     decided_by = (SELECT id FROM broker.account WHERE login = 'approve.1') WHERE id = :id
 """
-
-
-@contextmanager
-def one_person(server: Server, one: str, other: str) -> Iterator[None]:
-    """Two accounts are the same person's for a while."""
-    mine = "SELECT person_id FROM broker.account WHERE login = :login"
-    to = text("UPDATE broker.account SET person_id = :p WHERE login = :login")
-    with Session(server.engine) as session, session.begin():
-        before = session.scalar(text(mine), {"login": one})
-        session.execute(to, {"login": one, "p": session.scalar(text(mine), {"login": other})})
-    yield
-    with Session(server.engine) as session, session.begin():
-        session.execute(to, {"login": one, "p": before})
 
 
 def test_a_system_is_revised_and_ended_by_whom_it_belongs_to(server: Server) -> None:

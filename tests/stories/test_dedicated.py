@@ -309,7 +309,10 @@ def test_the_database_keeps_the_order_whoever_writes(office: Office) -> None:
     assert "fk_network_step_previous" in write(second)
     assert "pk_network_step" in write(first, first)
     alone = sql.format(4, "'removed'", f"'{who[0].id}'")
-    assert "ck_network_step_two_people" in write(first, second, third, alone)
+    assert "are one person" in write(first, second, third, alone)
+    one_person = "UPDATE broker.account SET person_id = (SELECT id FROM broker.person LIMIT 1)"
+    other = sql.format(4, "'removed'", f"'{who[1].id}'")
+    assert "are one person" in write(first, second, third, one_person, other)
     assert "ck_network_step_last" in write(first, second, third, sql.format(4, "NULL", "NULL"))
     assert "permission denied" in write("DELETE FROM broker.network_step")
     assert "permission denied" in write("UPDATE broker.network_date SET due_on = '2030-01-01'")

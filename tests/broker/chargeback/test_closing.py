@@ -299,6 +299,28 @@ def test_two_who_close_at_once_close_it_once(engine: Engine) -> None:
         assert session.scalar(select(func.count()).select_from(MonthClose)) == 1
 
 
+_WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+
+
+def test_two_who_set_a_budget_at_once_set_two_versions(engine: Engine) -> None:
+    """The second waits for the first, and what he sets holds."""
+    with Session(engine) as session, session.begin():
+        store(session, world(thing(CITY, MAIN, running(START, None))))
+
+    def second() -> int:
+        with Session(engine) as session, session.begin():
+            return budgets.set_budget(work(session), CITY, 2026, 2000).version
+
+    with ThreadPoolExecutor(1) as threads, Session(engine) as session, session.begin():
+        assert budgets.set_budget(work(session), CITY, 2026, 1000).version == 1
+        answer = threads.submit(second)
+        with engine.connect() as watch:
+            while not answer.done() and not watch.scalar(_WAITING):
+                watch.rollback()
+        session.commit()
+        assert answer.result(60) == 2
+
+
 def test_usage_written_while_a_month_is_being_closed_is_not_lost(engine: Engine) -> None:
     """The writer does not wait; it leaves a hint, and the next close charges what this one did not see."""
     with Session(engine) as session, session.begin():

@@ -24,6 +24,7 @@ from broker.errors import BrokerError, Conflict, Forbidden, Invalid, NotFound
 from broker.lifecycle import Role
 from broker.pricing.models import FinanceOffice, TariffPrice
 from broker.pricing.rules import show_fen
+from broker.tenancy.models import Unit, UnitPeriod
 from broker.tenancy.values import SYSTEM, Actor
 from tests.broker.chargeback.money_oracle import PriceRow
 from tests.broker.chargeback.money_worlds import (
@@ -39,6 +40,7 @@ from tests.broker.chargeback.money_worlds import (
     Period,
     World,
     add_thing,
+    during,
     store,
 )
 from tests.broker.chargeback.small_region import (
@@ -307,6 +309,15 @@ def test_a_department_acts_for_the_region_only_while_it_is_its_finance_office(se
     assert seen(NOW + 24 * HOUR) == (part, [(36 * 744, True)])
     assert [closing.may_close(work(session, office, at)) for at in (NOW - HOUR, NOW)] == [False, True]
     assert repository.finance_units(session, REGION, NOW) == sorted([REGION, DEPARTMENT])
+    below = Unit(id=new_id(), code="below-the-office", kind="office")
+    session.add(below)
+    session.flush()
+    line = [REGION, DEPARTMENT, below.id]
+    session.add(UnitPeriod(unit_id=below.id, parent_id=DEPARTMENT, name="x", ancestors=line, during=during(ALWAYS)))
+    session.flush()
+    office = person(Role.FINANCE, below.id)
+    assert seen(NOW) == (part, [(36 * 744, True)])
+    assert not closing.may_close(work(session, office))
 
 
 def test_pages_of_statements_meet_without_gap_or_overlap(session: Session) -> None:
