@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0057_found_by_content"
-down_revision = "0086_statement_sums"
+down_revision = "0087_two_persons_of_money"
 branch_labels = None
 depends_on = None
 
