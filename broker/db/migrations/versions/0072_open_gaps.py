@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0072_open_gaps"
-down_revision = "0087_two_persons_of_money"
+down_revision = "0057_found_by_content"
 branch_labels = None
 depends_on = None
 
