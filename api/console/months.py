@@ -19,7 +19,6 @@ from api.uow import UnitOfWork, Uow
 from broker.chargeback import beginning, closing
 from broker.chargeback.agenda import agenda
 from broker.errors import BrokerError
-from broker.pricing.months import Month
 from broker.tenancy import people
 from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
@@ -52,7 +51,7 @@ def begin(form: Form, uow: Uow) -> Response:
 @router.get("/months/{month}", openapi_extra=needs(Permission.MONTH_CLOSE))
 def month(month: str, uow: Uow) -> Response:
     """试算一个月：关账会得出的合计，以及使其不能关账的项目。"""
-    return _preview(uow, month_of(month))
+    return _preview(uow, month)
 
 
 @router.get("/months/{month}/obstacles", openapi_extra=needs(Permission.MONTH_CLOSE))
@@ -101,15 +100,16 @@ def _list(uow: UnitOfWork, error: BrokerError | None = None) -> HTMLResponse:
     return page(uow, "chargeback/months.html", collect, status=error.status if error else 200)
 
 
-def _preview(uow: UnitOfWork, month: Month) -> HTMLResponse:
-    drawn = uow.trial(lambda work: MonthPreview.of(closing.preview(work, month)))
+def _preview(uow: UnitOfWork, month: str) -> HTMLResponse:
+    # Also a month that is none is told only to who has signed in.
+    drawn = uow.trial(lambda work: MonthPreview.of(closing.preview(work, month_of(month))))
 
     def collect(work: Work) -> Context:
         names = tenancy.unit_names(work.session, set(drawn.payers), work.now)
         owed = sorted(drawn.payers.items(), key=lambda one: (-one[1], names.get(one[0], "")))
         return {
             "tabs": tabs(work),
-            "month": str(month),
+            "month": month,
             "found": agenda(work),
             "drawn": drawn,
             "owed": [(names.get(unit_id, ""), fen) for unit_id, fen in owed],
