@@ -57,7 +57,7 @@ def test_two_people_say_in_their_browsers_where_the_books_begin(
             one.fill("#begin-month", str(used[0]))
         else:
             request.getfixturevalue("months")
-            one.go("/months")
+            one = open_window("finance", DESK).go("/months")
             expect(one.locator("#begin-month[readonly]")).to_have_value(str(used[0]))
         one.fill("#begin-reason", "此前为试运行")
         one.get_by_role("button", name="申请", exact=True).click()
