@@ -74,6 +74,8 @@ class Permission(StrEnum):
     ADJUSTMENT_DECIDE = "adjustment.decide"
     """Proposing to put a closed line right, and confirming what another proposed."""
     MONTH_CLOSE = "month.close"
+    MONTH_READ = "month.read"
+    """What a close would freeze, what stops it, and where the books begin."""
     BUDGET_SET = "budget.set"
     AUDIT_READ = "audit.read"
     PERSON_BLANK = "person.blank"
@@ -138,6 +140,7 @@ ALLOWED: Mapping[Permission, frozenset[Role]] = {
     Permission.DISPUTE_ANSWER: frozenset({_R.FINANCE}),
     Permission.ADJUSTMENT_DECIDE: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.MONTH_CLOSE: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
+    Permission.MONTH_READ: frozenset({_R.FINANCE}) | _READERS,
     Permission.BUDGET_SET: frozenset({_R.FINANCE, _R.ADMINISTRATOR}),
     Permission.AUDIT_READ: _READERS,
     Permission.PERSON_BLANK: frozenset({_R.ADMINISTRATOR}),

@@ -254,6 +254,8 @@ class CaseEvent(StrEnum):
     RELEASE = "release"
     LOSE = "lose"
     """What could not be started is not there any more."""
+    TURN_UP = "turn_up"
+    """What was lost is there again."""
     FOLLOW = "follow"
     """The resources went to another unit, which is heard first."""
 
@@ -281,10 +283,12 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.MEASURING, _CE.ADMIT): (_C.SUSPENDING, _SYSTEM),
     (_C.SUSPENDING, _CE.STOP): (_C.SUSPENDED, _SYSTEM),
     (_C.SUSPENDING, _CE.FIND_IN_USE): (_C.RESUMING, _SYSTEM),
+    (_C.SUSPENDING, _CE.WAIT): (_C.NOTICED, _SYSTEM),
+    (_C.SUSPENDING, _CE.OBJECT): (_C.RESUMING, _UNIT),
     (_C.SUSPENDING, _CE.RESUME): (_C.RESUMING, _ENDING),
-    (_C.SUSPENDED, _CE.OBJECT): (_C.CONTESTED, _UNIT),
+    (_C.SUSPENDED, _CE.OBJECT): (_C.CONTESTED, _UNIT | _SYSTEM),
     (_C.SUSPENDED, _CE.PROPOSE): (_C.PROPOSED, _OPERATOR),
-    (_C.SUSPENDED, _CE.RESUME): (_C.RESUMING, _ENDING),
+    (_C.SUSPENDED, _CE.RESUME): (_C.RESUMING, _ENDING | _SYSTEM),
     (_C.SUSPENDED, _CE.FIND_RUNNING): (_C.RESUMING, _SYSTEM),
     (_C.CONTESTED, _CE.ACCEPT): (_C.RESUMING, _BUREAU),
     (_C.CONTESTED, _CE.RENEW): (_C.RESUMING, _BUREAU),
@@ -299,15 +303,19 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.PROPOSED, _CE.FOLLOW): (_C.SUSPENDED, _SYSTEM),
     (_C.RESUMING, _CE.START): (_C.DROPPED, _SYSTEM),
     (_C.RESUMING, _CE.NOTIFY): (_C.NOTICED, _SYSTEM),
+    (_C.RESUMING, _CE.OBJECT): (_C.OBJECTED, _SYSTEM),
     (_C.RESUMING, _CE.ACCEPT): (_C.EXEMPTED, _SYSTEM),
     (_C.RESUMING, _CE.RENEW): (_C.RENEWED, _SYSTEM),
     (_C.RESUMING, _CE.LOSE): (_C.SUSPENDED, _SYSTEM),
     (_C.RELEASING, _CE.FIND_IN_USE): (_C.SUSPENDED, _SYSTEM),
+    (_C.RELEASING, _CE.TURN_UP): (_C.SUSPENDED, _SYSTEM),
     (_C.RELEASING, _CE.RELEASE): (_C.RELEASED, _SYSTEM),
 }
 """A case's road. Everything can be undone until ``CONFIRM``, which needs a second person; a release that finds its
-servers running goes back, because nothing that is in use again may be deleted. What somebody has started at its cloud
-while it was suspended (``FIND_RUNNING``) is heard anew, from its notice on."""
+servers running goes back, because nothing that is in use again may be deleted, and so does one that finds what was
+thought lost: it was confirmed as gone. The system resumes what an accepted objection would have had started, and lets
+an objection stand that nobody answered: one against a suspension that is stuck is heard with everything running. What
+somebody has started at its cloud while it was suspended (``FIND_RUNNING``) is heard anew, from its notice on."""
 
 CASE_MACHINE = frozenset({_C.MEASURING, _C.SUSPENDING, _C.RESUMING, _C.RELEASING})
 """States in which a workflow has to act."""

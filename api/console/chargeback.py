@@ -101,7 +101,7 @@ def tabs(work: Work) -> list[tuple[str, str, str]]:
         "settlements": overviews.sees_settlements(work),
         "disputes": reads,
         "adjustments": reads,
-        "months": allowed(work.actor, Permission.MONTH_CLOSE) and closing.may_close(work),
+        "months": allowed(work.actor, Permission.MONTH_READ) and closing.may_read(work),
     }
     return [(name, TAB_URLS[name], money.TABS[name]) for name, see in shown.items() if see]
 

@@ -19,7 +19,6 @@ from api.uow import UnitOfWork, Uow
 from broker.chargeback import beginning, closing
 from broker.chargeback.agenda import agenda
 from broker.errors import BrokerError
-from broker.pricing.months import Month
 from broker.tenancy import people
 from broker.tenancy import repository as tenancy
 from broker.tenancy.work import Work
@@ -30,7 +29,7 @@ SHOWN = 50
 """So many obstacles stand on the page; all of them are in the file."""
 
 
-@router.get("/months", openapi_extra=needs(Permission.MONTH_CLOSE))
+@router.get("/months", openapi_extra=needs(Permission.MONTH_READ))
 def months(uow: Uow) -> Response:
     """关账：下一个月份、已关账的月份、账目起始月份。"""
     return _list(uow)
@@ -49,13 +48,13 @@ def begin(form: Form, uow: Uow) -> Response:
     return _act(uow, run, done)
 
 
-@router.get("/months/{month}", openapi_extra=needs(Permission.MONTH_CLOSE))
+@router.get("/months/{month}", openapi_extra=needs(Permission.MONTH_READ))
 def month(month: str, uow: Uow) -> Response:
     """试算一个月：关账会得出的合计，以及使其不能关账的项目。"""
-    return _preview(uow, month_of(month))
+    return _preview(uow, month)
 
 
-@router.get("/months/{month}/obstacles", openapi_extra=needs(Permission.MONTH_CLOSE))
+@router.get("/months/{month}/obstacles", openapi_extra=needs(Permission.MONTH_READ))
 def obstacles(month: str, uow: Uow) -> Response:
     """使该月不能关账的项目（CSV）。"""
     return files.send_obstacles(uow, month)
@@ -95,25 +94,27 @@ def _list(uow: UnitOfWork, error: BrokerError | None = None) -> HTMLResponse:
             "people": people.named(work.session, who),
             "beginning": beginning.state(work),
             "me": work.actor.account_id,
+            "may": closing.may_close(work),
             "problems": show.problems(error.problems[:SHOWN]) if error else [],
         }
 
     return page(uow, "chargeback/months.html", collect, status=error.status if error else 200)
 
 
-def _preview(uow: UnitOfWork, month: Month) -> HTMLResponse:
-    drawn = uow.trial(lambda work: MonthPreview.of(closing.preview(work, month)))
+def _preview(uow: UnitOfWork, which: str) -> HTMLResponse:
+    drawn = uow.trial(lambda work: MonthPreview.of(closing.preview(work, month_of(which))))
 
     def collect(work: Work) -> Context:
         names = tenancy.unit_names(work.session, set(drawn.payers), work.now)
         owed = sorted(drawn.payers.items(), key=lambda one: (-one[1], names.get(one[0], "")))
         return {
             "tabs": tabs(work),
-            "month": str(month),
+            "month": str(month_of(which)),
             "found": agenda(work),
             "drawn": drawn,
             "owed": [(names.get(unit_id, ""), fen) for unit_id, fen in owed],
             "shown": drawn.problems[:SHOWN],
+            "may": closing.may_close(work),
         }
 
     return page(uow, "chargeback/month.html", collect)

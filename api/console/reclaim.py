@@ -22,7 +22,7 @@ from api.uow import UnitOfWork, Uow
 from api.views import reclaim as views
 from broker.errors import BrokerError, Invalid, NotFound, Problem
 from broker.inventory import repository as inventory
-from broker.reclamation import board, by_hand, cases, opening, report, terms
+from broker.reclamation import board, cases, opening, report, terms
 from broker.reclamation.values import Answer, Decision
 from broker.tenancy import people
 from broker.tenancy.work import Work
@@ -73,8 +73,7 @@ def open_case(form: Form, uow: Uow) -> Response:
             found = findings.finding(work.session, finding)
             return opening.open_case(work, opening.of_finding(found, policies_of(uow.core.settings), reason)).id
         named = () if resource is None else (resource,)
-        made = by_hand.named(work, policies_of(uow.core.settings), named, reason)
-        return opening.open_case(work, made).id
+        return opening.open_case(work, opening.by_hand(policies_of(uow.core.settings), named, reason)).id
 
     return act(
         uow,

@@ -66,7 +66,7 @@ def decide(system_id: UUID, form: Form, uow: Uow) -> Response:
     finding_id = id_of(form, "finding_id") or system_id
     return act(
         uow,
-        lambda work: service.decide(work, system_id, finding_id, given),
+        lambda work: service.decide(work, uow.core.settings, system_id, finding_id, given),
         then=lambda made: go(
             f"/zombies/{system_id}", done="zombie_confirmed" if made.decision == service.CONFIRMED else "zombie_not"
         ),

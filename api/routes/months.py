@@ -1,6 +1,6 @@
 """A month before it is closed, over HTTP: what a close would freeze, and what stops it.
 
-Called by: those who keep the region's books, and their programs. Must not: compute an amount.
+Called by: those who keep the region's books, who reads everything, and their programs. Must not: compute an amount.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/api/v1", tags=["账单、通知与审计"])
     "/billing-months/{month}/preview",
     response_model=MonthPreview,
     summary="关账试算",
-    openapi_extra=needs(Permission.MONTH_CLOSE),
+    openapi_extra=needs(Permission.MONTH_READ),
 )
 def preview_month(month: str, uow: Uow) -> Response:
     """关账到此刻会得出的合计，以及不能计费或结算、使其不能关账的项目（至多一万项，problems_total 为总数）；不写入。"""
@@ -34,7 +34,7 @@ def preview_month(month: str, uow: Uow) -> Response:
     "/billing-months/{month}/obstacles",
     response_class=FileResponse,
     summary="使月份不能关账的项目（CSV）",
-    openapi_extra=needs(Permission.MONTH_CLOSE),
+    openapi_extra=needs(Permission.MONTH_READ),
 )
 def obstacles(month: str, uow: Uow) -> Response:
     """一行一项：代码、资源、计量项、付费主体、金额、账单行与说明；没有时只有表头。"""
@@ -45,7 +45,7 @@ def obstacles(month: str, uow: Uow) -> Response:
     "/books-beginning",
     response_model=BooksBeginning,
     summary="账目起始月份",
-    openapi_extra=needs(Permission.MONTH_CLOSE),
+    openapi_extra=needs(Permission.MONTH_READ),
 )
 def books_beginning(uow: Uow) -> Response:
     """现在从哪个月开始、是否已经设定，以及等待另一人同意的申请。"""

@@ -30,7 +30,7 @@ from api.schemas.reclaim import (
 from api.uow import Uow
 from api.views import reclaim as views
 from broker.lifecycle import CaseState
-from broker.reclamation import board, by_hand, cases, dry_runs, opening, policies, report, terms
+from broker.reclamation import board, cases, dry_runs, opening, policies, report, terms
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Answer
 from broker.tenancy.work import Work
@@ -69,8 +69,7 @@ def open_case(form: NewCase, uow: Uow) -> Response:
             found = findings.finding(work.session, form.finding)
             return opening.open_case(work, opening.of_finding(found, policies_of(uow.core.settings), form.reason))
         ids = opening.ids_of(work, form.resources)
-        made = by_hand.named(work, policies_of(uow.core.settings), ids, form.reason)
-        return opening.open_case(work, made)
+        return opening.open_case(work, opening.by_hand(policies_of(uow.core.settings), ids, form.reason))
 
     return _acted(uow, use_case, status=201)
 

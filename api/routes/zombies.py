@@ -77,7 +77,8 @@ def decide(system_id: UUID, form: schemas.DecideZombie, uow: Uow) -> Response:
     """由大数据发展局办理。`confirmed` 为其资源立案回收；`not_zombie` 写明何时再看。"""
 
     def write(work: Work) -> Any:
-        made = service.decide(work, system_id, form.finding_id, Given(form.decision, form.reason, form.look_again_on))
+        given = Given(form.decision, form.reason, form.look_again_on)
+        made = service.decide(work, uow.core.settings, system_id, form.finding_id, given)
         work.session.flush()
         return views.decisions(work, [made])[0]
 

@@ -77,7 +77,6 @@ SENTENCES: Mapping[str, str] = {
     "span.ends_before_start": "结束时间 {end_at} 早于开始时间 {start_at}。",
     "span.quantity": "数量应为十进制数：{value}。",
     "span.quantity_negative": "数量不能为负：{value}。",
-    "span.city_differs": "同一资源、同一付费方的用量写了两个地市代码：{resource}。",
     "span.meter_unknown": "价目表中没有计量项 {meter}。",
     "span.overlap": "资源 {resource} 的计量项 {meter} 与 {other} 的时段重叠。",
     "span.price_missing": "计量项 {meter} 在本月部分或全部时段没有价格。",

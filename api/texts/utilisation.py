@@ -77,6 +77,7 @@ SENTENCES: Mapping[str, str] = {
     "policy.text": "应为 200 字以内的文本。",
     "policy.months": "月份应为 1 至 12 的列表。",
     "policy.grace": "宽限应按等保级别（1 至 5）写明工作日数（0 至 250）。",
+    "policy.exempts_nothing": "例外没有写明对哪些资源、系统、单位、等保级别、新交付资源或者月份适用。",
     "policy.unknown_exemption": "没有这项豁免：{value}。",
     "policy.exemption_cycle": "豁免“{name}”经引用又包含了自己。",
 }
@@ -192,13 +193,15 @@ def _when(when: When) -> str:
     return ("，或 " if isinstance(when, AnyOf) else "，且 ").join(parts)
 
 
-def exemption(found: Exemption) -> str:
-    """Whom a policy leaves alone, and why, in words."""
+def exemption(found: Exemption, unknown: frozenset[str] = frozenset()) -> str:
+    """Whom a policy leaves alone, and why, in words; which of their names nobody has."""
     named = (("资源", found.resources), ("信息系统", found.systems), ("单位", found.units))
     parts = [f"{what} {len(which)} 个" for what, which in named if which]
     parts += [f"交付未满 {found.newer_than_days} 天"] if found.newer_than_days else []
     parts += [f"等保{found.mlps_level_from}级以上"] if found.mlps_level_from else []
     parts += [f"{'、'.join(map(str, sorted(found.months)))} 月"] if found.months else []
+    missing = sorted(unknown & (found.resources | found.systems | found.units))
+    parts += [f"台账中没有 {'、'.join(missing)}，请核对"] if missing else []
     return f"{found.reason}（{'，'.join(parts) or '没有列名'}）"
 
 

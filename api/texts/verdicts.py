@@ -75,7 +75,6 @@ TROUBLES: Mapping[str, str] = {
     "provider.in_error": "资源在云平台上处于错误状态",
     "base_failed": "所依赖的资源创建失败",
     "step_failed": "执行步骤失败",
-    "reclaim.running_again": "部分资源已删除，其余重新在用",
     "clouds_file.entry_missing": "云平台的连接参数没有配置",
     "clouds_file.missing": "云平台的连接参数文件没有配置",
     "clouds_file.environment_missing": "连接参数引用的环境变量没有设置",

@@ -98,7 +98,7 @@ def policy(found: Standing) -> schemas.Policy:
         grace=dict(said.grace_working_days),
         kind=said.kind,
         condition=words.condition(said),
-        exemptions=[words.exemption(each) for each in found.exemptions],
+        exemptions=[words.exemption(each, found.unknown) for each in found.exemptions],
         on=found.on is not None,
         on_since=found.on.switched_on_at if found.on else None,
         on_by=found.on.switched_on_by if found.on else None,

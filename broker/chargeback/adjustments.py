@@ -82,7 +82,10 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
   SELECT t.month FROM broker.charge x JOIN broker.statement t ON t.id = x.statement_id
   JOIN broker.month_close m ON m.id = t.close_id AND m.reopened_at IS NULL
-  WHERE x.adjustment_id = d.adjustment_id AND t.payer_unit_id = s.payer_unit_id AND t.month > s.month LIMIT 1
+  WHERE x.adjustment_id = d.adjustment_id AND t.payer_unit_id = s.payer_unit_id AND t.month >= s.month
+    AND (x.resource_id, x.meter, x.tariff_price_id, x.usage_month)
+      = (c.resource_id, c.meter, c.tariff_price_id, c.usage_month)
+  LIMIT 1
 ) AS b ON d.adjustment_id IS NOT NULL
 WHERE (:everything OR EXISTS (
     SELECT FROM broker.unit_period p

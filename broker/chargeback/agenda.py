@@ -33,8 +33,8 @@ class Agenda:
 
 
 def agenda(work: Work) -> Agenda:
-    """How it stands now, for who keeps the books. Raises Forbidden ``duty.missing``."""
-    closing.check_may(work)
+    """How it stands now, for who may read it. Raises Forbidden ``duty.missing``."""
+    closing.check_reads(work)
     books = drawing.books_of(work.session, Month.of(work.now))
     coming = None if books.expected is None else drawing.month_of(books.expected)
     closes = closing.closes(work)

@@ -28,7 +28,8 @@ AGREED, DROPPED = "agreed", "dropped"
 class Beginning:
     """``month``: where the books begin as things stand; None: nothing was used. ``stated``: a person said so, for good.
 
-    ``asked``: what waits for a second person. ``closed``: a month is closed, so that there is nothing left to say.
+    ``asked``: what waits for a second person. ``closed``: a month is closed; only the first one, with which the books
+    did begin, can still be stated: then late usage from before it no longer stops a close.
     """
 
     month: date | None
@@ -38,8 +39,8 @@ class Beginning:
 
 
 def state(work: Work) -> Beginning:
-    """How it stands, for who keeps the books. Raises Forbidden ``duty.missing``."""
-    closing.check_may(work)
+    """How it stands, for who may read it. Raises Forbidden ``duty.missing``."""
+    closing.check_reads(work)
     stated = work.session.scalar(select(BooksBeginning.month))
     asked = work.session.scalars(
         select(BooksProposal).where(BooksProposal.decision.is_(None)).order_by(BooksProposal.month)

@@ -58,11 +58,11 @@ def issue(work: Work, month: Month) -> tuple[IssuedStatement, ...]:
 
 
 def preview(work: Work, month: Month) -> Totals:
-    """The month as a close would freeze it now, and what would stop it; for who may close. Nothing of it stays.
+    """The month as a close would freeze it now, and what would stop it; for who may read it. Nothing of it stays.
 
     Raises Forbidden ``duty.missing``, Conflict ``month.before_books``.
     """
-    check_may(work)
+    check_reads(work)
     return service.totals(work.session, month, until=work.now)
 
 
@@ -170,7 +170,7 @@ def agree_to_reopen(work: Work, month: Month) -> MonthReopening:
 
 def closes(work: Work) -> Sequence[MonthClose]:
     """Every close, the newest month and version first; for whoever sees the whole region, else none."""
-    if not (work.actor.sees_everything or may_close(work)):
+    if not may_read(work):
         return ()
     return work.session.query(MonthClose).order_by(MonthClose.month.desc(), MonthClose.version.desc()).all()
 
@@ -185,6 +185,17 @@ def may_close(work: Work) -> bool:
 def check_may(work: Work) -> None:
     """Raises Forbidden ``duty.missing`` for whoever does not keep the books."""
     if not may_close(work):
+        raise Forbidden("duty.missing", role=Role.FINANCE.value)
+
+
+def may_read(work: Work) -> bool:
+    """Whether the actor sees how the books stand: who keeps them, and who reads everything (audit, Art. 16(3))."""
+    return work.actor.sees_everything or may_close(work)
+
+
+def check_reads(work: Work) -> None:
+    """Raises Forbidden ``duty.missing`` for whoever neither keeps the books nor reads everything."""
+    if not may_read(work):
         raise Forbidden("duty.missing", role=Role.FINANCE.value)
 
 

@@ -303,11 +303,11 @@ class Columns:
         joined = f"FROM span u JOIN piece p USING ({self._names})"
         self._do(f"""
             CREATE TEMP TABLE line AS
-            SELECT u.payer_id, u.resource_id, u.meter, p.number, min(u.city_code) AS city_code,
-                   max(u.city_code) AS other_city_code, CAST(sum({HELD}) AS {self._whole}) AS used
+            SELECT u.payer_id, u.resource_id, u.meter, p.number,
+                   arg_max(u.city_code, least(u.end_s, p.end_s)) AS city_code,
+                   CAST(sum({HELD}) AS {self._whole}) AS used
             {joined} WHERE u.start_s < u.end_s AND {COUNTS}
             GROUP BY u.payer_id, u.resource_id, u.meter, p.number""")
-        self._impossible("line u WHERE city_code <> other_city_code")
         segments = f"""
             SELECT u.payer_id, u.resource_id, p.number, price.series, price.pool AS granted, {HELD} AS used,
                    u.begun_s, greatest(u.start_s, p.start_s) AS start_s

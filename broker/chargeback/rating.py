@@ -20,6 +20,7 @@ from broker.pricing.rules import EXACT, LIMIT_FEN, amount_fen
 from broker.pricing.values import Per
 
 _NONE = Decimal(0)
+_NOWHERE = (-1, "")
 
 
 class Span(NamedTuple):
@@ -45,7 +46,8 @@ class Span(NamedTuple):
 class Line:
     """What a payer owes for one meter of one resource under one price version in the month.
 
-    ``price_number`` is the version's place in the tariff, from 1: two may begin at one time.
+    ``price_number`` is the version's place in the tariff, from 1: two may begin at one time. ``city_code`` is that of
+    its last span, as a close's line names the unit that had the resource last.
     """
 
     payer_id: str
@@ -72,13 +74,13 @@ class Rating:
         self._grants = grants(prices, month)
         self._freeable: dict[tuple[str, int], list[tuple[int, str, int, Decimal, int]]] = {}
         self._sums: dict[tuple[str, str, str, int], Decimal] = {}
-        self._cities: dict[tuple[str, str, str, int], str] = {}
+        self._cities: dict[tuple[str, str, str, int], tuple[int, str]] = {}
         self._taken: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
 
     def add(self, span: Span) -> None:
         """Count a span's time in the month.
 
-        Notes ``span.meter_unknown``, ``span.price_missing`` and ``span.city_differs``.
+        Notes ``span.meter_unknown`` and ``span.price_missing``.
         """
         start, end = max(span.start, self._start), min(span.end, self._end)
         if start >= end:
@@ -96,7 +98,7 @@ class Rating:
                 break
             until = min(piece.end, end)
             if until > covered:
-                self._count(span, piece.number, covered, until - covered)
+                self._count(span, piece.number, covered, until)
                 covered = until
         if covered < end:
             self._problems.add("span.price_missing", span.place, meter=span.meter, sub_cloud=span.sub_cloud)
@@ -114,7 +116,7 @@ class Rating:
             fen = amount_fen(cny, price.per, paid, self._month_seconds)
             if fen > LIMIT_FEN:
                 self._problems.add("line.limit", price.place, resource=resource_id, meter=meter, limit_fen=LIMIT_FEN)
-            out.append(Line(payer_id, self._cities[key], resource_id, meter, price, number + 1, seconds, fen))
+            out.append(Line(payer_id, self._cities[key][1], resource_id, meter, price, number + 1, seconds, fen))
         return out
 
     def _freed(self) -> dict[tuple[str, str, int], Decimal]:
@@ -130,8 +132,8 @@ class Rating:
                 out[key] = EXACT.add(out.get(key, _NONE), taken)
         return out
 
-    def _count(self, span: Span, number: int, start: int, seconds: int) -> None:
-        price = self._prices[number]
+    def _count(self, span: Span, number: int, start: int, end: int) -> None:
+        price, seconds = self._prices[number], end - start
         if span.stopped and not price.charged_when_stopped:
             return
         if price.per is Per.ONCE and span.end - span.start != 1:
@@ -143,8 +145,7 @@ class Rating:
             use = (span.start, span.resource_id, start, amount, number)
             self._freeable.setdefault((span.payer_id, self._grants[number].series), []).append(use)
         key = (span.payer_id, span.resource_id, span.meter, number)
-        if self._cities.setdefault(key, span.city_code) != span.city_code:
-            self._problems.add("span.city_differs", span.place, resource=span.resource_id)
+        self._cities[key] = max((end, span.city_code), self._cities.get(key, _NOWHERE))
         self._sums[key] = EXACT.fma(span.quantity, seconds, self._sums.get(key, _NONE))
 
     def _order(self, key: tuple[str, str, str, int]) -> tuple[str, str, str, int, int]:

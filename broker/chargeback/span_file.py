@@ -1,7 +1,8 @@
 """Reads a file of usage spans (CSV), row by row.
 
 Called by: ``chargeback.offline``. Must not: hold the file in memory, guess at a time without a zone, or use a float.
-Columns may stand in any order and others beside them; blank lines are passed over.
+Columns may stand in any order and others beside them; blank lines are passed over, and empty cells beyond the header (a
+comma at the end), as DuckDB does (``columnar``).
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def _rows(file: TextIO, name: str, problems: Problems) -> Iterator[Span]:
                 pick, width = _columns(row, name), len(row)
             elif row:
                 place = f"{name}:{reader.line_num}"
+                if not any(row[width:]):
+                    del row[width:]
                 if len(row) != width:
                     problems.add("span.columns", place, expected=width, found=len(row))
                 elif (span := span_of(pick(row), place, problems)) is not None:

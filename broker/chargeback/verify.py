@@ -19,7 +19,9 @@ MOST = 100
 _CHECKS = text("""
 WITH close AS (SELECT * FROM broker.month_close WHERE month = :month AND reopened_at IS NULL),
 line AS (
-  SELECT c.statement_id, count(*) AS lines, sum(c.amount_fen) AS total_fen FROM broker.charge c
+  SELECT c.statement_id, count(*) AS lines, sum(c.amount_fen) AS total_fen,
+         count(*) FILTER (WHERE c.usage_month <> :month OR c.adjustment_id IS NOT NULL) AS adjustments
+  FROM broker.charge c
   JOIN broker.statement s ON s.id = c.statement_id JOIN close m ON m.id = s.close_id GROUP BY c.statement_id
 ), posting AS (
   SELECT p.id, p.statement_id, p.settlement_id, sum(e.amount_fen) AS balance,
@@ -45,6 +47,13 @@ UNION ALL
 SELECT 'close.total', CAST(m.id AS text) FROM close m
 WHERE m.total_fen <> (SELECT coalesce(sum(total_fen), 0) FROM line)
    OR m.lines <> (SELECT coalesce(sum(lines), 0) FROM line)
+UNION ALL
+SELECT 'close.figures', CAST(m.id AS text) FROM close m
+WHERE m.settled_fen <> (SELECT coalesce(sum(total_fen), 0) FROM broker.settlement s WHERE s.close_id = m.id)
+   OR m.adjustments <> (SELECT coalesce(sum(adjustments), 0) FROM line)
+   OR m.covers_until <> (CAST(m.month AS timestamp) + interval '1 month') AT TIME ZONE 'Asia/Shanghai'
+   OR EXISTS (SELECT FROM broker.statement s
+              WHERE s.close_id = m.id AND (s.month, s.covers_until) <> (m.month, m.covers_until))
 UNION ALL
 SELECT 'settlement.total', CAST(s.id AS text) FROM broker.settlement s JOIN close m ON m.id = s.close_id
 WHERE s.total_fen <> (SELECT coalesce(sum(amount_fen), 0) FROM broker.settlement_line l WHERE l.settlement_id = s.id)
@@ -93,6 +102,65 @@ WHERE p.reverses_id IS NULL
 LIMIT :most
 """)
 
+# A line by decision is what was decided, of the line it was decided of, and stands once. A decision taken before the
+# close, about a line of an earlier month that stands, stands somewhere.
+_DECIDED = text("""
+WITH close AS (SELECT * FROM broker.month_close WHERE month = :month AND reopened_at IS NULL),
+decided AS (
+  SELECT a.id, a.decided_at, a.amount_fen, s.month, o.reopened_at, s.payer_unit_id, c.usage_month, c.resource_id,
+         c.meter, c.tariff_price_id, c.unit_id, c.sub_cloud_id, c.payer_rule, c.article
+  FROM broker.adjustment a
+  JOIN broker.charge c ON c.id = a.charge_id
+  JOIN broker.statement s ON s.id = c.statement_id
+  JOIN broker.month_close o ON o.id = s.close_id
+), posted AS (
+  SELECT c.*, s.payer_unit_id FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id
+  JOIN close m ON m.id = s.close_id WHERE c.adjustment_id IS NOT NULL
+), standing AS NOT MATERIALIZED (
+  SELECT c.*, s.payer_unit_id, s.month FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id
+  JOIN broker.month_close m ON m.id = s.close_id AND m.reopened_at IS NULL
+)
+SELECT 'adjustment.line', CAST(c.adjustment_id AS text)
+FROM posted c LEFT JOIN decided d ON d.id = c.adjustment_id
+WHERE (d.amount_fen, 0, 0, d.payer_unit_id, d.usage_month, d.resource_id, d.meter, d.tariff_price_id, d.unit_id,
+       d.sub_cloud_id, d.payer_rule, d.article)
+   IS DISTINCT FROM (c.amount_fen, c.quantity_seconds, c.free_seconds, c.payer_unit_id, c.usage_month, c.resource_id,
+                     c.meter, c.tariff_price_id, c.unit_id, c.sub_cloud_id, c.payer_rule, c.article)
+UNION ALL
+SELECT 'adjustment.twice', CAST(c.adjustment_id AS text)
+FROM posted c JOIN standing o USING (payer_unit_id, resource_id, meter, tariff_price_id, usage_month, adjustment_id)
+WHERE o.id <> c.id
+UNION ALL
+SELECT 'adjustment.missing', CAST(d.id AS text)
+FROM decided d JOIN close m ON d.month < m.month AND d.decided_at <= m.closed_at
+WHERE d.reopened_at IS NULL AND NOT EXISTS (
+  SELECT FROM standing c
+  WHERE c.payer_unit_id = d.payer_unit_id AND c.month >= d.month AND c.adjustment_id = d.id
+    AND (c.resource_id, c.meter, c.tariff_price_id, c.usage_month)
+      = (d.resource_id, d.meter, d.tariff_price_id, d.usage_month))
+ORDER BY 1, 2 LIMIT :most
+""")
+
+# Of each line the newest that stands says what it is for: unit, cloud, rule and article, as rated again (``late``).
+_DESCRIBED = text("""
+WITH standing AS (
+  SELECT c.*, s.payer_unit_id, s.month FROM broker.charge c JOIN broker.statement s ON s.id = c.statement_id
+  JOIN broker.month_close m ON m.id = s.close_id AND m.reopened_at IS NULL
+  WHERE c.usage_month = :month AND c.adjustment_id IS NULL
+)
+SELECT 'line.described', c.resource_id || ' ' || c.meter
+FROM standing c
+JOIN pg_temp.late n USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
+WHERE n.kind = 'line'
+  AND (n.unit_id, n.sub_cloud_id, n.payer_rule, n.article)
+    IS DISTINCT FROM (c.unit_id, c.sub_cloud_id, c.payer_rule, c.article)
+  AND NOT EXISTS (
+    SELECT FROM standing o
+    WHERE (o.payer_unit_id, o.resource_id, o.meter, o.tariff_price_id)
+        = (c.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id) AND o.month > c.month)
+LIMIT :most
+""")
+
 # What stands of a line together: the month's own, what was put right since, what was decided of it.
 _BELOW_ZERO = text("""
 WITH standing AS (
@@ -111,16 +179,20 @@ ORDER BY 2 LIMIT :most
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that does not add up. ``usage.changed``, ``settlement.changed``: it would be rated otherwise today."""
+    """Something that does not add up.
+
+    ``usage.changed``, ``settlement.changed``, ``line.described``: it would be rated, or named, otherwise today.
+    """
 
     code: str
     subject: str
 
 
 def verify(session: Session, month: Month) -> tuple[Difference, ...]:
-    """What does not add up in a closed month: totals, entries, and its lines rated again (the first hundred).
+    """What does not add up in a closed month; of each kind the first hundred.
 
-    Usage that came after the close differs until the next close charges it (``usage.changed``).
+    Its figures, totals and entries, the decisions that it posted, and its lines rated again, with what they say they
+    are for. Usage that came after the close differs until the next close charges it (``usage.changed``).
     Raises Conflict ``month.not_closed``, ``month.before_books``.
     """
     drawing.be_patient(session)
@@ -129,9 +201,11 @@ def verify(session: Session, month: Month) -> tuple[Difference, ...]:
     if not books.closed:
         raise Conflict("month.not_closed", month=str(month))
     asked = {"month": month.first_day, "most": MOST}
-    found = [Difference(*row) for check in (_CHECKS, _SIDES, _BELOW_ZERO) for row in session.execute(check, asked)]
+    checks = (_CHECKS, _SIDES, _DECIDED, _BELOW_ZERO)
+    found = [Difference(*row) for check in checks for row in session.execute(check, asked)]
     bill.fill(session, "late", (month,), month.end)
     with repository.joined_by_hash(session):
+        found += [Difference(*row) for row in session.execute(_DESCRIBED, asked)]
         rows = session.execute(text(closing_sql.DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})
         found += [Difference("usage.changed", f"{row.resource_id} {row.meter}") for row in rows]
     rows = session.execute(text(closing_sql.OWED_DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})

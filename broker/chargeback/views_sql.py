@@ -109,26 +109,39 @@ LEFT JOIN LATERAL (
 WHERE s.id = CAST(:statement_id AS uuid)
 """)  # noqa: S608 - our own constants
 
+# A resource that went from a unit to another may have lines of both: it is shown as the one's that had it last.
 _MOVERS = text(f"""
-SELECT r.id AS resource_id, r.number, r.name, coalesce(n.name, u.code) AS unit_name, x.amount_fen, x.before_fen
-FROM (
-  SELECT resource_id, coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:statement_id AS uuid)), 0)
-           AS amount_fen,
-         coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:previous_id AS uuid)), 0) AS before_fen,
-         coalesce(any_value(unit_id) FILTER (WHERE statement_id = CAST(:statement_id AS uuid)), any_value(unit_id))
-           AS unit_id
-  FROM broker.charge c
-  WHERE statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid)) AND {PART}
-  GROUP BY resource_id
-) AS x
-JOIN broker.resource r ON r.id = x.resource_id
-JOIN broker.unit u ON u.id = x.unit_id
+WITH moved AS (
+  SELECT x.*, r.number, r.name
+  FROM (
+    SELECT resource_id, coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:statement_id AS uuid)), 0)
+             AS amount_fen,
+           coalesce(sum(amount_fen) FILTER (WHERE statement_id = CAST(:previous_id AS uuid)), 0) AS before_fen
+    FROM broker.charge c
+    WHERE statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid)) AND {PART}
+    GROUP BY resource_id
+  ) AS x
+  JOIN broker.resource r ON r.id = x.resource_id
+  WHERE x.amount_fen <> x.before_fen
+  ORDER BY abs(x.amount_fen - x.before_fen) DESC, r.number
+  LIMIT :limit
+)
+SELECT m.resource_id, m.number, m.name, coalesce(n.name, u.code) AS unit_name, m.amount_fen, m.before_fen
+FROM moved m
+CROSS JOIN LATERAL (
+  SELECT c.unit_id FROM broker.charge c
+  JOIN broker.statement s ON s.id = c.statement_id
+  LEFT JOIN broker.resource_owner o
+    ON o.resource_id = c.resource_id AND o.unit_id = c.unit_id AND lower(o.during) < s.covers_until
+  WHERE c.resource_id = m.resource_id AND {PART}
+    AND c.statement_id IN (CAST(:statement_id AS uuid), CAST(:previous_id AS uuid))
+  ORDER BY s.id = CAST(:statement_id AS uuid) DESC, coalesce(lower(o.during), '-infinity') DESC, c.unit_id LIMIT 1
+) AS had
+JOIN broker.unit u ON u.id = had.unit_id
 LEFT JOIN LATERAL (
-  SELECT name FROM broker.unit_period p WHERE p.unit_id = x.unit_id ORDER BY lower(p.during) DESC LIMIT 1
+  SELECT name FROM broker.unit_period p WHERE p.unit_id = had.unit_id ORDER BY lower(p.during) DESC LIMIT 1
 ) AS n ON true
-WHERE x.amount_fen <> x.before_fen
-ORDER BY abs(x.amount_fen - x.before_fen) DESC, r.number
-LIMIT :limit
+ORDER BY abs(m.amount_fen - m.before_fen) DESC, m.number
 """)  # noqa: S608 - our own constants
 
 

@@ -23,7 +23,7 @@ from broker.tenancy.models import Account
 from broker.tenancy.work import Work
 
 LEASE = timedelta(minutes=3)
-"""Longer than a whole conversation with a server may take."""
+"""Longer than a server may take to what comes before the content, and again to the content itself."""
 MOST_ATTEMPTS = 12
 FRESH = timedelta(days=1)
 """A notice older than this is not sent by itself any more. After an outage, of what was sent by before, it lies on the
@@ -72,6 +72,7 @@ UPDATE broker.notice_sending SET state = 'failed', leased_until = NULL, code = '
 WHERE state = 'sending' AND leased_until < :now AND attempts >= :most RETURNING id
 """)
 
+_LOST_CODE = "sending.lost"
 _LOST = text("""
 UPDATE broker.notice_sending SET state = 'unknown', leased_until = NULL, code = 'sending.lost'
 WHERE state = 'handing' AND leased_until < :now RETURNING id
@@ -111,17 +112,25 @@ def claim(work: Work, channels: Sequence[str]) -> UUID | None:
 
 
 def hand_over(work: Work, sending_id: UUID) -> bool:
-    """Just before the content goes out. False: the lease has run out, and the message is somebody else's by now."""
+    """Just before the content goes out; the lease runs anew. False: it has run out, the message is somebody else's."""
     mine = (
         update(NoticeSending)
         .where(NoticeSending.id == sending_id, NoticeSending.state == "sending", NoticeSending.leased_until > work.now)
-        .values(state="handing")
+        .values(state="handing", leased_until=work.now + LEASE)
         .returning(NoticeSending.id)
     )
     return work.session.scalar(mine) is not None
 
 
 def sent(work: Work, sending_id: UUID) -> None:
+    """It was taken, however long that took: what was given up for lost meanwhile, and not decided on, was not lost."""
+    late = update(NoticeSending).where(
+        NoticeSending.id == sending_id,
+        NoticeSending.state == "unknown",
+        NoticeSending.code == _LOST_CODE,
+        NoticeSending.decided_by.is_(None),
+    )
+    work.session.execute(late.values(state="sent", sent_at=work.now, code=""))
     _end(work, sending_id, state="sent", sent_at=work.now, code="")
 
 

@@ -228,12 +228,12 @@ def offers(work: Work, case: ReclaimCase) -> list[str]:
     events = {e.value for e in case_possible(CaseState(case.state), frozenset(roles))} - _NOT_OFFERED
     if case.proposed_by is not None and actor.account_id in accounts_of_one(work.session, case.proposed_by):
         events.discard(CaseEvent.CONFIRM.value)
-    if CaseEvent.OBJECT.value in events and case.cause == Cause.TERM.value:
-        events.add("renewal")
     if case.keep_until is not None and work.now < case.keep_until:
         events.discard(CaseEvent.PROPOSE.value)
     if case.state == CaseState.SUSPENDING.value and case.trouble is None:
-        events.discard(CaseEvent.RESUME.value)
+        events -= {CaseEvent.RESUME.value, CaseEvent.OBJECT.value}
+    if CaseEvent.OBJECT.value in events and case.cause == Cause.TERM.value:
+        events.add("renewal")
     if Role.OPERATOR in roles:
         events |= {"retry"} if case.trouble else set()
         events |= {"waive"} if case.waits_for == "unmeasured" else set()

@@ -21,7 +21,7 @@ from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, ResourceState
 from broker.metering import service as metering
-from broker.reclamation import dates, giving_back, history, look_again, lost, parting, share, snapshots
+from broker.reclamation import dates, giving_back, history, look_again, lost, objections, parting, share, snapshots
 from broker.reclamation import started as outside
 from broker.reclamation.look_again import InCloud
 from broker.reclamation.models import CaseResource, ReclaimCase
@@ -71,18 +71,31 @@ def measure_again(tools: Tools, job: CaseJob, _pace: Pace) -> bool:
         if case is None:
             return False
         if case.state == CaseState.SUSPENDING.value:
-            return not _in_use_after_all(work, case, again)
+            return _still(work, case, again)
         return _admit(tools, work, case, again)
 
 
-def _in_use_after_all(work: Work, case: ReclaimCase, again: Again) -> bool:
-    """Admitted long ago, tried again only now: what is in use meanwhile runs on, what was stopped is started."""
-    if again.verdict is not Verdict.IN_USE:
+def _still(work: Work, case: ReclaimCase, again: Again) -> bool:
+    """Admitted long ago, tried again only now: whether its suspension goes on.
+
+    What is in use meanwhile runs on, what was stopped is started. While nothing stands still, what nobody measures any
+    more waits as it would have before.
+    """
+    if again.verdict is Verdict.IN_USE:
+        case.ending = CaseState.DROPPED.value
+        history.go(work, case, CaseEvent.FIND_IN_USE, note=f"{again.matching}/{again.measured}")
+        history.tell_operators(work, case, "reclaim.in_use")
         return False
-    case.ending = CaseState.DROPPED.value
-    history.go(work, case, CaseEvent.FIND_IN_USE, note=f"{again.matching}/{again.measured}")
-    history.tell_operators(work, case, "reclaim.in_use")
-    return True
+    if again.verdict is Verdict.IDLE or _stands_still(work, case):
+        return True
+    _wait(work, case, again.verdict.value, _A_DAY)
+    return False
+
+
+def _stands_still(work: Work, case: ReclaimCase) -> bool:
+    """Whether a server that ran has been stopped, or has vanished meanwhile."""
+    ran = {row.resource_id for row in _rows(work, case.id) if row.was_active}
+    return any(r.id in ran and r.state != ResourceState.ACTIVE.value for r in resources_of(work, case.id))
 
 
 def _admit(tools: Tools, work: Work, case: ReclaimCase, again: Again) -> bool:
@@ -113,8 +126,8 @@ def _admit(tools: Tools, work: Work, case: ReclaimCase, again: Again) -> bool:
 
 
 def _wait(work: Work, case: ReclaimCase, what: str, pause: timedelta) -> None:
-    """Back to its notice until there is an answer or room."""
-    history.go(work, case, CaseEvent.WAIT, note=what)
+    """Back to its notice until there is an answer or room; written once for as long as it is the same thing."""
+    history.go(work, case, CaseEvent.WAIT, note=what, quietly=history.last(work, case) == (CaseEvent.WAIT.value, what))
     history.wait(work, case, what, pause)
 
 
@@ -243,12 +256,17 @@ def drop_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
 
 
 def resumed(tools: Tools, job: CaseJob) -> str:
-    """They run again: the case ends as it was decided, or is heard anew if somebody else has started them."""
+    """They run again: the case ends as it was decided, or is heard.
+
+    Anew if somebody else has started them; on the objection that came while they were being stopped.
+    """
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RESUMING)
         if case is not None:
             if case.ending == CaseState.NOTICED.value:
                 dates.hear_again(work, case)
+            elif case.ending is None and objections.open_one(work, case) is not None:
+                history.go(work, case, CaseEvent.OBJECT)
             else:
                 history.go(work, case, _END[case.ending or CaseState.DROPPED.value])
                 history.tell_owner(work, case, "reclaim.resumed")
@@ -258,7 +276,7 @@ def resumed(tools: Tools, job: CaseJob) -> str:
 def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
     """Nothing that is in use again may be deleted: servers that run, disks that hang on something else.
 
-    Nor what was used since the suspension and stands still again: its samples say so.
+    Nor what was used since the suspension and stands still again: its samples say so, or detection of volumes.
     """
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)
@@ -270,23 +288,31 @@ def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
     found = look_again.in_cloud(tools, job, resources, pace)
     used += found.used
     if not used and asked is not None and look_again.measure(tools.settings, asked).verdict in _USED:
-        used = [r.number for r in resources if r.kind == "server"]
+        used = [r.number for r in resources if r.kind == "server"] or [r.number for r in resources]
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)
-        return case is not None and not _spared(work, case, used, found)
+        if case is None or _spared(work, case, used, found):
+            return False
+        back = [r.id for r in resources_of(work, job.id) if r.error_code == lost.LOST and r.id in found.there]
+        if back:
+            lost.turn_up(work, case, back, work.now + timedelta(days=tools.settings.reclaim_keep_days))
+        return not back
 
 
 def _spared(work: Work, case: ReclaimCase, used: Sequence[str], found: InCloud) -> bool:
     """Whether something is in use: then nothing is deleted, the confirmation is void, and what runs is charged for.
 
-    Unless part of it has been deleted: that cannot be taken back by itself, and lies on the operators' desk.
+    What has been deleted by then is released by a case of its own; what was lost before stays with the rest.
     """
-    if not used:
+    ours = resources_of(work, case.id)
+    going = [r for r in ours if r.state == ResourceState.RELEASING.value]
+    deleted = [r.id for r in going if r.id not in found.there and r.error_code != lost.LOST]
+    if not used or len(deleted) == len(ours):
         return False
-    going = [r.id for r in resources_of(work, case.id) if r.state == ResourceState.RELEASING.value]
-    if found.gone.intersection(going):
-        return _stuck(work, case, "delete", ["reclaim.running_again"])
-    inventory.keep(work, going)
+    if deleted:
+        parting.free_disks(work, [r.id for r in ours if r.id not in deleted], deleted)
+        history.order(work, parting.part(work, case, deleted, CaseState.RELEASING))
+    inventory.keep(work, found.there.intersection(r.id for r in going))
     history.go(work, case, CaseEvent.FIND_IN_USE, note="、".join(used))
     case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
     case.waits_for = "in_use"

@@ -12,12 +12,10 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
-
 from broker.errors import Conflict, Invalid, Problem
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, Role
 from broker.reclamation import board, dates, history, objections, rules
-from broker.reclamation.models import CaseObjection, ReclaimCase
+from broker.reclamation.models import ReclaimCase
 from broker.reclamation.values import Answer, Decision
 from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate, one_of
@@ -32,7 +30,8 @@ _ENDING = {CaseEvent.ACCEPT: CaseState.EXEMPTED.value, CaseEvent.RENEW: CaseStat
 def object_to(work: Work, case_id: UUID, *, reason: str) -> ReclaimCase:
     """The owner objects, with a reason; the window's clock stands until it is answered.
 
-    Raises NotFound, Forbidden ``duty.missing``, Conflict ``reclaim.state``, Invalid ``reason.missing``.
+    Raises NotFound, Forbidden ``duty.missing``, Conflict ``reclaim.state``, ``reclaim.stopping``, Invalid
+    ``reason.missing``.
     """
     case = objections.of_its_unit(work, case_id)
     if not reason.strip():
@@ -48,9 +47,7 @@ def answer(work: Work, case_id: UUID, given: Answer) -> ReclaimCase:
     ``duty.separated`` (nobody answers his own), Conflict ``reclaim.not_objected``, Invalid.
     """
     case = _locked(work, case_id)
-    objection = work.session.scalar(
-        select(CaseObjection).where(CaseObjection.case_id == case.id, CaseObjection.answered_at.is_(None))
-    )
+    objection = objections.open_one(work, case)
     if objection is None:
         raise Conflict("reclaim.not_objected")
     by = mandate(work.actor, Role.APPROVER, case.deciding_unit_id, except_for=_not(work, objection.raised_by))

@@ -14,7 +14,7 @@ from sqlalchemy import or_, select
 from broker.inventory.models import Resource
 from broker.lifecycle import CaseEvent, CaseState, ResourceState, Role
 from broker.notify import service as notify
-from broker.reclamation import history, lateness, rules, terms, watched
+from broker.reclamation import history, lateness, lost, rules, terms, watched
 from broker.reclamation.models import CaseObjection, CaseResource, ReclaimCase
 from broker.reclamation.values import Heard
 from broker.region import calendars
@@ -23,6 +23,8 @@ from broker.utilisation import findings
 from broker.utilisation.findings import FindingKind
 
 _AT_ONCE = 200
+_BEFORE = {"nobody", "calendar"}
+"""What a case waits for before its window ends."""
 
 
 def come(work: Work) -> int:
@@ -111,7 +113,9 @@ def _fall_due(work: Work) -> int:
         if case.due_provisional:
             _no_calendar(work, case)
         else:
-            history.go(work, case, CaseEvent.FALL_DUE)
+            event, what = history.last(work, case)
+            looked_at_again = event == CaseEvent.WAIT.value and what not in _BEFORE
+            history.go(work, case, CaseEvent.FALL_DUE, quietly=looked_at_again)
     return len(due)
 
 
@@ -126,7 +130,7 @@ def _no_calendar(work: Work, case: ReclaimCase) -> None:
 def _undo_started(work: Work) -> int:
     """Suspended cases of which a server runs again, by no order of ours: the suspension is undone as a whole.
 
-    Then it is heard anew, or dropped where standing still was all that was found.
+    Then it is heard anew, dropped where standing still was all that was found, or exempt as an answer had said.
     """
     runs = (
         select(CaseResource.case_id)
@@ -139,7 +143,8 @@ def _undo_started(work: Work) -> int:
     found = _cases(work, ReclaimCase.state.in_(stopped), ReclaimCase.id.in_(runs))
     for case in found:
         case.proposed_by = case.proposed_at = None
-        case.ending = (CaseState.DROPPED if _was_off(work, case) else CaseState.NOTICED).value
+        heard = CaseState.DROPPED if _was_off(work, case) else CaseState.NOTICED
+        case.ending = (lost.granted(work, case) or heard).value
         history.go(work, case, CaseEvent.FIND_RUNNING)
         history.tell_operators(work, case, "reclaim.started")
     return len(found)

@@ -27,7 +27,7 @@ from broker.reclamation.values import Room
 from broker.settings import Settings
 from broker.tenancy.repository import unit_names
 from broker.tenancy.work import Work
-from broker.utilisation import detection, findings, looking, sightings
+from broker.utilisation import detection, findings, looking, policy_words, sightings
 from broker.utilisation.findings import Finding
 from broker.utilisation.looking import CURRENT, Known
 from broker.utilisation.sightings import Sighting
@@ -114,7 +114,7 @@ def run(work: Work, settings: Settings, asked: Asked, looked: Looked) -> Reclaim
     if row is None:
         row = ReclaimPolicy(
             id=new_id(), name=name, version=whole.version, digest=digest,
-            content=policies.content(policy), created_by=by.account_id,
+            content=policy_words.content(policy), created_by=by.account_id,
             created_at=work.now,
         )  # fmt: skip
         work.session.add(row)
@@ -138,6 +138,7 @@ def _found(work: Work, asked: Asked, looked: Looked) -> list[Finding]:
         Finding(
             id=rows[each.key].id if each.key in rows else new_id(),
             resource_id=each.resource_id, kind=each.kind, policy=each.policy, policy_version=asked.whole.version,
+            policy_digest=asked.digest,
             object_ref=each.object_ref, first_day=each.first_day, last_day=each.last_day, days=each.days,
             evidence=each.evidence, monthly_fen=each.monthly_fen, scanned_on=day, found_at=work.now,
             cleared_at=None, cleared_because=None,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from broker.errors import NotFound
 from broker.lifecycle import CASE_MACHINE, CASE_OPEN, CaseEvent, CaseState, Role, case_after
@@ -56,8 +56,9 @@ def go(
     *,
     note: str = "",
     by: Mandate | None = None,
+    quietly: bool = False,
 ) -> None:
-    """One arrow. Raises Conflict ``reclaim.state``."""
+    """One arrow; ``quietly``: it leads where the last one of the history has led. Raises Conflict ``reclaim.state``."""
     state = case_after(CaseState(case.state), event, roles)
     case.state = state.value
     case.waits_for = case.look_at = None
@@ -66,7 +67,8 @@ def go(
     if state not in CASE_OPEN:
         case.closed_at = work.now
         work.session.execute(update(CaseResource).where(CaseResource.case_id == case.id).values(closed_at=work.now))
-    write(work, case, event.value, note=note, by=by)
+    if not quietly:
+        write(work, case, event.value, note=note, by=by)
 
 
 def order(work: Work, case: ReclaimCase) -> None:
@@ -79,6 +81,13 @@ def order(work: Work, case: ReclaimCase) -> None:
 def wait(work: Work, case: ReclaimCase, what: str, pause: timedelta) -> None:
     """It cannot go on now; it is looked at again after a pause. Told only when the reason is a new one."""
     case.waits_for, case.look_at = what, work.now + pause
+
+
+def last(work: Work, case: ReclaimCase) -> tuple[str, str]:
+    """The last thing that happened to a case, and its note."""
+    statement = select(CaseAct.event, CaseAct.note).where(CaseAct.case_id == case.id).order_by(CaseAct.id.desc())
+    row = work.session.execute(statement.limit(1)).one()
+    return row.event, row.note
 
 
 def write(

@@ -75,7 +75,7 @@ def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Qu
     zone = work.calendar.zone
     names = tuple(tuple(n for n in (str(r.id), r.number, r.ref) if n) for r in resources if r.kind == "server")
     first = began.astimezone(zone).date() + timedelta(days=1)  # the first whole day that the owner knew
-    detected = _detected(work, case) if case.suspended_at is None else None  # detection watches what is charged
+    detected = _detected(work, case) if case.suspended_at is None else _seen_since(work, case)
     vouch_ends = None if case.waived_at is None else case.waived_at + timedelta(days=rules.FRESH_DAYS)
     return Question(
         names,
@@ -86,7 +86,7 @@ def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Qu
         work.now,
         detected,
         vouched=decided or (vouch_ends is not None and work.now <= vouch_ends),
-        morning_passed=_waited_for(work, case) == Verdict.TODAY.value,
+        morning_passed=case.suspended_at is None and _waited_for(work, case) == Verdict.TODAY.value,
         stopped=case.suspended_at is not None,
     )
 
@@ -113,6 +113,20 @@ def _detected(work: Work, case: ReclaimCase) -> Again | None:
     today = work.now.astimezone(work.calendar.zone).date()
     fresh = found.cleared_at is None and (today - found.scanned_on).days <= rules.FRESH_DAYS
     return Again(Verdict.IDLE if fresh else Verdict.UNMEASURED)
+
+
+WATCHED = {FindingKind.UNATTACHED_VOLUME, FindingKind.EMPTY_SEGMENT}
+"""What detection goes on watching while it is suspended: of what it stopped itself it says nothing."""
+
+
+def _seen_since(work: Work, case: ReclaimCase) -> Again | None:
+    """Whether detection has seen a volume or a segment in use since it was suspended."""
+    if case.finding_id is None or case.suspended_at is None:
+        return None
+    found = findings.finding(work.session, case.finding_id)
+    used = found.kind in WATCHED and found.cleared_because == "in_use"
+    after = found.cleared_at is not None and found.cleared_at > case.suspended_at
+    return Again(Verdict.IN_USE) if used and after else None
 
 
 def measure(settings: Settings, asked: Question) -> Again:
@@ -148,24 +162,31 @@ def _one(settings: Settings, names: tuple[str, ...], policy: Policy, asked: Ques
 
 
 def _policy(settings: Settings, asked: Question) -> Policy | None:
-    """The policy that the case was opened by, whatever the file says today; ours where none was."""
+    """The policy that the case was opened by, whatever the file says today; ours where none was.
+
+    Ours too for a server that was stopped because it was seen to be off: by its own it may only be off, and is.
+    """
+    below = Condition("cpu_avg_pct", Daily.MEAN, below=Decimal(settings.reclaim_in_use_cpu_percent))
+    decided = Policy(_DECIDED, "", "server", below, days=1, min_samples_per_day=1, missing_day=MissingDay.SKIP)
     if asked.policy == _DECIDED:
-        below = Condition("cpu_avg_pct", Daily.MEAN, below=Decimal(settings.reclaim_in_use_cpu_percent))
-        return Policy(_DECIDED, "", "server", below, days=1, min_samples_per_day=1, missing_day=MissingDay.SKIP)
+        return decided
+    found: Policy | None
     if asked.content:
-        return policy_words.read_back(dict(asked.content))
-    return next((p for p in service.policies_of(settings).policies if p.name == asked.policy), None)
+        found = policy_words.read_back(dict(asked.content))
+    else:
+        found = next((p for p in service.policies_of(settings).policies if p.name == asked.policy), None)
+    return decided if asked.stopped and found is not None and found.seen else found
 
 
 @dataclass(frozen=True, slots=True)
 class InCloud:
-    """Numbers of what is in use: servers at work, disks on a server that stays. ``gone``: of what nothing is left.
+    """Numbers of what is in use: servers at work, disks on a server that stays. ``there``: what it has, and will have.
 
     ``running``: the servers that run, and nothing less.
     """
 
     used: list[str]
-    gone: frozenset[UUID]
+    there: frozenset[UUID]
     running: frozenset[UUID]
 
 
@@ -182,7 +203,7 @@ def in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pa
         for project_id in sorted({r.project_id for r in resources}):
             for kind in sorted({key.kind for key in numbers}):
                 listed = provider.list(kind, project_id)
-                there |= {o.key.id for o in listed}
+                there |= {o.key.id for o in listed if o.status is not Status.DELETING}
                 if kind is Kind.SERVER:
                     at_work = [o.key for o in listed if o.status not in AT_REST]
                     used += [numbers[key] for key in at_work if key in numbers]
@@ -192,4 +213,4 @@ def in_cloud(tools: Tools, job: CaseJob, resources: Sequence[Resource], pace: Pa
     except ProviderError as error:
         pace.beat()
         raise try_again(error) from error
-    return InCloud(used, frozenset(ours - there), frozenset(ours & running))
+    return InCloud(used, frozenset(ours & there), frozenset(ours & running))

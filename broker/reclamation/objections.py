@@ -1,6 +1,6 @@
 """An owner's word against a case, or for a longer term: who may raise it, and what it sets aside.
 
-Called by: ``cases``, ``terms``. Must not: answer.
+Called by: ``cases``, ``terms``, the steps of a case. Must not: answer.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from broker.errors import Forbidden
-from broker.lifecycle import CaseEvent, Role
+from sqlalchemy import select
+
+from broker.errors import Conflict, Forbidden
+from broker.lifecycle import CaseEvent, CaseState, Role
 from broker.reclamation import board, history, rules
 from broker.reclamation.models import CaseObjection, ReclaimCase
 from broker.tenancy.work import Work
@@ -26,12 +28,21 @@ def of_its_unit(work: Work, case_id: UUID) -> ReclaimCase:
     return case
 
 
-def put(work: Work, case: ReclaimCase, code: str, *, reason: str, renew_until: datetime | None = None) -> None:
-    """Write it down and tell who has to answer, by when. Raises Conflict ``reclaim.state``.
+def open_one(work: Work, case: ReclaimCase) -> CaseObjection | None:
+    """What waits for its answer."""
+    unanswered = select(CaseObjection).where(CaseObjection.case_id == case.id, CaseObjection.answered_at.is_(None))
+    return work.session.scalar(unanswered)
 
-    A proposal to release falls, and so does what an operator vouched for: the owner says otherwise.
+
+def put(work: Work, case: ReclaimCase, code: str, *, reason: str, renew_until: datetime | None = None) -> None:
+    """Write it down and tell who has to answer, by when. Raises Conflict ``reclaim.state``, ``reclaim.stopping``.
+
+    A proposal to release falls, and so does what an operator vouched for: the owner says otherwise. A suspension that
+    is stuck is undone first; while the machine is at it, it is not interrupted.
     """
     assert work.actor.account_id is not None
+    if case.state == CaseState.SUSPENDING.value and case.trouble is None:
+        raise Conflict("reclaim.stopping")
     history.go(work, case, CaseEvent.OBJECT, work.actor.roles & _UNIT, note=reason.strip())
     case.proposed_by = case.proposed_at = case.waived_by = case.waived_at = None
     due_at = work.calendar.deadline(work.now, rules.ANSWER_WORKDAYS).at

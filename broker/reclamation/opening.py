@@ -18,7 +18,7 @@ from broker.errors import Conflict, Invalid, NotFound, Problem
 from broker.inventory import service as inventory
 from broker.inventory.models import InformationSystem, Resource
 from broker.lifecycle import CaseState, ResourceState, Role
-from broker.reclamation import history, rules
+from broker.reclamation import history, protection, rules
 from broker.reclamation.models import CaseResource, ReclaimCase, Release, ReleaseResource
 from broker.reclamation.values import Cause, Opening
 from broker.tenancy.rules import mandate
@@ -37,8 +37,8 @@ def open_case(work: Work, opening: Opening) -> ReclaimCase:
     """Open a case over resources of one unit in one sub-cloud, with the disks that hang on their servers.
 
     The system may, and an operator of the delivering authority. Raises NotFound ``resource.not_found``, Forbidden,
-    Conflict ``reclaim.case_open``, ``reclaim.exempt``, ``reclaim.release_open``; Invalid with all of
-    ``reason.missing``, ``reclaim.mixed``, ``reclaim.not_live``, ``release.in_use`` (a segment others stand on).
+    Conflict ``reclaim.case_open``, ``reclaim.exempt``, ``reclaim.release_open``, ``reclaim.protected``; Invalid with
+    all of ``reason.missing``, ``reclaim.mixed``, ``reclaim.not_live``, ``release.in_use`` (a segment others stand on).
     """
     resources = _lock(work, opening.resource_ids)
     decide, deliver = _authorities(work, resources[0].sub_cloud_id)
@@ -81,17 +81,22 @@ def check(work: Work, opening: Opening) -> None:
     _check(work, opening, resources)
 
 
+def by_hand(policies: PolicySet, ids: Sequence[UUID], reason: str) -> Opening:
+    """A case over what a person names: anything but what the policies protect by its name, its system's, its unit's."""
+    return Opening(Cause.PERSON, tuple(ids), reason, protected=protection.of_all(policies))
+
+
 def of_finding(found: Finding, policies: PolicySet, reason: str | None = None) -> Opening:
     """A case over what detection found: its evidence as it stands today, its policy and the grace that this gives.
 
     ``reason`` is the policy's title unless a person says more. Raises Conflict ``reclaim.not_whole`` for a snapshot or
     an address (there is no resource of ours to take back), ``reclaim.finding_stale`` when it was found by another
-    version of the policies than today's, or is no finding any more.
+    content of the policy than today's (whatever its file calls its version), or is no finding any more.
     """
     if not found.whole_resource:
         raise Conflict("reclaim.not_whole")
     policy = next((p for p in policies.policies if p.name == found.policy), None)
-    if policy is None or found.policy_version != policies.version or found.cleared_at is not None:
+    if policy is None or found.policy_digest != policy_words.digest(policy, policies) or found.cleared_at is not None:
         raise Conflict("reclaim.finding_stale")
     return Opening(
         Cause.IDLE,
@@ -110,6 +115,7 @@ def of_finding(found: Finding, policies: PolicySet, reason: str | None = None) -
         },
         grace=policy.grace_working_days,
         finding_id=found.id,
+        protected=protection.of_policy(policy, policies),
     )
 
 
@@ -193,6 +199,7 @@ def _check(work: Work, opening: Opening, resources: Sequence[Resource]) -> None:
         problems.append(Problem("release.in_use", "resources", params={"resources": "、".join(others)}))
     if problems:
         raise Invalid(problems)
+    protection.check(work, opening.protected, resources)
 
 
 def _released(work: Work, ids: Sequence[UUID]) -> bool:

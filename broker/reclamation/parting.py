@@ -41,6 +41,12 @@ def things(resources: Sequence[Resource]) -> list[list[Resource]]:
     return [[head, *disks[head.id]] for head in heads]
 
 
+def free_disks(work: Work, ids: Collection[UUID], servers: Collection[UUID]) -> None:
+    """Disks among these stay when their servers are gone: they hang on nothing then."""
+    disks = update(Resource).where(Resource.id.in_(ids), Resource.server_id.in_(servers))
+    work.session.execute(disks.values(server_id=None))
+
+
 def part(work: Work, case: ReclaimCase, ids: Collection[UUID], state: CaseState) -> ReclaimCase:
     """A case of its own for some of a case's resources and their snapshots, heard as the first one was."""
     work.session.flush()

@@ -8,10 +8,8 @@ word in the file and it is off until somebody has looked again. The database hol
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,13 +20,13 @@ from sqlalchemy import func, select
 from broker.catalog.models import SubCloud, SubCloudAuthority
 from broker.errors import BrokerError, Conflict, Forbidden, NotFound
 from broker.lifecycle import CaseState, Role
-from broker.reclamation import opening, rules
+from broker.reclamation import opening, protection, rules
 from broker.reclamation.models import CaseResource, ReclaimCase, ReclaimDryRun, ReclaimPolicy
 from broker.settings import Settings
 from broker.tenancy.rules import one_of
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
-from broker.utilisation import findings, service
+from broker.utilisation import findings, policy_words, service
 from broker.utilisation.values import Exemption, Policy, PolicySet
 
 log = structlog.get_logger(__name__)
@@ -40,7 +38,10 @@ SEEN_WITHIN = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A policy as the file has it now. ``on``: this very content acts; ``was_on``: another content was switched on."""
+    """A policy as the file has it now. ``on``: this very content acts; ``was_on``: another content was switched on.
+
+    ``unknown``: what the file's exemptions name and nobody has.
+    """
 
     policy: Policy
     exemptions: Sequence[Exemption]
@@ -49,22 +50,7 @@ class Standing:
     on: ReclaimPolicy | None
     was_on: ReclaimPolicy | None
     dry_run: ReclaimDryRun | None
-
-
-def digest_of(policy: Policy, whole: PolicySet) -> str:
-    """SHA-256 of what a policy says, its exemptions included."""
-    said = {"policy": content(policy), "exemptions": {n: asdict(e) for n, e in whole.exemptions.items()}}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=_plain).encode()).hexdigest()
-
-
-def content(policy: Policy) -> dict[str, Any]:
-    """What a policy says, as plain data; its condition in words that tell ``all`` from ``any``."""
-    said: dict[str, Any] = json.loads(json.dumps(asdict(policy), default=_plain))
-    return said | {"when": repr(policy.when)}
-
-
-def _plain(value: object) -> object:
-    return sorted(value) if isinstance(value, frozenset) else str(value)
+    unknown: frozenset[str]
 
 
 def standings(work: Work, settings: Settings) -> list[Standing]:
@@ -72,9 +58,10 @@ def standings(work: Work, settings: Settings) -> list[Standing]:
     whole = service.policies_of(settings)
     rows = list(work.session.scalars(select(ReclaimPolicy).order_by(ReclaimPolicy.id)))
     runs = {r.policy_id: r for r in work.session.scalars(select(ReclaimDryRun).order_by(ReclaimDryRun.id))}
+    unknown = protection.unknown(work, whole.exemptions.values())
     out = []
     for policy in whole.policies:
-        digest = digest_of(policy, whole)
+        digest = policy_words.digest(policy, whole)
         on = [r for r in rows if r.name == policy.name and r.switched_on_at and not r.switched_off_at]
         present = next((r for r in rows if (r.name, r.digest) == (policy.name, digest)), None)
         out.append(
@@ -86,20 +73,16 @@ def standings(work: Work, settings: Settings) -> list[Standing]:
                 on=next((r for r in on if r.digest == digest), None),
                 was_on=next((r for r in on if r.digest != digest), None),
                 dry_run=runs.get(present.id) if present else None,
+                unknown=unknown,
             )
         )
     return out
 
 
 def _exemptions(whole: PolicySet, names: Sequence[str]) -> list[Exemption]:
-    """These and what they include, but for those that do nothing else than include. The file has no cycles."""
-    out: dict[str, Exemption] = {}
-    for name in names:
-        found = whole.exemptions[name]
-        if not found.includes or any((found.resources, found.systems, found.units, found.newer_than_days)):
-            out[name] = found
-        out |= {each.name: each for each in _exemptions(whole, found.includes)}
-    return list(out.values())
+    """These and what they include, but for those that do nothing else than include."""
+    every = protection.with_included(whole, names).values()
+    return [e for e in every if not e.includes or any((e.resources, e.systems, e.units, e.newer_than_days))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +199,14 @@ def take_up(work: Work, settings: Settings) -> int:
     except BrokerError as error:
         log.warning("policies not read", code=error.code)
         return 0
-    policies = {p.name: p.days for p in whole.policies if on.get(p.name) == digest_of(p, whole)}
+    digests = policy_words.digests(whole)
+    policies = {p.name: p.days for p in whole.policies if on.get(p.name) == digests[p.name]}
     today = work.now.astimezone(work.calendar.zone).date()
     ended = heard(work)
     in_cases = set(work.session.scalars(select(CaseResource.resource_id).where(CaseResource.closed_at.is_(None))))
     opened = 0
     for found in findings.current(work.session):
-        fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS) and found.policy_version == whole.version
+        fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS)
         if found.days < policies.get(found.policy, found.days + 1) or not fresh:
             continue
         if found.resource_id in in_cases or found.id in ended:
@@ -230,7 +214,7 @@ def take_up(work: Work, settings: Settings) -> int:
         try:
             with work.session.begin_nested():
                 opening.open_case(work, opening.of_finding(found, whole))
-        except BrokerError:  # a snapshot, exempt, being given back, gone: nothing to do, no reason to stop
+        except BrokerError:  # of another content, exempt, being given back, gone: nothing to do, no reason to stop
             continue
         opened += 1
         if opened == _AT_ONCE:
@@ -244,7 +228,7 @@ def present(settings: Settings, name: str) -> tuple[Policy, str, PolicySet]:
     policy = next((p for p in whole.policies if p.name == name), None)
     if policy is None:
         raise NotFound("policy.not_found")
-    return policy, digest_of(policy, whole), whole
+    return policy, policy_words.digest(policy, whole), whole
 
 
 def center(work: Work) -> Mandate:

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from broker.utilisation.values import Exemption
+
 
 class Cause(StrEnum):
     """Why resources are taken back."""
@@ -32,7 +34,7 @@ class Opening:
     """What a case begins with. Disks that hang on a server come along by themselves.
 
     ``grace``: working days to object, by MLPS level; what is not in it has ``GRACE``. ``policy_content``: the policy as
-    plain data, kept with the case.
+    plain data, kept with the case. ``protected``: what nothing of the case, its disks included, may be named by.
     """
 
     cause: Cause
@@ -45,6 +47,7 @@ class Opening:
     grace: Mapping[int, int] = field(default_factory=dict)
     system_id: UUID | None = None
     finding_id: UUID | None = None
+    protected: tuple[Exemption, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from sqlalchemy import ColumnElement, or_, select
 from broker.db.base import AnyRow, AnySelect
 from broker.inventory.models import Resource
 from broker.lifecycle import CaseEvent, CaseState, ResourceState
-from broker.reclamation import board
+from broker.reclamation import board, look_again
 from broker.reclamation.models import CaseAct, CaseObjection, CaseResource, ReclaimCase
 from broker.tenancy.models import UnitPeriod
 from broker.tenancy.repository import holds
 from broker.tenancy.work import Work
+from broker.utilisation.models import IdleFinding
 
 LATE = timedelta(days=7)
 """A release that may be proposed, or that waits for its second person, is late after this (ours)."""
@@ -33,6 +34,17 @@ def _started() -> ColumnElement[bool]:
     """Cases that are heard anew since somebody started their servers at the cloud."""
     act = select(CaseAct.id).where(CaseAct.case_id == ReclaimCase.id, CaseAct.event == CaseEvent.FIND_RUNNING.value)
     return ReclaimCase.suspended_at.is_(None) & act.correlate(ReclaimCase).exists()
+
+
+def _used() -> ColumnElement[bool]:
+    """Suspended cases whose release found them in use, or whose volume or segment detection has seen in use since."""
+    seen = select(IdleFinding.id).where(
+        IdleFinding.id == ReclaimCase.finding_id,
+        IdleFinding.kind.in_([kind.value for kind in look_again.WATCHED]),
+        IdleFinding.cleared_because == "in_use",
+        IdleFinding.cleared_at > ReclaimCase.suspended_at,
+    )
+    return ReclaimCase.waits_for.is_not_distinct_from("in_use") | seen.correlate(ReclaimCase).exists()
 
 
 def _lost() -> ColumnElement[bool]:
@@ -60,6 +72,7 @@ def _conditions(work: Work) -> Mapping[str, ColumnElement[bool]]:
         "calendar": ReclaimCase.waits_for.is_not_distinct_from("calendar"),
         "nobody": ReclaimCase.waits_for.is_not_distinct_from("nobody"),
         "started": _started(),
+        "used": _used(),
         "lost": _lost(),
         "answer_late": _unanswered(work),
         "propose_late": (state == CaseState.SUSPENDED.value) & (ReclaimCase.keep_until < work.now - LATE),

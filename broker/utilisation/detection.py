@@ -28,7 +28,7 @@ from broker.pricing import service as prices
 from broker.pricing.values import PriceVersion
 from broker.tenancy.repository import codes_above
 from broker.tenancy.work import Work
-from broker.utilisation import findings, looking, service
+from broker.utilisation import findings, looking, policy_words, service
 from broker.utilisation.collectors import Bench, Errand
 from broker.utilisation.findings import Day, Key, Recorded, Seen
 from broker.utilisation.looking import CURRENT, ZONE, Known, Look
@@ -124,7 +124,7 @@ def known_now(work: Work) -> Known:
         clouds=[cloud.code for cloud in catalog.in_service(work.session)],
         open={key: row.last_day for key, row in rows.items()},
         kept=inventory.kept_snapshots(work.session),
-        going_on={key: row.policy_version for key, row in rows.items() if _goes_on(row, day)},
+        going_on={key: row.policy_digest for key, row in rows.items() if _goes_on(row, day)},
     )
 
 
@@ -170,7 +170,8 @@ def write_down(work: Work, found: Look, policies: PolicySet, things: Mapping[UUI
     seen = valued(work, found.idle, rows, (found.day, things))
     keep = {each.key for each in seen}
     ended = {key: why for key in rows if key not in keep and (why := _why(key, found, policies, things))}
-    return findings.record(work, Day(found.day, policies.version), seen, ended, rows)
+    day = Day(found.day, policies.version, policy_words.digests(policies))
+    return findings.record(work, day, seen, ended, rows)
 
 
 def valued(

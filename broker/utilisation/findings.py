@@ -7,7 +7,7 @@ and looks again before it acts (``current``). Must not: decide what is idle, or 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -54,8 +54,9 @@ class Evidence:
 class Finding:
     """One resource that one policy finds idle.
 
-    ``last_day``: the last day seen so far; ``days``: how many of the days match. ``monthly_fen``: what a month of it
-    costs by the tariff of the scan's day, None without a price. ``scanned_on``: the day of the last scan that saw it.
+    ``policy_digest``: of the content that it was found by. ``last_day``: the last day seen so far; ``days``: how many
+    of the days match. ``monthly_fen``: what a month of it costs by the tariff of the scan's day, None without a price.
+    ``scanned_on``: the day of the last scan that saw it.
     ``cleared_at``: a later scan did not find it any more, because of ``cleared_because``: ``in_use``, ``not_measured``,
     ``exempted``, ``suspended`` (by us, in a case), ``gone`` (released), ``policy_gone``.
     """
@@ -65,6 +66,7 @@ class Finding:
     kind: FindingKind
     policy: str
     policy_version: str
+    policy_digest: str
     object_ref: str
     first_day: date
     last_day: date
@@ -152,10 +154,11 @@ def still_open(session: Session) -> dict[Key, IdleFinding]:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The day of a scan and the version of the policies it went by."""
+    """The day of a scan and the version of the policies it went by. ``digests``: of each policy's content."""
 
     day: date
     policy_version: str
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def record(
@@ -195,6 +198,7 @@ def _record(work: Work, on: Day, seen: Iterable[Seen], rows: Mapping[Key, IdleFi
             work.session.add(row)
         known = row.found_at is not None
         row.kind, row.policy_version, row.scanned_on = each.kind.value, on.policy_version, on.day
+        row.policy_digest = on.digests.get(each.policy, "")
         row.first_day, row.last_day, row.days = each.first_day, each.last_day, each.days
         row.evidence = [{"code": e.code, "params": dict(e.params)} for e in each.evidence]
         row.monthly_fen = each.monthly_fen
@@ -216,6 +220,7 @@ def value_of(row: IdleFinding) -> Finding:
         kind=FindingKind(row.kind),
         policy=row.policy,
         policy_version=row.policy_version,
+        policy_digest=row.policy_digest,
         object_ref=row.object_ref,
         first_day=row.first_day,
         last_day=row.last_day,

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from broker.settings import Settings
-from broker.utilisation import again, pictures, service, sightings
+from broker.utilisation import again, pictures, policy_words, service, sightings
 from broker.utilisation.collectors import Bench
 from broker.utilisation.findings import Evidence, FindingKind, Key
 from broker.utilisation.pictures import Heat
@@ -41,7 +41,7 @@ class Known:
     """What the rows say before a scan. ``open``: what has a finding or is watched, and its last day.
 
     ``kept``: snapshots that cases keep.
-    ``going_on``: findings that the last scans saw, with the version of the policies they went by.
+    ``going_on``: findings that the last scans saw, with the digest of the policy that they went by.
     """
 
     day: date
@@ -105,11 +105,12 @@ def measured(settings: Settings, known: Known, policies: PolicySet) -> tuple[lis
     """Runs that go on, and those that a policy leaves alone; from as few days as tell.
 
     A run that begins where reading began is continued from what was found before. Where nothing was found before, or
-    by other policies, all that is kept is read.
+    by another content of the policy, all that is kept is read.
     """
     first = _first_day(known.day, policies)
     found, exempted = _since(settings, known, policies, first)
-    if first is not None and any(each.cut and known.going_on.get(each.key) != policies.version for each in found):
+    now = policy_words.digests(policies)
+    if first is not None and any(each.cut and known.going_on.get(each.key) != now[each.policy.name] for each in found):
         return _since(settings, known, policies, None)
     return found, exempted
 

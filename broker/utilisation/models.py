@@ -35,6 +35,7 @@ class IdleFinding(Base):
     kind: Mapped[str]
     policy: Mapped[str]
     policy_version: Mapped[str]
+    policy_digest: Mapped[str] = mapped_column(server_default="")
     object_ref: Mapped[str] = mapped_column(server_default="")
     first_day: Mapped[date]
     last_day: Mapped[date]

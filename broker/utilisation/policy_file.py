@@ -49,6 +49,8 @@ _POLICY = frozenset(
 _EXEMPTION = frozenset(
     {"name", "reason", "resources", "systems", "units", "mlps_level_from", "newer_than_days", "months", "includes"}
 )
+_EXEMPTS = _EXEMPTION - {"name", "reason"}
+"""What says whom it is about; one of them at least, be it empty yet."""
 
 
 def read_policies(path: Path = DEFAULTS) -> PolicySet:
@@ -139,6 +141,8 @@ class _Reader:
 
     def exemption(self, raw: Any, place: str) -> Exemption:
         data = self.mapping(raw, place, _EXEMPTION)
+        if data and not _EXEMPTS & data.keys():
+            self.wrong("policy.exempts_nothing", place)
         name = self.name(data, place)
         level = self.whole_number(data, "mlps_level_from", place, (1, 5), 0)
         newer = self.whole_number(data, "newer_than_days", place, (1, 3660), 0)

@@ -84,7 +84,7 @@ def _covers(run: Run, facts: Facts | None, exemption: Exemption) -> bool:
     )
     return (
         young
-        or facts.number in exemption.resources
+        or not facts.names.isdisjoint(exemption.resources)
         or facts.system in exemption.systems
         or not exemption.units.isdisjoint(facts.units | {facts.unit})
         or (exemption.mlps_level_from is not None and facts.mlps_level >= exemption.mlps_level_from)

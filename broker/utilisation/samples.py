@@ -89,7 +89,11 @@ def columns_of(engine: Engine, path: Path) -> dict[str, str]:
         raise Unreadable([Problem("metrics.not_utf8", path.name)]) from error
     except (OSError, EOFError) as error:
         raise Unreadable([Problem("metrics.broken", path.name, params={"detail": str(error)[:200]})]) from error
-    names = [name.strip() for name in next(csv.reader([first]), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([first]), [])]
+    except csv.Error as error:  # a line end of its own within the header
+        said = {"detail": "carriage return in the header"}
+        raise Unreadable([Problem("metrics.broken", f"{path.name}:1", params=said)]) from error
     if not names:
         raise Unreadable([Problem("metrics.empty", path.name)])
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -188,7 +192,7 @@ def clean(engine: Engine, path: Path, columns: Sequence[str], now: datetime, rep
 
 def _checked(path: Path, found: dict[str, str], columns: Sequence[str], now: datetime) -> str:
     names = list(found)
-    by_line = not is_parquet(path) and _has_quotes(path)
+    by_line = not is_parquet(path) and _read_by_line(path)
 
     def raw(column: str) -> str:
         return f"fields[{names.index(column) + 1}]" if by_line else f"CAST({quoted(column)} AS VARCHAR)"
@@ -211,14 +215,27 @@ def _checked(path: Path, found: dict[str, str], columns: Sequence[str], now: dat
         """
 
 
-def _has_quotes(path: Path) -> bool:
-    """Whether a line may be more than its commas tell; most files have none, and are read at once."""
+def _read_by_line(path: Path) -> bool:
+    """Whether a line may be more than its commas tell: quotes, or lines that do not all end alike.
+
+    Most files have neither, and are read at once.
+    """
+    returns = feeds = both = 0
+    last = b""
     with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as raw:
-        return any(b'"' in chunk for chunk in iter(lambda: raw.read(1 << 20), b""))
+        for chunk in iter(lambda: raw.read(1 << 20), b""):
+            if b'"' in chunk:
+                return True
+            feeds += chunk.count(b"\n")
+            if b"\r" in chunk or last == b"\r":
+                returns += chunk.count(b"\r")
+                both += (last + chunk).count(b"\r\n")
+            last = chunk[-1:]
+    return returns > 0 and not returns == feeds == both
 
 
 def _rows(path: Path, names: Sequence[str]) -> str:
-    """Rows of Parquet, or of CSV without quotes, with their ``place``."""
+    """Rows of Parquet, or of CSV of one kind of lines, without quotes, with their ``place``."""
     if is_parquet(path):
         source = f"read_parquet({listing([path])}, hive_partitioning = false)"
     else:
@@ -235,7 +252,7 @@ _NEVER = "\x01\x1f\x02"
 
 
 def _lines(path: Path, names: Sequence[str]) -> str:
-    """The ``fields`` of each line of CSV with quotes, with its ``place`` and whether it is ``whole``.
+    """The ``fields`` of each line of CSV that is read by line, with its ``place`` and whether it is ``whole``.
 
     A line is a row whatever its quotes say: one that is not closed spoils its own line, and no other.
     """

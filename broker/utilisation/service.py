@@ -82,6 +82,7 @@ def facts(row: AnyRow, above: Mapping[UUID, frozenset[str]]) -> Facts:
         vcpu=resource.spec.get("vcpu", 0),
         memory_gib=resource.spec.get("memory_gib", 0),
         units=above.get(resource.unit_id, frozenset()),
+        ref=resource.ref or "",
     )
 
 

@@ -16,7 +16,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -125,7 +125,8 @@ def import_samples(
     Of rows for one resource and hour: equal ones count once; different ones of one import are merged (means weighted by
     samples, maxima, sums of samples); against what is stored the hour with more samples wins, when equal the greater
     one, so that the order of imports decides nothing. ``correct``: these files win whatever is stored. What was
-    imported before (its content, where that was to be ``remember``ed) wins nothing when equal: it undoes no correction.
+    imported before (a file's content, where that was to be ``remember``ed) wins nothing when equal: it undoes no
+    correction, whatever other files it comes with.
     Raises Invalid (see ``samples``) before anything is written, Conflict ``store.busy`` while others write, after
     ``wait_s`` seconds; ``StoreDown``.
     """
@@ -134,19 +135,18 @@ def import_samples(
         report = Report()
         marks = [f"{_IMPORTED}/{_digest(file)}" for file in files_of(path)] if remember else []
         there = {kept.name for kept in storage.listed(_IMPORTED)} if marks else set[str]()
-        again = bool(marks) and there.issuperset(marks)
-        _stage(engine, path, now, report)
+        _stage(engine, path, now, report, [mark in there for mark in marks])
         oldest = _drop_too_old(engine, storage, months, report)
         merged, jittered, missing, resources = _one_row_an_hour(engine, report)
         totals = dict.fromkeys(_FATES, 0)
         written = 0
         for (day,) in engine.rows(f"SELECT DISTINCT CAST({HOUR} AS DATE) FROM hours ORDER BY 1"):
-            counts = _settled(partial(_merge_day, engine, storage, day, again=again, correct=correct), ends)
+            counts = _settled(partial(_merge_day, engine, storage, day, correct=correct), ends)
             written += bool(counts["added"] or counts["updated"])
             for name, count in counts.items():
                 totals[name] += count
         thinned = thin(engine, storage, oldest, ends)
-        for mark in marks if not again else ():  # only now: an import that was cut short is none
+        for mark in sorted(set(marks) - there):  # only now: an import that was cut short is none
             draft = storage.draft(mark)
             draft.write_bytes(b"")
             storage.put(mark, draft)
@@ -162,13 +162,14 @@ def import_samples(
     )
 
 
-def _stage(engine: Engine, path: Path, now: datetime, report: Report) -> None:
-    """Fill ``staged`` with the good rows of all files; report the others."""
+def _stage(engine: Engine, path: Path, now: datetime, report: Report, known: Sequence[bool]) -> None:
+    """Fill ``staged`` with the good rows of all files; report the others. ``known``: which were imported before."""
     names = ", ".join(COLUMNS)
     for number, file in enumerate(files_of(path)):
         clean(engine, file, tuple(METRICS), now, report)
         create = "CREATE TABLE staged AS" if number == 0 else "INSERT INTO staged"
-        engine.db.execute(f"{create} SELECT {names} FROM cleaned")
+        before = str(bool(known) and known[number]).lower()
+        engine.db.execute(f"{create} SELECT {names}, {before} AS known FROM cleaned")
         engine.db.execute("DROP TABLE cleaned")
 
 
@@ -187,7 +188,10 @@ def _drop_too_old(engine: Engine, storage: Storage, months: int, report: Report)
 
 
 def _one_row_an_hour(engine: Engine, report: Report) -> tuple[int, int, int, int]:
-    """Fill ``hours`` from ``staged``; returns rows merged, rows moved to their hour, missing hours, resources."""
+    """Fill ``hours`` from ``staged``; returns rows merged, rows moved to their hour, missing hours, resources.
+
+    ``known``: every row of the hour was imported before.
+    """
     names = ", ".join(COLUMNS)
     jittered = engine.one(f"SELECT count(*) FROM staged WHERE {HOUR} <> date_trunc('hour', {HOUR})")[0]
     again = f"SELECT {ID}, {HOUR} FROM staged GROUP BY {names} HAVING count(*) > 1"
@@ -205,8 +209,8 @@ def _one_row_an_hour(engine: Engine, report: Report) -> tuple[int, int, int, int
     how = {"vcpu": "max", "mem_gib": "max", "cpu_max_pct": "max", "n_samples": "sum", "n_off": "sum"}
     figures = ", ".join(f"{how[name]}({name}) AS {name}" if name in how else mean(name) for name in METRICS)
     engine.db.execute(
-        f"CREATE TABLE hours AS SELECT {ID}, date_trunc('hour', {HOUR}) AS {HOUR}, {figures}"
-        f" FROM (SELECT DISTINCT {names} FROM staged) GROUP BY ALL"
+        f"CREATE TABLE hours AS SELECT {ID}, date_trunc('hour', {HOUR}) AS {HOUR}, {figures}, bool_and(known) AS known"
+        f" FROM (SELECT {names}, bool_and(known) AS known FROM staged GROUP BY {names}) GROUP BY 1, 2"
     )
     staged = engine.one("SELECT count(*) FROM staged")[0]
     kept, resources = engine.one(f"SELECT count(*), count(DISTINCT {ID}) FROM hours")
@@ -234,15 +238,16 @@ def _settled(act: Callable[[], T], ends: float) -> T:
             time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - so that two do not meet again
 
 
-def _merge_day(engine: Engine, storage: Storage, day: date, *, again: bool, correct: bool) -> dict[str, int]:
-    """Bring one day's file up to date; it is written only when it changes. ``again``: old content. Raises Moved."""
+def _merge_day(engine: Engine, storage: Storage, day: date, *, correct: bool) -> dict[str, int]:
+    """Bring one day's file up to date; it is written only when it changes. Raises Moved."""
     name = _name(_HOURLY, day)
     over = _kept(storage, name)
     there = storage.local([over]) if over else []
     if there and _is_empty(engine, there):
         raise Moved  # it is being thinned: what comes now begins the day anew once the file is gone
     names = ", ".join(COLUMNS)
-    new = f"SELECT {names} FROM hours WHERE {HOUR} >= TIMESTAMP '{day}' AND {HOUR} < TIMESTAMP '{day}' + INTERVAL 1 DAY"
+    within = f"{HOUR} >= TIMESTAMP '{day}' AND {HOUR} < TIMESTAMP '{day}' + INTERVAL 1 DAY"
+    new = f"SELECT {names}, known FROM hours WHERE {within}"
     old = f"SELECT {names} FROM {parquet(there)}" if there else f"SELECT {names} FROM hours LIMIT 0"
     same = " AND ".join(f"n.{name} IS NOT DISTINCT FROM o.{name}" for name in METRICS)
     values = {row: ", ".join(f"coalesce({row}.{name}, -1)" for name in _BY_VALUE) for row in "no"}
@@ -253,7 +258,7 @@ def _merge_day(engine: Engine, storage: Storage, day: date, *, again: bool, corr
             CASE WHEN o.present IS NULL THEN 'added' WHEN n.present IS NULL THEN 'kept' WHEN {same} THEN 'unchanged'
                  WHEN {str(correct).lower()} OR {samples["n"]} > {samples["o"]} THEN 'updated'
                  WHEN {samples["n"]} < {samples["o"]} THEN 'fuller'
-                 WHEN {str(again).lower()} THEN 'older'
+                 WHEN n.known THEN 'older'
                  WHEN [{values["n"]}] > [{values["o"]}] THEN 'updated' ELSE 'lower' END AS fate
         FROM (SELECT *, true AS present FROM ({new})) n
         FULL JOIN (SELECT *, true AS present FROM ({old})) o USING ({ID}, {HOUR})

@@ -205,7 +205,7 @@ class Run:
 class Facts:
     """What the inventory knows of a resource. ``since``: the first day it was in use; sizes are a server's.
 
-    ``units``: the codes of its unit and of all above it.
+    ``units``: the codes of its unit and of all above it. ``ref``: the cloud's own id.
     """
 
     number: str
@@ -220,6 +220,12 @@ class Facts:
     vcpu: int = 0
     memory_gib: int = 0
     units: frozenset[str] = frozenset()
+    ref: str = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What a sample, a person or an exemption may call it: our number, our id, the cloud's own id."""
+        return frozenset(name for name in (self.number, str(self.resource_id or ""), self.ref) if name)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import or_, select
@@ -15,8 +15,9 @@ from sqlalchemy import or_, select
 from broker.db.base import AnyRow, AnySelect
 from broker.errors import NotFound
 from broker.inventory import systems
-from broker.inventory.models import InformationSystem
+from broker.inventory.models import InformationSystem, Resource
 from broker.lifecycle import CaseState
+from broker.reclamation import opening
 from broker.reclamation.models import ReclaimCase
 from broker.tenancy.models import UnitPeriod
 from broker.tenancy.repository import holds
@@ -79,21 +80,28 @@ def stands(decision: ZombieDecision, today: date) -> bool:
 def _over(work: Work, decisions: Iterable[ZombieDecision]) -> set[UUID]:
     """Decisions whose cases have all ended, one of them with the resources left to the unit: they may be taken anew.
 
-    One that an accepted objection ended stands as long as the exemption.
+    One that an accepted objection ended stands as long as the exemption; one that found nothing to take back, until
+    the system has something.
     """
-    of_case = {case_id: each.id for each in decisions for case_id in each.case_ids}
-    if not of_case:
-        return set()
-    these = or_(ReclaimCase.id.in_(of_case), ReclaimCase.split_from.in_(of_case))
+    decisions = list(decisions)
+    bare = {d.system_id: d.id for d in decisions if d.look_again_on is None and not d.case_ids}
+    has = select(Resource.system_id).where(Resource.system_id.in_(bare), Resource.state.in_(opening.LIVE)).distinct()
+    over = {bare[i] for i in work.session.scalars(has) if i is not None} if bare else set[UUID]()
+    named = {case_id for each in decisions for case_id in each.case_ids}
+    if not named:
+        return over
+    these = or_(ReclaimCase.id.in_(named), ReclaimCase.split_from.in_(named))
     cases = work.session.scalars(select(ReclaimCase).where(these)).all()
-    of_case |= {c.id: of_case[c.split_from] for c in cases if c.split_from in of_case}
-    standing = {
-        of_case[c.id]
-        for c in cases
-        if c.closed_at is None or (c.exempt_until is not None and c.exempt_until > work.now)
-    }
-    left = {of_case[c.id] for c in cases if c.closed_at is not None and c.state not in _TAKEN}
-    return left - standing
+    for each in decisions:
+        its = [c for c in cases if c.id in each.case_ids or c.split_from in each.case_ids]
+        left = any(c.closed_at is not None and c.state not in _TAKEN for c in its)
+        if left and not any(_stands(c, work.now) for c in its):
+            over.add(each.id)
+    return over
+
+
+def _stands(case: ReclaimCase, now: datetime) -> bool:
+    return case.closed_at is None or (case.exempt_until is not None and case.exempt_until > now)
 
 
 def newest_finding(work: Work, system_id: UUID) -> ZombieFinding | None:

@@ -19,12 +19,14 @@ from broker.db.base import new_id
 from broker.errors import Conflict, Invalid, NotFound, Problem
 from broker.inventory.models import InformationSystem, Resource
 from broker.lifecycle import Role
-from broker.reclamation import opening
+from broker.reclamation import opening, protection
 from broker.reclamation.models import CaseResource
 from broker.reclamation.values import Cause, Opening
+from broker.settings import Settings
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import SYSTEM
 from broker.tenancy.work import Work
+from broker.utilisation import service
 from broker.zombies import board
 from broker.zombies.facts import LOCAL, Known, Measured, freeze
 from broker.zombies.models import ZombieDecision, ZombieFinding, ZombieScan
@@ -109,10 +111,11 @@ def _json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def decide(work: Work, system_id: UUID, finding_id: UUID, given: Given) -> ZombieDecision:
+def decide(work: Work, settings: Settings, system_id: UUID, finding_id: UUID, given: Given) -> ZombieDecision:
     """The Bureau decides on what the last scan said of a system, as it was seen.
 
-    Confirmed, a reclaim case is opened for its resources in each cloud (what is in a case already stays there).
+    Confirmed, a reclaim case is opened for its resources in each cloud; what is in a case already stays there, and the
+    decision names that one too: it stands as long as any of them.
     Raises NotFound ``system.not_found``, ``zombie.not_scanned``; Forbidden (``tenancy.rules.mandate``); Conflict
     ``zombie.seen_older`` (another scan since), ``zombie.confirmed``; what ``reclamation.opening`` refuses; Invalid
     ``reason.missing``, ``zombie.decision``, ``zombie.look_again``.
@@ -132,7 +135,9 @@ def decide(work: Work, system_id: UUID, finding_id: UUID, given: Given) -> Zombi
         raise Conflict("zombie.confirmed")
     if problems := _problems(given, work.now.astimezone(LOCAL).date()):
         raise Invalid(problems)
-    cases = _open_cases(work, system, newest, given.reason) if given.decision == CONFIRMED else []
+    cases = list[UUID]()
+    if given.decision == CONFIRMED:
+        cases = _held(work, system) + _open_cases(work, settings, system, newest, given.reason)
     made = ZombieDecision(
         id=new_id(),
         system_id=system_id,
@@ -163,8 +168,23 @@ def _problems(given: Given, today: date) -> list[Problem]:
     return out
 
 
-def _open_cases(work: Work, system: InformationSystem, finding: ZombieFinding, reason: str) -> list[UUID]:
-    """A case for each unit and cloud in which the system has resources that are in none yet."""
+def _held(work: Work, system: InformationSystem) -> list[UUID]:
+    """Cases that have something of the system already."""
+    statement = (
+        select(CaseResource.case_id)
+        .join(Resource, Resource.id == CaseResource.resource_id)
+        .where(Resource.system_id == system.id, CaseResource.closed_at.is_(None))
+    )
+    return sorted(set(work.session.scalars(statement)))
+
+
+def _open_cases(
+    work: Work, settings: Settings, system: InformationSystem, finding: ZombieFinding, reason: str
+) -> list[UUID]:
+    """A case for each unit and cloud in which the system has resources that are in none yet.
+
+    Raises Conflict ``reclaim.protected`` when the policies' exemptions name something of it.
+    """
     held = select(CaseResource.resource_id).where(CaseResource.closed_at.is_(None))
     rows = work.session.scalars(
         select(Resource)
@@ -181,8 +201,10 @@ def _open_cases(work: Work, system: InformationSystem, finding: ZombieFinding, r
     for row in rows:
         groups[row.unit_id, row.sub_cloud_id].append(row.id)
     evidence = {"score_hundredths": finding.score_hundredths, "signs": finding.signs, "finding": str(finding.id)}
-    machine = replace(work, actor=SYSTEM)
-    return [
-        opening.open_case(machine, Opening(Cause.ZOMBIE, tuple(ids), reason, evidence=evidence, system_id=system.id)).id
+    protected = protection.of_all(service.policies_of(settings))
+    made = [
+        Opening(Cause.ZOMBIE, tuple(ids), reason, evidence=evidence, system_id=system.id, protected=protected)
         for _, ids in sorted(groups.items())
     ]
+    machine = replace(work, actor=SYSTEM)
+    return [opening.open_case(machine, each).id for each in made]

@@ -65,6 +65,13 @@ def test_a_month_is_previewed_everywhere_the_same_and_by_who_may_close_it(
     assert sent.headers["content-type"].startswith("text/csv")
     assert sent.content == file.read_bytes()
     assert server.person("approve.1").get(f"{at}/preview").status_code == 403
+    audit = server.person("audit")  # reads everything, changes nothing (Art. 16(3))
+    assert audit.get(f"{at}/preview").json()["problems"] == shown["problems"]
+    assert audit.get(f"{at}/obstacles").content == sent.content
+    assert audit.get("/api/v1/books-beginning").json() == finance.get("/api/v1/books-beginning").json()
+    assert {audit.post(f"{at}/{act}").status_code for act in ("close", "beginning/agreement", "beginning/drop")} == {
+        403
+    }
 
 
 def test_where_the_books_begin_is_asked_for_by_name_and_stays(typist: Typist, server: Server, month: Month) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from broker.utilisation import findings, looking
+from broker.utilisation import findings, looking, policy_words
 from broker.utilisation.findings import Day, Evidence, FindingKind, Seen
 from broker.utilisation.service import policies_of
 from providers.contract import Kind
@@ -43,7 +43,8 @@ def finding(console: Console, servers: list[UUID]) -> Iterator[UUID]:
         day = work.now.astimezone(looking.ZONE).date()
         first, why = day - timedelta(days=39), (Evidence("seen.stopped", {}),)
         seen = Seen(servers[1], FindingKind.OFF, "off-server", "", first, day, 40, why, 12300, ripe=True)
-        findings.record(work, Day(day, policies_of(console.world.app.settings).version), [seen], {}, {})
+        policies = policies_of(console.world.app.settings)
+        findings.record(work, Day(day, policies.version, policy_words.digests(policies)), [seen], {}, {})
         (made,) = findings.current(work.session, resources=[servers[1]])
     yield made.id
     with console.world.app.sessions.begin() as session:

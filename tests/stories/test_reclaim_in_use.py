@@ -43,7 +43,10 @@ def test_in_use_again_it_is_dropped(world: World, tmp_path: Path) -> None:
 
 
 def test_a_day_that_is_not_over_is_waited_for_and_drops_nothing(world: World, tmp_path: Path) -> None:
-    """Busy this morning, idle by the policy every whole day (a nightly backup): looked at tomorrow, then it goes on."""
+    """Busy this morning, idle by the policy every whole day (a nightly backup): looked at tomorrow, then it goes on.
+
+    Once it is stopped there is nothing to wait for: what was busy on the very day of its deletion is not deleted.
+    """
     _, case_id, (server, _) = reclaim.noticed(world)
     row = reclaim.case(world, case_id)
     *days, today = reclaim.days_from(row.noticed_at, row.due_at, 1.0)
@@ -59,6 +62,16 @@ def test_a_day_that_is_not_over_is_waited_for_and_drops_nothing(world: World, tm
     reclaim.days_come(world)
     road.walk(world)
     assert reclaim.state(world, case_id) == "suspended"
+    morning = (reclaim.case(world, case_id).keep_until + timedelta(days=1)).replace(hour=2, minute=0)
+    world.clock.now = morning + timedelta(hours=6)
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case_id, reason="期满无异议")
+    reclaim.measure(world, server, [(morning + timedelta(hours=h), 90.0) for h in range(3)], tmp_path)
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.waits_for, row.confirmed_by) == ("suspended", "in_use", None)
+    assert reclaim.status(world, server) is Status.STOPPED
 
 
 def test_a_gap_is_not_in_use_again(world: World, tmp_path: Path) -> None:
@@ -135,6 +148,13 @@ def test_unmeasured_nothing_is_stopped_until_somebody_vouches(world: World) -> N
     assert (row.state, row.waits_for) == ("noticed", "unmeasured")
     reclaim.days_come(world)
     assert reclaim.state(world, case_id) == "noticed", "not looked at again at once"
+    for _ in range(2):
+        world.clock.now = reclaim.case(world, case_id).look_at
+        assert reclaim.days_come(world)
+        road.walk(world)
+    assert reclaim.case(world, case_id).waits_for == "unmeasured"
+    acts = world.rows("SELECT event FROM broker.reclaim_act WHERE case_id = :c ORDER BY id", c=case_id)
+    assert [act.event for act in acts] == ["open", "notify", "fall_due", "wait"], "written once"
     assert reclaim.refusal(world, "deliver.jyt", cases.waive, case_id, reason=" ") == "reason.missing"
     with world.acting("deliver.jyt") as work:
         cases.waive(work, case_id, reason="电话核实已停用")
@@ -260,37 +280,6 @@ def test_started_between_the_last_look_and_the_deletion_it_is_not_deleted(world:
     road.walk(world)
     assert reclaim.state(world, case_id) == "dropped"
     assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "active", True)
-    slate.check(world)
-
-
-def test_half_deleted_and_in_use_again_it_is_on_the_desk(world: World) -> None:
-    """One server of two is gone when the other one is started: it is left alone, and a person decides."""
-    request_id = reclaim.delivered(world)
-    servers = reclaim.servers(world, request_id)
-    case_id = reclaim.open_case(world, *(s.id for s in servers), cause=Cause.PERSON)
-    reclaim.days_come(world)
-    reclaim.pass_the_window(world, case_id)
-    road.walk(world)
-    world.clock.now = reclaim.case(world, case_id).keep_until + timedelta(seconds=1)
-    with world.acting("deliver.jyt") as work:
-        cases.propose(work, case_id, reason="期满无异议")
-    reclaim.confirm(world, case_id)
-    faults.inject(world.clouds_url, Fault("jyt", "delete", Kind.SERVER, Mode.REFUSE, object_id=servers[1].id))
-    road.walk(world)
-    assert reclaim.case(world, case_id).trouble == "refused"
-    again = Key(Kind.SERVER, servers[1].id, servers[1].project_id)
-    world.app.providers("jyt").power(again, on=True)
-    with world.acting("deliver.jyt") as work:
-        cases.retry(work, case_id)
-    road.walk(world)
-    row = reclaim.case(world, case_id)
-    assert (row.state, row.trouble_step, row.trouble) == ("releasing", "delete", "reclaim.running_again")
-    assert reclaim.status(world, servers[1]) is Status.ACTIVE
-    world.app.providers("jyt").power(again, on=False)
-    with world.acting("deliver.jyt") as work:
-        cases.retry(work, case_id)
-    road.walk(world)
-    assert reclaim.state(world, case_id) == "released"
     slate.check(world)
 
 

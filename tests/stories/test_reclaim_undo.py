@@ -10,9 +10,11 @@ from uuid import UUID
 
 import pytest
 from psycopg.errors import CheckViolation
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
+from broker.db.base import new_id
+from broker.errors import Conflict
 from broker.lifecycle import CASE_MACHINE, CASE_OPEN
 from broker.reclamation import board, cases, service, watched
 from broker.reclamation.values import Answer, Cause, Decision
@@ -168,6 +170,65 @@ def test_what_is_gone_keeps_nothing_else_stopped(world: World) -> None:
     assert reclaim.spans(world, there.id)[-1] == ("memory_gib", "active", True)
     assert reclaim.state(world, case_id) == "suspended"
     released_by_two(world, case_id)
+    slate.check(world)
+
+
+def test_an_objection_outlives_a_start_that_failed(world: World) -> None:
+    """An operator starts what is contested, and it is gone: the objection stands, is answered, and bars no other."""
+    _, case_id, (server, _) = reclaim.suspended(world)
+    reclaim.object_to(world, case_id)
+    vanish(world, server)
+    with world.acting("deliver.jyt") as work:
+        cases.resume(work, case_id, reason="核实")
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "contested"
+    assert reclaim.refusal(world, "apply.jyt", cases.object_to, case_id, reason="再异议") == "reclaim.state"
+    reclaim.say(world, case_id, Decision.REFUSE)
+    assert reclaim.state(world, case_id) == "suspended"
+    reclaim.object_to(world, case_id)
+    reclaim.say(world, case_id, Decision.REFUSE)
+    released_by_two(world, case_id)
+    road.walk(world)
+    slate.check(world)
+
+
+def rename(world: World, server: UUID, to: UUID) -> None:
+    """The cloud's listing has it under another id: for us it is not there."""
+    cloud = create_engine(world.clouds_url, poolclass=NullPool)
+    with cloud.begin() as connection:
+        change = text("UPDATE simulated.object SET tag = :to WHERE tag = :tag AND kind = 'server'")
+        connection.execute(change, {"tag": server, "to": to})
+    cloud.dispose()
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_what_was_lost_and_turns_up_is_not_deleted(world: World, *, granted: bool) -> None:
+    """A cell was down when it was to be started: confirmed as gone it is found, kept, and runs if that was promised."""
+    _, case_id, (server, _) = reclaim.suspended(world)
+    hidden = new_id()
+    rename(world, server.id, hidden)
+    if granted:
+        reclaim.object_to(world, case_id)
+        reclaim.say(world, case_id, Decision.ACCEPT, until=world.clock() + timedelta(days=300))
+    else:
+        with world.acting("deliver.jyt") as work:
+            cases.resume(work, case_id, reason="核实")
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "suspended"
+    rename(world, hidden, server.id)
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case_id, reason="云上已不存在")
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.proposed_by, row.confirmed_by) == ("exempted" if granted else "suspended", None, None)
+    assert reclaim.status(world, server) is (Status.ACTIVE if granted else Status.STOPPED)
+    assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "active" if granted else "stopped", True)
+    assert reclaim.told(world, "reclaim.turned_up") == {"applicant", "cloud_chief", "operator"}
+    if not granted:
+        with world.acting("deliver.jyt") as work, pytest.raises(Conflict, match=r"reclaim\.kept"):
+            cases.propose(work, case_id, reason="期满")
     slate.check(world)
 
 

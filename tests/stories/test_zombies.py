@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from broker.errors import BrokerError, Invalid
 from broker.notify import service as notify
-from broker.reclamation.values import Decision
+from broker.reclamation import cases
+from broker.reclamation.values import Cause, Decision
 from broker.tenancy.work import Work
 from broker.zombies import board, facts, forgetting, nightly, service
 from broker.zombies.facts import LOCAL
@@ -60,7 +61,7 @@ def system(world: World, code: str) -> UUID:
 
 def refusal(world: World, who: str, *given: Any) -> str:
     with pytest.raises(BrokerError) as refused, world.acting(who) as work:
-        service.decide(work, *given)
+        service.decide(work, world.app.settings, *given)
     return refused.value.problems[0].code if isinstance(refused.value, Invalid) else refused.value.code
 
 
@@ -109,7 +110,7 @@ def test_the_demonstration_shows_one_zombie_first_and_a_person_decides(world: Wo
     assert refusal(world, "approve.1", zombie, seen.id, Given(service.NOT_ZOMBIE, "保留", today)) == "zombie.look_again"
     assert refusal(world, "approve.1", zombie, zombie, keep) == "zombie.seen_older"
     with world.acting("approve.1") as work:
-        service.decide(work, zombie, seen.id, keep)
+        service.decide(work, world.app.settings, zombie, seen.id, keep)
     with world.acting("approve.1") as work:
         assert "jyt-yqrb" not in listed(work)
         assert "jyt-yqrb" in listed(work, decided=True)
@@ -157,13 +158,20 @@ def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -
     code = world.rows("SELECT code FROM broker.information_system WHERE id = :s", s=row.system_id)[0].code
     scan(world)
     seen = finding(world, code)
+    dead = Given(service.CONFIRMED, "业务已停办")
+    protected = f"    exempt: [e]\nexemptions:\n  - {{name: e, reason: 灾备，经批准保留, systems: [{code}]}}\n"
+    policies = world.app.settings.idle_policy_file
+    assert policies is not None
+    policies.write_text(reclaim.POLICY + protected)
+    assert refusal(world, "approve.1", row.system_id, seen.id, dead) == "reclaim.protected"
+    policies.write_text(reclaim.POLICY)
     with world.acting("approve.1") as work:
-        made = service.decide(work, row.system_id, seen.id, Given(service.CONFIRMED, "业务已停办"))
-        cases = list(made.case_ids)
-    assert cases
-    found = world.rows("SELECT cause, system_id, reason FROM broker.reclaim_case WHERE id = ANY(:c)", c=cases)
+        made = service.decide(work, world.app.settings, row.system_id, seen.id, dead)
+        opened = list(made.case_ids)
+    assert opened
+    found = world.rows("SELECT cause, system_id, reason FROM broker.reclaim_case WHERE id = ANY(:c)", c=opened)
     assert {(each.cause, each.system_id, each.reason) for each in found} == {("zombie", row.system_id, "业务已停办")}
-    taken = world.rows("SELECT resource_id FROM broker.reclaim_case_resource WHERE case_id = ANY(:c)", c=cases)
+    taken = world.rows("SELECT resource_id FROM broker.reclaim_case_resource WHERE case_id = ANY(:c)", c=opened)
     live = world.rows(
         "SELECT id FROM broker.resource WHERE system_id = :s AND state IN ('active', 'stopped')", s=row.system_id
     )
@@ -173,14 +181,42 @@ def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -
         session.connection().exec_driver_sql("UPDATE broker.zombie_decision SET reason = 'x'")
 
     reclaim.days_come(world)
-    for case_id in cases:
+    for case_id in opened:
         reclaim.object_to(world, case_id)
         reclaim.say(world, case_id, Decision.ACCEPT, until=world.clock() + timedelta(days=30))
     assert refusal(world, "approve.1", row.system_id, seen.id, Given(service.CONFIRMED, "再")) == "zombie.confirmed"
     world.clock.forward(days=30, seconds=1)
     with world.acting("approve.1") as work:
         assert code in listed(work), "its resources were left to the unit, and the day has come"
-        assert service.decide(work, row.system_id, seen.id, Given(service.CONFIRMED, "仍无业务")).case_ids
+        assert service.decide(work, world.app.settings, row.system_id, seen.id, dead).case_ids
+
+
+def test_a_decision_over_what_another_case_holds_stands_as_long_as_that_case(world: World) -> None:
+    """It opens nothing, names the case that holds the system, and falls with it: nothing stands for ever."""
+    request_id = reclaim.delivered(world)
+    row = world.rows("SELECT system_id FROM broker.service_request WHERE id = :r", r=request_id)[0]
+    code = world.scalar("SELECT code FROM broker.information_system WHERE id = :s", s=row.system_id)
+    open_ones = "SELECT id FROM broker.reclaim_case WHERE system_id = :s AND closed_at IS NULL"
+    for each in world.rows(open_ones, s=row.system_id):
+        with world.acting("deliver.jyt") as work:
+            cases.withdraw(work, each.id, reason="另案办理")
+    world.clock.forward(days=31)
+    live = world.rows(
+        "SELECT id, unit_id, sub_cloud_id FROM broker.resource WHERE system_id = :s AND state IN ('active', 'stopped')"
+        " AND server_id IS NULL", s=row.system_id)  # fmt: skip
+    held = reclaim.open_case(world, *(each.id for each in live), cause=Cause.PERSON)
+    scan(world)
+    seen = finding(world, code)
+    dead = Given(service.CONFIRMED, "停办")
+    with world.acting("approve.1") as work:
+        assert service.decide(work, world.app.settings, row.system_id, seen.id, dead).case_ids == [held]
+    with world.acting("approve.1") as work:
+        assert code not in listed(work)
+    with world.acting("deliver.jyt") as work:
+        cases.withdraw(work, held, reason="重新办理")
+    with world.acting("approve.1") as work:
+        assert code in listed(work)
+        assert service.decide(work, world.app.settings, row.system_id, seen.id, dead).case_ids not in ([], [held])
 
 
 def test_old_scans_are_forgotten_but_what_a_decision_rests_on(world: World) -> None:

@@ -26,6 +26,7 @@ MONTHS = [(2024, 2), (2026, 2), (2026, 10), (2026, 12), (2027, 1)]
 LONG_AGO = month_window(2019, 9)[0]
 REGION, CITY, OTHER_CITY, COUNTY, DEPARTMENT = (UUID(int=n) for n in range(1, 6))
 UNITS = {REGION: "region", CITY: "city", OTHER_CITY: "city", COUNTY: "county", DEPARTMENT: "department"}
+DIVISIONS = {CITY: "450100", OTHER_CITY: "450200", COUNTY: "450102"}
 MAIN, CITY_CLOUD, INDUSTRY = (UUID(int=n) for n in range(11, 14))
 CLOUDS = {MAIN: "main", CITY_CLOUD: "city", INDUSTRY: "industry"}
 OPERATORS = {MAIN: "one", CITY_CLOUD: "two", INDUSTRY: "two"}
@@ -259,7 +260,9 @@ def during(window: Window) -> Range[datetime]:
 
 def store(session: Session, world: World, request_id: UUID | None = None) -> None:
     """Write a world into an empty database."""
-    session.add_all(Unit(id=unit, code=f"u{unit.int}", kind=kind) for unit, kind in UNITS.items())
+    session.add_all(
+        Unit(id=unit, code=f"u{unit.int}", kind=kind, division_code=DIVISIONS.get(unit)) for unit, kind in UNITS.items()
+    )
     session.flush()
     session.add_all(_tree(world.places))
     session.add_all(sub_cloud(cloud, tier) for cloud, tier in CLOUDS.items())

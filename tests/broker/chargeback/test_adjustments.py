@@ -55,6 +55,16 @@ def test_what_two_decided_is_an_entry_of_the_open_month_and_another_undoes_it(
     assert verify(session, OCTOBER) == verify(session, NOVEMBER) == verify(session, DECEMBER) == ()
 
 
+def test_a_decision_that_its_own_month_s_next_close_posts_says_so(session: Session, two: tuple[Actor, Actor]) -> None:
+    """October is opened again before the decision was posted; its second close posts it, and the list names October."""
+    decide(session, two, -1234, session.scalars(select(Charge.id)).one())
+    closing.ask_to_reopen(work(session, two[0]), OCTOBER, "x")
+    closing.agree_to_reopen(work(session, two[1]), OCTOBER)
+    assert [row.posted_month for row in adjustments.listing(work(session, two[0]))] == [None]
+    assert closing.close(work(session), OCTOBER).adjustments == 1
+    assert [row.posted_month for row in adjustments.listing(work(session, two[0]))] == [OCTOBER.first_day]
+
+
 def test_nobody_confirms_his_own_and_the_database_says_so_too(session: Session, two: tuple[Actor, Actor]) -> None:
     """Also for whoever writes past the service: not by one person, not another amount, not decided twice."""
     line = session.scalars(select(Charge)).one()

@@ -22,7 +22,7 @@ from broker.chargeback.verify import verify
 from broker.errors import Conflict, Invalid, Problem
 from broker.pricing.models import Payer
 from broker.tenancy.values import SYSTEM
-from tests.broker.chargeback.money_worlds import CITY, DEPARTMENT, LONG_AGO, MAIN, Period, store
+from tests.broker.chargeback.money_worlds import CITY, DEPARTMENT, INDUSTRY, LONG_AGO, MAIN, Period, store
 from tests.broker.chargeback.small_region import (
     END,
     HOUR,
@@ -218,7 +218,7 @@ def test_an_operator_without_a_settlement_price_is_owed_nothing_but_not_in_silen
 
 BOTH = "UPDATE broker.settlement_line SET amount_fen = amount_fen + 1; UPDATE broker.settlement SET total_fen = "
 TAMPERED = {
-    BOTH + "total_fen + 1": {"settlement.changed", "posting.amount", "posting.sides"},
+    BOTH + "total_fen + 1": {"close.figures", "settlement.changed", "posting.amount", "posting.sides"},
     "UPDATE broker.settlement_line SET quantity_seconds = quantity_seconds + 1": {"settlement.changed"},
     "UPDATE broker.ledger_entry SET operator = 'another' WHERE account = 'operator'": {"posting.sides"},
     f"UPDATE broker.ledger_entry SET unit_id = '{DEPARTMENT}' WHERE account = 'payer'": {"posting.sides"},
@@ -227,10 +227,36 @@ TAMPERED = {
        SELECT gen_random_uuid(), close_id, statement_id, settlement_id, id, posted_at FROM broker.ledger_posting""": {
         "posting.sides", "posting.reversal",
     },
+    f"UPDATE broker.charge SET unit_id = '{DEPARTMENT}'": {"line.described", "statement.sums"},
+    f"UPDATE broker.charge SET sub_cloud_id = '{INDUSTRY}'": {"line.described", "statement.sums"},
+    "UPDATE broker.charge SET payer_rule = 'another'": {"line.described", "statement.sums"},
+    "UPDATE broker.charge SET article = 'Art. 16(3)'": {"line.described", "statement.sums"},
+    "UPDATE broker.month_close SET settled_fen = settled_fen + 1": {"close.figures"},
+    "UPDATE broker.month_close SET adjustments = adjustments + 1": {"close.figures"},
+    "UPDATE broker.month_close SET covers_until = covers_until - interval '1 day'": {"close.figures"},
+    "UPDATE broker.statement SET covers_until = covers_until - interval '1 day'": {"close.figures"},
 }  # fmt: skip
+WITH_ALL_SUMS = """;
+    UPDATE broker.statement_sum SET amount_fen = amount_fen + {0}, lines = lines + {1} WHERE usage_month = '2026-10-01'
+        AND statement_id IN (SELECT id FROM broker.statement WHERE month = '2026-11-01');
+    UPDATE broker.statement SET total_fen = total_fen + {0} WHERE month = '2026-11-01';
+    UPDATE broker.month_close SET total_fen = total_fen + {0}, lines = lines + {1}, adjustments = adjustments + {1}
+        WHERE month = '2026-11-01';
+    UPDATE broker.ledger_entry e SET amount_fen = e.amount_fen + CASE account WHEN 'payer' THEN {0} ELSE -({0}) END
+        FROM broker.ledger_posting p JOIN broker.statement s ON s.id = p.statement_id
+        WHERE p.id = e.posting_id AND s.month = '2026-11-01'"""
+DECISIONS_TAMPERED = {
+    "UPDATE broker.charge SET amount_fen = amount_fen - 400 WHERE adjustment_id IS NOT NULL"
+    + WITH_ALL_SUMS.format(-400, 0): {"adjustment.line"},
+    "DELETE FROM broker.charge WHERE adjustment_id IS NOT NULL" + WITH_ALL_SUMS.format(100, -1): {"adjustment.missing"},
+    "UPDATE broker.charge SET quantity_seconds = 1 WHERE adjustment_id IS NOT NULL": {"adjustment.line"},
+    "UPDATE broker.charge SET adjustment_id = NULL WHERE adjustment_id IS NOT NULL": {
+        "adjustment.missing",
+    },
+}
 
 
-def test_the_recount_sees_both_sides_of_every_posting(engine: Engine, owner_engine: Engine) -> None:
+def test_the_recount_sees_both_sides_of_every_posting_and_every_decision(engine: Engine, owner_engine: Engine) -> None:
     """Whoever writes past the broker, also where each sum is right: who owes, who is owed, and for what."""
     with Session(engine) as session, session.begin():
         store(session, world(thing(CITY, MAIN, running(START, None))))
@@ -247,3 +273,16 @@ def test_the_recount_sees_both_sides_of_every_posting(engine: Engine, owner_engi
             found[change] = {d.code for d in verify(session, OCTOBER)}
             session.rollback()
     assert found == TAMPERED
+    with Session(engine) as session, session.begin():
+        one, two = people(session)
+        made = adjustments.propose(work(session, one), session.scalars(select(Charge.id)).one(), -100, "x")
+        adjustments.confirm(work(session, two), made)
+        closing.close(work(session, now=LATER), NOVEMBER)
+    with Session(owner_engine) as session:
+        assert (verify(session, OCTOBER), verify(session, NOVEMBER)) == ((), ())
+        found = {}
+        for change in DECISIONS_TAMPERED:
+            session.execute(text(change))
+            found[change] = {d.code for d in verify(session, NOVEMBER)}
+            session.rollback()
+    assert found == DECISIONS_TAMPERED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,7 +32,8 @@ from broker.pricing.months import Month
 from broker.pricing.rules import LIMIT_FEN
 from broker.pricing.values import Per
 from tests.broker.chargeback.money_oracle import PriceRow, Use, bill, month_window
-from tests.broker.chargeback.money_worlds import ORDINARY_PRICE, World, instants, store, windows, worlds
+from tests.broker.chargeback.money_worlds import DIVISIONS, ORDINARY_PRICE, World, instants, store, windows, worlds
+from tests.broker.chargeback.small_region import begin_books
 
 ROLLED_BACK = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 """Each example undoes what it wrote, so they may share the session."""
@@ -158,12 +160,14 @@ def amount_of(row: dict[str, str]) -> tuple[Fraction, int]:
 def test_what_is_exported_rates_to_the_same_fen(session: Session, world: World) -> None:
     """All three engines: an auditor with two files comes to the lines of the database, in columns as row by row.
 
-    Free quantities and discounts, terms, classes, stops, other meters and items: the very files, to the byte.
+    Free quantities and discounts, terms, classes, stops, other meters and items: the very files, to the byte. Also by
+    city: a resource that went from one to another under one payer is its last one's.
     """
     trial = session.begin_nested()
     try:
         store(session, world)
         month = Month(*world.month)
+        begin_books(session, month, now=month.end)  # whatever was used later only: a month before the books has no bill
         shown = service.preview(session, month)
         with TemporaryDirectory() as name:
             folder = Path(name)
@@ -179,6 +183,8 @@ def test_what_is_exported_rates_to_the_same_fen(session: Session, world: World) 
                 for file in ("lines.csv", "totals.csv"):
                     assert (folder / file).read_bytes() == (by_rows / file).read_bytes()
                 got = sorted((x["payer_id"], x["resource_id"], x["meter"], amount_of(x)) for x in read_rows(folder))
+                with folder.joinpath("totals.csv").open(newline="") as written:
+                    totals = {(x["payer_id"], x["city_code"]): int(x["amount_fen"]) for x in csv.DictReader(written)}
     finally:
         trial.rollback()
         session.expunge_all()
@@ -187,6 +193,10 @@ def test_what_is_exported_rates_to_the_same_fen(session: Session, world: World) 
             (f"u{x.payer_unit_id.int}", str(x.resource_id), x.meter, (Fraction(x.quantity_seconds), x.amount_fen))
             for x in shown.lines
         )
+        owed: Counter[tuple[str, str]] = Counter()
+        for x in shown.lines:
+            owed[f"u{x.payer_unit_id.int}", DIVISIONS.get(x.unit_id, "")] += x.amount_fen
+        assert totals == owed
 
 
 def _price(row: PriceRow) -> Price:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from broker.chargeback import closing, service
+from broker.chargeback import closing, overviews, service
 from broker.chargeback.export import export
 from broker.chargeback.models import Statement
 from broker.chargeback.offline import rate_files
@@ -30,6 +30,7 @@ from tests.broker.chargeback.money_worlds import (
     CITY,
     COUNTY,
     DEPARTMENT,
+    DIVISIONS,
     LONG_AGO,
     MAIN,
     REGION,
@@ -37,7 +38,7 @@ from tests.broker.chargeback.money_worlds import (
     Thing,
     store,
 )
-from tests.broker.chargeback.small_region import END, HOUR, OCTOBER, START, running, thing, work, world
+from tests.broker.chargeback.small_region import END, HOUR, OCTOBER, PRICES, START, running, thing, work, world
 from tests.broker.chargeback.test_closing import LATER, NOVEMBER
 from tests.broker.chargeback.test_rated_worlds import ROLLED_BACK, amount_of, read_rows
 
@@ -47,7 +48,7 @@ ODD = timedelta(microseconds=700_001)
 def of_a_system(session: Session, one: Thing) -> InformationSystem:
     """A system of the thing's unit that has it."""
     system = InformationSystem(
-        id=new_id(), code="s", unit_id=one.unit, name="s", mlps_level=2, function="", scope_of_use="",
+        id=new_id(), code=f"s {one.id}", unit_id=one.unit, name="s", mlps_level=2, function="", scope_of_use="",
         frequency_of_use="", approving_department="", funding_source="",
     )  # fmt: skip
     session.add(system)
@@ -134,6 +135,20 @@ def test_two_units_of_one_payer_are_one_line_rounded_once(session: Session, tmp_
     export(session, OCTOBER, OCTOBER.end, tmp_path)
     rate_files(tmp_path / "spans.csv", tmp_path / "tariff.yaml", OCTOBER, tmp_path)
     assert [amount_of(row) for row in read_rows(tmp_path)] == [(Fraction(120), 1)]
+    assert tmp_path.joinpath("totals.csv").read_text().split()[1] == f"u{CITY.int},{DIVISIONS[COUNTY]},1"
+
+
+def test_a_mover_of_two_units_is_shown_as_the_one_s_that_had_it_last(session: Session) -> None:
+    """Lines of the price before are one unit's, of the price after another's; whichever way it went."""
+    change = START + 50 * HOUR
+    prices = [replace(PRICES[0], id=new_id(), window=part) for part in ((LONG_AGO, change), (change, None))]
+    down, up = thing(CITY, MAIN, running(START, None)), thing(COUNTY, MAIN, running(START, None))
+    store(session, world(down, up, prices=prices))
+    for one, unit in ((down, COUNTY), (up, CITY)):
+        goes(session, of_a_system(session, one), unit, START + 100 * HOUR)
+    closing.issue(work(session), OCTOBER)
+    found = overviews.payer(work(session), CITY, OCTOBER).movers
+    assert {row.resource_id: row.unit_name for row in found} == {down.id: "unit 4", up.id: "unit 2"}
 
 
 def test_the_database_keeps_whose_it_is_and_whose_it_was_together(session: Session) -> None:

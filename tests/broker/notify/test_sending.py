@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -204,6 +205,33 @@ def test_a_worker_that_dies_sends_nothing_twice(
     world.clock.forward(minutes=4)
     mine.round()
     assert (states(world)[0][0], len(box.taken)) == (state, arrives)
+
+
+@pytest.mark.parametrize("minutes", [(2, 2), (2, 4)])
+def test_a_slow_server_that_took_it_has_taken_it(
+    minutes: tuple[int, int], world: World, mailbox: tuple[Mailbox, Smtp]
+) -> None:
+    """The lease runs anew with the content; given up for lost all the same, the answer that comes late counts."""
+    box, smtp = mailbox
+    tell(world)
+    mine, other = sender(world, smtp=smtp), sender(world, smtp=smtp)
+    ask, write = Sender._hand_over, Sender._write
+
+    def slow(self: Sender, sending_id: UUID) -> bool:
+        world.clock.forward(minutes=minutes[0])
+        return ask(self, sending_id)
+
+    def answered(self: Sender, *args: Any, **named: Any) -> None:
+        if self is mine:
+            world.clock.forward(minutes=minutes[1])
+            other.round()
+        write(self, *args, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sender, "_hand_over", slow)
+        patch.setattr(Sender, "_write", answered)
+        mine.round()
+    assert (states(world)[0], len(box.taken)) == (("sent", ""), 1)
 
 
 def test_several_workers_send_each_message_once(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:

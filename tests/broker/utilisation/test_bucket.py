@@ -195,7 +195,7 @@ def test_what_comes_into_a_day_while_it_is_thinned_is_not_lost(
             take(settings, tmp_path, [row("a", START)], wait_s=60)
         monkeypatch.undo()
         with engine() as scratch, pytest.raises(Moved):
-            store._merge_day(scratch, other, old.date(), again=False, correct=False)
+            store._merge_day(scratch, other, old.date(), correct=False)
         assert take(settings, tmp_path, [row("a", START)]).days_thinned == 1
     else:
         assert take(settings, tmp_path, [row("a", START)], wait_s=60).days_thinned == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,38 @@ def test_a_quote_that_is_not_closed_spoils_its_own_line(tmp_path: Path, line: st
     told = json.loads(result.stderr)
     assert (told["rows"], told["dropped"]) == (75, 1)
     assert told["left"] == [{"reason": "sample.broken", "count": 1, "first": [f"{name}:41"]}]
+
+
+ENDS = {
+    "one of another kind": lambda lines: "\n".join(lines[:40]) + "\r\n" + "\n".join(lines[40:]),
+    "all but one": lambda lines: "\r\n".join(lines[:40]) + "\n" + "\r\n".join(lines[40:]),
+    "the header's": lambda lines: lines[0] + "\r\n" + "\n".join(lines[1:]),
+    "all alike": lambda lines: "\r\n".join(lines) + "\r\n",
+}
+
+
+@pytest.mark.parametrize("written", ENDS.values(), ids=ENDS)
+def test_lines_need_not_end_alike(tmp_path: Path, written: Callable[[list[str]], str]) -> None:
+    """A file that was put together on two systems is read to the last row."""
+    file = write_csv(tmp_path / "m.csv", idle())
+    file.write_bytes(written(file.read_text().splitlines()).encode())
+    result = scan(file, "--json", policy=POLICY | {"min_samples_per_day": 24})
+    assert [run["days"] for run in found(result)] == [3]
+    assert result.stderr == "", "nothing is left out"
+
+
+def test_a_carriage_return_within_a_line_spoils_no_other(tmp_path: Path) -> None:
+    """In a row it is that row's; in the header nothing can be read, and that is said."""
+    file = write_csv(tmp_path / "m.csv", idle())
+    lines = file.read_text().splitlines()
+    lines[40] = lines[40].replace(",4,", ",\r4,")
+    file.write_bytes("\n".join(lines).encode())
+    result = scan(file, "--json", policy=POLICY | {"days": 1})
+    assert [run["days"] for run in found(result)] == [3]
+    file.write_bytes("\r".join(lines).encode())
+    result = scan(file)
+    assert result.exit_code == 1
+    assert "m.csv:1" in result.stderr
 
 
 def test_lines_are_counted_past_broken_ones(tmp_path: Path) -> None:

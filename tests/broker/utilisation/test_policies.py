@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -112,6 +113,12 @@ def test_any_shape_that_is_no_policy_file_is_refused(raw: object) -> None:
         parse_policies(raw)
 
 
+def test_an_exemption_that_names_nothing_is_refused() -> None:
+    """Whoever wrote it meant somebody; an empty list is a place to write names into."""
+    found = problems({}, exemptions=[{"name": "e", "reason": "灾备"}, {"name": "f", "resources": []}])
+    assert found == [("policy.exempts_nothing", "exemptions[0]")]
+
+
 def test_a_cycle_of_exemptions_is_refused() -> None:
     """Each exemption on it is named; one that only leads there is not."""
     exemptions = [
@@ -145,15 +152,19 @@ FACTS = Facts(
     "main",
     3,
     date(2026, 1, 10),
+    resource_id=UUID(int=7),
     units=frozenset({"jyt", "above-jyt"}),
+    ref="cloud-7",
 )
 
 
 @pytest.mark.parametrize(
     ("exemption", "covered"),
     [
-        ({}, False),
+        ({"resources": []}, False),
         ({"resources": ["vm-1"]}, True),
+        ({"resources": ["cloud-7"]}, True),
+        ({"resources": [str(UUID(int=7))]}, True),
         ({"resources": ["ZY-00000001"]}, True),
         ({"resources": ["vm-2"]}, False),
         ({"systems": ["jyt-xjgl"]}, True),

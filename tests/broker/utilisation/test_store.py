@@ -129,6 +129,14 @@ def test_an_old_file_that_comes_again_is_not_the_later_one(settings: Settings, t
         again = take_file(path)
         assert (again.updated, again.older, again.days_written) == (0, older, 0)
     assert [r[2] for r in stored(settings)] == [40.0, 50.0]
+    folder = tmp_path / "both"
+    folder.mkdir()
+    a.rename(folder / "a.csv")
+    a = folder / "a.csv"
+    write_csv(folder / "c.csv", [row("b", START)])
+    together = take_file(folder)
+    assert (together.added, together.updated, together.older) == (1, 0, 1), "beside a new file it is as old as alone"
+    assert [r[2] for r in stored(settings)][:2] == [40.0, 50.0]
     for path in hourly_files(settings):
         path.unlink()
     assert take_file(a).added == 2
