@@ -133,6 +133,62 @@ def test_a_hold_and_a_pin_after_it_cannot_wait_in_a_ring_with_a_void(engine: Eng
         assert service.verify(session) == []
 
 
+@pytest.mark.parametrize("odd", ["a used id", "an unknown node", "a class that is none"])
+def test_a_group_that_is_counted_one_by_one_locks_as_one(
+    engine: Engine, owner_engine: Engine, committed: Tree, odd: str
+) -> None:
+    """Its second wish's leaf is not locked after its first one's root: a hold on that leaf waits, or goes first."""
+    with Session(engine) as session:
+        service.alone(session)
+        for at in (committed.root, *committed.units[:2]):
+            service.set_limit(session, at, X86, None, 100)
+        session.commit()
+    (used,) = made(engine, committed, 2)
+    wish = text(
+        "INSERT INTO quotas.wish (backend, hold_id, owner, node_id, classes, pools, amounts, expires_at)"
+        " VALUES (:backend, :hold, :owner, :node, ARRAY[:kind], ARRAY[CAST(:pool AS uuid)], ARRAY[1::bigint], :until)"
+    )
+    asked = [
+        {"hold": uuid4(), "node": committed.units[0], "kind": X86.value},
+        {"hold": uuid4(), "node": committed.units[1], "kind": X86.value},
+        {
+            "hold": used if odd == "a used id" else uuid4(),
+            "node": uuid4() if odd == "an unknown node" else committed.units[2],
+            "kind": "none" if odd == "a class that is none" else X86.value,
+        },
+    ]
+
+    def together() -> list[str]:
+        with Session(owner_engine) as session:
+            for number, each in enumerate(asked):
+                more = {"backend": -number, "owner": committed.pool, "pool": committed.pool, "until": SOON}
+                session.execute(wish, each | more)
+            session.execute(text("SELECT quotas.serve_wishes()"))
+            answers = "SELECT answer ->> 'outcome' FROM quotas.wish ORDER BY backend DESC"
+            found = [row[0] for row in session.execute(text(answers))]
+            session.execute(text("DELETE FROM quotas.wish"))
+            session.commit()
+        return found
+
+    def alone_at(unit: int) -> None:
+        with Session(engine) as session:
+            ask(session, committed, unit)
+            session.commit()
+
+    with ThreadPoolExecutor(2) as others, Session(engine) as first:
+        ask(first, committed, 3)  # has the root
+        group = others.submit(together)
+        somebody_waits(owner_engine)  # each role sees its own wait
+        single = others.submit(alone_at, 1)
+        somebody_waits(engine)
+        first.commit()
+        answers = group.result(timeout=PATIENCE_S)
+        single.result(timeout=PATIENCE_S)
+    assert answers[:2] == ["ok", "ok"]
+    with Session(engine) as session:
+        assert service.verify(session) == []
+
+
 def test_pins_posts_and_counts_in_order_never_deadlock(engine: Engine, committed: Tree) -> None:
     """Pins of several holds and then a count, beside voids, sweeps, whole requests and limits that come and go."""
     with Session(engine) as session:

@@ -201,3 +201,31 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+
+
+-- Locks every counter that these lines meet, in count_on's order and before any of them is counted: for whoever counts several
+-- holds one after the other in one transaction, whose second leaf would else be locked after the first one's root. Lines of
+-- nodes or classes that are unknown meet none.
+CREATE OR REPLACE FUNCTION quotas.lock_counters(p_node uuid[], p_class text[], p_pool uuid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = quotas, pg_temp AS $$
+BEGIN
+    PERFORM FROM (
+        SELECT l.id, min(n.depth - p.nth) AS depth
+        FROM unnest(p_node, p_class, p_pool) AS a (node_id, resource_class, pool_id)
+        JOIN resource_class c ON c.code = a.resource_class
+        JOIN node n ON n.id = a.node_id
+        CROSS JOIN LATERAL unnest(n.path) WITH ORDINALITY AS p (node_id, nth)
+        JOIN node_limit l ON l.node_id = p.node_id
+                         AND l.resource_class IN (c.code, c.counts_in)
+                         AND (l.pool_id IS NULL OR l.pool_id = a.pool_id)
+        GROUP BY l.id
+    ) AS d
+    JOIN node_limit l ON l.id = d.id
+    ORDER BY d.depth DESC, l.id
+    FOR NO KEY UPDATE OF l;
+    PERFORM FROM (SELECT DISTINCT a.pool_id, a.resource_class FROM unnest(p_class, p_pool) AS a (resource_class, pool_id)) AS a
+    JOIN inventory i ON i.pool_id = a.pool_id AND i.resource_class = a.resource_class
+    WHERE i.capacity IS NOT NULL
+    ORDER BY i.pool_id, i.resource_class COLLATE "C"
+    FOR NO KEY UPDATE OF i;
+END $$;

@@ -79,6 +79,8 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         NULL;  -- one of them cannot be counted, and must not be the others' end; nothing of the attempt is left
     END;
+    -- An attempt that was undone gave its locks back, and one that met a used id had none: all of them now, in order.
+    PERFORM lock_counters(w.line_nodes, w.classes, w.pools);
     FOR w IN SELECT wish.* FROM wish JOIN unnest(w.backends, w.holds) AS u (backend, hold_id) USING (backend, hold_id)
              ORDER BY asked_at LOOP
         BEGIN
