@@ -289,11 +289,18 @@ def post(
     return _settled(hold_id, session.scalars(POST, values).one())
 
 
-def void(session: Session, hold_id: UUID) -> None:
-    """Give back what is still held; what is posted stays. Again, or after an expiry: no harm. UnknownHold."""
+def void(session: Session, hold_id: UUID) -> tuple[Line, ...]:
+    """Give back what is still held; what is posted stays. Again, or after an expiry: no harm. UnknownHold.
+
+    What this very call gave back.
+    """
     order.count(session, hold_id)
-    if session.scalar(VOID, {"hold": hold_id}) == "unknown":
+    answer: Mapping[str, Any] = session.scalars(VOID, {"hold": hold_id}).one()
+    if answer["outcome"] == "unknown":
         raise UnknownHold(hold_id)
+    return tuple(
+        Line(ResourceClass(line["resource_class"]), line["amount"], UUID(line["pool_id"])) for line in answer["given"]
+    )
 
 
 def release(session: Session, *, key: UUID, hold_id: UUID, lines: Sequence[Line] | None = None) -> int | None:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import errors as postgres
-from psycopg.pq import ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from uuid_utils.compat import uuid7
@@ -28,6 +28,8 @@ TRIES = 5
 
 _PREPARED = b"CALL quotas.hold_together($1, $2, $3, $4, $5, $6, $7, NULL)"
 _NAME = b"quotas_hold_together"
+_FORGOTTEN = b"26000"
+"""There is no such prepared statement: the driver has forgotten all of the connection's after a rollback."""
 _OK = b'{"outcome": "ok"}'
 _GRANTED = {"outcome": "ok"}
 
@@ -65,12 +67,16 @@ def ask(
     what ends a call that takes too long.
     """
     library = connection.pgconn
-    if before.name not in known:
-        if library.prepare(before.name, before.call).status != ExecStatus.COMMAND_OK:
-            return None
-        known[before.name] = True
     given = [value if value is None else value.encode() for value in (*values, *before.values)]
-    result = library.exec_prepared(before.name, given)  # type: ignore[arg-type] # None is NULL, which its types forget
+    for _ in range(2):
+        if before.name not in known:
+            if library.prepare(before.name, before.call).status != ExecStatus.COMMAND_OK:
+                return None
+            known[before.name] = True
+        result = library.exec_prepared(before.name, given)  # type: ignore[arg-type] # None is NULL, its types forget
+        if result.error_field(DiagnosticField.SQLSTATE) != _FORGOTTEN:
+            break
+        del known[before.name]  # nothing was called yet
     if result.status != ExecStatus.TUPLES_OK:
         return None
     answer = result.get_value(0, 0)

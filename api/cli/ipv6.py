@@ -33,6 +33,7 @@ from quotas.ipv6.facts import facts, use_by_level
 from quotas.ipv6.values import PlanNode
 
 app = typer.Typer()
+_BEYOND = "beyond"  # cells beyond the header
 group = typer.Typer(name="ipv6", help="IPv6 规划：查看、分配、收回、扩展、保留、导入、导出、核对。")
 app.add_typer(group)
 
@@ -304,17 +305,24 @@ def _rows(content: str) -> tuple[list[dict[str, str]], int]:
     if content.lstrip().startswith("["):
         try:
             found = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refusal("prefix.import_unreadable", f"不是有效的 JSON：{error}") from error
         if not all(isinstance(row, dict) for row in found):
             raise Refusal("prefix.import_unreadable", "JSON 应为对象的列表。")
         return [{k: "" if v is None else str(v) for k, v in row.items()} for row in found], 1
-    reader = csv.DictReader(content.splitlines())
-    header = [name.strip() for name in reader.fieldnames or ()]
-    if "prefix" not in header:
-        raise Refusal("prefix.import_unreadable", "第一行应为列名，其中必须有 prefix。")
-    reader.fieldnames = header
-    return [{k: (v or "").strip() for k, v in row.items() if k in transfer.FIELDS} for row in reader], 2
+    reader = csv.DictReader(content.splitlines(), restkey=_BEYOND)
+    try:
+        header = [name.strip() for name in reader.fieldnames or ()]
+        if "prefix" not in header:
+            raise Refusal("prefix.import_unreadable", "第一行应为列名，其中必须有 prefix。")
+        reader.fieldnames = header
+        read = list(reader)
+    except csv.Error as error:
+        raise Refusal("prefix.import_unreadable", f"第 {reader.line_num} 行不能读取：{error}") from error
+    long = [str(n) for n, row in enumerate(read, 2) if any(cell.strip() for cell in row.get(_BEYOND, ()))]
+    if long:
+        raise Refusal("prefix.import_unreadable", f"第 {'、'.join(long[:20])} 行的单元格多于列名。")
+    return [{k: (v or "").strip() for k, v in row.items() if k in transfer.FIELDS} for row in read], 2
 
 
 @group.command("export")

@@ -143,7 +143,11 @@ def _verb(given: Given) -> Callable[[Work, Given, int], Allocation]:
 
 def _word(given: Given, name: str, default: str | None = None) -> str:
     value = given.get(name, default)
-    if not isinstance(value, str) or (not value and default is None) or len(value) > 200 or "\x00" in value:
+    if not isinstance(value, str) or (not value and default is None) or len(value) > 200:
+        raise Usage(name)
+    if "\x00" in value or any(
+        "\ud800" <= sign <= "\udfff" for sign in value
+    ):  # no database keeps it, no output shows it
         raise Usage(name)
     return value
 
@@ -218,7 +222,7 @@ def _parsed(line: str) -> Given | str:
     """The object, or what is wrong with the line."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "not JSON"
     return found if isinstance(found, dict) else "not an object"
 

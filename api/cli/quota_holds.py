@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from time import monotonic
@@ -155,6 +155,8 @@ class Desk:
 
     def _remembered(self, kind: str, text: str, find: Callable[[Session, str], UUID]) -> UUID:
         if (kind, text) not in self._known:
+            if not text.isprintable():  # half a character, or what no code has
+                raise malformed(f"“{ascii(text)[1:-1]}”不是编码")
             try:
                 self._known[kind, text] = UUID(text)
             except ValueError:
@@ -196,11 +198,11 @@ class Desk:
                 date = datetime.fromisoformat(str(given["expires_at"]))
             else:
                 date = now + timedelta(days=int(given.get("days", DEFAULT_DAYS)))
+            if date.tzinfo is None or date <= now:
+                raise bad
+            return date.astimezone(UTC)  # PostgreSQL knows fewer offsets
         except (ValueError, TypeError, OverflowError):
             raise bad from None
-        if date.tzinfo is None or date <= now:
-            raise bad
-        return date
 
     def hand(self, given: Fields) -> Hand:
         """Who decides and why: ``by`` (a login) and ``reason``. Raises NotFound ``account.unknown``."""

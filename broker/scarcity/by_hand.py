@@ -32,12 +32,13 @@ from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 from quotas import availability, models, moving, service, together
 from quotas.errors import DoneBefore, NotThatMuch, NotYours, QuotaError
-from quotas.values import HeldLine, Line, ResourceClass
+from quotas.values import Line, ResourceClass
 
 _TOLD = text("""
 INSERT INTO broker.audit_event (id, at, actor_id, action, subject_type, subject_id, article, data, trace_id)
 VALUES (:id, :at, :actor, :action, 'hold', :hold, '', CAST(:data AS jsonb), '') ON CONFLICT (id) DO NOTHING
 """)
+_DONE = {"post": "quota.posted", "release": "quota.released"}
 _TELL_AND_HOLD = b"CALL broker.hold_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL)"
 
 
@@ -151,9 +152,9 @@ def post(
     the second time).
     """
     used = key or key_of("post", hold_id, lines)
-    there = [Line(line.resource_class, line.held, line.pool) for line in _of_owner(work, hold_id, owner) if line.held]
+    _require_owner(work, hold_id, owner)
     moved = service.post(work.session, hold_id, lines, key=used)
-    _settled(work, hand, "quota.posted", hold_id, moved, key=used, named=key is not None, lines=lines or there)
+    _settled(work, hand, "post", hold_id, moved, key=used, named=key is not None)
     return used
 
 
@@ -168,9 +169,9 @@ def release(
 ) -> UUID:
     """As ``quotas.service.release``; else as ``post``."""
     used = key or key_of("release", hold_id, lines)
-    there = [Line(line.resource_class, line.used, line.pool) for line in _of_owner(work, hold_id, owner) if line.used]
+    _require_owner(work, hold_id, owner)
     moved = service.release(work.session, hold_id=hold_id, lines=lines, key=used)
-    _settled(work, hand, "quota.released", hold_id, moved, key=used, named=key is not None, lines=lines or there)
+    _settled(work, hand, "release", hold_id, moved, key=used, named=key is not None)
     return used
 
 
@@ -191,11 +192,10 @@ def key_of(verb: str, hold_id: UUID, lines: Sequence[Line] | None) -> UUID:
 
 def void(work: Work, hand: Hand, hold_id: UUID, *, owner: UUID | None = None) -> None:
     """As ``quotas.service.void``; an event only where something was given back. Raises NotYours."""
-    given = [line for line in _of_owner(work, hold_id, owner) if line.held]
-    service.void(work.session, hold_id)
+    _require_owner(work, hold_id, owner)
+    given = service.void(work.session, hold_id)
     if given:
-        lines = [Line(line.resource_class, line.held, line.pool) for line in given]
-        _record(work, hand, "quota.voided", hold_id, {"lines": _told(lines)})
+        _record(work, hand, "quota.voided", hold_id, {"lines": _told(given)})
 
 
 def set_limit(
@@ -274,34 +274,31 @@ def node_of(session: Session, code: str, *, now: datetime) -> UUID:
     return system
 
 
-def _of_owner(work: Work, hold_id: UUID, owner: UUID | None) -> tuple[HeldLine, ...]:
-    """The hold's lines; none for a hold that is not there. A hold's owner never changes."""
-    for found in availability.holds(work.session, hold_ids=[hold_id]):
-        if owner not in (None, found.owner):
+def _require_owner(work: Work, hold_id: UUID, owner: UUID | None) -> None:
+    """Raises NotYours where an owner is named and another's it is. A hold's owner never changes."""
+    for found in availability.holds(work.session, hold_ids=[hold_id]) if owner else ():
+        if found.owner != owner:
             raise NotYours(str(hold_id))
-        return found.lines
-    return ()
 
 
-def _settled(
-    work: Work,
-    hand: Hand,
-    action: str,
-    hold_id: UUID,
-    moved: int | None,
-    *,
-    key: UUID,
-    named: bool,
-    lines: Iterable[Line],
-) -> None:
-    """The event of a post or release that moved something; ``named``: the caller's own key."""
+def _settled(work: Work, hand: Hand, verb: str, hold_id: UUID, moved: int | None, *, key: UUID, named: bool) -> None:
+    """The event of a post or release that moved something, with what it moved; ``named``: the caller's own key.
+
+    It is read after it was done: what was there before the call may be another's by the time that it counts.
+    """
     if moved is None:
         if not named:
             raise DoneBefore(key)
         return
     if not moved:
         raise NotThatMuch([])  # all of nothing: it was done before, with another key
-    _record(work, hand, action, hold_id, {"key": str(key), "lines": _told(lines)})
+    m = models.movement
+    done = select(m.c.resource_class, m.c.amount, m.c.pool_id).where(
+        m.c.kind == verb, m.c.key == key, m.c.hold_id == hold_id
+    )
+    rows = work.session.execute(done.order_by(m.c.resource_class, m.c.pool_id))
+    lines = [Line(ResourceClass(row.resource_class), row.amount, row.pool_id) for row in rows]
+    _record(work, hand, _DONE[verb], hold_id, {"key": str(key), "lines": _told(lines)})
 
 
 def _record(work: Work, hand: Hand, action: str, hold_id: UUID, data: dict[str, Any]) -> None:

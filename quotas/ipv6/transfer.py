@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import IPv6Network
 from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
 
 from quotas import models, order
 from quotas.errors import BadPrefix, PrefixOverlap, UnknownPool
@@ -29,7 +30,7 @@ FIELDS = ("kind", "zone", "routing_domain", "prefix", "level", "state", "owner",
 """The columns of a plan in CSV and the keys in JSON. kind: block (holds pools), pool (hands out), prefix."""
 
 NAMESPACE = UUID("5f0e7d0a-6f0b-5a35-9f0c-3fff00000000")
-"""For ids and owners of lines that bring none: the same line twice is the same prefix."""
+"""For owners, and ids of pools, of lines that bring none: the same line twice is the same prefix."""
 
 GOOD = frozenset({"ok", "same"})
 TAKE_OVER = text("SELECT n, answer FROM quotas.take_over(CAST(:lines AS jsonb)) ORDER BY n")
@@ -171,7 +172,10 @@ def _line(plan: _Plan, number: int, row: Mapping[str, str]) -> dict[str, Any]:
         raise _Bad("bad_kind")
     domain = plan.domain_of(row, prefix)
     line = {"n": number, "kind": kind, "domain": domain, "prefix": str(prefix)}
-    line["id"] = _uuid(row.get("id", "")) if row.get("id") else uuid5(NAMESPACE, f"{kind} {domain} {prefix}")
+    if row.get("id"):
+        line["id"] = _uuid(row["id"])
+    else:  # a prefix is known again by its holder and place; one that was given back has its id for good
+        line["id"] = uuid7() if kind == "prefix" else uuid5(NAMESPACE, f"{kind} {domain} {prefix}")
     if kind == "prefix":
         line |= _holder(row, domain, prefix)
     else:
@@ -196,9 +200,12 @@ def _holder(row: Mapping[str, str], domain: str, prefix: IPv6Network) -> dict[st
         raise _Bad("bad_label")
     try:
         until = datetime.fromisoformat(row["until"]) if row.get("until") else None
-    except ValueError as error:
+        if until is not None and until.tzinfo is None:
+            raise _Bad("bad_until")
+        until = until and until.astimezone(UTC)  # PostgreSQL knows fewer offsets
+    except (ValueError, OverflowError) as error:
         raise _Bad("bad_until") from error
-    if (until is not None and until.tzinfo is None) or (state == PrefixState.QUARANTINED and until is None):
+    if state == PrefixState.QUARANTINED and until is None:
         raise _Bad("bad_until")
     return {"owner": holder, "state": state, "until": until and until.isoformat(), "label": label}
 

@@ -101,12 +101,14 @@ def test_lines_are_answered_one_by_one(typist: Typist, pool: UUID) -> None:
         {"do": "reserve", "prefix": "3fff:100::/56", "reason": "x"},
         {"do": "dance"},
         {"do": "allocate", "owner": "d"},
+        {"do": "allocate", "pool": "3fff:100::/60", "owner": "\ud800"},
+        {"do": "allocate", "pool": "\ud800", "owner": "f"},
     ]
-    typed = "".join(json.dumps(c) + "\n" for c in calls) + "nonsense\n\n"
+    typed = "".join(json.dumps(c) + "\n" for c in calls) + "nonsense\n\n" + "[" * 200_000 + "\n"
     said = typist.types("ipv6", "--file", "-", stdin=typed)
     answers = [json.loads(line) for line in said.out.splitlines()]
     assert [a.get("code") for a in answers] == [
-        None, None, "prefix.too_short", None, "prefix.gone", "prefix.overlap", *["usage.wrong"] * 3
+        None, None, "prefix.too_short", None, "prefix.gone", "prefix.overlap", *["usage.wrong"] * 6
     ]  # fmt: skip
     assert said.status == 1
     assert answers[1]["prefix"].endswith("/62")
@@ -182,10 +184,35 @@ def test_an_export_reads_back_into_an_empty_database(
 
 def test_a_file_that_is_no_plan_is_refused(typist: Typist, pool: UUID) -> None:
     """Neither CSV with a prefix column nor a JSON list."""
-    for content in ("a,b\n1,2\n", "[1]", "[", ""):
+    deep, wide, long = "[" * 200_000, f"prefix\n{'x' * 200_000}\n", "prefix,owner\n3fff:100:0:2::/64,a,b\n"
+    for content in ("a,b\n1,2\n", "[1]", "[", "", deep, wide, long):
         said = typist.types("ipv6", "import", "-", stdin=content)
         assert (said.status, said.err.split("：")[0]) == (1, "prefix.import_unreadable")
     assert typist.types("ipv6", "import", "/nowhere/plan.csv").status == 2
+
+
+def test_what_is_in_the_plan_is_the_same_also_while_it_rests(typist: Typist, pool: UUID) -> None:
+    """An unchanged export says nothing new; what rests is no other's, nor in use; a free place is taken again."""
+    allocated(typist, "a")
+    rests = allocated(typist, "b")
+    typist.does("ipv6", "release", "--owner", "b")
+    plan = typist.folder / "exported.csv"
+    typist.does("ipv6", "export", "--out", str(plan))
+    assert set(typist.does("ipv6", "import", str(plan), "--json").json["counts"]) == {"same"}
+    assert [outcome for outcome, _ in imported(typist, f"{rests},shared,b,,,")[1]] == ["overlaps"]
+    owner = str(uuid4())
+    row = f"3fff:100:0:7::/64,shared,{owner},,,"
+    assert imported(typist, row)[1] == [("ok", None)]
+    typist.does("ipv6", "release", "--owner", owner, "--quarantine-days", "0")
+    typist.does("ipv6", "sweep")
+    assert imported(typist, row)[1] == [("ok", None)]
+
+
+def test_a_date_of_any_offset_is_a_date(typist: Typist, pool: UUID) -> None:
+    """What PostgreSQL's text would not take is written in UTC; what no calendar has is the line's own mistake."""
+    good, bad = "2099-01-01T00:00:00-23:59", "9999-12-31T23:59:59-23:59"
+    found = imported(typist, *(f"3fff:100:0:{n}::/64,,{n},,held,{at}" for n, at in enumerate((good, bad), 2)))[1]
+    assert [outcome for outcome, _ in found] == ["ok", "bad_until"]
 
 
 def test_facts_and_levels_are_shown(typist: Typist, pool: UUID) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,11 +17,13 @@ from sqlalchemy.exc import DBAPIError
 from broker.catalog import repository as catalog
 from broker.scarcity import by_hand
 from broker.scarcity.by_hand import Hand
+from broker.tenancy.work import Work
 from quotas import service
 from quotas.errors import QuotaError
 from quotas.values import Line, ResourceClass
 from tests.api.server import Server
 from tests.cli.typist import Typist
+from tests.quotas.world import PATIENCE_S, somebody_waits
 
 NODE, CLOUD, KIND = "jyt", "main", "object_gib"
 
@@ -97,6 +101,7 @@ def test_a_part_without_a_key_is_never_counted_twice_in_silence(stocked: Typist,
         ((NODE, f"{KIND}=9999999999999999", "--cloud", CLOUD), "quota.bad_amount"),
         ((NODE, "gold=1", "--cloud", CLOUD), "quota.unknown_class"),
         (("nowhere", f"{KIND}=1", "--cloud", CLOUD), "quota.unknown_node"),
+        (("jyt\udcff", f"{KIND}=1", "--cloud", CLOUD), "hold.malformed"),
         ((str(uuid4()), f"{KIND}=1", "--cloud", CLOUD), "quota.unknown_node"),
         ((NODE, f"{KIND}=1", "--cloud", "moon"), "cloud.unknown"),
         ((NODE, f"{KIND}=10000000", "--cloud", CLOUD), "quota.exceeded"),
@@ -218,6 +223,45 @@ def test_each_decision_is_an_event_with_who_and_why(stocked: Typist, server: Ser
     assert len(events(server, refused)) == 2
     who = stocked.refused("quota", "hold", NODE, f"{KIND}=1", *of, "--by", "nobody")
     assert code_of(who) == "account.unknown"
+
+
+def test_an_event_tells_what_its_own_call_moved(stocked: Typist, server: Server) -> None:
+    """Of two who settle one hold at once the second waits, and tells what was left for it, or nothing."""
+    core = server.app.state.core
+    held = UUID(stocked.does("quota", "hold", NODE, f"{KIND}=5", "--cloud", CLOUD, "--json").json["id"])
+    with core.sessions() as session:
+        pool = next(c.id for c in catalog.in_service(session) if c.code == CLOUD)
+    two = [Line(ResourceClass(KIND), 2, pool)]
+
+    def at_once(first: Callable[[Work], object], second: Callable[[Work], object]) -> None:
+        def later() -> None:
+            with core.works.begin() as work:
+                second(work)
+
+        with ThreadPoolExecutor(1) as others:
+            with core.works.begin() as work:
+                first(work)
+                waits = others.submit(later)
+                somebody_waits(core.engine)
+            waits.result(timeout=PATIENCE_S)
+
+    at_once(lambda w: by_hand.post(w, Hand(), held, two), lambda w: by_hand.post(w, Hand(), held, None))
+    at_once(lambda w: by_hand.release(w, Hand(), held, two), lambda w: by_hand.release(w, Hand(), held, None))
+    other = UUID(stocked.does("quota", "hold", NODE, f"{KIND}=4", "--cloud", CLOUD, "--json").json["id"])
+    at_once(lambda w: by_hand.void(w, Hand(), other), lambda w: by_hand.void(w, Hand(), other))
+    told = [
+        (action, data["lines"][0]["amount"])
+        for action, _, data in [*events(server, str(held)), *events(server, str(other))]
+    ]
+    assert told == [
+        ("quota.hold_asked", 5),
+        ("quota.posted", 2),
+        ("quota.posted", 3),
+        ("quota.released", 2),
+        ("quota.released", 3),
+        ("quota.hold_asked", 4),
+        ("quota.voided", 4),
+    ]
 
 
 def test_a_hold_and_its_event_are_one_round_trip(stocked: Typist, server: Server) -> None:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Semaphore
@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -160,6 +160,29 @@ def test_the_fast_way_and_use_cases_count_on_the_same_rows(engine: Engine, commi
     with Session(engine) as session:
         assert counted(session) <= 145
         assert service.verify(session) == []
+
+
+def test_a_statement_that_the_driver_forgot_is_prepared_again(engine: Engine, committed: Tree) -> None:
+    """After a rollback the driver may have dropped all that is prepared: the hold stays on its connection."""
+
+    def alone(_: object) -> None:
+        raise AssertionError("counted by itself")
+
+    asked = replace(together._ALONE, write=alone)  # nothing may be done by itself
+    unit, pid = committed.units[0], text("SELECT pg_backend_pid()")
+    one = create_engine(engine.url, pool_size=1, max_overflow=0)
+    try:
+        with one.connect() as connection:
+            before = connection.scalar(pid)
+        for _ in range(2):
+            lines = [Line(X86, 1, committed.pool)]
+            together.hold(one, owner=unit, node=unit, lines=lines, expires_at=SOON, before=asked)
+            with one.connect() as connection:
+                connection.exec_driver_sql("DEALLOCATE ALL")
+        with one.connect() as connection:
+            assert connection.scalar(pid) == before
+    finally:
+        one.dispose()
 
 
 def test_the_fast_way_answers_as_the_plain_one_does(engine: Engine, committed: Tree) -> None:

@@ -76,6 +76,31 @@ BEGIN
 END $$;
 
 
+-- Gives back what is still held; what is posted stays. Tells what it was, by line: nothing after an expiry, or the second time.
+CREATE OR REPLACE FUNCTION quotas.void(p_hold uuid) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    h hold;
+    r record;
+BEGIN
+    PERFORM gate_shared();
+    SELECT * INTO h FROM hold WHERE id = p_hold FOR UPDATE;
+    IF h.id IS NULL THEN
+        RETURN jsonb_build_object('outcome', 'unknown');
+    ELSIF h.state NOT IN ('held', 'pinned') THEN
+        RETURN jsonb_build_object('outcome', 'ok', 'given', '[]'::jsonb);
+    END IF;
+    SELECT array_agg(h.node_id) AS nodes, array_agg(resource_class) AS classes, array_agg(pool_id) AS pools,
+           array_agg(posted + voided - amount) AS amounts,
+           coalesce(jsonb_agg(jsonb_build_object('resource_class', resource_class, 'pool_id', pool_id,
+                    'amount', amount - posted - voided) ORDER BY resource_class COLLATE "C", pool_id), '[]') AS given
+    INTO r FROM hold_line WHERE hold_id = p_hold AND amount > posted + voided;
+    PERFORM count_on(r.nodes, r.classes, r.pools, r.amounts);
+    PERFORM close_rest(ARRAY[p_hold], 'void');
+    RETURN jsonb_build_object('outcome', 'ok', 'given', r.given);
+END $$;
+
+
 -- Gives back what was posted, never more. Without lines: all that is posted and not yet released.
 CREATE OR REPLACE FUNCTION quotas.release(
     p_hold uuid, p_key uuid, p_class text[], p_pool uuid[], p_amount bigint[]
