@@ -32,13 +32,13 @@ def offers(
     actor: Actor,
     request: ServiceRequest,
     *,
-    applicant: frozenset[UUID],
     deciders: frozenset[UUID],
     deliveries: Iterable[Delivery] = (),
     cases: Iterable[DeskCase] = (),
     releases: Iterable[Release] = (),
 ) -> frozenset[str]:
-    """The names of the actions that are open to the actor now; of ``applicant`` and ``deciders`` all accounts."""
+    """The names of the actions that are open to the actor now; ``deciders``: the accounts that approved."""
+    applicant = frozenset({request.applicant_id})
     state = RequestState(request.state)
     events = set(possible(state, frozenset(Role)))
     own = set(possible(state, actor.roles))

@@ -37,7 +37,6 @@ from broker.reclamation import service as reclamation
 from broker.request import attachments, clocks, pages, repository
 from broker.request.models import ServiceRequest
 from broker.tenancy import people
-from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.work import Work
 
 router = console_router("申请")
@@ -219,7 +218,6 @@ def _context(work: Work, request_id: UUID) -> Context:
         "offers": offers(
             work.actor,
             request,
-            applicant=accounts_of_one(work.session, request.applicant_id),
             deciders=deciders,
             deliveries=moving["deliveries"],
             cases=cases,

@@ -21,7 +21,6 @@ from broker.request.models import RequestRevision, ServiceRequest
 from broker.request.service import Checked
 from broker.scarcity.asked import Asked
 from broker.tenancy.models import Person
-from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.work import Work
 
 _SAME = ("id", "number", "state", "version", "purpose", "unit_id", "due_at", "created_at", "submitted_at", "closed_at")
@@ -74,7 +73,7 @@ def check(checked: Checked, beside: Asked | None) -> schemas.Check:
 def actions(work: Work, request: ServiceRequest) -> list[str]:
     """What this actor may do to this request now, by role and duty; the services have the last word."""
     actor, roles = work.actor, set(work.actor.roles) - set(_DUTIES)
-    own = actor.account_id in accounts_of_one(work.session, request.applicant_id)
+    own = request.applicant_id in actor.accounts
     for role, column in _DUTIES.items():
         units = {actor.unit_id} if role in actor.roles else set()
         units |= {p.unit_id for p in actor.deputy_for.get(role, ())}

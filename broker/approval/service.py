@@ -19,7 +19,6 @@ from broker.request import clocks, repository
 from broker.request import service as requests
 from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import ServiceRequest
-from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate
 from broker.tenancy.work import Work
 
@@ -48,12 +47,8 @@ def decide(
     ``duty.separated`` (the requester cannot decide); Invalid ``reason.missing`` for a return or refusal without one.
     """
     request = repository.load(work.session, work.actor, request_id, lock=True)
-    by = mandate(
-        work.actor,
-        Role.APPROVER,
-        request.deciding_unit_id,
-        except_for=accounts_of_one(work.session, request.applicant_id),
-    )
+    requester = frozenset({request.applicant_id})
+    by = mandate(work.actor, Role.APPROVER, request.deciding_unit_id, except_for=requester)
     if request.revision_id != revision_id:
         raise Conflict("revision.stale", seen=str(revision_id), current=str(request.revision_id))
     state = after(RequestState(request.state), _EVENT[decision], frozenset({Role.APPROVER}))
@@ -95,13 +90,13 @@ def decide(
 
 
 def deciders(work: Work, request_id: UUID) -> frozenset[UUID]:
-    """All accounts of the people who approved this request, themselves or as principals: they may not deliver it."""
+    """The accounts that approved this request, themselves or as principals: their people may not deliver it."""
     rows = work.session.execute(
         select(Approval.decided_by, Approval.on_behalf_of).where(
             Approval.request_id == request_id, Approval.decision == Decision.APPROVE.value
         )
     )
-    return accounts_of_one(work.session, *(account for row in rows for account in row if account is not None))
+    return frozenset(account for row in rows for account in row if account is not None)
 
 
 def history(work: Work, request_id: UUID) -> list[Approval]:

@@ -38,7 +38,6 @@ from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import RequestItem, ServiceRequest
 from broker.request.rules import item_quantities
 from broker.request.values import SegmentItem, item_from, item_spec
-from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
@@ -223,8 +222,8 @@ def confirm(
 
 
 def _assessor(work: Work, request: ServiceRequest) -> Mandate:
-    excepted = accounts_of_one(work.session, request.applicant_id)
-    return mandate(work.actor, Role.ASSESSOR, request.assessing_unit_id, except_for=excepted)
+    requester = frozenset({request.applicant_id})
+    return mandate(work.actor, Role.ASSESSOR, request.assessing_unit_id, except_for=requester)
 
 
 _SYSTEM = text("""

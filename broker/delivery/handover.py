@@ -83,7 +83,7 @@ def hand_over(tools: Tools, job: Job) -> str:
         if allowed:
             for segment in _segments(ready):
                 ipv6.activate(work.session, segment.id, now=work.now)
-            places = _places(work, tools, job, ready)
+            places = _places(work, job, ready)
             _record(work, job, request, ready=ready, revision=revision, places=places)
         before = any(r.state == _RS.ACTIVE.value for r in resources)
         delivery.state = _outcome(failed=bool(failed), undone=bool(undone), handed_over=allowed or before)
@@ -138,10 +138,10 @@ def _activate(work: Work, delivery: Delivery, ready: Sequence[Resource], *, ever
     )
 
 
-def _places(work: Work, tools: Tools, job: Job, ready: Sequence[Resource]) -> dict[UUID, dict[str, Any]]:
+def _places(work: Work, job: Job, ready: Sequence[Resource]) -> dict[UUID, dict[str, Any]]:
     """Where segments meet the extranet, for those who run the network: router, table, VNI, gateway."""
     segments = [r.id for r in ready if r.kind == "segment"]
-    if not segments or not tools.networks.attached(job.sub_cloud):
+    if not segments or not job.routes:
         return {}
     return {
         spec.id: {

@@ -148,7 +148,7 @@ def create(tools: Tools, job: Job, kind: str, pace: Pace) -> bool:
     that the servers which come after it stand on the segment.
     """
     step = f"create_{kind}s"
-    routed = kind == "segment" and tools.networks.attached(job.sub_cloud)
+    routed = kind == "segment" and job.routes
     keyless = _keyless(tools) if routed else ""
     with tools.works.begin() as work:
         if kind == "server":

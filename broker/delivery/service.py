@@ -22,7 +22,6 @@ from broker.request import service as requests
 from broker.request.clocks import ARTICLE, Stage
 from broker.request.models import ServiceRequest
 from broker.settings import Settings
-from broker.tenancy.repository import accounts_of_one
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
@@ -50,6 +49,9 @@ def order(work: Work, request_id: UUID) -> ServiceRequest:
         .where(Resource.request_id == request.id, Resource.state == ResourceState.PLANNED.value)
         .distinct()
     )
+    with_first = [
+        requests.items_at(request, ItemState.DELIVERING)
+    ]  # all items are on their way with the first delivery
     for sub_cloud_id, project_id, hold_id in planned.all():
         delivery_id = new_id()
         ordered = insert(Delivery).values(
@@ -66,9 +68,9 @@ def order(work: Work, request_id: UUID) -> ServiceRequest:
             update(Resource)
             .where(Resource.hold_id == hold_id, Resource.state == ResourceState.PLANNED.value)
             .values(delivery_id=delivery_id)
-            .add_cte(ordered.cte("ordered"))
+            .add_cte(ordered.cte("ordered"), *with_first)
         )
-    requests.set_items(work, request, ItemState.DELIVERING)
+        with_first = []
     work.record(
         "request.delivering",
         "request",
@@ -116,7 +118,7 @@ def decide_case(work: Work, case_id: UUID, action: Action, *, reason: str = "") 
 
 def _operator(work: Work, request: ServiceRequest) -> Mandate:
     """Who may deliver: an operator of the delivering authority who neither asked for nor decided on this request."""
-    excepted = approval.deciders(work, request.id) | accounts_of_one(work.session, request.applicant_id)
+    excepted = approval.deciders(work, request.id) | {request.applicant_id}
     return mandate(work.actor, Role.OPERATOR, request.delivering_unit_id, except_for=excepted)
 
 

@@ -11,12 +11,16 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run of a delivery or a release: the row's id, how often it was started, and where it acts."""
+    """One run of a delivery or a release: the row's id, how often it was started, and where it acts.
+
+    ``routes``: as its plan says, for the steps after it: all of one run go by the same answer.
+    """
 
     id: UUID
     run: int
     request_id: UUID
     sub_cloud: str
+    routes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

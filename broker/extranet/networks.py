@@ -50,11 +50,6 @@ class Networks:
         loaded = self.topology()
         return None if loaded is None else self._with_key(loaded)
 
-    def serving(self, sub_cloud: str) -> Network | None:
-        """The extranet, if this sub-cloud is attached to it. Raises as ``()`` does."""
-        loaded = self.topology()
-        return None if loaded is None or loaded.access(sub_cloud) is None else self._with_key(loaded)
-
     def attached(self, sub_cloud: str) -> bool:
         """Whether the topology attaches this sub-cloud, whoever has the key."""
         loaded = self.topology()

@@ -58,15 +58,21 @@ def visible_units(actor: Actor, unit_id: InstrumentedAttribute[Any], now: dateti
 
 
 def _account_columns(now: BindParameter[datetime]) -> list[Any]:
-    """The account, its current roles and its current deputyships: all that an actor is, in one row."""
+    """The account, its roles and deputyships, and its person's other accounts: all that an actor is, in one row."""
     roles = (
         select(func.array_agg(RoleGrant.role))
         .where(RoleGrant.account_id == Account.id, holds(RoleGrant.during, now))
         .correlate(Account)
         .scalar_subquery()
     )
-    principal, grant = aliased(Account), aliased(RoleGrant)
-    entry = func.jsonb_build_array(Deputy.role, principal.id, principal.unit_id)
+    principal, grant, other, others = aliased(Account), aliased(RoleGrant), aliased(Account), aliased(Account)
+    theirs = (
+        select(func.array_agg(others.id))
+        .where(others.person_id == principal.person_id, others.id != principal.id)
+        .correlate(principal)
+        .scalar_subquery()
+    )
+    entry = func.jsonb_build_array(Deputy.role, principal.id, principal.unit_id, theirs)
     deputyships = (
         select(func.jsonb_agg(aggregate_order_by(entry, Deputy.id)))
         .join(principal, principal.id == Deputy.principal_id)
@@ -80,19 +86,28 @@ def _account_columns(now: BindParameter[datetime]) -> list[Any]:
         .correlate(Account)
         .scalar_subquery()
     )
-    return [Account.id, Account.login, Account.unit_id, roles.label("roles"), deputyships.label("deputyships")]
+    own = (
+        select(func.array_agg(other.id))
+        .where(other.person_id == Account.person_id, other.id != Account.id)
+        .correlate(Account)
+        .scalar_subquery()
+    )
+    said = (roles.label("roles"), deputyships.label("deputyships"), own.label("others"))
+    return [Account.id, Account.login, Account.unit_id, *said]
 
 
 def _actor(row: AnyRow) -> Actor:
     deputy_for: dict[Role, list[Principal]] = defaultdict(list)
-    for role, account_id, unit_id in row.deputyships or ():
-        deputy_for[Role(role)].append(Principal(UUID(account_id), UUID(unit_id)))
+    for role, account_id, unit_id, others in row.deputyships or ():
+        more = frozenset(UUID(other) for other in others or ())
+        deputy_for[Role(role)].append(Principal(UUID(account_id), UUID(unit_id), more))
     return Actor(
         account_id=row.id,
         unit_id=row.unit_id,
         roles=frozenset(Role(role) for role in row.roles or ()),
         login=row.login,
         deputy_for={role: tuple(principals) for role, principals in deputy_for.items()},
+        others=frozenset(row.others or ()),
     )
 
 

@@ -28,7 +28,8 @@ def mailable(address: str) -> bool:
 def mandate(actor: Actor, role: Role, unit_id: UUID | None, *, except_for: frozenset[UUID] = frozenset()) -> Mandate:
     """The actor's right to act in ``role`` for ``unit_id``: its own, else as somebody's deputy.
 
-    ``except_for`` are accounts that may not act here, themselves or through a deputy (the requester, the decider).
+    ``except_for`` are accounts whose people may not act here, by any account of theirs or through a deputy (the
+    requester, the decider).
     Raises Forbidden ``duty.missing`` (no such role in that unit) or ``duty.separated`` (excepted).
     """
     if actor.account_id is None:
@@ -37,12 +38,12 @@ def mandate(actor: Actor, role: Role, unit_id: UUID | None, *, except_for: froze
     principals = [p for p in actor.deputy_for.get(role, ()) if p.unit_id == unit_id]
     if not own and not principals:
         raise Forbidden("duty.missing", role=role.value)
-    if actor.account_id in except_for:
+    if actor.accounts & except_for:
         raise Forbidden("duty.separated", role=role.value)
     if own:
         return Mandate(actor.account_id, None)
     for principal in principals:
-        if principal.account_id not in except_for:
+        if not principal.accounts & except_for:
             return Mandate(actor.account_id, principal.account_id)
     raise Forbidden("duty.separated", role=role.value)
 

@@ -14,21 +14,36 @@ from broker.lifecycle import Role
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Someone for whom the actor may act as a deputy (代理)."""
+    """Someone for whom the actor may act as a deputy (代理). ``others``: more accounts of the same person."""
 
     account_id: UUID
     unit_id: UUID
+    others: frozenset[UUID] = frozenset()
+
+    @property
+    def accounts(self) -> frozenset[UUID]:
+        """All accounts of this person."""
+        return self.others | {self.account_id}
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A signed-in person or program with today's roles. ``deputy_for`` says whose duties it may take over."""
+    """A signed-in person or program with today's roles. ``deputy_for`` says whose duties it may take over.
+
+    ``others`` are more accounts of the same person: where two people are asked for, those of one are one.
+    """
 
     account_id: UUID | None
     unit_id: UUID | None
     roles: frozenset[Role]
     login: str = ""
     deputy_for: Mapping[Role, tuple[Principal, ...]] = field(default_factory=dict)
+    others: frozenset[UUID] = frozenset()
+
+    @property
+    def accounts(self) -> frozenset[UUID]:
+        """All accounts of this person; none of the system."""
+        return self.others if self.account_id is None else self.others | {self.account_id}
 
     @property
     def sees_everything(self) -> bool:

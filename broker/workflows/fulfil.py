@@ -5,6 +5,8 @@ Called by: dispatch, once for each delivery and run. Must not: decide anything t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -26,6 +28,7 @@ class Fulfil:
             await tried(Steps.undo, order)
             return "undo"
 
+        order = replace(order, job=replace(order.job, routes=plan.routes))
         good = await tried(Steps.create_project, order)
         if plan.segments:
             good &= await tried(Steps.create_segments, order)

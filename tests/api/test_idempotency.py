@@ -133,4 +133,5 @@ def test_every_post_says_what_a_key_does(server: Server, visitor: httpx.Client) 
         "/api/v1/requests/check",
         "/api/v1/requests/{request_id}/assessment/proposal",
         "/api/v1/quota-nodes/{code}/limits/check",
+        "/api/v1/quota-nodes/{code}/move/check",
     }

@@ -5,6 +5,7 @@ Called by: the stories. The steps are called in the order of ``workflows.fulfil`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -131,6 +132,7 @@ def fulfil(world: World, job: Job) -> str:
         return plan.ended
     if plan.undo:
         return str(patiently(handover.undo, tools, job))
+    job = replace(job, routes=plan.routes)
     good = patiently(provision.create_project, tools, job)
     for kind in ("segment", "volume", "server"):
         good &= patiently(lambda t, d, p, kind=kind: provision.create(t, d, kind, p), tools, job)
