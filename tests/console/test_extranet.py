@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise, product
@@ -10,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from playwright.sync_api import expect
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from api.console.topology import draw
 from broker.delivery import cases
@@ -46,6 +47,16 @@ def loaded(console: Console) -> service.Loaded:
         found = service.current(work.session)
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left(console: Console) -> Iterator[None]:
+    """The console's world is many files': with a topology and no key for its routers nobody else's segments arrive."""
+    yield
+    owner = create_engine(console.server.database.owner_url)
+    with owner.begin() as connection:
+        connection.execute(text("TRUNCATE broker.extranet_topology CASCADE"))
+    owner.dispose()
 
 
 def segment_of(console: Console, request_id: UUID) -> Any:
