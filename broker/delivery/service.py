@@ -49,9 +49,8 @@ def order(work: Work, request_id: UUID) -> ServiceRequest:
         .where(Resource.request_id == request.id, Resource.state == ResourceState.PLANNED.value)
         .distinct()
     )
-    with_first = [
-        requests.items_at(request, ItemState.DELIVERING)
-    ]  # all items are on their way with the first delivery
+    # All items are on their way with the first delivery.
+    with_first = [requests.items_at(request, ItemState.DELIVERING)]
     for sub_cloud_id, project_id, hold_id in planned.all():
         delivery_id = new_id()
         ordered = insert(Delivery).values(
