@@ -36,7 +36,7 @@ def note(work: Work) -> None:
 
 
 def in_use(session: Session, now: datetime) -> list[str]:
-    """The versions that processes count by now, the longest known first: the newest, and what is spoken of beside it."""
+    """The versions that processes count by now, the longest known first: the newest, and any spoken of beside it."""
     recent = select(CalendarInUse).where(CalendarInUse.last_at > now - IN_USE)
     rows = session.scalars(recent.order_by(CalendarInUse.first_at, CalendarInUse.version)).all()
     return [row.version for row in rows if row is rows[-1] or row.last_at > rows[-1].first_at + _OVERLAP]
