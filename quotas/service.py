@@ -224,9 +224,7 @@ def hold(
     return made
 
 
-def granted(
-    answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None
-) -> datetime | None:
+def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> datetime | None:
     """Raise what the SQL's answer to a hold says, if it was not granted. The date of one that was there before."""
     match answer["outcome"]:
         case "refused":

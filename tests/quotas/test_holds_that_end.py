@@ -263,18 +263,25 @@ def test_who_holds_together_may_not_see_an_older_state(engine: Engine, committed
         assert service.verify(session) == []
 
 
+SENT = {"hold.node", "hold.asked_node"}
 TAMPERED = {
     "DELETE FROM quotas.hold WHERE id = :open": {"hold_line.without_hold"},
     "UPDATE quotas.hold_line SET amount = 9 WHERE hold_id = :free": {"hold_line.amount"},
     "UPDATE quotas.hold SET node_id = :root WHERE id = :free": {"hold.node"},
-    "UPDATE quotas.hold SET node_id = :root, asked_node_id = node_id WHERE id = :free": {"hold.node", "hold.asked_node"},
-    "UPDATE quotas.hold SET node_id = asked_node_id, asked_node_id = NULL WHERE id = :sent": {"hold.node", "hold.asked_node"},
+    "UPDATE quotas.hold SET node_id = :root, asked_node_id = node_id WHERE id = :free": {
+        "hold.node",
+        "hold.asked_node",
+    },
+    "UPDATE quotas.hold SET node_id = asked_node_id, asked_node_id = NULL WHERE id = :sent": {
+        "hold.node",
+        "hold.asked_node",
+    },
     "UPDATE quotas.hold SET owner = gen_random_uuid() WHERE id = :free": {"hold.owner"},
     "UPDATE quotas.hold SET expires_at = expires_at + interval '1 year' WHERE id = :free": {"hold.expires_at"},
     "UPDATE quotas.hold SET expires_at = 'infinity' WHERE id = :open": {"hold.expires_at"},
     "UPDATE quotas.hold SET state = 'pinned' WHERE id = :free": {"hold.pinned"},
     "UPDATE quotas.hold SET state = 'held' WHERE id = :sent": {"hold.pinned"},
-    "DELETE FROM quotas.hold_change WHERE hold_id = :sent AND what = 'move'": {"hold.node", "hold.asked_node"},
+    "DELETE FROM quotas.hold_change WHERE hold_id = :sent AND what = 'move'": SENT,
     "DELETE FROM quotas.hold_change WHERE hold_id = :sent AND what = 'pin'": {"hold.pinned"},
     "WITH gone AS (DELETE FROM quotas.hold_line WHERE hold_id = :free) DELETE FROM quotas.hold WHERE id = :free": {
         "hold_line.amount"
@@ -332,8 +339,12 @@ def test_holds_of_before_are_known_to_the_recount(owner_engine: Engine, committe
         service.pin(session, sent)
         moving.holds(session, [sent], committed.units[1])
         session.execute(text("UPDATE quotas.granted SET holds = holds || :gone"), {"gone": [uuid4()]})
-        session.execute(text("UPDATE quotas.granted SET nodes = nodes || nodes[1:1], classes = classes || classes[1:1]"))
-        session.execute(text("UPDATE quotas.granted SET pools = pools || pools[1:1], amounts = amounts || ARRAY[1::bigint]"))
+        session.execute(
+            text("UPDATE quotas.granted SET nodes = nodes || nodes[1:1], classes = classes || classes[1:1]")
+        )
+        session.execute(
+            text("UPDATE quotas.granted SET pools = pools || pools[1:1], amounts = amounts || ARRAY[1::bigint]")
+        )
         session.connection().exec_driver_sql(AS_IT_WAS)
         session.connection().exec_driver_sql(files("quotas").joinpath("sql/0102_what_holds_became.sql").read_text())
         assert {d.what for d in service.verify(session)} == {"hold_line.amount"}  # of the one that is gone
