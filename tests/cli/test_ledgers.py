@@ -97,7 +97,7 @@ def test_counters_agree_with_their_rows_or_the_difference_is_named(
 def test_a_hold_that_was_changed_behind_the_functions_is_named(
     typist: Typist, chain: None, engine: Engine, owner_engine: Engine
 ) -> None:
-    """Whose it is and until when: neither is in any counter, and a superuser may turn it, or a dump that is put back."""
+    """Whose it is and until when: no counter has it, and a superuser may turn it, or a dump that is put back."""
     with make_sessions(engine).begin() as session:
         tree = plant(session)
         made = service.hold(
