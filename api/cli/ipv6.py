@@ -135,21 +135,19 @@ def _row(node: PlanNode) -> tuple[str, str, str, str, str]:
 
 def _by_level(call: DatabaseCall, nodes: list[PlanNode]) -> None:
     used = use_by_level(nodes)
-    found = [
-        {"zone": u.zone, "level": u.level, "pools": u.pools, "live": u.live, "live_64": u.live_64, "size_64": u.size_64}
-        for u in used
-    ]
+    found = [asdict(u) for u in used]
     rows = (
         (
             names.ZONES[u.zone],
-            names.LEVELS.get(u.level, u.level),
+            f"{'  ' * u.depth}{names.LEVELS.get(u.level, u.level)}",
+            str(u.depth + 1),
             f"{u.pools:,}",
             f"{u.live:,}",
             f"{float(u.share):.2%}",
         )
         for u in used
     )
-    headers = ("区域", "级别", "地址块", "网段", "已用地址")
+    headers = ("区域", "级别", "第几层", "地址块", "网段", "已用地址")
     call.listed(found, headers, rows, nothing="没有地址规划。", right=headers[2:])
 
 

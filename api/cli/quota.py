@@ -119,7 +119,7 @@ def hold(
         return
     given: dict[str, Any] = {
         "node": node,
-        "owner": owner or str(uuid4()),
+        "owner": owner or hold_id or str(uuid4()),  # so that the same words with the same id are the same hold
         "cloud": cloud,
         "amounts": holds.amounts_of(amounts),
     }

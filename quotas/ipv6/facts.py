@@ -60,6 +60,7 @@ class LevelUse:
 
     zone: str
     level: str
+    depth: int
     pools: int
     live: int
     live_64: int
@@ -71,10 +72,10 @@ class LevelUse:
 
 
 def use_by_level(nodes: Iterable[PlanNode]) -> list[LevelUse]:
-    """Utilisation of each level of each zone, highest level first. Pools of one level never overlap: sums are exact."""
+    """Utilisation of each level of each zone by depth, highest first. Pools of one row never overlap: sums are exact."""
     sums: dict[tuple[str, int, str], list[int]] = {}
     for node in nodes:
         at = sums.setdefault((node.zone.value, node.depth, node.level), [0, 0, 0, 0])
         for place, amount in enumerate((1, node.live, node.live_64, node.size_64)):
             at[place] += amount
-    return [LevelUse(zone, level, *amounts) for (zone, _, level), amounts in sorted(sums.items())]
+    return [LevelUse(zone, level, depth, *amounts) for (zone, depth, level), amounts in sorted(sums.items())]

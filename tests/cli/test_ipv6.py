@@ -223,6 +223,7 @@ def test_facts_and_levels_are_shown(typist: Typist, pool: UUID) -> None:
     assert "不可以" in typist.does("ipv6", "facts", "3fff:100::/61").out
     levels = typist.does("ipv6", "plan", "--levels", "--json").json
     assert [(u["live_64"], u["size_64"]) for u in levels] == [(8, 256), (8, 16)]
+    assert len({(u["zone"], u["depth"], u["level"]) for u in levels}) == len(levels)
     assert "50.00%" in typist.does("ipv6", "plan", "--levels").out
 
 

@@ -57,6 +57,10 @@ def test_the_life_of_a_hold(stocked: Typist) -> None:
     for _ in range(2):
         stocked.does("quota", "void", made["id"])
     assert used(stocked) == before + 7
+    mine = ("quota", "hold", NODE, f"{KIND}=1", "--cloud", CLOUD, "--id", str(uuid4()), "--json")
+    first, again = stocked.does(*mine, "--days", "3").json, stocked.does(*mine, "--days", "9").json
+    assert first == again  # also without an owner, and with the date that it has
+    stocked.does("quota", "void", first["id"])
     assert code_of(stocked.refused("quota", "post", made["id"], "--json")) == "hold.not_that_much"
     assert (
         code_of(stocked.refused("quota", "release", made["id"], "--owner", str(uuid4()), "--json")) == "hold.not_yours"
