@@ -286,3 +286,8 @@ def test_the_recount_sees_both_sides_of_every_posting_and_every_decision(engine:
             found[change] = {d.code for d in verify(session, NOVEMBER)}
             session.rollback()
     assert found == DECISIONS_TAMPERED
+    with Session(engine) as session, session.begin():  # at the very instant of the close, but after it
+        octobers = select(Charge.id).where(Charge.adjustment_id.is_(None)).order_by(Charge.id).limit(1)
+        made = adjustments.propose(work(session, one, LATER), session.scalars(octobers).one(), -200, "x")
+        adjustments.confirm(work(session, two, LATER), made)
+        assert (verify(session, OCTOBER), verify(session, NOVEMBER)) == ((), ())
