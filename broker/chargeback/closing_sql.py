@@ -287,7 +287,7 @@ JOIN broker.statement s ON s.payer_unit_id = b.payer_unit_id AND s.month = :mont
 WHERE b.kind = 'line'
 ORDER BY s.id, b.resource_id
 """
-"""In the order of ``uq_charge_line``, which so grows at its end: at random, millions of keys take three times as long."""
+"""In the order of ``uq_charge_line``, which so grows at its end: at random, millions of keys take thrice as long."""
 
 STATEMENT_SUMS = """
 INSERT INTO broker.statement_sum (statement_id, usage_month, unit_id, sub_cloud_id, system_id, meter, payer_rule,

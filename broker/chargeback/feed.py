@@ -8,7 +8,7 @@ How it reads. A ``place`` is where a resource can belong (unit, sub-cloud), a ``
 its ``line_n`` numbers what makes a line of one resource (payer, place, price version), ``bill_n`` the same wherever the
 place, ``pool_n`` whose free quantity it takes from. ``unpaid``: priced, but nobody pays. ``covered``: what has a piece
 for every second of the time, all of one kind. ``head`` explains a ``line_n``, ``rate`` says what a price comes to for a
-unit-second of a month, as a whole fraction of fen, and the same for 64 bits, where it holds up to ``most`` unit-seconds.
+unit-second of a month, as a whole fraction of fen, and the same for 64 bits, which hold up to ``most`` unit-seconds.
 ``supply…``: the other side, what operators are owed.
 """
 

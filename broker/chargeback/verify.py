@@ -109,8 +109,8 @@ LIMIT :most
 _DECIDED = text("""
 WITH close AS (SELECT * FROM broker.month_close WHERE month = :month AND reopened_at IS NULL),
 decided AS (
-  SELECT a.id, a.decided_at, a.decided_in, a.amount_fen, s.month, o.reopened_at, s.payer_unit_id, c.usage_month, c.resource_id,
-         c.meter, c.tariff_price_id, c.unit_id, c.sub_cloud_id, c.payer_rule, c.article
+  SELECT a.id, a.decided_at, a.decided_in, a.amount_fen, s.month, o.reopened_at, s.payer_unit_id, c.usage_month,
+         c.resource_id, c.meter, c.tariff_price_id, c.unit_id, c.sub_cloud_id, c.payer_rule, c.article
   FROM broker.adjustment a
   JOIN broker.charge c ON c.id = a.charge_id
   JOIN broker.statement s ON s.id = c.statement_id
