@@ -11,7 +11,8 @@ Rules every network adapter keeps, beside those of ``providers.contract`` (error
 * Verbs take several segments and answer for each: one that is refused holds up no other. An answer is None or one of
   the four errors; verbs themselves do not raise.
 * Nothing that is not ours is changed: a VNI or a prefix that others use is refused, also when the plan contains it.
-* ``delete`` accepts "nothing there". ``observe``, ``list``, ``verify`` and ``audit`` change nothing.
+* ``delete`` accepts "nothing there", and goes by id and interface: what was given the segment beside its own prefix
+  goes along. ``observe``, ``list``, ``verify`` and ``audit`` change nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Service:
     protocol: str
     port: int
     source: IPv6Network | None = None
+
+
+NO_PREFIX = IPv6Network("::/128")
+"""Of a segment that only has to go, when nobody knows its prefix: it goes by id and interface, with what is on it."""
 
 
 @dataclass(frozen=True, slots=True)

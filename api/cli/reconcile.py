@@ -15,6 +15,7 @@ from api import texts
 from api.cli.client import Mistake, Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
+from api.texts.extranet import GAPS
 from broker.catalog import repository as catalog
 from broker.delivery import capacity
 from broker.delivery import reconcile as service
@@ -38,17 +39,6 @@ KINDS = {
     "total": "总量不一致",
     "less": "云上用量少于台账",
     "more": "云上用量多于台账",
-}
-GAPS = {
-    "missing": "路由器上缺少网段",
-    "changed": "路由器上配置被改动",
-    "extra": "路由器上有台账之外的网段",
-    "foreign": "路由器上有规划之外的内容",
-    "filter": "对邻居的前缀过滤与外网拓扑不符",
-    "rogue": "邻居发布了不应发布的网段",
-    "neighbour": "有外网拓扑之外的邻居",
-    "session": "邻居会话未建立",
-    "silent": "路由器没有答复",
 }
 EXTRANET = "extranet"
 AMOUNTS = {"detail": "", "power": "", "total": "总量", "used": "已用", "held": "预留"}

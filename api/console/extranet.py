@@ -25,6 +25,8 @@ router = console_router("政务外网")
 MOST_ROWS = 300
 """Of the whole extranet's table; a router's own has all of its segments."""
 
+MOST_GAPS = 50
+
 
 @router.get("/extranet", openapi_extra=needs(Permission.PREFIX_READ))
 def extranet(uow: Uow, router: Annotated[str, Query(max_length=40)] = "") -> Response:
@@ -56,8 +58,11 @@ def _context(found: ExtranetMap, router: str) -> Context:
         "tables": {r.name: [v for v in vrfs_of(found.topology, r.name) if v in seen] for r in found.topology.routers},
         "on_router": Counter(s.router for s in found.segments),
         "gaps": Counter(name for name, look in found.looks.items() for gap in look.gaps if gap[1] in seen),
+        "open_gaps": [g for g in found.gaps if chosen is None or g.router == chosen.name],
+        "most_gaps": MOST_GAPS,
         "in_vrf": Counter(s.vrf for s in found.segments if s.vni is not None),
-        "sessions": {s.lower: heard(found, s.upper, s.lower, seen) for s in found.topology.sessions},
+        "sessions": {s.lower: heard(found, s, seen) for s in found.topology.sessions},
+        "silent": {name for name, look in found.looks.items() if look.silent},
         "looked_at": max((look.looked_at for look in found.looks.values()), default=None),
         "access": {a.router: found.clouds.get(a.sub_cloud, a.sub_cloud) for a in found.topology.access},
     }

@@ -53,6 +53,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "router_level": extranet.ROUTER_LEVELS,
     "standing_segment": extranet.STANDINGS,
     "session": extranet.SESSIONS,
+    "router_gap": extranet.GAPS,
     "case_state": reclaim.STATES,
     "case_cause": reclaim.CAUSES,
     "case_event": reclaim.EVENTS,
@@ -90,6 +91,8 @@ _COLOURS = {
         "proposed",
         "leaving",
         "unrouted",
+        "silent",
+        "lost",
     ),
     "red": (
         "refused",

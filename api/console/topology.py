@@ -15,7 +15,7 @@ from api.texts import names
 from broker.delivery.segments import ExtranetMap, Segment
 from broker.extranet.checks import sessions_of, top_router
 from broker.extranet.fabric import vrfs_of
-from broker.extranet.schema import Access, Router
+from broker.extranet.schema import Access, Router, Session
 
 WIDTH, HEAD, LANE, MARK, STEP, PAD = 272, 48, 20, 15, 18, 10
 """Of the picture, in its own units: a router's box and its head, a zone's line, a mark and the way to the next."""
@@ -83,7 +83,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The sessions of a pair of neighbours. ``state``: up, down (one of them at least), or unknown."""
+    """The sessions of a pair of neighbours. ``state``: up, down (one of them at least), lost (an end), or unknown."""
 
     path: str
     title: str
@@ -187,15 +187,22 @@ def _lines(found: ExtranetMap, boxes: Mapping[str, Box]) -> Iterator[Line]:
         begin, middle = upper.x + WIDTH, upper.x + WIDTH + ACROSS // 2
         path = f"M{begin} {upper.y + HEAD // 2}H{middle}V{lower.y + HEAD // 2}H{lower.x}"
         tables = [v for v in sessions_of(found.topology, session) if v in seen]
-        state, down = heard(found, session.upper, session.lower, set(tables))
+        state, down = heard(found, session, seen)
         said = f"{show.word(state, 'session')}{'：' if down else ''}{'、'.join(down)}"
         title = f"{upper.router.title} — {lower.router.title}：{'、'.join(tables)}（{said}）"
         yield Line(path, title, state)
 
 
-def heard(found: ExtranetMap, upper: str, lower: str, seen: set[str]) -> tuple[str, list[str]]:
-    """What the last audit heard of a pair's sessions, from either end; of tables the actor may see."""
-    heard = [(found.looks[name], other) for name, other in ((upper, lower), (lower, upper)) if name in found.looks]
-    told = [(look, other) for look, other in heard if not look.silent]
-    down = sorted({vrf for look, other in told for vrf, name, _ in look.down if name == other and vrf in seen})
-    return "down" if down else "up" if told else "unknown", down
+def heard(found: ExtranetMap, session: Session, seen: set[str]) -> tuple[str, list[str]]:
+    """What the last audit heard of a pair's sessions, from either end; of tables the actor may see.
+
+    Where one end was silent and the other lost all of them, that is one thing: a router that does not answer.
+    """
+    ends = ((session.upper, session.lower), (session.lower, session.upper))
+    looked = [(found.looks[name], other) for name, other in ends if name in found.looks]
+    told = [(look, other) for look, other in looked if not look.silent]
+    down = {vrf for look, other in told for vrf, name, _ in look.down if name == other}
+    if len(told) < len(looked) and (not told or down >= set(sessions_of(found.topology, session))):
+        return "lost", []
+    down &= seen
+    return "down" if down else "up" if told else "unknown", sorted(down)

@@ -97,6 +97,7 @@ TROUBLES: Mapping[str, str] = {
 STANDINGS: Mapping[str, str] = {
     "routed": "已开通",
     "differs": "与规划不符",
+    "silent": "状态不明",
     "making": "开通中",
     "desk": "待人工处理",
     "leaving": "撤除中",
@@ -105,8 +106,21 @@ STANDINGS: Mapping[str, str] = {
 }
 """How it is with a segment, on the map."""
 
-SESSIONS: Mapping[str, str] = {"up": "会话正常", "down": "会话中断", "unknown": "尚未核对"}
+SESSIONS: Mapping[str, str] = {"up": "会话正常", "down": "会话中断", "lost": "会话不明", "unknown": "尚未核对"}
 """How it was with a pair of neighbours at the last audit, on the map."""
+
+GAPS: Mapping[str, str] = {
+    "missing": "路由器上缺少网段",
+    "changed": "路由器上配置被改动",
+    "extra": "路由器上有台账之外的网段",
+    "foreign": "路由器上有规划之外的内容",
+    "filter": "对邻居的前缀过滤与外网拓扑不符",
+    "rogue": "邻居发布了不应发布的网段",
+    "neighbour": "有外网拓扑之外的邻居",
+    "session": "邻居会话未建立",
+    "silent": "路由器没有答复",
+}
+"""How a router and the plan differ."""
 
 ROUTER_LEVELS: Mapping[str, str] = {
     "region": "自治区核心",

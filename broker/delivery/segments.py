@@ -5,7 +5,8 @@ Called by: the console's map. Must not: call a router; what routers really have 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -35,6 +36,9 @@ REMEMBERED = timedelta(days=30)
 _MADE = frozenset({ResourceState.ACTIVE.value, ResourceState.STOPPED.value})
 _GONE = frozenset({ResourceState.UNDONE.value, ResourceState.RELEASED.value})
 
+_OPERATING = frozenset({Role.OPERATOR, Role.CLOUD_OPERATOR, Role.ADMINISTRATOR})
+"""Who is told of what routers do beside the plan."""
+
 
 class Standing(StrEnum):
     """How it is with a segment, what needs a person first."""
@@ -43,6 +47,8 @@ class Standing(StrEnum):
     """The machine could not finish: an operator decides."""
     DIFFERS = "differs"
     """Handed over; the last comparison found that its router has it otherwise, and could not put it right."""
+    SILENT = "silent"
+    """Handed over; its router did not answer the last comparison: nobody knows what it has now."""
     MAKING = "making"
     LEAVING = "leaving"
     UNROUTED = "unrouted"
@@ -77,6 +83,17 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenGap:
+    """What the last comparison found on a router and could not put right. ``segment``: whose it is, if it is one's."""
+
+    router: str
+    vrf: str
+    kind: str
+    subject: str
+    segment: Segment | None
+
+
+@dataclass(frozen=True, slots=True)
 class ExtranetMap:
     """The topology; of its tables those the actor may see, ``units`` by code with their names; the actor's segments."""
 
@@ -87,6 +104,22 @@ class ExtranetMap:
     segments: Sequence[Segment]
     looks: Mapping[str, RouterLook] = field(default_factory=dict)
     """What the last audit heard from each router; none before the first."""
+    gaps: Sequence[OpenGap] = ()
+    """Of the actor's segments; for operators, of whatever there is in the tables that they may see."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What the last comparison says: which routers were silent, and which segments' differences lie open."""
+
+    silent: AbstractSet[str]
+    differing: AbstractSet[str]
+
+    def of(self, place: SegmentAttachment | None, resource_id: UUID) -> Standing:
+        """How it is with a segment that was handed over. Before the first comparison it is as the probes saw it."""
+        if str(resource_id) in self.differing:
+            return Standing.DIFFERS
+        return Standing.SILENT if place is not None and place.router in self.silent else Standing.ROUTED
 
 
 def extranet_map(work: Work) -> ExtranetMap | None:
@@ -94,9 +127,11 @@ def extranet_map(work: Work) -> ExtranetMap | None:
     loaded = service.current(work.session)
     if loaded is None:
         return None
-    topology, heard = loaded.topology, looks.last(work.session)
-    differing = {gap[3] for look in heard.values() for gap in look.gaps}
-    found = [s for row in _rows(work) if (s := _segment(row, topology, differing)) is not None]
+    topology, last = loaded.topology, looks.last(work.session)
+    heard = _Heard(
+        {name for name, look in last.items() if look.silent}, {gap[3] for look in last.values() for gap in look.gaps}
+    )
+    found = [s for row in _rows(work) if (s := _segment(row, topology, heard)) is not None]
     found.sort(key=lambda s: (ORDER.index(s.standing), s.router, s.zone, s.vni or 0, s.number))
     units = _units(work, topology)
     used = {s.vrf for s in found}
@@ -105,13 +140,35 @@ def extranet_map(work: Work) -> ExtranetMap | None:
         select(SubCloud.code, SubCloud.name).where(SubCloud.code.in_([a.sub_cloud for a in topology.access]))
     )
     names = {row.code: row.name for row in clouds}
-    return ExtranetMap(topology, vrfs, units, names, found, heard)
+    gaps = list(_gaps(work, last, found, {"", *(v.name for v in vrfs)}))
+    return ExtranetMap(topology, vrfs, units, names, found, last, gaps)
+
+
+def _gaps(
+    work: Work, last: Mapping[str, RouterLook], found: Sequence[Segment], vrfs: AbstractSet[str]
+) -> Iterator[OpenGap]:
+    ours = {str(s.resource_id): s for s in found}
+    sees = bool(_OPERATING & set(work.actor.roles))
+    for name, look in sorted(last.items()):
+        for kind, vrf, subject, resource_id in look.gaps:
+            segment = ours.get(resource_id)
+            if segment is not None or (sees and vrf in vrfs):
+                yield OpenGap(name, vrf, kind, subject, segment)
 
 
 def standing(
-    state: ResourceState, *, on_desk: bool, verified: bool, attached: bool, withdrawn: bool, differs: bool = False
+    state: ResourceState,
+    *,
+    on_desk: bool,
+    verified: bool,
+    attached: bool,
+    withdrawn: bool,
+    heard: Standing = Standing.ROUTED,
 ) -> Standing:
-    """How it is with a segment, from its state and its place. Pure. ``attached``: it has, or had, a place."""
+    """How it is with a segment, from its state and its place. Pure. ``attached``: it has, or had, a place.
+
+    ``heard``: what the last comparison says of one that was handed over (routed, differs, silent).
+    """
     if on_desk or state is ResourceState.FAILED:
         return Standing.DESK
     if state.value in _GONE or state is ResourceState.RELEASING:
@@ -120,10 +177,10 @@ def standing(
         return Standing.MAKING
     if not attached or withdrawn:
         return Standing.UNROUTED
-    return Standing.DIFFERS if differs else Standing.ROUTED
+    return heard
 
 
-def _segment(row: AnyRow, topology: Topology, differing: Collection[str]) -> Segment | None:
+def _segment(row: AnyRow, topology: Topology, heard: _Heard) -> Segment | None:
     """None: its cloud is not attached to the extranet, and it never had a place."""
     resource, place = row.Resource, row.place
     access = next((a for a in topology.access if a.sub_cloud == row.sub_cloud), None)
@@ -145,7 +202,7 @@ def _segment(row: AnyRow, topology: Topology, differing: Collection[str]) -> Seg
             verified=place is not None and place.verified_at is not None,
             attached=place is not None,
             withdrawn=place is not None and place.withdrawn_at is not None,
-            differs=str(resource.id) in differing,
+            heard=heard.of(place, resource.id),
         ),
         at=(place.withdrawn_at or place.verified_at) if place is not None else None,
     )

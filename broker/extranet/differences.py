@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from broker.extranet.checks import loopback, sessions_of
 from broker.extranet.filters import Key, permitted, written
 from broker.extranet.schema import Session, Topology
 from broker.extranet.values import Fact, differing, fact
 from providers.contract import Addressing, Encapsulation
-from providers.networking import RouterFacts, SegmentSpec
+from providers.networking import NO_PREFIX, RouterFacts, SegmentSpec
 
 RA_INTERVAL_S = 10
 """How often a segment's router advertises: what the role for FRR writes."""
@@ -198,7 +198,7 @@ def _unmarked(rows: Rows, table: _Table, name: str, segment: Mapping[str, Any]) 
     if not (bare and tag.isdecimal() and link.get("mac") == _mac(int(tag))):
         yield table.drift(Gap.FOREIGN, name, fact("interface"))
     elif (table.router, name) not in rows.coming:
-        yield table.drift(Gap.EXTRA, name, fact("unfinished"))
+        yield table.drift(Gap.EXTRA, name, fact("unfinished"), spec=_as_spec(_nobodys(table, name), table, name))
 
 
 def _wrong(spec: SegmentSpec, name: str, segment: Mapping[str, Any], table: _Table) -> list[Fact]:
@@ -343,8 +343,20 @@ def _permitted(entry: str, length: int) -> str:
     return words[1] if usual else entry.removeprefix("permit ")
 
 
-def _as_spec(segment_id: UUID, table: _Table, name: str, prefixes: Sequence[str]) -> SegmentSpec | None:
-    """What has to go, from what the router has; without a prefix there is nothing that could be named."""
-    if len(prefixes) != 1:
+def _as_spec(segment_id: UUID, table: _Table, name: str, prefixes: Sequence[str] = ()) -> SegmentSpec | None:
+    """What has to go, by its id and its interface; the router takes along whatever else is on it.
+
+    None: somebody has given the interface another name than a segment's. It is only reported.
+    """
+    tag = name.removeprefix("seg")
+    if not tag.isdecimal():
         return None
-    return SegmentSpec(segment_id, "", table.vrf, IPv6Network(prefixes[0]), table.router, int(name.removeprefix("seg")))
+    link = table.about["segments"][name]["link"] or {}
+    kind = Encapsulation.VLAN if link.get("kind") == Encapsulation.VLAN.value else Encapsulation.VXLAN
+    prefix = IPv6Network(prefixes[0]) if prefixes else NO_PREFIX
+    return SegmentSpec(segment_id, "", table.vrf, prefix, table.router, int(tag), encapsulation=kind)
+
+
+def _nobodys(table: _Table, name: str) -> UUID:
+    """An id for what has none, so that it can be spoken of: the same for the same interface, and never one of ours."""
+    return uuid5(NAMESPACE_URL, f"{table.router}/{table.vrf}/{name}")

@@ -23,7 +23,7 @@ from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState
 from broker.tenancy.work import Work, WorkFactory
 from providers.errors import ProviderError
-from providers.networking import RouterFacts, SegmentSpec
+from providers.networking import NO_PREFIX, RouterFacts, SegmentSpec
 
 _HANDED_OVER = {ResourceState.ACTIVE.value, ResourceState.STOPPED.value}
 _OVER = {ResourceState.RELEASED.value, ResourceState.UNDONE.value}
@@ -78,23 +78,32 @@ def _repair(network: Network, works: WorkFactory, found: Sequence[RouterDrift]) 
     (``repairing``): what was put right or taken back since the look is left alone. What goes goes first: a segment that
     was moved into another table has the VNI that it needs in its own.
     """
-    ours = [d for d in found if d.gap in _REPAIRED and d.spec is not None]
-    with repairing(works.sessions, {d.spec.id for d in ours if d.spec is not None}):
+    ours = [(d, d.spec) for d in found if d.gap in _REPAIRED and d.spec is not None]
+    with repairing(works.sessions, {spec.id for _, spec in ours}):
         with works.begin() as work:
-            settled, places = _rows(work).settled, _places(work)
-        extra: list[SegmentSpec] = []
-        back: list[SegmentSpec] = []
-        for drift in ours:
-            spec = drift.spec
-            if spec is None:
-                continue
-            if drift.gap is Gap.EXTRA:
-                extra += [spec] if places.get(spec.id) != (spec.router, spec.vrf) else []
-            elif settled.get(spec.id) == spec:
-                back.append(spec)
+            rows, places = _rows(work), _places(work)
+            extra = [s for d, s in ours if d.gap is Gap.EXTRA and _is_too_much(d, s, rows, places)]
+            extra = _with_prefixes(work, extra)
+        back = [spec for d, spec in ours if d.gap is not Gap.EXTRA and rows.settled.get(spec.id) == spec]
         gone = network.provider.delete(extra) if extra else {}
         made = network.provider.update(back) if back else {}
     return {(True, i): error for i, error in gone.items()} | {(False, i): error for i, error in made.items()}
+
+
+def _is_too_much(drift: RouterDrift, spec: SegmentSpec, rows: Rows, places: Mapping[UUID, tuple[str, str]]) -> bool:
+    """Whether it still is: nobody has been given this place meanwhile. What carries no id is known by its interface."""
+    if any(each.code == "unfinished" for each in drift.facts):
+        return (spec.router, f"seg{spec.vni}") not in rows.coming
+    return places.get(spec.id) != (spec.router, spec.vrf)
+
+
+def _with_prefixes(work: Work, extra: Sequence[SegmentSpec]) -> list[SegmentSpec]:
+    """What has lost its address may still be written to be announced: rows know which prefix it had in its table."""
+    lost = [spec.id for spec in extra if spec.prefix == NO_PREFIX]
+    known = service.prefixes_of(work.session, lost)
+    return [
+        replace(s, prefix=known[s.id, s.vrf]) if s.prefix == NO_PREFIX and (s.id, s.vrf) in known else s for s in extra
+    ]
 
 
 def _after(found: Sequence[RouterDrift], acted: Acted, left: Sequence[RouterDrift]) -> list[RouterDrift]:

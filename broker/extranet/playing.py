@@ -15,6 +15,9 @@ from playbooks.runner import HostVars
 from providers.errors import ActionRequired
 from providers.networking import Played, RouterAccount
 
+_ONLY = {"extranet_filters": "filter-neighbours", "extranet_vantages": "verify-segment"}
+"""What of a router's variables grows with the whole extranet, and the one playbook that reads it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Player:
@@ -39,7 +42,7 @@ class Player:
                 user=r.user,
                 port=r.port,
                 private_key=key,
-                variables=r.variables,
+                variables={n: v for n, v in r.variables.items() if _ONLY.get(n, playbook) == playbook},
                 groups=r.groups,
                 host_key=r.host_key,
             )

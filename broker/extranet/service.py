@@ -154,6 +154,17 @@ def attachments(session: Session, resource_ids: Sequence[UUID]) -> list[SegmentA
     return list(session.scalars(statement.order_by(SegmentAttachment.id)))
 
 
+def prefixes_of(session: Session, resource_ids: Sequence[UUID]) -> dict[tuple[UUID, str], IPv6Network]:
+    """By resource and table: the prefix that it has there, or had when it was last attached there."""
+    statement = (
+        select(SegmentAttachment.resource_id, SegmentAttachment.vrf, SegmentAttachment.prefix)
+        .where(SegmentAttachment.resource_id.in_(resource_ids))
+        .order_by(SegmentAttachment.id)
+    )
+    rows = session.execute(statement).all() if resource_ids else ()
+    return {(row.resource_id, row.vrf): IPv6Network(str(row.prefix)) for row in rows}
+
+
 def uplinks(session: Session, resource_ids: Sequence[UUID]) -> dict[UUID, Uplink]:
     """How the networks of attached segments meet their router, as a sub-cloud's provider takes it."""
     return {

@@ -17,6 +17,7 @@ from uuid import UUID
 from providers.contract import Health
 from providers.errors import ProviderError, Temporary
 from providers.extranet.gathering import Gathering
+from providers.extranet.planned import Planned
 from providers.extranet.played import answer_for, answered, error_of, silence
 from providers.extranet.sight import judged, views
 from providers.networking import (
@@ -39,6 +40,8 @@ CAPABILITIES = NetworkCapabilities(
     audits=True,
     segments_per_run=64,
 )
+_PROVISION = "provision-segment"
+"""What has to go has to go, whatever the plan says: it is asked for what comes alone."""
 _MARK = re.compile(r"description guiyun ([0-9a-f-]{36})( [0-9a-f]+)?")
 
 
@@ -52,11 +55,13 @@ class Extranet:
     _renewed: Gathering[SegmentSpec, ProviderError | None] = field(init=False)
     _absent: Gathering[SegmentSpec, ProviderError | None] = field(init=False)
     _looks: Gathering[tuple[SegmentSpec, bool], Sight] = field(init=False)
+    _planned: Planned = field(init=False)
 
     def __post_init__(self) -> None:
         most = CAPABILITIES.segments_per_run
-        self._present = Gathering(partial(self._change, "provision-segment"), most)
-        self._renewed = Gathering(partial(self._change, "provision-segment", thorough=True), most)
+        self._planned = Planned(self.fabric.plan)
+        self._present = Gathering(partial(self._change, _PROVISION), most)
+        self._renewed = Gathering(partial(self._change, _PROVISION, thorough=True), most)
         self._absent = Gathering(partial(self._change, "withdraw-segment"), most)
         self._looks = Gathering(self._look, most)
 
@@ -83,7 +88,7 @@ class Extranet:
 
     def preview(self, specs: Sequence[SegmentSpec]) -> Outcomes:
         """What ``create`` would say, by a run that changes nothing."""
-        return dict(zip((s.id for s in specs), self._change("provision-segment", specs, check=True), strict=True))
+        return dict(zip((s.id for s in specs), self._change(_PROVISION, specs, check=True), strict=True))
 
     def observe(self, spec: SegmentSpec) -> Seen | None:
         """Look at one segment on its router."""
@@ -141,7 +146,8 @@ class Extranet:
     def _played(self, playbook: str, specs: Sequence[SegmentSpec], *, check: bool, thorough: bool) -> Played:
         routers = [self._router(name) for name in sorted({s.router for s in specs})]
         segments = [segment_variables(self.fabric, spec) for spec in specs]
-        variables: dict[str, Any] = {"extranet_segments": segments, "extranet_plan": self.fabric.plan}
+        variables: dict[str, Any] = {"extranet_segments": segments}
+        variables |= {"extranet_plan": self._planned.about(specs)} if playbook == _PROVISION else {}
         variables |= {"extranet_thorough": True} if thorough else {}
         return self.play(playbook, routers, variables, check=check)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise, product
@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import create_engine, text
 
-from api.console.topology import draw
+from api.console.topology import draw, heard
 from broker.delivery import cases
-from broker.delivery.segments import ORDER, ExtranetMap, Segment, Standing, extranet_map, standing
+from broker.delivery.segments import ORDER, ExtranetMap, OpenGap, Segment, Standing, extranet_map, standing
 from broker.delivery.values import Job
 from broker.extranet import loading, looks, service
 from broker.extranet.models import RouterLook
@@ -106,9 +106,15 @@ def test_a_segment_is_on_the_map_in_every_state_and_in_the_table(
         (place,) = service.attachments(work.session, [segment.id])
         gaps = [["changed", place.vrf, str(place.prefix), str(segment.id)], ["foreign", place.vrf, "seg7", ""]]
         look = RouterLook(router="dc", looked_at=work.now, silent=False, down=[], gaps=gaps)
+        unheard = RouterLook(router="dc", looked_at=work.now, silent=True, down=[], gaps=[])
     with monkeypatch.context() as patched:
         patched.setattr(looks, "last", lambda _: {"dc": look})
-        see("differs")
+        differs = see("differs").text
+        assert "路由器上配置被改动" in differs
+        assert "seg7" not in differs
+        assert "seg7" in console.person("admin").get("/extranet?router=dc").text
+        patched.setattr(looks, "last", lambda _: {"dc": unheard})
+        assert "状态不明" in see("silent").text
     job = Job(delivered, 1, delivered, CLOUD)
     with works.begin() as work:
         cases.put(work, job, "route_segments", "extranet.leak", segment.id)
@@ -151,22 +157,41 @@ def test_the_map_says_what_the_last_audit_heard(console: Console) -> None:
         with console.world.app.works.begin() as work:
             looks.keep(work, heard)
     try:
-        assert mark_classes(console, "admin") == {"session-up", "session-down", "session-unknown"}
+        assert mark_classes(console, "admin") == {"session-up", "session-down", "session-lost", "session-unknown"}
         page = console.person("admin").get("/extranet")
         assert "会话中断：prv-slt" in page.text
         assert "上次核对时无应答" in page.text
         assert blemishes(page) == []
-        assert mark_classes(console, "apply.jyt") == {"session-up", "session-unknown"}
+        assert mark_classes(console, "apply.jyt") == {"session-up", "session-lost", "session-unknown"}
     finally:
         with console.world.app.works.begin() as work:
             looks.keep(work, [RouterFacts(name, error=Temporary("x")) for name in ("core", "dc")])
 
 
+@pytest.mark.parametrize(("silent", "near"), [("yufeng", "liuzhou"), ("liuzhou", "core")])
+def test_the_sessions_of_a_router_that_does_not_answer_are_lost_with_it(silent: str, near: str) -> None:
+    """One thing and not one for each table, as its neighbour hears them; but one of them down alone is a fault."""
+    session = next(s for s in TOPOLOGY_READ.sessions if silent == s.lower)
+    tables = {v.name for v in TOPOLOGY_READ.vrfs}
+
+    def told(down: Collection[str], *unheard: str) -> tuple[str, list[str]]:
+        last = {name: RouterLook(router=name, silent=name in unheard, down=[], gaps=[]) for name in (silent, near)}
+        last[near].down = [[vrf, silent, "Active"] for vrf in down]
+        return heard(ExtranetMap(TOPOLOGY_READ, TOPOLOGY_READ.vrfs, {}, {}, [], last), session, tables - {"prv-slt"})
+
+    assert told(tables, silent) == ("lost", [])
+    assert told([], silent, near) == ("lost", [])
+    assert told(["shared"], silent) == ("down", ["shared"])
+    assert told([], silent) == ("up", [])
+    assert told(["internet", "prv-slt"]) == ("down", ["internet"])
+
+
 def mark_classes(console: Console, who: str) -> set[str]:
-    """How the lines between routers are drawn for somebody; the legend has one of those that are down."""
+    """How the lines between routers are drawn for somebody; the legend has one that is down and one that is lost."""
     elements = console.person(who).get("/extranet").elements
     classes = [attrs["class"] for tag, attrs in elements if tag == "path" and "session" in attrs.get("class", "")]
-    classes.remove("session session-down")
+    for kind in ("down", "lost"):
+        classes.remove(f"session session-{kind}")
     return {name.split()[1] for name in classes}
 
 
@@ -241,6 +266,12 @@ def test_a_map_with_many_segments_is_drawn(
     assert page.locator(".topology a[aria-label^='网段']").count() >= drawn
     assert page.locator("th", has_text="VNI 或 VLAN").count() == 1
     page.screenshot(path=screenshots / "extranet.png")
+    monkeypatch.setattr("api.console.extranet.extranet_map", troubled)
+    page = opener("admin", DESK).go("/extranet")
+    expect(page.locator(".session-lost")).to_have_count(2)  # of them one is the legend's
+    expect(page.locator(".topology .session-down")).to_have_count(0)
+    expect(page.locator("#gaps-title")).to_be_visible()
+    page.screenshot(path=screenshots / "extranet-trouble.png")
 
 
 REGION = (
@@ -255,6 +286,25 @@ REGION = (
 """Where a region's segments are: router, zone, table, unit, the beginning of their prefixes, how many."""
 STATES = {5: Standing.MAKING, 21: Standing.DESK, 26: Standing.MAKING, 30: Standing.LEAVING, 44: Standing.MAKING}
 """The few that are not simply routed, by their place."""
+
+
+def troubled(work: Any) -> ExtranetMap:
+    """The same with the county's router down, which its city hears in each table, and a segment changed for good."""
+    found = populated(work)
+    silent = [replace(s, standing=Standing.SILENT) if s.router == "yufeng" else s for s in found.segments]
+    changed = next(s for s in silent if s.standing is Standing.ROUTED)
+    changed_too = replace(changed, standing=Standing.DIFFERS)
+    segments = [changed_too if s is changed else s for s in silent]
+    segments.sort(key=lambda s: (ORDER.index(s.standing), s.router, s.zone, s.vni or 0))
+    last = {
+        r.name: RouterLook(router=r.name, looked_at=work.now, silent=r.name == "yufeng", down=[], gaps=[])
+        for r in found.topology.routers
+    }
+    last["liuzhou"].down = [[v.name, "yufeng", "Active"] for v in found.topology.vrfs]
+    rows = [("changed", changed.prefix, changed_too), ("foreign", "3fff:12f:c0::/64", None)]
+    last["dc"].gaps = [[kind, "shared", subject, ""] for kind, subject, _ in rows]
+    gaps = [OpenGap("dc", "shared", *row) for row in rows]
+    return replace(found, segments=segments, looks=last, gaps=gaps)
 
 
 def populated(work: Any) -> ExtranetMap:

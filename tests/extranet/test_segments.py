@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from broker.extranet.differences import Rows, compare
+from broker.extranet.differences import Gap, Rows, compare
 from providers.contract import Addressing
 from providers.errors import Permanent, Temporary
-from providers.extranet.provider import Extranet
+from providers.extranet.provider import Extranet, segment_variables
 from providers.networking import SegmentSpec, Service, Sighting
 from tests.extranet import lab as laboratory
 from tests.extranet.conftest import Site, matrix_text, within
 from tests.extranet.wire import said
+from tests.playbooks.test_vendor_roles import frr_module, shared
 
 pytestmark = pytest.mark.extranet
 
@@ -178,6 +179,32 @@ def test_what_was_changed_by_hand_is_found_and_put_right(site: Site) -> None:
     assert site.lab.vtysh("dc", "show running-config") == before
     seen_from_core = ("ping", "-6", "-q", "-c1", "-W1", "-I", "3fff:1ff:ffff::1", str(address))
     assert within(15, lambda: site.lab.run("core", *seen_from_core, vrf="shared").returncode == 0)
+
+
+def test_what_is_left_of_ours_goes_whatever_it_has_become(site: Site) -> None:
+    """Given a second address that is announced, with its alias alone left, or only made: gone in one repair, silent."""
+    before = site.lab.vtysh("dc", "show running-config")
+    second, alone, spare = site.spec(), site.spec(), site.spec()
+    site.bring_up(second, alone)
+    bgp, more = ("router bgp 64701 vrf shared", "address-family ipv6 unicast"), "3fff:12f:0:f9::"
+    site.lab.vtysh("dc", "configure terminal", f"interface seg{second.vni} vrf shared", f"ipv6 address {more}1/64",
+                   *bgp, f"network {more}/64")  # fmt: skip
+    lines = (f"no ipv6 address {alone.gateway}/64", f"no ipv6 nd prefix {alone.prefix}", "no ipv6 nd ra-interval",
+             "ipv6 nd suppress-ra", "no description")  # fmt: skip
+    site.lab.vtysh("dc", "configure terminal", f"interface seg{alone.vni} vrf shared", *lines)
+    frr_module()  # the link that a run makes before it can say whose it is
+    made = shared("frr_segment").Segment(segment_variables(site.provider.fabric, spare))
+    underlay = site.provider.fabric.routers["dc"].variables["extranet_underlay"]
+    assert site.lab.run("dc", "ip", *made.link(underlay).split()).returncode == 0
+    found = list(compare(site.lab.topology, Rows({}, frozenset()), site.provider.audit()))
+    extra = [d.spec for d in found if d.gap is Gap.EXTRA and d.spec is not None]
+    assert {s.vni for s in extra} == {second.vni, alone.vni, spare.vni}
+    # What lost its address the rows know the prefix of.
+    extra = [replace(s, prefix=alone.prefix) if s.id == alone.id else s for s in extra]
+    assert not any(site.provider.delete(extra).values())
+    site.there = []
+    assert differences(site) == []
+    assert site.lab.vtysh("dc", "show running-config") == before
 
 
 def test_what_is_not_ours_is_named_and_left_alone(site: Site) -> None:

@@ -48,6 +48,10 @@ class Routers:
     before: list[Callable[[], object]] = field(default_factory=list)
     after: list[Callable[[], object]] = field(default_factory=list)
     """What happens while they are asked, before and after they know what to answer; and while they repair."""
+    bare: bool = False
+    """Whether their interfaces have lost everything but the alias of the link."""
+    gone: list[SegmentSpec] = field(default_factory=list)
+    """What ``delete`` was last given."""
 
     def create(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
         if self.says:
@@ -69,7 +73,9 @@ class Routers:
         tables: dict[str, Any] = {"shared": {}}
         for spec in self.there.values():
             lines = [f"description guiyun {spec.id} 0123456789ab", f"ipv6 address {spec.gateway}/64"]
-            segment = {"lines": lines, "link": None, "addresses": []}
+            segment: dict[str, Any] = {"lines": lines, "link": None, "addresses": []}
+            if self.bare:
+                segment = {"lines": [], "link": {"alias": f"guiyun {spec.id}"}, "addresses": []}
             tables.setdefault(spec.vrf, {})[f"seg{spec.vni}"] = segment
         empty: dict[str, Any] = {"networks": [], "sessions": {}, "routes": [], "policies": [], "mixed": []}
         empty |= {"firewall": {"there": False, "elements": {}, "differs": [], "tables": []}, "addresses": {}}
@@ -84,6 +90,7 @@ class Routers:
     def delete(self, specs: Sequence[SegmentSpec]) -> dict[UUID, ProviderError | None]:
         if self.holds:
             return dict.fromkeys((s.id for s in specs), self.holds.pop(0))
+        self.gone = list(specs)
         for spec in specs:
             self.there.pop(spec.id, None)
         return dict.fromkeys((s.id for s in specs), None)

@@ -147,8 +147,11 @@ def come_to(workshop: Workshop, case_ids: Iterable[UUID], state: str) -> None:
 
 
 def have_met(workshop: Workshop, kills: Mapping[Point, UUID]) -> None:
-    """Until each has met its kill: the state is committed a moment before ``done``, and if another's plan ends the
-    worker in that moment, the step comes again only when the engine has noticed."""
+    """Until each has met its kill.
+
+    The state is committed a moment before ``done``, and if another's plan ends the worker in that moment, the step
+    comes again only when the engine has noticed.
+    """
     workshop.until(lambda: all(workshop.met(case, *point) for point, case in kills.items()), timeout_s=PATIENCE_S)
 
 

@@ -14,7 +14,7 @@ import pytest
 from api import texts
 from api.texts.extranet import FACTS
 from broker.extranet import differences
-from broker.extranet.differences import Rows, compare
+from broker.extranet.differences import Gap, Rows, compare
 from broker.extranet.reading import read_topology
 from broker.extranet.schema import PrefixFilter, Topology
 from providers.contract import Addressing
@@ -161,6 +161,33 @@ def test_what_is_ours_and_in_no_row_is_extra_and_what_is_not_ours_is_foreign() -
     theirs = {"seg7": SEGMENT | {"lines": ["ipv6 address 3fff:122::1/64"]}}
     found = gaps(facts(segments=theirs, networks=("3fff:122::/64",)), nobody)
     assert found == [("foreign", "seg7", "interface"), ("foreign", "3fff:122::/64", "announced")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "prefix"),
+    [
+        ({}, "3fff:12f:0:1::/64"),
+        ({"lines": [*LINES, "ipv6 address 3fff:12f:0:9::1/64"]}, "3fff:12f:0:1::/64"),
+        ({"lines": [], "link": LINK | {"alias": f"guiyun {ID}"}}, "::/128"),
+        ({"lines": [LINES[0]], "link": None}, "::/128"),
+        ({"lines": [], "link": LINK | {"alias": ""}}, "::/128"),
+    ],
+)
+def test_what_has_to_go_can_be_taken_away_whatever_is_left_of_it(changes: dict[str, Any], prefix: str) -> None:
+    """By its interface, and its id if it has one: with a second address, with its alias alone, half made."""
+    found = facts(segments={"seg10001": SEGMENT | changes}, networks=(LOOPBACK,))
+    (extra,) = [d for d in compare(LAB, Rows({}, frozenset()), [found]) if d.gap is Gap.EXTRA]
+    assert extra.spec is not None
+    assert (extra.spec.router, extra.spec.vrf, extra.spec.vni) == ("dc", "shared", 10001)
+    assert str(extra.spec.prefix) == prefix
+    assert (extra.spec.id == ID) is (not extra.facts)
+
+
+def test_an_interface_of_ours_that_was_renamed_is_reported_alone() -> None:
+    """No segment's interface has such a name: nothing there is taken away under a guessed one."""
+    renamed = {"segw": SEGMENT | {"lines": [], "link": LINK | {"alias": f"guiyun {ID}"}}}
+    found = compare(LAB, Rows({}, frozenset()), [facts(segments=renamed, networks=(LOOPBACK,))])
+    assert [(d.gap, d.subject, d.spec) for d in found] == [(Gap.EXTRA, "segw", None)]
 
 
 def test_a_segment_on_its_way_is_left_alone() -> None:

@@ -1,11 +1,18 @@
 """Segments are taken off an FRR router: what is there and ours goes, with all that was let in for it.
 
 Used by: the module ``frr_segments`` of this role. Runs on the router with its own Python; only the standard library.
+
+What goes is known by its id and its interface. Which prefixes it has is asked of the router wherever that is not simply
+the segment's own: somebody may have given it a second address, or whoever asks may know of none.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import time
+
+from ansible.module_utils.frr_config import bgp_of, blocks
 
 _FORGETTING_TURNS = 20
 _TURN_S = 0.05
@@ -44,19 +51,48 @@ def absent(router, segments, seen, check):
 
 
 def unwanted(segment, seen, router):
-    """What has to go: first the route, then a last router advertisement that ends itself, then the link."""
-    lines = []
-    if seen.written:
-        lines += router.bgp(segment, f"no network {segment.network}")
+    """What has to go: first the routes, then a last router advertisement that ends itself, then the link."""
+    told, written = prefixes(segment, seen, router)
+    lines = [line for network in written for line in router.bgp(segment, f"no network {network}")]
     if seen.known:
         lines += [
             f"interface {segment.device} vrf {segment.vrf}",
-            f" ipv6 nd prefix {segment.network} 0 0",
+            *(f" ipv6 nd prefix {network} 0 0" for network in told),
             " ipv6 nd ra-lifetime 0",
             " ipv6 nd suppress-ra",
             "exit",
         ]
     return lines
+
+
+def prefixes(segment, seen, router):
+    """What hosts were told of, and what is written to be announced.
+
+    Usually both are the segment's own. Where its interface has not just that, the configuration says what else: all of
+    it goes along, but for what is another interface's.
+    """
+    own, live = {str(segment.network)}, {_network(a) for a in seen.addresses if not a.startswith("fe80:")}
+    if not seen.known or live == own:
+        return sorted(own), sorted(own) if seen.written else []
+    config = blocks(router.configuration)
+    mine = f"interface {segment.device} vrf {segment.vrf}"
+    table = re.compile(rf"interface \S+ vrf {re.escape(segment.vrf)}")
+    told = live | _prefixes_in(config.get(mine, ()))
+    beside = (lines for head, lines in config.items() if head != mine and table.fullmatch(head))
+    others = {prefix for lines in beside for prefix in _prefixes_in(lines)}
+    written = {line.split()[1] for line in bgp_of(config, segment.vrf) if line.startswith("network ")}
+    return sorted(told), sorted(((told | own) & written) - others)
+
+
+def _prefixes_in(lines):
+    """Of an interface's lines: what it is connected to, and what it tells its hosts of."""
+    found = [line.split() for line in lines]
+    addresses = {_network(words[2]) for words in found if words[:2] == ["ipv6", "address"]}
+    return addresses | {_network(words[3]) for words in found if words[:3] == ["ipv6", "nd", "prefix"]}
+
+
+def _network(address):
+    return str(ipaddress.IPv6Interface(address).network)
 
 
 def _unlink(router, going, seen):

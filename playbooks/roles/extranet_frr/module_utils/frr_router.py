@@ -69,11 +69,16 @@ class Router:
 
     def written(self, segment):
         """The lines of its interface in the router's configuration; an older description of ours is none of them."""
+        head = f"interface {segment.device} vrf {segment.vrf}\n"
+        stanza = self.configuration.partition(head)[2].partition("\nexit")[0]
+        return {line for text in stanza.splitlines() if (line := text.strip())}
+
+    @property
+    def configuration(self):
+        """All that is written, read once a run."""
         if self._configuration is None:
             self._configuration = self.run("vtysh", "-c", "show running-config")
-        head = f"interface {segment.device} vrf {segment.vrf}\n"
-        stanza = self._configuration.partition(head)[2].partition("\nexit")[0]
-        return {line for text in stanza.splitlines() if (line := text.strip())}
+        return self._configuration
 
     def wall(self, vrf):
         """A VRF's firewall as it is."""
