@@ -277,6 +277,7 @@ def test_the_recount_sees_both_sides_of_every_posting_and_every_decision(engine:
         one, two = people(session)
         made = adjustments.propose(work(session, one), session.scalars(select(Charge.id)).one(), -100, "x")
         adjustments.confirm(work(session, two), made)
+    with Session(engine) as session, session.begin():
         closing.close(work(session, now=LATER), NOVEMBER)
     with Session(owner_engine) as session:
         assert (verify(session, OCTOBER), verify(session, NOVEMBER)) == ((), ())
