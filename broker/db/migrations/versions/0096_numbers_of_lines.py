@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0096_numbers_of_lines"
-down_revision = "0091_what_a_void_gave_back"
+down_revision = "0102_what_holds_became"
 branch_labels = None
 depends_on = None
 
