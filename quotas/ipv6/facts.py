@@ -72,7 +72,7 @@ class LevelUse:
 
 
 def use_by_level(nodes: Iterable[PlanNode]) -> list[LevelUse]:
-    """Utilisation of each level of each zone by depth, highest first. Pools of one row never overlap: sums are exact."""
+    """Utilisation of each level of each zone by depth, highest first. Pools of one row never overlap: exact sums."""
     sums: dict[tuple[str, int, str], list[int]] = {}
     for node in nodes:
         at = sums.setdefault((node.zone.value, node.depth, node.level), [0, 0, 0, 0])
