@@ -5,14 +5,15 @@ Called by: ``guiyun serve``, tests. Must not: hold a rule, or build parts of the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 
 import anyio.to_thread
 from fastapi import FastAPI
 
-from api import console, errors, openapi
+from api import console, counting, errors, openapi
 from api.body import BodyGuard
 from api.events import Hub
 from api.middleware import RateLimit, SameOrigin, Surroundings
@@ -76,9 +77,13 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         url = core.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         app.state.hub = Hub(url)
         await app.state.hub.start()
+        says = asyncio.create_task(counting.say_for_ever(core), name="calendar")
         try:
             yield
         finally:
+            says.cancel()
+            with suppress(asyncio.CancelledError):
+                await says
             await app.state.hub.stop()
             core.close()
 

@@ -6,7 +6,9 @@ PostgreSQL as shipped, fsync on; each allocation is one statement, one transacti
 processes reach with one INSERT of a row each, right beside: what disk and machine give.
 
 The machine's speed changes within minutes more than the plan's. So each size has a database of its own, the sizes are
-measured in turn, there and back, and a figure is the mean of its turns: ``times_1m_of_1k`` compares like with like.
+measured in short turns, there and back, and a figure is the median of its turns. ``times_1m_of_1k`` is the median of
+what the turns of one round are to each other: they lie some seconds apart. CPU tells the same with less noise:
+``alloc_client_cpu_us_at_…`` and ``alloc_server_cpu_us_at_…`` are microseconds of an allocation.
 
 The others' algorithms are written after their sources, for comparison only: NetBox 4 (``ipam/api/views.py``,
 ``AvailablePrefixesView``; ``ipam/models/ip.py``, ``get_available_prefixes``), Neutron (``ipam/subnet_alloc.py``,
@@ -21,9 +23,11 @@ import os
 import random
 import statistics
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +39,7 @@ from rich.console import Console
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from benchmarks.writers import children, cpu_s
 from broker.db.migrate import upgrade
 from broker.db.session import make_engine
 from broker.embedded.postgres import EmbeddedPostgres, libpq_url
@@ -44,8 +49,8 @@ from quotas.ipv6.values import Wish, Zone
 console = Console(stderr=True)
 
 WRITERS = 8
-WARM_S, SECONDS = 1.0, 3.0
-ROUNDS = 2
+WARM_S, SECONDS = 0.5, 1.5
+ROUNDS = 4
 """There and back, so many times."""
 SIZES = {"small": {"1k": 1_000, "100k": 100_000}, "full": {"1k": 1_000, "100k": 100_000, "1m": 1_000_000}}
 PEER_PREFIXES = 10_000
@@ -88,12 +93,21 @@ class Filled:
     pool: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Calls a second, and microseconds of CPU for each."""
+
+    per_s: float
+    client_us: float
+    server_us: float
+
+
 def run(scale: str) -> Mapping[str, float | int]:
     """Measure everything on one server, a database for each size."""
     folder = tempfile.TemporaryDirectory(prefix="guiyun-bench-")
     with folder as home, EmbeddedPostgres(Path(home) / "postgres") as postgres:
         filled = [_filled(postgres, name, size) for name, size in SIZES[scale].items()]
-        return _measured(filled)
+        return _measured(postgres.pid, filled)
 
 
 def _filled(postgres: EmbeddedPostgres, name: str, size: int) -> Filled:
@@ -109,43 +123,49 @@ def _filled(postgres: EmbeddedPostgres, name: str, size: int) -> Filled:
     return made
 
 
-def _measured(filled: Sequence[Filled]) -> dict[str, float | int]:
+def _measured(server: int, filled: Sequence[Filled]) -> dict[str, float | int]:
     turns: defaultdict[str, list[float]] = defaultdict(list)
     for there in (filled, filled[::-1]) * ROUNDS:
         for one in there:
-            turns[f"bare_commits_per_s_8_at_{one.name}"].append(_rate(_bare, one.superuser))
-            turns[f"allocs_per_s_8_at_{one.name}"].append(_allocating(one))
+            turns[f"bare_commits_per_s_8_at_{one.name}"].append(_turn(server, _bare, one.superuser).per_s)
+            turn = _allocating(server, one)
+            turns[f"allocs_per_s_8_at_{one.name}"].append(turn.per_s)
+            turns[f"alloc_client_cpu_us_at_{one.name}"].append(turn.client_us)
+            turns[f"alloc_server_cpu_us_at_{one.name}"].append(turn.server_us)
     for one in filled:
-        turns[f"allocs_together_per_s_8_at_{one.name}"].append(TOGETHER * _rate(_together, one.app, one.pool))
-    first = filled[0]
-    turns["peer_netbox_per_s_at_10k"].append(_rate(_netbox, first.superuser))
-    turns["peer_neutron_per_s_at_10k"].append(_rate(_neutron, first.superuser))
+        together = _turn(server, _together, one.app, one.pool)
+        turns[f"allocs_together_per_s_8_at_{one.name}"].append(TOGETHER * together.per_s)
+    first, last = filled[0], filled[-1]
+    turns["peer_netbox_per_s_at_10k"].append(_turn(server, _netbox, first.superuser).per_s)
+    turns["peer_neutron_per_s_at_10k"].append(_turn(server, _neutron, first.superuser).per_s)
     for key, rates in turns.items():
         console.print(f"{key}: {', '.join(f'{rate:,.1f}' for rate in rates)}")
-    found: dict[str, float | int] = {key: statistics.fmean(rates) for key, rates in turns.items()}
-    at_first, at_last = (found[f"allocs_per_s_8_at_{one.name}"] for one in (first, filled[-1]))
-    found["times_netbox"] = at_first / max(found["peer_netbox_per_s_at_10k"], 1e-9)
-    found["times_neutron"] = at_first / max(found["peer_neutron_per_s_at_10k"], 1e-9)
-    found[f"times_{filled[-1].name}_of_{first.name}"] = at_last / at_first
+    found: dict[str, float | int] = {key: statistics.median(rates) for key, rates in turns.items()}
+    at_first, at_last = (turns[f"allocs_per_s_8_at_{one.name}"] for one in (first, last))
+    for peer in ("netbox", "neutron"):
+        rate = found[f"peer_{peer}_per_s_at_10k"]
+        found[f"times_{peer}"] = found[f"allocs_per_s_8_at_{first.name}"] / max(rate, 1e-9)
+    beside = zip(at_last, at_first, strict=True)
+    found[f"times_{last.name}_of_{first.name}"] = statistics.median(many / few for many, few in beside)
     found["differences"] = sum(_differences(one.app) for one in filled)
     return found
 
 
-def _allocating(one: Filled) -> float:
+def _allocating(server: int, one: Filled) -> Turn:
     """Allocations a second, each its own commit; a small plan that has grown under earlier turns is made anew."""
     if _prefixes(one.superuser) > 2 * one.size:
         _execute(one.superuser, "TRUNCATE quotas.prefix_allocation", {})
         _execute(one.superuser, "UPDATE quotas.prefix_cursor SET next = 0", {})
         _load(one.superuser, one.pool, one.size)
     there, written = _prefixes(one.superuser), _wal(one.superuser)
-    rate = _rate(_ours, one.app, one.pool)
+    turn = _turn(server, _ours, one.app, one.pool)
     made = _prefixes(one.superuser) - there
     wal, images = (float(after - before) / made for before, after in zip(written, _wal(one.superuser), strict=True))
     console.print(
-        f"{one.name}: {rate:,.0f}/s with {there:,} there; {wal:,.0f} bytes of WAL each, {images:.2f} whole pages;"
-        f" load {os.getloadavg()[0]:.1f}"
+        f"{one.name}: {turn.per_s:,.0f}/s with {there:,} there; {turn.client_us:.0f} + {turn.server_us:.0f} µs of CPU,"
+        f" {wal:,.0f} bytes of WAL and {images:.2f} whole pages each; load {os.getloadavg()[0]:.1f}"
     )
-    return rate
+    return turn
 
 
 def _differences(app: str) -> int:
@@ -198,14 +218,14 @@ def _prefixes(superuser: str) -> int:
     return int(number)
 
 
-def _rate(make: Callable[..., Call], *arguments: object) -> float:
-    """Calls a second that ended within the measured time, by eight processes together.
+def _turn(server: int, make: Callable[..., Call], *arguments: object) -> Turn:
+    """Calls that ended within the measured time, by eight processes together.
 
     Raises RuntimeError when a process did not come to its end: a rate without it would be another thing's.
     """
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
-    barrier = context.Barrier(WRITERS)
+    barrier = context.Barrier(WRITERS + 1)
 
     def work() -> None:
         done = None
@@ -226,12 +246,21 @@ def _rate(make: Callable[..., Call], *arguments: object) -> float:
     processes = [context.Process(target=work) for _ in range(WRITERS)]
     for process in processes:
         process.start()
+    with suppress(threading.BrokenBarrierError):
+        barrier.wait()
+        time.sleep(WARM_S)
+    clients, servers = [process.pid or 0 for process in processes], children(server)
+    before = cpu_s(clients), cpu_s(servers)
+    time.sleep(SECONDS * 0.9)
+    after = cpu_s(clients), cpu_s(servers)
     counts = [results.get() for _ in processes]
     for process in processes:
         process.join()
     if None in counts:
         raise RuntimeError(f"{make.__name__}: {counts.count(None)} of {WRITERS} writers failed")
-    return float(sum(counts)) / SECONDS
+    in_between = max(0.9 * sum(counts), 1)
+    client_us, server_us = ((a - b) / in_between * 1e6 for a, b in zip(after, before, strict=True))
+    return Turn(sum(counts) / SECONDS, client_us, server_us)
 
 
 def _bare(url: str) -> Call:

@@ -1,6 +1,6 @@
 """Processes that do one thing over and over on a connection each: how often, how long, and what CPU it cost.
 
-Called by: ``benchmarks.quotas``. Must not: know what they do, or count what was not granted.
+Called by: ``benchmarks.quotas`` and ``prefixes``. Must not: know what they do, or count what was not granted.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def hammer(server: Server, hold: Hold, *, seconds: float, until_full: bool = Fal
         writer.start()
     barrier.wait()
     began = time.monotonic()
-    clients, servers = [process.pid or 0 for process in processes], _children(server.pid)
-    before = _cpu_s(clients), _cpu_s(servers)
+    clients, servers = [process.pid or 0 for process in processes], children(server.pid)
+    before = cpu_s(clients), cpu_s(servers)
     looked = time.monotonic() - began
     if not until_full:
         time.sleep(seconds * 0.8)
-    after = _cpu_s(clients), _cpu_s(servers)
+    after = cpu_s(clients), cpu_s(servers)
     window = time.monotonic() - began - looked
     found = [answers.get() for _ in processes]
     took = time.monotonic() - began
@@ -122,7 +122,8 @@ def _again(hold: Hold, connection: Rows, dice: random.Random) -> int:
             return hold(connection, dice)
 
 
-def _children(parent: int) -> list[int]:
+def children(parent: int) -> list[int]:
+    """The processes that it started and that still run."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -131,7 +132,7 @@ def _children(parent: int) -> list[int]:
     return found
 
 
-def _cpu_s(pids: Iterable[int]) -> float:
+def cpu_s(pids: Iterable[int]) -> float:
     """CPU of these processes so far, in seconds; one that is gone has none."""
     total = 0.0
     for pid in pids:

@@ -182,7 +182,8 @@ RESOURCE: Mapping[ResourceState, frozenset[ResourceState]] = {
 """From which state of a resource to which; the machine's steps move along these and no others.
 
 From ready back to building: a later run of the delivery looks again at what an earlier one made. From releasing back:
-nothing of it was deleted yet when it was seen to be in use again (``inventory.keep``, and nobody else).
+nothing of it was deleted yet when it was seen to be in use again, or it was lost and turned up (``inventory.keep``, and
+nobody else).
 """
 
 
@@ -290,6 +291,7 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.SUSPENDED, _CE.PROPOSE): (_C.PROPOSED, _OPERATOR),
     (_C.SUSPENDED, _CE.RESUME): (_C.RESUMING, _ENDING | _SYSTEM),
     (_C.SUSPENDED, _CE.FIND_RUNNING): (_C.RESUMING, _SYSTEM),
+    (_C.SUSPENDED, _CE.TURN_UP): (_C.SUSPENDED, _SYSTEM),
     (_C.CONTESTED, _CE.ACCEPT): (_C.RESUMING, _BUREAU),
     (_C.CONTESTED, _CE.RENEW): (_C.RESUMING, _BUREAU),
     (_C.CONTESTED, _CE.REFUSE): (_C.SUSPENDED, _BUREAU),
@@ -300,6 +302,7 @@ CASE: Mapping[tuple[CaseState, CaseEvent], tuple[CaseState, frozenset[Role]]] = 
     (_C.PROPOSED, _CE.CONFIRM): (_C.RELEASING, _ENDING),
     (_C.PROPOSED, _CE.RESUME): (_C.RESUMING, _ENDING),
     (_C.PROPOSED, _CE.FIND_RUNNING): (_C.RESUMING, _SYSTEM),
+    (_C.PROPOSED, _CE.TURN_UP): (_C.SUSPENDED, _SYSTEM),
     (_C.PROPOSED, _CE.FOLLOW): (_C.SUSPENDED, _SYSTEM),
     (_C.RESUMING, _CE.START): (_C.DROPPED, _SYSTEM),
     (_C.RESUMING, _CE.NOTIFY): (_C.NOTICED, _SYSTEM),

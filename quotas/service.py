@@ -224,8 +224,8 @@ def hold(
     return made
 
 
-def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> None:
-    """Raise what the SQL's answer to a hold says, if it was not granted."""
+def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | None = None) -> datetime | None:
+    """Raise what the SQL's answer to a hold says, if it was not granted. The date of one that was there before."""
     match answer["outcome"]:
         case "refused":
             raise QuotaExceeded([refusal(found) for found in answer["refused"]])
@@ -241,6 +241,7 @@ def granted(answer: Mapping[str, Any], made: UUID, node: UUID, replaces: UUID | 
             raise UnknownHold(replaces)
         case "not_yours":
             raise NotYours(str(replaces))
+    return datetime.fromisoformat(answer["expires_at"]) if "expires_at" in answer else None
 
 
 def refusal(found: Mapping[str, Any]) -> Refusal:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 from uuid_utils.compat import uuid7
 
 from quotas.service import HOLD, granted, parameters
-from quotas.values import Line
+from quotas.values import Granted, Line
 
 TRIES = 5
 
@@ -92,7 +92,7 @@ def hold(
     expires_at: datetime,
     hold_id: UUID | None = None,
     before: Before = _ALONE,
-) -> UUID:
+) -> Granted:
     """As ``quotas.service.hold`` without ``replaces``; one round trip, durable before it returns; the same errors.
 
     What the database did not answer (a connection that is gone), or what nobody could count in a group, is asked again
@@ -112,8 +112,7 @@ def hold(
         lent.close()
     if answer is None or answer["outcome"] == "failed":
         answer = _alone(engine, values, before)
-    granted(answer, made, node)
-    return made
+    return Granted(made, granted(answer, made, node) or expires_at)
 
 
 def _alone(engine: Engine, values: tuple[str, ...], before: Before) -> Answer:

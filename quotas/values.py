@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -264,6 +265,13 @@ class Hold:
     state: HoldState
     expires_at: datetime
     lines: tuple[HeldLine, ...]
+
+
+class Granted(NamedTuple):
+    """A hold that counts, and until when: asked for again it keeps the date it has."""
+
+    hold: UUID
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,9 +233,9 @@ def _calendar(call: DatabaseCall) -> Part:
         used, years = calendars.in_use(session, now), unpublished.waiting(session, ours)
     same = "各进程使用同一份 GUIYUN_HOLIDAYS_FILE 与办公时间，然后重新启动"
     if len(used) > 1:
-        return Part("工作日历", Verdict.BROKEN, "几个后台进程的放假安排不同，期限暂停重新计算", same)
+        return Part("工作日历", Verdict.BROKEN, "几个进程（后台或者网页服务）的放假安排不同，期限暂停重新计算", same)
     if used and used != [ours.version]:
-        return Part("工作日历", Verdict.BROKEN, "本命令的放假安排与后台进程不同", same)
+        return Part("工作日历", Verdict.BROKEN, "本命令的放假安排与运行中的进程不同", same)
     if years:
         told = "；".join(f"{year} 年放假安排尚未公布，{count} 个期限为暂定" for year, count in years.items())
         return Part("工作日历", Verdict.SOON, told, "公布后写入 GUIYUN_HOLIDAYS_FILE，重新启动后自动重新计算")

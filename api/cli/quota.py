@@ -235,7 +235,7 @@ def limit(
         with call.core.works.begin() as work:
             by_hand.set_limit(work, hand, at, found, pool=pool, limit=nominal, borrowing=borrowed, lending=lent)
     except QuotaError as error:
-        raise holds.refusal_of(error) from error
+        raise holds.told(call, error) from error
     answer: dict[str, Any] = {"node_id": str(at), "resource_class": kind, "sub_cloud_id": str(pool) if pool else None}
     answer |= {"limit": nominal, "borrowing": borrowed, "lending": lent}
     call.done(
@@ -259,7 +259,7 @@ def node(
             found = inventory.system_id_of(work.session, system)
             moved = by_hand.give_node(work, hand, found)
     except QuotaError as error:
-        raise holds.refusal_of(error) from error
+        raise holds.told(call, error) from error
     answer = {"node_id": str(found), "moved_holds": moved}
     call.done(answer, f"{system} 已有自己的节点，移入 {moved} 个预留（含已用）。")
 
@@ -290,7 +290,7 @@ def move(
                 moved = by_hand.move_node(work, hand, at, to, how="over" if over else "within")
             called = node_names(work.session, (r.node for r in moved.over), work.now)
     except QuotaError as error:
-        raise holds.refusal_of(error) from error
+        raise holds.told(call, error) from error
     found = [
         {"node_id": str(r.node), "resource_class": r.resource_class.value, "limit": r.limit, "load": r.used + r.asked}
         for r in moved.over
@@ -324,7 +324,7 @@ def loans(
         at, pool, found = desk.node(node), desk.pool(cloud) if cloud else None, holds.class_of(kind)
         lender = desk.node(claim) if claim else None
     except QuotaError as error:
-        raise holds.refusal_of(error) from error
+        raise holds.told(call, error) from error
     with call.core.works.begin() as work:
         cohort = availability.cohort(work.session, at, found, pool)
         called = {} if cohort is None else node_names(work.session, (m.node for m in cohort.members), work.now)
@@ -379,4 +379,4 @@ def tell(
 def _lines(differences: Iterable[Difference]) -> Iterable[str]:
     for d in differences:
         counted = f"，重新计数 {d.recounted}" if d.recounted else ""
-        yield f"{d.what} {d.id}：记录 {d.kept}{counted}"
+        yield f"{d.what}（{names.DIFFERENCES.get(d.what, '')}）{d.id}：记录 {d.kept}{counted}"

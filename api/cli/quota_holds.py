@@ -29,9 +29,12 @@ from uuid_utils.compat import uuid7
 
 from api import texts
 from api.cli.client import Refusal
+from api.cli.display import moment
 from api.cli.verb import DatabaseCall, of_broker
 from broker.catalog import repository as catalog
 from broker.errors import BrokerError
+from broker.inventory import rules as scarce
+from broker.inventory.repository import node_names
 from broker.scarcity import by_hand, claims
 from broker.scarcity.by_hand import Hand
 from quotas.errors import BadAmount, DoneBefore, NotThatMuch, QuotaError, QuotaExceeded, UnknownClass, UnknownNode
@@ -55,8 +58,18 @@ Reason = Annotated[str, typer.Option("--reason", help="理由，记入审计；�
 File = Annotated[str, typer.Option("--file", metavar="FILE", help="JSON 行文件，- 为标准输入；每行一个，逐行应答")]
 
 
-def refusal_of(error: QuotaError) -> Refusal:
-    """What ``quotas`` refuses, in words; with every limit that refuses."""
+def told(call: DatabaseCall, error: QuotaError) -> Refusal:
+    """For a person: whose limit it is, and which cloud's."""
+    called: dict[UUID, str] = {}
+    if isinstance(error, QuotaExceeded):
+        with call.core.sessions() as session:
+            called = node_names(session, (r.node for r in error.refusals), call.core.clock())
+            called |= catalog.names(session, (r.pool for r in error.refusals))
+    return refusal_of(error, called)
+
+
+def refusal_of(error: QuotaError, called: Mapping[UUID, str] | None = None) -> Refusal:
+    """What ``quotas`` refuses, in words; with every limit that refuses. Who is not ``called`` anything is his id."""
     params: dict[str, Any] = dict(vars(error))
     if isinstance(error, UnknownNode):
         params["node"] = str(error)
@@ -78,22 +91,10 @@ def refusal_of(error: QuotaError) -> Refusal:
             }
             for r in error.refusals
         ]
-        reasons = (
-            texts.sentence(
-                f"quota.{r.cause.value}",
-                {
-                    "class": r.resource_class.value,
-                    "owner": f"节点 {r.node} ",
-                    "cloud": f"云平台 {r.pool} ",
-                    "asked": r.asked,
-                    "limit": r.limit,
-                    "used": r.used,
-                    "short": r.used + r.asked - r.limit,
-                },
-            )
-            for r in error.refusals
-        )
-        sentence = " ".join((sentence, *reasons))
+        ids = {r.node: f"节点 {r.node} " for r in error.refusals if r.node}
+        ids |= {r.pool: f"云平台 {r.pool} " for r in error.refusals if r.pool}
+        problems = (scarce.refused(r, ids | dict(called or {})) for r in error.refusals)
+        sentence = " ".join((sentence, *(texts.sentence(p.code, p.params) for p in problems)))
     if isinstance(error, DoneBefore):
         body["key"] = str(error.key)
     if isinstance(error, NotThatMuch):
@@ -222,14 +223,14 @@ class Desk:
         asked: dict[str, Any] = {"owner": owner, "node": node, "lines": lines, "expires_at": until, "hold_id": made}
         if given.get("replaces"):
             with self.call.core.works.begin() as work:
-                by_hand.resize(work, hand, replaces=_uuid(given["replaces"]), **asked)
+                until = by_hand.resize(work, hand, replaces=_uuid(given["replaces"]), **asked)
         else:
             try:
-                by_hand.hold(self.call.core.engine, self._now, hand, **asked)
+                until = by_hand.hold(self.call.core.engine, self._now, hand, **asked)
             except QuotaExceeded:
                 self._claim_back(node, owner, lines)
                 raise
-        return {"id": str(made), "outcome": "ok", "expires_at": until.isoformat()}
+        return {"id": str(made), "outcome": "ok", "expires_at": until.astimezone(UTC).isoformat()}
 
     def _claim_back(self, node: UUID, owner: UUID, lines: Sequence[Line]) -> None:
         """What of the node's own share is lent out is claimed by notice; for refusals in a row once a minute."""
@@ -271,10 +272,11 @@ def once(call: DatabaseCall, verb: str, given: Fields) -> None:
     try:
         answer = getattr(Desk(call), verb)(given)
     except QuotaError as error:
-        raise refusal_of(error) from error
+        raise told(call, error) from error
     words = {"hold": "已预留", "post": "已转为使用", "void": "已作废", "release": "已释放"}
-    key = f"（幂等键 {answer['key']}）" if "key" in answer else ""
-    call.done(answer, f"{words[verb]} {answer['id']}{key}")
+    more = f"（幂等键 {answer['key']}）" if "key" in answer else ""
+    more += f"，至 {moment(answer['expires_at'])}" if "expires_at" in answer else ""
+    call.done(answer, f"{words[verb]} {answer['id']}{more}")
 
 
 def many(call: DatabaseCall, verb: str, file: str, common: Fields) -> None:

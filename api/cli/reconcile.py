@@ -23,7 +23,8 @@ from broker.delivery.capacity import Compared, Gap
 from broker.delivery.reconcile import Drift
 from broker.extranet import drift
 from broker.extranet.values import Fact
-from broker.reclamation import started
+from broker.lifecycle import ResourceState
+from broker.reclamation import missing, started
 from broker.workflows import health
 from providers.errors import ProviderError
 
@@ -32,6 +33,7 @@ app = typer.Typer()
 KINDS = {
     "orphan": "云上有、台账无",
     "lost": "台账有、云上无",
+    "found": "登记为云上不存在、现又找到",
     "size": "规格不一致",
     "uplink": "网段未接在外网安排的 VNI 或 VLAN 上",
     "duplicate": "重复创建",
@@ -61,6 +63,7 @@ def reconcile(
     *,
     cloud: Annotated[str, typer.Argument(metavar="云平台", help="云平台代码，或 extranet；不写则核对全部")] = "",
     sweep: Annotated[bool, typer.Option("--sweep", help="删除云上有而台账没有的、重复创建的")] = False,
+    lost: Annotated[bool, typer.Option("--lost", help="大量资源在云上找不到，已核实确实不存在：据此停止计量")] = False,
 ) -> None:
     """核对云平台、外网路由器与台账；有差异或有平台没有答复时退出码为 1。路由器上属于本系统的差异自动修复。"""
     with call.core.sessions() as session:
@@ -79,9 +82,7 @@ def reconcile(
             silent.append(Mistake(error.code, EXTRANET, f"未能核对：{texts.trouble(error.code)}"))
     for code in codes:
         try:
-            found = (service.sweep if sweep else service.reconcile)(call.core.tools(), code)
-            started.take_note(call.core.works, found)
-            drifts += found
+            drifts += service.sweep(call.core.tools(), code) if sweep else _compared(call, code, lost=lost)
             lines = [] if sweep else _totals(call, code)
             gaps += [gap for line in lines for gap in _gaps(line)]
             wanting += sum(line.wanting for line in lines)
@@ -96,6 +97,14 @@ def reconcile(
         raise Refusal("extranet.differs", texts.sentence("extranet.differs", {"count": len(open_ones)}))
     if wanting:
         raise Refusal("cloud.differs", f"有 {wanting} 处容量差异，请在云平台页面核实后处理。")
+
+
+def _compared(call: DatabaseCall, code: str, *, lost: bool) -> list[Drift]:
+    """What differs at one cloud; which servers run, are gone or are back is written down."""
+    found = service.reconcile(call.core.tools(), code)
+    started.take_note(call.core.works, found)
+    missing.take_note(call.core.works, call.core.settings, code, found, believed=lost)
+    return found
 
 
 def _totals(call: DatabaseCall, code: str) -> list[Compared]:
@@ -180,7 +189,8 @@ def _tell(
 
 def _kind(found: dict[str, Any]) -> str:
     if found["sub_cloud"] != EXTRANET:
-        return KINDS[found["kind"]]
+        known = found["kind"] == "lost" and found["row_state"] == ResourceState.RELEASING.value
+        return KINDS[found["kind"]] + ("（已停止计量，待释放）" if known else "")
     return GAPS[found["kind"]] + ("（已修复）" if found["row_state"] else "")
 
 

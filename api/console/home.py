@@ -18,7 +18,7 @@ from broker.chargeback import service as chargeback
 from broker.delivery import service as delivery
 from broker.lifecycle import Role
 from broker.notify import service as notify
-from broker.reclamation import board, unpublished, watched
+from broker.reclamation import board, missing, unpublished, watched
 from broker.reclamation import service as reclamation
 from broker.region import calendars
 from broker.request import repository
@@ -48,6 +48,7 @@ def home(uow: Uow) -> Response:
             "desks": [_desk(work, role, *desk) for role, desks in _DESKS.items() if role in roles for desk in desks],
             "cases": delivery.desk(work) if Role.OPERATOR in roles else None,
             "stalled": board.in_trouble(work) if Role.OPERATOR in roles else (),
+            "lost": missing.listed(work) if Role.OPERATOR in roles else (),
             "watched": watched.desk(work) if roles & {Role.OPERATOR, Role.APPROVER} else (),
             **(_calendar(work) if roles & _DESKS.keys() else {"unpublished": {}, "disputed": False}),
             "releases": reclamation.waiting(work) if Role.OPERATOR in roles else None,
@@ -81,7 +82,7 @@ def _unit(work: Work) -> Context:
 
 
 def _calendar(work: Work) -> Context:
-    """Years without a notice of days off that deadlines reach into, and whether workers count by several calendars."""
+    """Years without a notice of days off that deadlines reach into, and whether several calendars are counted by."""
     years = unpublished.waiting(work.session, work.calendar)
     return {"unpublished": years, "disputed": calendars.disputed(work)}
 

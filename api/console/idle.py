@@ -121,7 +121,7 @@ def resource(resource_id: UUID, uow: Uow) -> Response:
         "found": found,
         "cases": cases,
         "held": next((case for case in cases if case.closed_at is None), None),
-        "may_open": row.sub_cloud in openable and row[0].state in opening.LIVE,
+        "may_open": row.sub_cloud in openable and opening.can_be_taken_up(row[0]),
         "picture": charts.line_chart(figures, first, last, runs) if figures else None,
         "missing": missing,
         "figures": [figures[day] for day in sorted(figures, reverse=True)],

@@ -93,7 +93,7 @@ def _list(uow: UnitOfWork, error: BrokerError | None = None) -> HTMLResponse:
             "found": found,
             "people": people.named(work.session, who),
             "beginning": beginning.state(work),
-            "me": work.actor.account_id,
+            "mine": work.actor.accounts,
             "may": closing.may_close(work),
             "problems": show.problems(error.problems[:SHOWN]) if error else [],
         }

@@ -77,6 +77,7 @@ DESKS: Mapping[str, str] = {
     "cases": "待人工处理",
     "releases": "待确认释放",
     "watched": "待关注的回收事项",
+    "lost": "云平台上已不存在、待处理的资源",
     "calendar": "工作日历",
 }
 

@@ -158,6 +158,39 @@ PREFIX_STATES: Mapping[str, str] = {
     "spent": "空闲",
 }
 
+DIFFERENCES: Mapping[str, str] = {
+    "node_limit": "限额的已用",
+    "node_limit.booked": "限额中为下级保留的",
+    "node_limit.ceiling": "已用与保留超过限额，而下级有保留的份额",
+    "inventory": "云平台容量的已用",
+    "hold_line.amount": "预留的数量与成立时不符",
+    "hold_line.posted": "预留中已转为使用的",
+    "hold_line.voided": "预留中已作废的",
+    "hold_line.released": "预留中已释放的",
+    "hold_line.without_hold": "明细没有预留",
+    "hold_line.without_class": "明细的种类不存在",
+    "hold_line.without_stock": "明细所在的云平台不提供该种类",
+    "hold.owner": "预留的归属与成立时不符",
+    "hold.expires_at": "预留的到期时间与成立时不符",
+    "hold.node": "预留计数的节点与记载不符",
+    "hold.asked_node": "预留最初的节点与记载不符",
+    "hold.pinned": "预留能否到期与记载不符",
+    "hold.without_lines": "预留没有明细",
+    "hold.without_node": "预留的节点不存在",
+    "hold.state": "预留的状态与明细不符",
+    "node.path": "节点在配额树中的路径",
+    "unguarded": "数据库的约束",
+    "overlap": "网段重叠",
+    "outside_pool": "网段越出地址块",
+    "misplaced": "网段的位置与前缀不符",
+    "owner_twice": "同一使用者有两个网段",
+    "pool_outside_parent": "地址块越出上级",
+    "pool_overlap": "地址块重叠",
+    "space_shared": "两个区域占用同一段地址",
+    "cursor": "分配的游标有误",
+}
+"""What a recount of quotas or of the IPv6 plan finds."""
+
 TIERS: Mapping[str, str] = {"main": "主云", "industry": "行业云", "city": "市云"}
 
 METERS: Mapping[str, str] = {

@@ -61,7 +61,7 @@ EVENTS: Mapping[str, str] = {
     "split": "部分资源另案办理",
     "miss": "云上未找到，停止计量",
     "lose": "云上已不存在，不能恢复",
-    "turn_up": "云上重新找到，停止释放",
+    "turn_up": "云上重新找到",
     "retry": "重试",
     "waive": "核实未使用",
     "stall": "转人工处理",
@@ -84,7 +84,7 @@ WATCHED: Mapping[str, str] = {
     "calendar": "期限内的放假安排尚未公布，不按暂定日期停用",
     "nobody": "使用单位及其上级单位没有申请人和云长账号，尚未告知",
     "used": "停用期间资源重新在用，请核实后恢复使用",
-    "lost": "云上未找到部分云服务器，已停止计量，请核实后提请释放或者恢复使用",
+    "lost": "云上未找到部分资源，已停止计量，请核实后提请释放或者恢复使用",
     "answer_late": "异议或者续期申请逾期未答复",
     "propose_late": "保留期满，逾期未提请释放",
     "confirm_late": "释放已提请，逾期未确认",
@@ -159,10 +159,17 @@ NOTICES: Mapping[str, str] = {
     "reclaim.confirm_due": "回收事项 {number} 已于 {due_at} 提请释放，请另一人确认或者退回。",
     "reclaim.calendar_missing": "回收事项 {number} 的异议期所跨的放假安排尚未公布，暂不停用；公布后按新期限办理。",
     "reclaim.split": "回收事项 {number} 的资源超过同时停用的上限，分批停用，其余转入 {other} 依次办理。",
-    "reclaim.lost": "回收事项 {number} 的云服务器 {resources} 在云平台上已不存在，停止计量，请核实。",
-    "reclaim.turned_up": "回收事项 {number} 的云服务器 {resources} 在云平台上重新找到，恢复计量，已停止释放，请核实。",
+    "reclaim.lost": "回收事项 {number} 的资源 {resources} 在云平台上已不存在，停止计量，请核实。",
+    "reclaim.turned_up": "回收事项 {number} 的资源 {resources} 在云平台上重新找到，自发现之时起恢复计量，"
+    "此前提请的释放作废，请核实。",
     "reclaim.nobody_to_tell": "回收事项 {number} 的使用单位及其上级单位没有可告知的人员，请开通账号或者撤销事项。",
     "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
+    "resource.lost": "资源 {resource} 在云平台上已不存在，自 {seen_at} 发现之时起停止计量；"
+    "请核实，并交还或者发起回收。",
+    "resource.turned_up": "资源 {resource} 在云平台上重新找到，自 {seen_at} 发现之时起恢复计量，"
+    "中断期间不计费，请核实。",
+    "resource.many_missing": "云平台 {sub_cloud} 一次有 {count} 项资源找不到，可能是云平台列表异常，暂未据此停止计量；"
+    "核实确实不存在后，执行 guiyun reconcile {sub_cloud} --lost（自定规则）。",
     "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",
 }
 

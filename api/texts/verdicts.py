@@ -67,7 +67,7 @@ TROUBLES: Mapping[str, str] = {
     "object.untagged": "云平台上有同名但不属于桂云的资源",
     "not_ours": "云平台上的资源不属于桂云",
     "not_found": "云平台上找不到该资源",
-    "resource.lost": "云平台上已不存在，停止计量，待两人确认释放",
+    "resource.lost": "云平台上已不存在，已停止计量，待核实释放",
     "provider.unknown": "没有安装这种云平台的适配器",
     "provider.no_power": "云平台不支持开关机",
     "provider.still_switching": "云服务器迟迟未能开关机",

@@ -31,13 +31,14 @@ def freed(segments: str, key: str, pool: str) -> str:
 """  # noqa: S608 - our own constants
 
 
-def half_even(numerator: str, denominator: str) -> str:
+def half_even(numerator: str, denominator: str, *, div: str = "div") -> str:
     """A fraction, not negative, as the nearest whole number, a tie as the even one.
 
-    The whole number nearest from above the half, and one less if that was a tie and came out odd.
+    The whole number nearest from above the half, and one less if that was a tie and came out odd. ``div``: the name of
+    the division of whole numbers, where the numbers are not NUMERIC.
     """
     twice, whole = f"2 * {numerator} + {denominator}", f"2 * {denominator}"
     return (
-        f"div({twice}, {whole})"
-        f" - CASE WHEN mod({twice}, {whole}) = 0 AND mod(div({twice}, {whole}), 2) = 1 THEN 1 ELSE 0 END"
+        f"{div}({twice}, {whole})"
+        f" - CASE WHEN mod({twice}, {whole}) = 0 AND mod({div}({twice}, {whole}), 2) = 1 THEN 1 ELSE 0 END"
     )

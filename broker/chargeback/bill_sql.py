@@ -13,10 +13,9 @@ from broker.chargeback import given_sql
 from broker.chargeback.rating_sql import LINES, MONTHS, OWED, PLACE, SPENT, used_rows
 from broker.pricing.rules import LIMIT_FEN
 
-_BILL = (
-    "payer_unit_id, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id, payer_rule, article, quantity_seconds,"
-    " free_seconds, amount_fen"
-)
+_OF_HEAD = ("payer_unit_id", "unit_id", "sub_cloud_id", "meter", "tariff_price_id", "payer_rule", "article")
+_OF_LINE = "resource_id, quantity_seconds, free_seconds, amount_fen"
+_BILL = f"{', '.join(_OF_HEAD)}, {_OF_LINE}"
 
 ODD = f"(kind <> 'line' OR abs(amount_fen) > {LIMIT_FEN})"
 """What is not an ordinary line; an index finds these few among millions."""
@@ -42,18 +41,25 @@ CREATE TEMP TABLE {table}_used (
 def make(table: str) -> str:
     """Where a bill stands while it is made, and what it is made of: gone with the transaction.
 
-    ``kind``: line, owed; or what is wrong: price, payer, settlement, once, before, below (``obstacles``).
+    ``kind``: line, owed; or what is wrong: price, payer, settlement, once, before, below (``obstacles``). An
+    ordinary line has the number of its ``head`` (``line_n``), which says all that it shares with others, and no second
+    copy of that: of millions a third is written and read. ``<table>_line`` shows every row whole.
     """
+    whole = ", ".join(f"coalesce(b.{name}, h.{name}) AS {name}" for name in _OF_HEAD)
     return f"""
 {given_sql.make(table, *KEPT)}
-DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.due, pg_temp.due_at;
+DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.due, pg_temp.due_at CASCADE;
 CREATE TEMP TABLE {table} (
   usage_month date, payer_unit_id uuid, unit_id uuid, resource_id uuid, sub_cloud_id uuid, meter text,
   tariff_price_id uuid, payer_rule text, article text, quantity_seconds numeric, free_seconds numeric,
-  amount_fen numeric, kind text NOT NULL, adjustment_id uuid
+  amount_fen numeric, kind text NOT NULL, adjustment_id uuid, line_n int
 ) ON COMMIT DROP;
-CREATE INDEX ON pg_temp.{table} (kind) WHERE {ODD}
-"""
+CREATE INDEX ON pg_temp.{table} (kind) WHERE {ODD};
+CREATE INDEX ON pg_temp.{table} (kind) WHERE line_n IS NULL;
+CREATE TEMP VIEW {table}_line AS
+SELECT b.usage_month, {whole}, b.resource_id, b.quantity_seconds, b.free_seconds, b.amount_fen, b.kind, b.adjustment_id
+FROM pg_temp.{table} b LEFT JOIN pg_temp.{table}_head h ON h.line_n = b.line_n
+"""  # noqa: S608 - as below
 
 
 def keep_usage(table: str) -> str:
@@ -68,18 +74,22 @@ SELECT CAST(pg_current_snapshot() AS text)
 
 def rate(table: str) -> str:
     """Rates what was kept, both sides."""
-    none = "NULL, NULL, quantity_seconds, 0"
+    own = ", ".join(f"CASE WHEN line_n IS NULL THEN {name} END" for name in _OF_HEAD)
+    nobody, unruled = "NULL, NULL", "NULL, NULL"
     return f"""
-INSERT INTO pg_temp.{table} (usage_month, {_BILL}, kind)
+INSERT INTO pg_temp.{table} (usage_month, {_BILL}, kind, line_n)
 {MONTHS}{given_sql.kept(table, "used", *KEPT)}{LINES}{OWED}
-SELECT m.first_day, {_BILL}, kind FROM (
-  SELECT month_s, {_BILL}, 'line' FROM rated
+SELECT m.first_day, {_BILL}, kind, line_n FROM (
+  SELECT month_s, {own}, {_OF_LINE}, 'line', line_n FROM rated
   UNION ALL
-  SELECT month_s, NULL, NULL, NULL, sub_cloud_id, meter, tariff_price_id, {none}, amount_fen, 'owed' FROM owed
+  SELECT month_s, {nobody}, sub_cloud_id, meter, tariff_price_id, {unruled}, NULL, quantity_seconds, 0, amount_fen,
+         'owed', NULL
+  FROM owed
   UNION ALL
-  SELECT month_s, NULL, NULL, resource_id, NULL, meter, NULL, {none}, NULL, missing FROM gap
+  SELECT month_s, {nobody}, NULL, meter, NULL, {unruled}, resource_id, quantity_seconds, 0, NULL, missing, NULL FROM gap
   UNION ALL
-  SELECT month_s, NULL, NULL, NULL, sub_cloud_id, meter, NULL, {none}, NULL, 'settlement' FROM owed_gap
-) AS b(month_s, {_BILL}, kind)
+  SELECT month_s, {nobody}, sub_cloud_id, meter, NULL, {unruled}, NULL, quantity_seconds, 0, NULL, 'settlement', NULL
+  FROM owed_gap
+) AS b(month_s, {_BILL}, kind, line_n)
 JOIN month m ON m.start_s = b.month_s
 """  # noqa: S608 - our own constants

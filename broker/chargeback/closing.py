@@ -89,7 +89,7 @@ def close(work: Work, month: Month) -> ClosedMonth:
         raise Conflict("month.nothing_used", month=str(month))
     if books.expected != month.first_day:
         raise Conflict("month.out_of_order", month=str(month), expected=str(month_of(books.expected)))
-    drawn = drawing.draw(session, month, month.end)
+    drawn = drawing.draw(session, month, month.end, books)
     obstacles.refuse(*obstacles.find(session))
     close_id = new_id()
     _run(

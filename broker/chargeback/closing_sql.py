@@ -71,7 +71,7 @@ SELECT usage_month, payer_unit_id, coalesce(n.unit_id, w.unit_id) AS unit_id, re
        coalesce(n.quantity_seconds, 0) - coalesce(w.quantity_seconds, 0) AS quantity_seconds,
        coalesce(n.free_seconds, 0) - coalesce(w.free_seconds, 0) AS free_seconds,
        coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0) AS amount_fen
-FROM (SELECT * FROM pg_temp.late WHERE kind = 'line') AS n
+FROM (SELECT * FROM pg_temp.late_line WHERE kind = 'line') AS n
 FULL JOIN ({charged}) AS w USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
 WHERE coalesce(n.quantity_seconds, 0) <> coalesce(w.quantity_seconds, 0)
    OR coalesce(n.free_seconds, 0) <> coalesce(w.free_seconds, 0)
@@ -137,7 +137,7 @@ JOIN broker.statement s ON s.id = c.statement_id
 JOIN broker.month_close o ON o.id = s.close_id
 WHERE (o.reopened_at IS NULL OR (s.month = CAST(:month AS date) AND EXISTS ({_DECIDED_SINCE} AND d.line_fen = (
     SELECT coalesce(sum(amount_fen), 0) FROM (
-      SELECT n.amount_fen FROM pg_temp.bill n
+      SELECT n.amount_fen FROM pg_temp.bill_line n
       WHERE n.kind = 'line' AND n.adjustment_id IS NULL
         AND (n.usage_month, n.payer_unit_id, n.resource_id, n.meter, n.tariff_price_id)
           = (c.usage_month, s.payer_unit_id, c.resource_id, c.meter, c.tariff_price_id)
@@ -179,10 +179,10 @@ INSERT INTO pg_temp.bill (usage_month, payer_unit_id, resource_id, meter, tariff
                           kind)
 WITH less AS MATERIALIZED (
   SELECT DISTINCT usage_month, payer_unit_id, resource_id, meter, tariff_price_id
-  FROM pg_temp.bill WHERE kind = 'line' AND amount_fen < 0
+  FROM pg_temp.bill_line WHERE kind = 'line' AND amount_fen < 0
 ), part AS (
   SELECT l.*, b.amount_fen
-  FROM less l JOIN pg_temp.bill b USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
+  FROM less l JOIN pg_temp.bill_line b USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
   WHERE b.kind = 'line'
   UNION ALL
   SELECT l.*, c.amount_fen
@@ -201,13 +201,27 @@ later correction of usage have put the same mistake right twice. Nobody is owed 
 
 SUM_UP_AT = """
 CREATE TEMP TABLE due_at ON COMMIT DROP AS
-SELECT b.payer_unit_id, b.usage_month, b.unit_id, b.sub_cloud_id, r.system_id, b.meter, b.payer_rule, b.article,
-       sum(b.amount_fen) AS total_fen, count(*) AS lines,
-       count(*) FILTER (WHERE b.usage_month <> CAST(:month AS date) OR b.adjustment_id IS NOT NULL) AS adjustments
-FROM pg_temp.bill b JOIN broker.resource r ON r.id = b.resource_id
-WHERE b.kind = 'line' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+WITH own AS (
+  SELECT b.line_n, b.usage_month, r.system_id, sum(b.amount_fen) AS total_fen, count(*) AS lines
+  FROM pg_temp.bill b JOIN broker.resource r ON r.id = b.resource_id
+  WHERE b.line_n IS NOT NULL GROUP BY b.line_n, b.usage_month, r.system_id
+), part AS (
+  SELECT h.payer_unit_id, o.usage_month, h.unit_id, h.sub_cloud_id, o.system_id, h.meter, h.payer_rule, h.article,
+         o.total_fen, o.lines, CASE WHEN o.usage_month <> CAST(:month AS date) THEN o.lines ELSE 0 END AS adjustments
+  FROM own o JOIN pg_temp.bill_head h ON h.line_n = o.line_n
+  UNION ALL
+  SELECT b.payer_unit_id, b.usage_month, b.unit_id, b.sub_cloud_id, r.system_id, b.meter, b.payer_rule, b.article,
+         b.amount_fen, 1,
+         CASE WHEN b.usage_month <> CAST(:month AS date) OR b.adjustment_id IS NOT NULL THEN 1 ELSE 0 END
+  FROM pg_temp.bill b JOIN broker.resource r ON r.id = b.resource_id
+  WHERE b.kind = 'line' AND b.line_n IS NULL
+)
+SELECT payer_unit_id, usage_month, unit_id, sub_cloud_id, system_id, meter, payer_rule, article,
+       sum(total_fen) AS total_fen, CAST(sum(lines) AS bigint) AS lines, CAST(sum(adjustments) AS bigint) AS adjustments
+FROM part GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 """
-"""What each payer owes by all that pages sum by, kept: the lines are read for their sums once."""
+"""What each payer owes by all that pages sum by, kept: the lines are read for their sums once, millions of them by the
+number of what they have in common, and those few that no ``head`` explains by all of it."""
 
 SUM_UP = """
 CREATE TEMP TABLE due ON COMMIT DROP AS
@@ -268,12 +282,12 @@ INSERT INTO broker.charge (statement_id, usage_month, unit_id, resource_id, sub_
                            payer_rule, article, quantity_seconds, free_seconds, amount_fen, adjustment_id)
 SELECT s.id, b.usage_month, b.unit_id, b.resource_id, b.sub_cloud_id, b.meter, b.tariff_price_id,
        b.payer_rule, b.article, b.quantity_seconds, b.free_seconds, b.amount_fen, b.adjustment_id
-FROM pg_temp.bill b
+FROM pg_temp.bill_line b
 JOIN broker.statement s ON s.payer_unit_id = b.payer_unit_id AND s.month = :month AND s.version = :statement_version
 WHERE b.kind = 'line'
-ORDER BY b.resource_id
+ORDER BY s.id, b.resource_id
 """
-"""In the order of ``uq_charge_line`` within each statement: at random, millions of keys take three times as long."""
+"""In the order of ``uq_charge_line``, which so grows at its end: at random, millions of keys take thrice as long."""
 
 STATEMENT_SUMS = """
 INSERT INTO broker.statement_sum (statement_id, usage_month, unit_id, sub_cloud_id, system_id, meter, payer_rule,

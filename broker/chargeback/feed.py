@@ -8,7 +8,8 @@ How it reads. A ``place`` is where a resource can belong (unit, sub-cloud), a ``
 its ``line_n`` numbers what makes a line of one resource (payer, place, price version), ``bill_n`` the same wherever the
 place, ``pool_n`` whose free quantity it takes from. ``unpaid``: priced, but nobody pays. ``covered``: what has a piece
 for every second of the time, all of one kind. ``head`` explains a ``line_n``, ``rate`` says what a price comes to for a
-unit-second of a month, as a whole fraction of fen. ``supply…``: the other side, what operators are owed.
+unit-second of a month, as a whole fraction of fen, and the same for 64 bits, which hold up to ``most`` unit-seconds.
+``supply…``: the other side, what operators are owed.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Facts:
     seats: Sequence[Seat]
     terms: Sequence[int]
 
+
+_BIGINT = 2**63 - 1
 
 Rows = dict[str, list[tuple[Any, ...]]]
 """The tables by name; ``given_sql.SHAPES`` has their columns."""
@@ -232,7 +235,14 @@ def _rates(prices: Iterable[Named], months: Iterable[Month]) -> Iterable[tuple[A
             price = one.price
             if price.start < start + month.seconds and (price.end is None or price.end > start):
                 fen = fen_per_unit_second(_discounted(price), price.per, month.seconds)
-                yield (start, one.id, fen.numerator, fen.denominator)
+                yield (start, one.id, fen.numerator, fen.denominator, *_in_64_bits(fen.numerator, fen.denominator))
+
+
+def _in_64_bits(numerator: int, denominator: int) -> tuple[int, int, int]:
+    """The fraction for bigint, and up to how many unit-seconds no product of ``half_even`` leaves it; -1: never."""
+    if max(numerator, 2 * denominator) > _BIGINT:
+        return 0, 1, -1
+    return numerator, denominator, (_BIGINT - denominator) // (2 * numerator) if numerator else _BIGINT
 
 
 def _discounted(price: Price) -> Decimal:

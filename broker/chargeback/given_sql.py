@@ -20,7 +20,8 @@ SHAPES: Mapping[str, str] = {
     "covered": f"{_PIECE}, once boolean",
     "head": "line_n int, payer_unit_id uuid, unit_id uuid, sub_cloud_id uuid, meter text, tariff_price_id uuid,"
     " price_cny numeric, per text, payer_rule text, article text",
-    "rate": "month_s bigint, tariff_price_id uuid, numerator numeric, denominator numeric",
+    "rate": "month_s bigint, tariff_price_id uuid, numerator numeric, denominator numeric, numerator_64 bigint,"
+    " denominator_64 bigint, most bigint",
     "granted": "month_s bigint, pool_n int, granted numeric",
     "supply": f"supply_n int, spot_n int, term_months int, meter text, {_KIND}, {_TIME}",
     "supply_covered": "spot_n int, term_months int, meter text, once boolean",
@@ -47,7 +48,7 @@ def kept(table: str, *names: str) -> str:
 def make(table: str, *names: str) -> str:
     """Working tables for these, gone with the transaction."""
     gone = ", ".join(f"pg_temp.{table}_{name}" for name in names)
-    return f"DROP TABLE IF EXISTS {gone};" + "".join(
+    return f"DROP TABLE IF EXISTS {gone} CASCADE;" + "".join(
         f"CREATE TEMP TABLE {table}_{name} ({SHAPES[name]}) ON COMMIT DROP;" for name in names
     )
 

@@ -125,7 +125,7 @@ class Charge(Base):
 
     __tablename__ = "charge"
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True, cache=1000), primary_key=True)
     statement_id: Mapped[UUID]
     usage_month: Mapped[date]
     unit_id: Mapped[UUID]
@@ -181,7 +181,8 @@ class StatementSum(Base):
 class Adjustment(Base):
     """A person's decision to put a closed line right (an accepted dispute): signed fen, in the next month closed.
 
-    ``line_fen`` is what usage came to when it was decided: what the decision was about.
+    ``line_fen`` is what usage came to when it was decided: what the decision was about. ``decided_in``: the
+    transaction (None: of before it was noted), from which a recount tells whether a close could see it.
     """
 
     __tablename__ = "adjustment"
@@ -193,6 +194,7 @@ class Adjustment(Base):
     reason: Mapped[str]
     decided_by: Mapped[UUID] = mapped_column(ForeignKey(Account.id))
     decided_at: Mapped[Moment]
+    decided_in: Mapped[str | None] = mapped_column(server_default=text("CAST(pg_current_xact_id() AS text)"))
 
     __table_args__ = (
         CheckConstraint("amount_fen <> 0", name="amount"),

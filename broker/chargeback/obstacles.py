@@ -37,7 +37,7 @@ WITH found AS (
   SELECT coalesce(resource_id, sub_cloud_id) AS id, meter,
          CASE WHEN kind IN ('line', 'owed') THEN 'limit' ELSE kind END AS reason, usage_month, payer_unit_id,
          tariff_price_id, amount_fen
-  FROM pg_temp.bill WHERE {ODD} AND (kind <> 'owed' OR abs(amount_fen) > {LIMIT_FEN})
+  FROM pg_temp.bill_line WHERE {ODD} AND (kind <> 'owed' OR abs(amount_fen) > {LIMIT_FEN})
   UNION ALL
   SELECT payer_unit_id, '', 'statement', NULL, payer_unit_id, NULL, total_fen
   FROM pg_temp.due WHERE abs(total_fen) > :total_limit

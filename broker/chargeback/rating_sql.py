@@ -7,8 +7,9 @@ The arithmetic is ``arithmetic_sql``'s, which DuckDB runs as well.
 How it reads. ``used``: usage cut to each month, term and owner, in whole seconds since 1970. ``line``: usage within
 pieces, summed to a resource's number and so to a payer's resource, meter and price version. ``free_of``: what a
 tariff's free quantity takes off. ``owner_at``: whose a resource was that went from a unit to another; both in a month
-under one payer and price are one line (``joined``), the later unit's. ``rated``: the amount. ``gap``: usage that found
-no price of its kind or no payer: never free in silence. ``owed``: the other side, what an operator is owed for
+under one payer and price are one line (``joined``), the later unit's. ``rated``: the amount. ``slot``: by what usage
+finds price and payer; only that of slots which lack one at some time is looked at span by span. ``gap``: usage that
+found no price of its kind or no payer: never free in silence. ``owed``: the other side, what an operator is owed for
 everybody's usage together.
 """
 
@@ -32,6 +33,12 @@ _OF_KIND = "p.once = u.once"
 _OVERLAP = f"{COUNTS} AND {_OF_KIND}"
 _AT_PLACE = "p.place_n = u.place_n AND p.meter = u.meter AND p.term_months = u.term_months"
 _AT_SPOT = "p.spot_n = u.spot_n AND p.meter = u.meter AND p.term_months = u.term_months"
+_NUMERATOR = "c.numerator * (l.quantity_seconds - coalesce(f.free, 0))"
+_FEN = f"""CASE WHEN f.free IS NULL AND l.quantity_seconds <= c.most
+           THEN {half_even("(c.numerator_64 * l.quantity_seconds)", "c.denominator_64", div="int8div")}
+           ELSE {half_even(f"({_NUMERATOR})", "c.denominator")} END"""
+"""A line's amount: in 64 bits wherever no product leaves them, which costs a tenth of NUMERIC; the same fen."""
+_SAME_SLOT = "p.term_months = u.term_months AND p.meter = u.meter AND p.once = u.once"
 _JOINED = "LEFT JOIN joined j ON j.month_s = u.month_s AND j.resource_id = u.resource_id AND j.line_n = p.line_n"
 _LINE = "coalesce(j.into_n, p.line_n)"
 """The number of the line that a piece of a resource's usage belongs to."""
@@ -111,7 +118,7 @@ LINES = f""", joined AS MATERIALIZED (
   ) AS ranked
   WHERE into_n <> line_n
 ), line AS (
-  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, sum({HELD}) AS quantity_seconds
+  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, CAST(sum({HELD}) AS bigint) AS quantity_seconds
   FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
   GROUP BY u.month_s, u.resource_id, {_LINE}
 ), changed AS MATERIALIZED (
@@ -145,16 +152,19 @@ LINES = f""", joined AS MATERIALIZED (
   SELECT l.month_s, h.payer_unit_id, h.unit_id, l.resource_id, h.sub_cloud_id, h.meter, h.tariff_price_id, h.price_cny,
          h.per, coalesce(r.payer_rule, h.payer_rule) AS payer_rule, coalesce(r.article, h.article) AS article,
          l.quantity_seconds, coalesce(f.free, 0) AS free_seconds,
-         c.numerator * (l.quantity_seconds - coalesce(f.free, 0)) AS numerator, c.denominator,
-         {half_even("(c.numerator * (l.quantity_seconds - coalesce(f.free, 0)))", "c.denominator")} AS amount_fen
+         {_NUMERATOR} AS numerator, c.denominator, {_FEN} AS amount_fen,
+         CASE WHEN r.resource_id IS NULL THEN l.line_n END AS line_n
   FROM line l
   JOIN head h ON h.line_n = l.line_n
   JOIN rate c ON c.month_s = l.month_s AND c.tariff_price_id = h.tariff_price_id
   LEFT JOIN free_of f ON f.month_s = l.month_s AND f.resource_id = l.resource_id AND f.line_n = l.line_n
   LEFT JOIN ruled r ON r.month_s = l.month_s AND r.resource_id = l.resource_id AND r.line_n = l.line_n
+), slot AS MATERIALIZED (
+  SELECT DISTINCT place_n, spot_n, term_months, meter, once FROM used
 ), suspect AS MATERIALIZED (
-  SELECT u.* FROM used u
-  WHERE NOT EXISTS (SELECT FROM covered p WHERE {_AT_PLACE} AND p.once = u.once)
+  SELECT u.* FROM used u JOIN (
+    SELECT * FROM slot u WHERE NOT EXISTS (SELECT FROM covered p WHERE {_AT_PLACE} AND p.once = u.once)
+  ) AS p ON coalesce(p.place_n, 0) = coalesce(u.place_n, 0) AND {_SAME_SLOT}
 ), priced AS (
   SELECT place_n, term_months, meter, once, charged_when_stopped, start_s, end_s, true AS paid FROM piece
   UNION ALL
@@ -200,12 +210,15 @@ OWED = f""", supplied AS (
   FROM (
     SELECT u.*, w.sub_cloud_id, s.got
     FROM used u
-    JOIN supplied_spot w ON w.spot_n = u.spot_n
+    JOIN (
+      SELECT DISTINCT u.spot_n, u.term_months, u.meter, u.once, w.sub_cloud_id
+      FROM slot u JOIN supplied_spot w ON w.spot_n = u.spot_n
+      WHERE NOT EXISTS (SELECT FROM supply_covered p WHERE {_AT_SPOT} AND p.once = u.once)
+    ) AS w ON w.spot_n = u.spot_n AND w.term_months = u.term_months AND w.meter = u.meter AND w.once = u.once
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s)), 0) AS got
       FROM supply p WHERE {_AT_SPOT} AND {MEET} AND {_OF_KIND}
     ) AS s
-    WHERE NOT EXISTS (SELECT FROM supply_covered p WHERE {_AT_SPOT} AND p.once = u.once)
   ) AS s
   WHERE end_s - start_s - got > 0
   GROUP BY month_s, sub_cloud_id, meter

@@ -102,13 +102,15 @@ WHERE p.reverses_id IS NULL
 LIMIT :most
 """)
 
-# A line by decision is what was decided, of the line it was decided of, and stands once. A decision taken before the
-# close, about a line of an earlier month that stands, stands somewhere.
+# A line by decision is what was decided, of the line it was decided of, and stands once. A decision that the close
+# could see, about a line of an earlier month that stands, stands somewhere. What it could see says the snapshot it read
+# usage in, as it read decisions after that; instants say it only of decisions that have not noted their transaction,
+# and of numbers from before the database was restored elsewhere.
 _DECIDED = text("""
 WITH close AS (SELECT * FROM broker.month_close WHERE month = :month AND reopened_at IS NULL),
 decided AS (
-  SELECT a.id, a.decided_at, a.amount_fen, s.month, o.reopened_at, s.payer_unit_id, c.usage_month, c.resource_id,
-         c.meter, c.tariff_price_id, c.unit_id, c.sub_cloud_id, c.payer_rule, c.article
+  SELECT a.id, a.decided_at, a.decided_in, a.amount_fen, s.month, o.reopened_at, s.payer_unit_id, c.usage_month,
+         c.resource_id, c.meter, c.tariff_price_id, c.unit_id, c.sub_cloud_id, c.payer_rule, c.article
   FROM broker.adjustment a
   JOIN broker.charge c ON c.id = a.charge_id
   JOIN broker.statement s ON s.id = c.statement_id
@@ -132,7 +134,11 @@ FROM posted c JOIN standing o USING (payer_unit_id, resource_id, meter, tariff_p
 WHERE o.id <> c.id
 UNION ALL
 SELECT 'adjustment.missing', CAST(d.id AS text)
-FROM decided d JOIN close m ON d.month < m.month AND d.decided_at <= m.closed_at
+FROM decided d JOIN close m ON d.month < m.month AND CASE
+  WHEN d.decided_in IS NULL THEN d.decided_at < m.closed_at
+  ELSE d.decided_at <= m.closed_at
+    AND pg_visible_in_snapshot(CAST(d.decided_in AS xid8), CAST(m.snapshot AS pg_snapshot))
+END
 WHERE d.reopened_at IS NULL AND NOT EXISTS (
   SELECT FROM standing c
   WHERE c.payer_unit_id = d.payer_unit_id AND c.month >= d.month AND c.adjustment_id = d.id
@@ -150,7 +156,7 @@ WITH standing AS (
 )
 SELECT 'line.described', c.resource_id || ' ' || c.meter
 FROM standing c
-JOIN pg_temp.late n USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
+JOIN pg_temp.late_line n USING (usage_month, payer_unit_id, resource_id, meter, tariff_price_id)
 WHERE n.kind = 'line'
   AND (n.unit_id, n.sub_cloud_id, n.payer_rule, n.article)
     IS DISTINCT FROM (c.unit_id, c.sub_cloud_id, c.payer_rule, c.article)

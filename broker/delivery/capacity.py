@@ -28,6 +28,7 @@ from broker.catalog.models import SubCloud, SubCloudStatus
 from broker.db.base import new_id
 from broker.delivery.models import CapacityDecision, Delivery
 from broker.errors import Conflict, Invalid, NotFound, Problem
+from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import ResourceState, Role
 from broker.notify import service as notify
@@ -195,7 +196,10 @@ def _is_left(decision: CapacityDecision, line: Compared) -> bool:
 def _moving(work: Work, clouds: Sequence[UUID]) -> set[UUID]:
     """The clouds in which something is being built or removed, or was handed over since they were asked."""
     on_its_way = (ResourceState.BUILDING.value, ResourceState.READY.value, ResourceState.RELEASING.value)
-    resources = select(Resource.sub_cloud_id).where(Resource.sub_cloud_id.in_(clouds), Resource.state.in_(on_its_way))
+    lost = Resource.error_code.is_not_distinct_from(inventory.LOST)  # it may stay so for long, and moves nothing
+    resources = select(Resource.sub_cloud_id).where(
+        Resource.sub_cloud_id.in_(clouds), Resource.state.in_(on_its_way), ~lost
+    )
     deliveries = (
         select(Delivery.sub_cloud_id)
         .join(SubCloudStatus, SubCloudStatus.sub_cloud_id == Delivery.sub_cloud_id)

@@ -1,8 +1,9 @@
 """Compares a sub-cloud with the rows: what bears our id and has no row, what is gone, of another size or power, twins.
 
 Called by: the worker (every hour, for each cloud), ``guiyun reconcile``. Must not: correct anything by itself. It
-reports; orphans and duplicates are removed only on an operator's word (``sweep``); sizes and losses are for people;
-what we have stopped and somebody else has started is written down by ``reclamation.started``.
+reports; orphans and duplicates are removed only on an operator's word (``sweep``); sizes are for people; what we have
+stopped and somebody else has started is written down by ``reclamation.started``, servers and volumes that are gone or
+back by ``reclamation.missing``.
 
 The cloud and the rows cannot be read at one instant, so that a first difference is only a suspicion: it counts when a
 second look at the object, between two equal looks at its row, confirms it.
@@ -29,6 +30,7 @@ from broker.delivery.specs import KIND
 from broker.delivery.tools import Tools
 from broker.errors import NotFound
 from broker.extranet import service as extranet
+from broker.inventory import service as inventory
 from broker.inventory.models import Project, Resource, ServerSnapshot
 from broker.lifecycle import ResourceState, Role
 from broker.notify import service as notify
@@ -54,7 +56,9 @@ class DriftKind(StrEnum):
     ORPHAN = "orphan"
     """The cloud has an object with our id, and no row says that it should."""
     LOST = "lost"
-    """A row says that there is an object, and the cloud has none."""
+    """A row says that there is an object, or that it was lost (``releasing``), and the cloud has none."""
+    FOUND = "found"
+    """A row says that it was lost, and the cloud has it."""
     SIZE = "size"
     """Both have it, in different sizes, or attached elsewhere."""
     UPLINK = "uplink"
@@ -79,6 +83,13 @@ class Drift:
     found: Mapping[str, object]
 
     @property
+    def metered_loss(self) -> bool:
+        """A server or a volume that its unit pays for, or paid for until it was missed."""
+        return (
+            self.kind is DriftKind.LOST and self.key.kind in {Kind.SERVER, Kind.VOLUME} and self.row_state in _METERED
+        )
+
+    @property
     def fingerprint(self) -> str:
         """The same for the same difference, so that it is told once."""
         parts = [self.kind, self.sub_cloud, self.key.kind, str(self.key.id), *self.refs, self.row_state]
@@ -96,20 +107,25 @@ class _Row:
     sizes: Mapping[str, object]
     busy: bool
     """Its delivery is on its way: what differs now may be put right by it."""
+    lost: bool = False
+    """It was missed before, is not metered since, and waits for people."""
 
 
 _NO_ROW = "none"
+_WRITTEN_DOWN = {DriftKind.POWER, DriftKind.FOUND}
+_METERED = {_RS.ACTIVE.value, _RS.STOPPED.value, _RS.RELEASING.value}
 
 
 def reconcile(tools: Tools, sub_cloud: str) -> list[Drift]:
     """Compare, tell the cloud's operators and the audit log what is new, and return all that differs.
 
-    What runs though we have stopped it is told by whoever writes it down (``reclamation.started``).
+    What runs though we have stopped it, and which servers and volumes are gone or back, is told by whoever writes it
+    down (``reclamation.started``, ``reclamation.missing``).
 
     Raises NotFound ``sub_cloud.unknown``; ``providers.errors`` when the cloud does not answer.
     """
     drifts = list(_confirmed(tools, sub_cloud, tools.providers(sub_cloud)))
-    if told := [d for d in drifts if d.kind is not DriftKind.POWER]:
+    if told := [d for d in drifts if not (d.kind in _WRITTEN_DOWN or d.metered_loss)]:
         _tell(tools, sub_cloud, told)
     return drifts
 
@@ -162,13 +178,17 @@ def _differs(sub_cloud: str, key: Key, seen: Observed | None, row: _Row | None) 
         return None
     state = row.state if row else _NO_ROW
     if seen is None:
-        if row is None or state not in _HAVE:
+        if row is None or not (state in _HAVE or row.lost):
             return None
         return Drift(DriftKind.LOST, sub_cloud, key, (row.ref or "",), state, row.sizes, {})
     if row is None or state in _GONE:
         refs = (seen.ref, *seen.extra_refs)
         orphan = Drift(DriftKind.ORPHAN, sub_cloud, key, refs, state, {}, _sizes(seen))
         return None if seen.status is Status.DELETING else orphan
+    if row.lost:
+        power = "on" if seen.status is Status.ACTIVE else "off"
+        found = Drift(DriftKind.FOUND, sub_cloud, key, (seen.ref,), state, {}, {"power": power})
+        return None if seen.status is Status.DELETING else found
     return _in_another_shape(sub_cloud, seen, row) if state in _HAVE else None
 
 
@@ -248,7 +268,8 @@ def _resource_rows(resource: Resource, uplink: Uplink | None, *, busy: bool) -> 
     else:
         sizes = {"vcpu": spec["vcpu"], "memory_gib": spec["memory_gib"], "size_gib": spec["system_disk_gib"]}
     key = Key(kind, resource.id, resource.project_id)
-    yield _Row(key, resource.state, resource.ref, sizes, busy)
+    lost = resource.state == _RS.RELEASING.value and resource.error_code == inventory.LOST
+    yield _Row(key, resource.state, resource.ref, sizes, busy, lost)
     if kind is Kind.VOLUME and resource.server_id is not None:
         attached = Key(Kind.ATTACHMENT, resource.id, resource.project_id)
         yield _Row(attached, resource.state, None, {"server_id": str(resource.server_id)}, busy)

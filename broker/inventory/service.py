@@ -19,8 +19,10 @@ from broker.lifecycle import ResourceState
 from broker.tenancy.work import Work
 
 METERED = (ResourceState.ACTIVE, ResourceState.STOPPED)
+LOST = "resource.lost"
+"""What a resource says of itself, as releasing, from the look that missed it until it is found, or released."""
 
-# Periods follow each other without a gap or an overlap, whatever the clocks of two machines say.
+# Periods never overlap, whatever the clocks of two machines say, and have no gap but while a resource was lost.
 _PERIODS = """
 INSERT INTO broker.resource_period
   (id, resource_id, state, cpu_arch, vcpu, memory_gib, block_gib, block_class, segments, during)
@@ -108,19 +110,21 @@ def _but_releasing(to: ResourceState) -> list[ColumnElement[bool]]:
     return [Resource.state != ResourceState.RELEASING.value] if to in METERED else []
 
 
-def keep(work: Work, ids: Iterable[UUID]) -> None:
+def keep(work: Work, ids: Iterable[UUID], servers: ResourceState = ResourceState.STOPPED) -> None:
     """What was about to be deleted stays: metered again from the last reading on, as if that had not been the last.
 
-    Servers are stopped then, as they were; disks and segments have no other state than active.
+    What was lost is metered from now on: nobody can prove to a payer that it was there in between. ``servers``: their
+    state then; disks and segments have no other than active.
     """
     for row in work.session.scalars(
         select(Resource).where(Resource.id.in_(list(ids)), Resource.state == ResourceState.RELEASING.value)
     ):
-        state = ResourceState.STOPPED if row.kind == "server" else ResourceState.ACTIVE
+        state = servers if row.kind == "server" else ResourceState.ACTIVE
+        last = select(func.max(func.upper(ResourcePeriod.during))).where(ResourcePeriod.resource_id == row.id)
+        since = None if row.error_code == LOST else work.session.scalar(last)
         row.state, row.error_code = state.value, None
         work.session.flush()
-        last = select(func.max(func.upper(ResourcePeriod.during))).where(ResourcePeriod.resource_id == row.id)
-        values = {"ids": [row.id], "at": work.session.scalar(last) or work.now, "state": state.value}
+        values = {"ids": [row.id], "at": since or work.now, "state": state.value}
         work.session.execute(_OPEN_PERIODS, values)
 
 

@@ -36,6 +36,11 @@ def spans(
     return tuple(Span(*row) for row in session.execute(_SPANS, {"start": start, "end": end, "resource_ids": ids}))
 
 
+def go_on(work: Work, resource_ids: Collection[UUID]) -> None:
+    """Resources stay after all: what ended with them goes on, of a lost one from now. Before ``inventory.keep``."""
+    usage_sql.go_on(work.session, resource_ids, work.now)
+
+
 def end(work: Work, resource_ids: Collection[UUID]) -> None:
     """Resources are given back: what is recorded beside their size ends now, as their periods do."""
     usage_sql.end(work.session, resource_ids, work.now)

@@ -74,6 +74,26 @@ WHERE resource_id = ANY (CAST(:ids AS uuid[])) AND upper_inf(during)
     for table in ("usage_record", "resource_term")
 )
 
+# What ended at a last reading, which is what closed the last period, goes on beside it when the resource stays.
+_GO_ON = tuple(
+    text(f"""
+INSERT INTO broker.{table} (id, resource_id, {columns}, import_id, during)
+SELECT gen_random_uuid(), u.resource_id, {values}, u.import_id, tstzrange(
+  CASE WHEN r.error_code = 'resource.lost'
+       THEN greatest(date_trunc('second', CAST(:at AS timestamptz)), upper(u.during)) ELSE upper(u.during) END, NULL)
+FROM broker.{table} u JOIN broker.resource r ON r.id = u.resource_id
+JOIN (SELECT resource_id, max(upper(during)) AS at FROM broker.resource_period GROUP BY resource_id) l
+  ON l.resource_id = r.id
+WHERE r.id = ANY (CAST(:ids AS uuid[])) AND r.state = 'releasing'
+  AND upper(u.during) = greatest(date_trunc('second', l.at), lower(u.during) + interval '1 second')
+  AND NOT EXISTS (SELECT FROM broker.{table} o WHERE o.resource_id = u.resource_id {same} AND o.during >> u.during)
+""")  # noqa: S608 - our own constants
+    for table, columns, values, same in (
+        ("usage_record", "meter, quantity, state", "u.meter, u.quantity, u.state", "AND o.meter = u.meter"),
+        ("resource_term", "term_months", "u.term_months", ""),
+    )
+)
+
 Rows = Sequence[Row[Any]]
 
 
@@ -105,6 +125,12 @@ def every(session: Session, kind: str, number: str, who: Mapping[str, Any]) -> R
 def end(session: Session, resource_ids: Collection[UUID], at: datetime) -> None:
     """End the open records and terms of resources that are given back."""
     for statement in _END:
+        session.execute(statement, {"ids": list(resource_ids), "at": at})
+
+
+def go_on(session: Session, resource_ids: Collection[UUID], at: datetime) -> None:
+    """Continue the records and terms that ended with a last reading of resources that stay after all."""
+    for statement in _GO_ON:
         session.execute(statement, {"ids": list(resource_ids), "at": at})
 
 

@@ -234,10 +234,17 @@ def offers(work: Work, case: ReclaimCase) -> list[str]:
         events -= {CaseEvent.RESUME.value, CaseEvent.OBJECT.value}
     if CaseEvent.OBJECT.value in events and case.cause == Cause.TERM.value:
         events.add("renewal")
+    if case.state == CaseState.RESUMING.value and Role.APPROVER in roles and _unanswered(work, case):
+        events |= {CaseEvent.ACCEPT.value, CaseEvent.REFUSE.value, CaseEvent.EXTEND.value}
     if Role.OPERATOR in roles:
         events |= {"retry"} if case.trouble else set()
         events |= {"waive"} if case.waits_for == "unmeasured" else set()
     return sorted(events)
+
+
+def _unanswered(work: Work, case: ReclaimCase) -> bool:
+    open_one = select(CaseObjection.id).where(CaseObjection.case_id == case.id, CaseObjection.answered_at.is_(None))
+    return work.session.scalar(open_one) is not None
 
 
 _NOT_OFFERED = {CaseEvent.GIVE_BACK.value, CaseEvent.RENEW.value}

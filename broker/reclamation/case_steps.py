@@ -146,7 +146,7 @@ def _remember_running(tools: Tools, job: CaseJob, pace: Pace) -> bool:
         known = {row.resource_id for row in _rows(work, job.id) if row.was_active is not None}
         resources = [r for r in resources_of(work, job.id) if r.id not in known]
     seen, stuck = running(tools, job, [r for r in resources if r.kind == "server"], pace)
-    ours = {r.id: r.state == ResourceState.ACTIVE.value for r in resources}
+    ours = {r.id: r.state == ResourceState.ACTIVE.value or r.error_code == inventory.LOST for r in resources}
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.SUSPENDING)
         if case is None or _stuck(work, case, "stop_servers", stuck.values()):
@@ -229,7 +229,7 @@ def start_servers(tools: Tools, job: CaseJob, pace: Pace) -> bool:
         if case is None:
             return False
         started = [s.id for s in servers if s.id not in stuck]
-        lost.found(work, started)
+        lost.found(work, started, ResourceState.ACTIVE)
         inventory.move(work, started, ResourceState.ACTIVE)
         if _stuck(work, case, "start_servers", [code for i, code in stuck.items() if i not in missing]):
             return False
@@ -258,7 +258,8 @@ def drop_snapshots(tools: Tools, job: CaseJob, pace: Pace) -> bool:
 def resumed(tools: Tools, job: CaseJob) -> str:
     """They run again: the case ends as it was decided, or is heard.
 
-    Anew if somebody else has started them; on the objection that came while they were being stopped.
+    Anew if somebody else has started them; on the objection that came while they were being stopped, which may have
+    been answered while they were being started.
     """
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RESUMING)
@@ -267,6 +268,9 @@ def resumed(tools: Tools, job: CaseJob) -> str:
                 dates.hear_again(work, case)
             elif case.ending is None and objections.open_one(work, case) is not None:
                 history.go(work, case, CaseEvent.OBJECT)
+            elif case.ending is None and objections.answered_meanwhile(work, case):
+                history.go(work, case, CaseEvent.NOTIFY)
+                dates.set_window(work, case)
             else:
                 history.go(work, case, _END[case.ending or CaseState.DROPPED.value])
                 history.tell_owner(work, case, "reclaim.resumed")
@@ -293,7 +297,7 @@ def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
         case = mine(work, job, CaseState.RELEASING)
         if case is None or _spared(work, case, used, found):
             return False
-        back = [r.id for r in resources_of(work, job.id) if r.error_code == lost.LOST and r.id in found.there]
+        back = [r.id for r in resources_of(work, job.id) if r.error_code == inventory.LOST and r.id in found.there]
         if back:
             lost.turn_up(work, case, back, work.now + timedelta(days=tools.settings.reclaim_keep_days))
         return not back
@@ -306,13 +310,13 @@ def _spared(work: Work, case: ReclaimCase, used: Sequence[str], found: InCloud) 
     """
     ours = resources_of(work, case.id)
     going = [r for r in ours if r.state == ResourceState.RELEASING.value]
-    deleted = [r.id for r in going if r.id not in found.there and r.error_code != lost.LOST]
+    deleted = [r.id for r in going if r.id not in found.there and r.error_code != inventory.LOST]
     if not used or len(deleted) == len(ours):
         return False
     if deleted:
         parting.free_disks(work, [r.id for r in ours if r.id not in deleted], deleted)
         history.order(work, parting.part(work, case, deleted, CaseState.RELEASING))
-    inventory.keep(work, found.there.intersection(r.id for r in going))
+    lost.found(work, found.there.intersection(r.id for r in going))
     history.go(work, case, CaseEvent.FIND_IN_USE, note="、".join(used))
     case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
     case.waits_for = "in_use"

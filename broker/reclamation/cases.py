@@ -43,8 +43,9 @@ def object_to(work: Work, case_id: UUID, *, reason: str) -> ReclaimCase:
 def answer(work: Work, case_id: UUID, given: Answer) -> ReclaimCase:
     """The authority answers the open objection, with a reason: accepted (exempt until a date), refused, or more time.
 
-    Accepted after the suspension, the servers are started again first. Raises NotFound, Forbidden ``duty.missing``,
-    ``duty.separated`` (nobody answers his own), Conflict ``reclaim.not_objected``, Invalid.
+    Accepted after the suspension, the servers are started again first. While they are being started already, or cannot
+    be, the answer decides how the case ends once they run; not accepted it stops no start. Raises NotFound, Forbidden
+    ``duty.missing``, ``duty.separated`` (nobody answers his own), Conflict ``reclaim.not_objected``, Invalid.
     """
     case = _locked(work, case_id)
     objection = objections.open_one(work, case)
@@ -65,8 +66,11 @@ def answer(work: Work, case_id: UUID, given: Answer) -> ReclaimCase:
         event = CaseEvent.ACCEPT if objection.renew_until is None else CaseEvent.RENEW
         case.ending = _ENDING[event]
     work.session.flush()
-    history.go(work, case, event, frozenset({Role.APPROVER}), note=given.reason.strip(), by=by)
-    if case.state == CaseState.NOTICED.value:
+    if case.state == CaseState.RESUMING.value:
+        history.write(work, case, event.value, note=given.reason.strip(), by=by)
+    else:
+        history.go(work, case, event, frozenset({Role.APPROVER}), note=given.reason.strip(), by=by)
+    if case.state == CaseState.NOTICED.value or objections.undoes_suspension(case):
         dates.set_window(work, case)
     elif given.decision is Decision.EXTEND and case.keep_until is not None:
         case.keep_until = max(case.keep_until, work.calendar.deadline(work.now, given.workdays or 0).at)

@@ -18,6 +18,7 @@ from sqlalchemy import select
 from broker.delivery.provision import again as try_again
 from broker.delivery.specs import key_of_resource
 from broker.delivery.tools import Pace, Tools
+from broker.inventory import service as inventory
 from broker.inventory.models import Resource
 from broker.lifecycle import CaseEvent
 from broker.reclamation import rules
@@ -73,9 +74,12 @@ def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Qu
     assert case.noticed_at is not None
     began = case.suspended_at or case.noticed_at
     zone = work.calendar.zone
-    names = tuple(tuple(n for n in (str(r.id), r.number, r.ref) if n) for r in resources if r.kind == "server")
+    here = [r for r in resources if r.kind == "server" and r.error_code != inventory.LOST]
+    names = tuple(tuple(n for n in (str(r.id), r.number, r.ref) if n) for r in here)
     first = began.astimezone(zone).date() + timedelta(days=1)  # the first whole day that the owner knew
     detected = _detected(work, case) if case.suspended_at is None else _seen_since(work, case)
+    if _all_lost(resources):
+        detected = Again(Verdict.IDLE)
     vouch_ends = None if case.waived_at is None else case.waived_at + timedelta(days=rules.FRESH_DAYS)
     return Question(
         names,
@@ -89,6 +93,12 @@ def question(work: Work, case: ReclaimCase, resources: Sequence[Resource]) -> Qu
         morning_passed=case.suspended_at is None and _waited_for(work, case) == Verdict.TODAY.value,
         stopped=case.suspended_at is not None,
     )
+
+
+def _all_lost(resources: Sequence[Resource]) -> bool:
+    """Whether the cloud has none of its servers, or of what it is about where there are none: nobody can use them."""
+    heads = [r for r in resources if r.kind == "server"] or resources
+    return all(r.error_code == inventory.LOST for r in heads)
 
 
 def _waited_for(work: Work, case: ReclaimCase) -> str | None:

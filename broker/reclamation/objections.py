@@ -34,6 +34,21 @@ def open_one(work: Work, case: ReclaimCase) -> CaseObjection | None:
     return work.session.scalar(unanswered)
 
 
+def undoes_suspension(case: ReclaimCase) -> bool:
+    """Whether servers are being started only so that an objection against a suspension that is stuck can be heard."""
+    return case.state == CaseState.RESUMING.value and case.ending is None
+
+
+def answered_meanwhile(work: Work, case: ReclaimCase) -> bool:
+    """Whether one was raised since the suspension began, and has its answer."""
+    found = select(CaseObjection.id).where(
+        CaseObjection.case_id == case.id,
+        CaseObjection.answered_at.is_not(None),
+        CaseObjection.raised_at >= case.admitted_at,
+    )
+    return work.session.scalar(found.limit(1)) is not None
+
+
 def put(work: Work, case: ReclaimCase, code: str, *, reason: str, renew_until: datetime | None = None) -> None:
     """Write it down and tell who has to answer, by when. Raises Conflict ``reclaim.state``, ``reclaim.stopping``.
 

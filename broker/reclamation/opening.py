@@ -28,7 +28,7 @@ from broker.utilisation.findings import Finding
 from broker.utilisation.values import PolicySet
 
 LIVE = (ResourceState.ACTIVE.value, ResourceState.STOPPED.value)
-"""States in which a resource can be taken up."""
+"""States of what is there, and in use or stopped by us."""
 _ON_ITS_WAY = ("asked", "queued", "running", "needs_operator")
 ARTICLE = {Cause.IDLE: "Art. 14", Cause.ZOMBIE: "Art. 28", Cause.TERM: "Art. 13", Cause.PERSON: "Art. 14"}
 
@@ -140,12 +140,14 @@ def together(work: Work, ids: Sequence[UUID]) -> list[Resource]:
     return list(work.session.scalars(_together(ids)))
 
 
+def can_be_taken_up(resource: Resource) -> bool:
+    """In use, or lost: what its cloud does not have any more is released by a case like all else."""
+    return resource.state in LIVE or resource.error_code == inventory.LOST
+
+
 def _together(ids: Sequence[UUID]) -> Select[Resource]:
-    return (
-        select(Resource)
-        .where(or_(Resource.id.in_(ids), Resource.server_id.in_(ids) & Resource.state.in_(LIVE)))
-        .order_by(Resource.id)
-    )
+    live = or_(Resource.state.in_(LIVE), Resource.error_code == inventory.LOST)
+    return select(Resource).where(or_(Resource.id.in_(ids), Resource.server_id.in_(ids) & live)).order_by(Resource.id)
 
 
 def _lock(work: Work, ids: Sequence[UUID]) -> list[Resource]:
@@ -193,7 +195,7 @@ def _check(work: Work, opening: Opening, resources: Sequence[Resource]) -> None:
         problems.append(Problem("reason.missing", "reason"))
     if len({(r.unit_id, r.sub_cloud_id) for r in resources}) > 1:
         problems.append(Problem("reclaim.mixed", "resources"))
-    if dead := [r.number for r in resources if r.state not in LIVE]:
+    if dead := [r.number for r in resources if not can_be_taken_up(r)]:
         problems.append(Problem("reclaim.not_live", "resources", params={"resources": "、".join(dead)}))
     if others := inventory.standing_on(work, ids):
         problems.append(Problem("release.in_use", "resources", params={"resources": "、".join(others)}))

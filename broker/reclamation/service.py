@@ -84,7 +84,7 @@ def _unoccupied(work: Work, request_id: UUID) -> list[Resource]:
     lock = select(Resource).where(Resource.id.in_(ids)).order_by(Resource.id)
     locked = work.session.scalars(lock.with_for_update().execution_options(populate_existing=True)).all()
     _end_cases(work, ids)
-    return [r for r in locked if r.state in _GIVEABLE]
+    return [r for r in locked if r.state in _GIVEABLE or r.error_code == inventory.LOST]
 
 
 def _end_cases(work: Work, resource_ids: Sequence[UUID]) -> None:

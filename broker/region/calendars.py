@@ -1,6 +1,7 @@
 """Which calendars processes count deadlines by: two that differ would count each other's anew for ever.
 
-Called by: dispatch (says so every twenty seconds), whoever recounts deadlines, ``guiyun doctor``, the first page.
+Called by: dispatch (says so every twenty seconds), the API (every minute), whoever recounts deadlines, ``guiyun
+doctor``, the first page.
 Must not: choose between two calendars: whose file is the right one is for a person to say.
 """
 
@@ -16,9 +17,9 @@ from broker.region.models import CalendarInUse
 from broker.tenancy.work import Work
 
 IN_USE = timedelta(minutes=10)
-"""A calendar that no worker spoke of for so long is no longer in use."""
+"""A calendar that no process spoke of for so long is no longer in use."""
 _OVERLAP = timedelta(minutes=2)
-"""So long after a new calendar has come an old one may still be spoken of: workers are started anew one by one."""
+"""So long after a new calendar has come an old one may still be spoken of: processes start anew one by one."""
 _EVERY = timedelta(minutes=1)
 
 
@@ -35,12 +36,12 @@ def note(work: Work) -> None:
 
 
 def in_use(session: Session, now: datetime) -> list[str]:
-    """The versions that workers count by now, the longest known first: the newest, and what is spoken of beside it."""
+    """The versions that processes count by now, the longest known first: the newest, and any spoken of beside it."""
     recent = select(CalendarInUse).where(CalendarInUse.last_at > now - IN_USE)
     rows = session.scalars(recent.order_by(CalendarInUse.first_at, CalendarInUse.version)).all()
     return [row.version for row in rows if row is rows[-1] or row.last_at > rows[-1].first_at + _OVERLAP]
 
 
 def disputed(work: Work) -> bool:
-    """Whether some worker counts by another calendar: then nothing that is counted already is counted anew."""
+    """Whether some process counts by another calendar: then nothing that is counted already is counted anew."""
     return any(version != work.calendar.version for version in in_use(work.session, work.now))

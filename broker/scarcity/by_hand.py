@@ -80,8 +80,8 @@ def hold(
     lines: Sequence[Line],
     expires_at: datetime,
     hold_id: UUID,
-) -> None:
-    """As ``quotas.together.hold``, with its events; the same errors."""
+) -> datetime:
+    """As ``quotas.together.hold``, with its events; the same errors. Until when it counts."""
     service.columns(lines)  # what is no amount is refused before anything is written
     data = {"owner": str(owner), "node": str(node), "lines": _told(lines), "expires_at": expires_at.isoformat()}
 
@@ -100,9 +100,9 @@ def hold(
     values = (str(asked["id"]), asked["at"].isoformat(), asked["actor"] and str(asked["actor"]), asked["data"])
     before = together.Before(b"broker_hold_together", _TELL_AND_HOLD, (*values, str(new_id())), write)
     try:
-        together.hold(
+        return together.hold(
             engine, owner=owner, node=node, lines=lines, expires_at=expires_at, hold_id=hold_id, before=before
-        )
+        ).until
     except QuotaError as error:
         if alone:  # what the group could not answer: the procedure has told nothing of it
             with engine.begin() as connection:
@@ -120,9 +120,9 @@ def resize(
     expires_at: datetime,
     hold_id: UUID,
     replaces: UUID,
-) -> None:
-    """Hold instead of another hold of the same owner: only the difference is asked for. As ``quotas.service.hold``."""
-    there = bool(availability.holds(work.session, hold_ids=[hold_id]))
+) -> datetime:
+    """Hold instead of another hold of the same owner: only the difference is asked for. As ``hold``."""
+    there = availability.holds(work.session, hold_ids=[hold_id])
     service.hold(
         work.session,
         owner=owner,
@@ -132,9 +132,11 @@ def resize(
         hold_id=hold_id,
         replaces=replaces,
     )
-    if not there:
-        data = {"owner": str(owner), "node": str(node), "lines": _told(lines), "replaces": str(replaces)}
-        _record(work, hand, "quota.held", hold_id, data | {"expires_at": expires_at.isoformat()})
+    if there:
+        return there[0].expires_at
+    data = {"owner": str(owner), "node": str(node), "lines": _told(lines), "replaces": str(replaces)}
+    _record(work, hand, "quota.held", hold_id, data | {"expires_at": expires_at.isoformat()})
+    return expires_at
 
 
 def post(

@@ -2,7 +2,7 @@
 
 Called by: the worker, every hour. Must not: correct anything in a cloud, or let one dead cloud hold up the others. What
 of ours is missing on the extranet's routers is brought back (a router that was rebooted); a server of a suspended case
-that runs is charged for from then on.
+that runs is charged for from then on, one that is gone no longer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from broker.catalog import repository as catalog
 from broker.delivery import capacity
 from broker.delivery.reconcile import reconcile
 from broker.extranet import drift, telling
-from broker.reclamation import started
+from broker.reclamation import missing, started
 from providers.errors import ProviderError
 
 log = structlog.get_logger(__name__)
@@ -68,6 +68,7 @@ def compare(app: App, sub_cloud: str) -> None:
     if drifts:
         log.warning("drift", sub_cloud=sub_cloud, count=len(drifts))
     started.take_note(app.works, drifts)
+    missing.take_note(app.works, app.settings, sub_cloud, drifts)
     with app.works.begin() as work:
         differing = capacity.tell(work, sub_cloud)
     if differing:

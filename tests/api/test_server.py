@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from api.uow import COOKIE
+from broker.region import calendars
 from tests.api.server import DEADLINE_S, Server, wait_until
 from tests.ports import free_port
 from tests.stories.world import form
@@ -59,3 +60,14 @@ def test_a_server_with_an_open_stream_stops_at_once_and_without_an_error(
     said = log.read_text()
     assert "Traceback" not in said
     assert "graceful shutdown exceeded" not in said, "the stream was cut off after the grace, not ended"
+
+
+def test_a_server_says_by_which_calendar_it_counts(server: Server) -> None:
+    """Answers are given their days here: with another file than the workers' this shows as between two workers."""
+    core = server.app.state.core
+
+    def said() -> bool:
+        with core.sessions() as session:
+            return core.calendar.version in calendars.in_use(session, core.clock())
+
+    wait_until(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +19,11 @@ from broker.region import calendars
 from broker.workdays import load_calendar
 from providers.contract import Kind
 from providers.simulated.faults import vanish
+from quotas import service
+from quotas.values import Line, ResourceClass
 from tests.cli.typist import Typist
 from tests.conftest import Database
+from tests.quotas.world import SOON, plant
 from tests.stories.world import World
 
 
@@ -88,6 +92,26 @@ def test_counters_agree_with_their_rows_or_the_difference_is_named(
     assert (said.status, said.err.split("：")[0]) == (1, "quota.differs")
     assert "记录 3，重新计数 0" in said.out
     assert "hold.without_lines" in said.out
+
+
+def test_a_hold_that_was_changed_behind_the_functions_is_named(
+    typist: Typist, chain: None, engine: Engine, owner_engine: Engine
+) -> None:
+    """Whose it is and until when: no counter has it, and a superuser may turn it, or a dump that is put back."""
+    with make_sessions(engine).begin() as session:
+        tree = plant(session)
+        made = service.hold(
+            session, owner=new_id(), node=tree.units[0], lines=[Line(ResourceClass.IPV6_64, 1, tree.pool)],
+            expires_at=SOON,
+        )  # fmt: skip
+    typist.does("quota", "verify")
+    with owner_engine.begin() as connection:
+        forged = "UPDATE quotas.hold SET owner = gen_random_uuid(), expires_at = expires_at + interval '1 year'"
+        connection.execute(text(forged))
+    said = typist.types("quota", "verify", "--json")
+    assert (said.status, json.loads(said.err)["code"]) == (1, "quota.differs")
+    found = [(d["what"], d["id"]) for d in said.json["differences"]]
+    assert found == [("hold.expires_at", str(made)), ("hold.owner", str(made))]
 
 
 def test_quotas_and_addresses_are_shown(typist: Typist, world: World) -> None:
@@ -176,8 +200,8 @@ def test_the_doctor_says_what_runs_and_what_is_missing(
 def test_the_doctor_says_when_processes_count_by_different_days(typist: Typist, world: World) -> None:
     """Two calendars in use are broken: whoever recounts a deadline would undo what the other has counted."""
     with world.app.works.begin() as work:
-        for ago in (3, 0):
-            then = replace(work, now=datetime.now(UTC) - timedelta(minutes=ago))
+        for ahead in (0, 3):  # the server of these tests has spoken of its calendar before
+            then = replace(work, now=datetime.now(UTC) + timedelta(minutes=ahead))
             for each in (then, replace(then, calendar=load_calendar(None, close="12:00"))):
                 calendars.note(each)
     said = typist.types("doctor", "--json")

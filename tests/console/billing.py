@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from broker.chargeback import closing
 from broker.db.base import new_id
+from broker.db.session import make_sessions
 from broker.pricing.months import Month
 from broker.tenancy.models import Account, Person, RoleGrant
 from broker.tenancy.values import SYSTEM
 from broker.tenancy.work import Work
 from broker.workdays import load_calendar
 from tests.broker.chargeback.money_worlds import LONG_AGO, Period, Thing, add_thing, during
+from tests.console.people import Console
 
 SERVERS = [
     # unit, cloud, vCPU, memory, disk, months ago
@@ -43,6 +47,21 @@ def finance_of_nanning(session: Session) -> None:
 def finance_of_pingxiang(session: Session) -> None:
     """The finance of a county, whose city pays for it."""
     _finance(session, "finance.pingxiang", "农海霞", "451481")
+
+
+@contextmanager
+def as_one_person(console: Console, login: str, other: str) -> Iterator[None]:
+    """Two accounts are one person's for a while."""
+    move = text("UPDATE broker.account SET person_id = :person_id WHERE login = :login")
+    whose = text("SELECT person_id FROM broker.account WHERE login = :login")
+    with make_sessions(console.server.engine).begin() as session:
+        own = session.scalar(whose, {"login": other})
+        session.execute(move, {"login": other, "person_id": session.scalar(whose, {"login": login})})
+    try:
+        yield
+    finally:
+        with make_sessions(console.server.engine).begin() as session:
+            session.execute(move, {"login": other, "person_id": own})
 
 
 def _finance(session: Session, login: str, name: str, code: str) -> None:

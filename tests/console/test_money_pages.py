@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import Range
 from broker.db.session import make_sessions
 from broker.metering.models import UsageRecord
 from broker.pricing.months import Month
-from tests.console.billing import draw_months, finance_of_nanning, finance_of_pingxiang, use_months
+from tests.console.billing import as_one_person, draw_months, finance_of_nanning, finance_of_pingxiang, use_months
 from tests.console.people import Console
 from tests.console.test_browser import DESK, PHONE, Window, open_window
 
@@ -358,6 +358,11 @@ def test_a_month_is_previewed_closed_and_opened_again_in_a_browser(
     one.get_by_role("button", name="申请重新打开").click()
     one.wait_for_url("**?done=reopening_asked")
     expect(one.get_by_role("button", name="同意重新打开")).to_have_count(0)
+    with as_one_person(console, "finance", "admin"):  # his second account sees no button, and is refused
+        admin = console.person("admin")
+        assert "等待另一人同意" in admin.get("/months").text
+        assert "同意重新打开" not in admin.get("/months").text
+        assert "应当是两个人" in admin.post(f"/months/{month}/reopening", {"step": "agree"}, status=403).text
     other = open_window("admin", DESK).go("/months")
     other.screenshot(path=screenshots / "months.png", full_page=True)
     other.get_by_role("button", name="同意重新打开").click()

@@ -234,5 +234,5 @@ def test_the_first_page_says_which_year_s_days_off_are_missing(
     page = operator.get("/").text
     assert "2030 年的放假安排尚未公布" in page
     assert "3 个期限" in page
-    assert "几个后台进程使用的放假安排不同" in page
+    assert "几个进程（后台或者网页服务）使用的放假安排不同" in page
     assert "工作日历" not in console.person("apply.jyt").get("/").text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from uuid import UUID, uuid4
 
 import psycopg
@@ -262,10 +263,26 @@ def test_who_holds_together_may_not_see_an_older_state(engine: Engine, committed
         assert service.verify(session) == []
 
 
+SENT = {"hold.node", "hold.asked_node"}
 TAMPERED = {
     "DELETE FROM quotas.hold WHERE id = :open": {"hold_line.without_hold"},
     "UPDATE quotas.hold_line SET amount = 9 WHERE hold_id = :free": {"hold_line.amount"},
     "UPDATE quotas.hold SET node_id = :root WHERE id = :free": {"hold.node"},
+    "UPDATE quotas.hold SET node_id = :root, asked_node_id = node_id WHERE id = :free": {
+        "hold.node",
+        "hold.asked_node",
+    },
+    "UPDATE quotas.hold SET node_id = asked_node_id, asked_node_id = NULL WHERE id = :sent": {
+        "hold.node",
+        "hold.asked_node",
+    },
+    "UPDATE quotas.hold SET owner = gen_random_uuid() WHERE id = :free": {"hold.owner"},
+    "UPDATE quotas.hold SET expires_at = expires_at + interval '1 year' WHERE id = :free": {"hold.expires_at"},
+    "UPDATE quotas.hold SET expires_at = 'infinity' WHERE id = :open": {"hold.expires_at"},
+    "UPDATE quotas.hold SET state = 'pinned' WHERE id = :free": {"hold.pinned"},
+    "UPDATE quotas.hold SET state = 'held' WHERE id = :sent": {"hold.pinned"},
+    "DELETE FROM quotas.hold_change WHERE hold_id = :sent AND what = 'move'": SENT,
+    "DELETE FROM quotas.hold_change WHERE hold_id = :sent AND what = 'pin'": {"hold.pinned"},
     "WITH gone AS (DELETE FROM quotas.hold_line WHERE hold_id = :free) DELETE FROM quotas.hold WHERE id = :free": {
         "hold_line.amount"
     },
@@ -296,7 +313,10 @@ def test_the_recount_finds_whatever_was_tampered_with(owner_engine: Engine, comm
         service.set_limit(session, committed.units[1], X86, None, 6, lending=2)
         ids |= {"open": ask(session, committed, (X86, 5)), "done": ask(session, committed, (ARM, 3))}
         ids["free"] = ask(session, committed, (ResourceClass.IPV6_64, 2))  # no limit and no stock counts it
+        ids["sent"] = ask(session, committed, (ResourceClass.IPV6_64, 2))
+        service.pin(session, ids["sent"])
         service.post(session, ids["done"])
+        moving.holds(session, [ids["sent"]], committed.units[1])
         assert service.verify(session) == []
         session.commit()
         for statement, expected in TAMPERED.items():
@@ -305,6 +325,29 @@ def test_the_recount_finds_whatever_was_tampered_with(owner_engine: Engine, comm
             assert expected <= {d.what for d in service.verify(session)}, statement
             session.rollback()
         assert service.verify(session) == []
+
+
+AS_IT_WAS = "ALTER TABLE quotas.granted DROP owners, DROP deadlines; DROP TABLE quotas.hold_change"
+
+
+def test_holds_of_before_are_known_to_the_recount(owner_engine: Engine, committed: Tree) -> None:
+    """What a database has when the second record comes is taken for what it was: pinned, moved, and several a row."""
+    with Session(owner_engine) as session:
+        service.alone(session)
+        ask(session, committed, (X86, 5), (ARM, 1))
+        sent = ask(session, committed, (ARM, 3))
+        service.pin(session, sent)
+        moving.holds(session, [sent], committed.units[1])
+        session.execute(text("UPDATE quotas.granted SET holds = holds || :gone"), {"gone": [uuid4()]})
+        session.execute(
+            text("UPDATE quotas.granted SET nodes = nodes || nodes[1:1], classes = classes || classes[1:1]")
+        )
+        session.execute(
+            text("UPDATE quotas.granted SET pools = pools || pools[1:1], amounts = amounts || ARRAY[1::bigint]")
+        )
+        session.connection().exec_driver_sql(AS_IT_WAS)
+        session.connection().exec_driver_sql(files("quotas").joinpath("sql/0102_what_holds_became.sql").read_text())
+        assert {d.what for d in service.verify(session)} == {"hold_line.amount"}  # of the one that is gone
 
 
 GRANTED = text("SELECT count(*), coalesce(sum(pg_column_size(g.*)), 0) FROM quotas.granted g")

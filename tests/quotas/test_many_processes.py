@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Semaphore
@@ -43,7 +44,7 @@ def write(where: tuple[str, UUID, UUID], rounds: int, answers: Path, begun: Sema
         for number in range(rounds):
             line = Line(X86, 1, pool)
             try:
-                made = together.hold(engine, owner=node, node=node, lines=[line], expires_at=SOON)
+                made = together.hold(engine, owner=node, node=node, lines=[line], expires_at=SOON).hold
             except QuotaExceeded:
                 continue
             out.write(f"{made}\n")
@@ -194,10 +195,13 @@ def test_the_fast_way_answers_as_the_plain_one_does(engine: Engine, committed: T
 
     def hold(amount: int, hold_id: UUID, node: UUID = unit) -> UUID:
         line = Line(X86, amount, committed.pool)
-        return together.hold(engine, owner=unit, node=node, lines=[line], expires_at=SOON, hold_id=hold_id)
+        return together.hold(engine, owner=unit, node=node, lines=[line], expires_at=SOON, hold_id=hold_id).hold
 
     mine = uuid4()
     assert [hold(3, mine), hold(3, mine)] == [mine, mine]
+    asked = {"owner": unit, "node": unit, "lines": [Line(X86, 3, committed.pool)], "hold_id": mine}
+    later = together.hold(engine, **asked, expires_at=SOON + timedelta(days=9))  # type: ignore[arg-type]
+    assert later == (mine, SOON)  # the date that it has, which is not the one that was asked for now
     with pytest.raises(HoldConflict):
         hold(2, mine)
     with pytest.raises(UnknownNode):
@@ -230,7 +234,7 @@ def test_who_waited_for_a_leader_that_never_served_holds_all_the_same(engine: En
     leader.execute(text(seat))
 
     def hold(unit: UUID) -> UUID:
-        return together.hold(engine, owner=unit, node=unit, lines=[Line(X86, 1, committed.pool)], expires_at=SOON)
+        return together.hold(engine, owner=unit, node=unit, lines=[Line(X86, 1, committed.pool)], expires_at=SOON).hold
 
     with ThreadPoolExecutor(6) as pool, Session(engine) as session:
         asked = [pool.submit(hold, unit) for unit in committed.units[:6]]

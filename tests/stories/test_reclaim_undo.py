@@ -19,6 +19,8 @@ from broker.lifecycle import CASE_MACHINE, CASE_OPEN
 from broker.reclamation import board, cases, service, watched
 from broker.reclamation.values import Answer, Cause, Decision
 from providers.contract import Key, Kind, Status
+from providers.simulated import faults
+from providers.simulated.faults import Fault, Mode
 from tests.stories import reclaim, road, slate
 from tests.stories.world import World
 
@@ -171,6 +173,63 @@ def test_what_is_gone_keeps_nothing_else_stopped(world: World) -> None:
     assert reclaim.state(world, case_id) == "suspended"
     released_by_two(world, case_id)
     slate.check(world)
+
+
+@pytest.mark.parametrize("decision", [Decision.ACCEPT, Decision.REFUSE])
+def test_an_objection_is_answered_while_the_start_is_stuck(world: World, decision: Decision) -> None:
+    """An operator had what is contested started, its cloud refuses: the answer says how the case ends once it runs."""
+    _, case_id, (server, _) = reclaim.suspended(world)
+    reclaim.object_to(world, case_id)
+    with world.acting("deliver.jyt") as work:
+        cases.resume(work, case_id, reason="核实")
+    faults.inject(world.clouds_url, Fault("jyt", "power", Kind.SERVER, Mode.REFUSE))
+    road.walk(world)
+    assert reclaim.case(world, case_id).trouble_step == "start_servers"
+    with world.acting("approve.jyt") as work:
+        offered = set(board.offers(work, board.file(work, case_id).case))
+    assert {"accept", "refuse", "extend"} <= offered
+    until = world.clock() + timedelta(days=90)
+    more: dict[str, Any] = {"until": until} if decision is Decision.ACCEPT else {}
+    reclaim.say(world, case_id, decision, **more)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.trouble_step) == ("resuming", "start_servers"), "an answer is no order to the machine"
+    with world.acting("deliver.jyt") as work:
+        cases.retry(work, case_id)
+    road.walk(world)
+    accepted = decision is Decision.ACCEPT
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.exempt_until) == (("exempted", until) if accepted else ("dropped", None))
+    assert reclaim.status(world, server) is Status.ACTIVE
+    slate.check(world)
+
+
+@pytest.mark.parametrize("decision", [Decision.ACCEPT, Decision.REFUSE, Decision.EXTEND])
+def test_an_objection_against_a_stuck_suspension_is_answered_before_all_runs(world: World, decision: Decision) -> None:
+    """Its undoing is stuck as well: accepted it is exempt once all runs; refused, or given days, it is heard on."""
+    case_id = reclaim.up_to(world, "suspending")
+    faults.inject(world.clouds_url, Fault("jyt", "create", Kind.SNAPSHOT, Mode.REFUSE))
+    road.walk(world)
+    reclaim.object_to(world, case_id)
+    faults.inject(world.clouds_url, Fault("jyt", "power", Kind.SERVER, Mode.REFUSE))
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.trouble_step) == ("resuming", "start_servers")
+    more: dict[Decision, dict[str, Any]] = {
+        Decision.ACCEPT: {"until": world.clock() + timedelta(days=9)},
+        Decision.EXTEND: {"workdays": 3},
+    }
+    reclaim.say(world, case_id, decision, **more.get(decision, {}))
+    with world.acting("deliver.jyt") as work:
+        cases.retry(work, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert row.state == ("exempted" if decision is Decision.ACCEPT else "noticed")
+    if decision is Decision.EXTEND:
+        assert row.due_at >= world.app.calendar.deadline(world.clock(), 3).at
+    slate.check(world)
+    if row.state == "noticed":
+        with world.acting("approve.jyt") as work:
+            cases.withdraw(work, case_id, reason="核实")
 
 
 def test_an_objection_outlives_a_start_that_failed(world: World) -> None:

@@ -14,7 +14,7 @@ END $$;
 
 -- One call, one round trip. With p_replaces only the difference to what that hold still holds is asked for; what replaces a
 -- pinned hold is pinned, and what replaces one that is over is "gone". A hold asked for again with its id is "ok" while it
--- counts and "gone" afterwards: nothing of it is counted.
+-- counts (with the date it has, whatever was asked now) and "gone" afterwards: nothing of it is counted.
 CREATE OR REPLACE FUNCTION quotas.hold(
     p_id uuid, p_owner uuid, p_node uuid, p_class text[], p_pool uuid[], p_amount bigint[],
     p_expires_at timestamptz, p_replaces uuid
@@ -22,6 +22,7 @@ CREATE OR REPLACE FUNCTION quotas.hold(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = quotas, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_old hold;
+    v_lines int[] := ARRAY[cardinality(p_class)];  -- as many as there are, for array_fill
     v_nodes uuid[];
     v_classes text[] := p_class;
     v_pools uuid[] := p_pool;
@@ -33,7 +34,7 @@ BEGIN
     IF are_bad(p_class, p_pool, p_amount) THEN
         RETURN jsonb_build_object('outcome', 'bad_amount');
     END IF;
-    v_nodes := array_fill(p_node, ARRAY[cardinality(p_class)]);
+    v_nodes := array_fill(p_node, v_lines);
     PERFORM gate_shared();
     IF NOT EXISTS (SELECT FROM node WHERE id = p_node) THEN
         RETURN jsonb_build_object('outcome', 'no_node');
@@ -51,7 +52,7 @@ BEGIN
             RETURN jsonb_build_object('outcome', 'conflict');
         END IF;
         v_state := what_is_gone(v_old);
-        RETURN CASE WHEN v_state IS NULL THEN jsonb_build_object('outcome', 'ok')
+        RETURN CASE WHEN v_state IS NULL THEN jsonb_build_object('outcome', 'ok', 'expires_at', v_old.expires_at)
                ELSE jsonb_build_object('outcome', 'gone', 'hold_id', p_id, 'state', v_state) END;
     END IF;
     IF p_replaces IS NOT NULL THEN
@@ -79,14 +80,15 @@ BEGIN
     END IF;
     INSERT INTO hold_line (hold_id, resource_class, pool_id, amount)
     SELECT p_id, a.* FROM unnest(p_class, p_pool, p_amount) AS a;
-    INSERT INTO granted (holds, nodes, classes, pools, amounts)
-    VALUES (array_fill(p_id, ARRAY[cardinality(p_class)]), array_fill(p_node, ARRAY[cardinality(p_class)]),
-            p_class, p_pool, p_amount);
+    INSERT INTO granted (holds, nodes, classes, pools, amounts, owners, deadlines)
+    VALUES (array_fill(p_id, v_lines), array_fill(p_node, v_lines), p_class, p_pool, p_amount,
+            array_fill(p_owner, v_lines), array_fill(p_expires_at, v_lines));
     IF p_replaces IS NOT NULL THEN
         PERFORM close_rest(ARRAY[p_replaces], 'void');
     END IF;
     IF v_old.state = 'pinned' THEN  -- what delivery has begun with cannot expire, whatever its size
         UPDATE hold SET state = 'pinned' WHERE id = p_id;
+        INSERT INTO hold_change (hold_id, what) VALUES (p_id, 'pin');
     END IF;
     RETURN jsonb_build_object('outcome', 'ok');
 END $$;

@@ -156,5 +156,6 @@ BEGIN
     END IF;
     UPDATE hold SET node_id = p_node, asked_node_id = coalesce(asked_node_id, node_id), changed_at = clock_timestamp()
     WHERE id = ANY (v_locked);
+    INSERT INTO hold_change (hold_id, what, node_id) SELECT u.id, 'move', p_node FROM unnest(v_locked) AS u (id);
     RETURN jsonb_build_object('outcome', 'ok', 'moved', coalesce(cardinality(v_locked), 0));
 END $$;

@@ -11,6 +11,7 @@ BEGIN
     UPDATE hold SET state = 'pinned', changed_at = clock_timestamp()
     WHERE id = p_hold AND state = 'held' AND expires_at > coalesce(p_now, clock_timestamp());
     IF FOUND THEN
+        INSERT INTO hold_change (hold_id, what) VALUES (p_hold, 'pin');
         RETURN 'ok';
     END IF;
     SELECT state INTO v_state FROM hold WHERE id = p_hold;

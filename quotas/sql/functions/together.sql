@@ -42,7 +42,8 @@ BEGIN
            array_agg(node_id) FILTER (WHERE nth = 1) AS nodes, array_agg(expires_at) FILTER (WHERE nth = 1) AS dates,
            array_agg(backend) FILTER (WHERE nth = 1) AS backends,
            array_agg(hold_id) AS line_holds, array_agg(node_id) AS line_nodes, array_agg(l.class) AS classes,
-           array_agg(l.pool) AS pools, array_agg(l.amount) AS amounts
+           array_agg(l.pool) AS pools, array_agg(l.amount) AS amounts,
+           array_agg(owner) AS line_owners, array_agg(expires_at) AS line_dates
     INTO w
     FROM wish CROSS JOIN LATERAL unnest(classes, pools, amounts) WITH ORDINALITY AS l (class, pool, amount, nth)
     WHERE answer IS NULL AND (backend = pg_backend_pid() OR asked_at > clock_timestamp() - interval '10 seconds');
@@ -67,8 +68,8 @@ BEGIN
                 INSERT INTO hold_line (hold_id, resource_class, pool_id, amount)
                 SELECT * FROM unnest(w.line_holds, w.classes, w.pools, w.amounts)
             ), once_more AS (
-                INSERT INTO granted (holds, nodes, classes, pools, amounts)
-                VALUES (w.line_holds, w.line_nodes, w.classes, w.pools, w.amounts)
+                INSERT INTO granted (holds, nodes, classes, pools, amounts, owners, deadlines)
+                VALUES (w.line_holds, w.line_nodes, w.classes, w.pools, w.amounts, w.line_owners, w.line_dates)
             )
             UPDATE wish SET answer = '{"outcome": "ok"}'
             FROM unnest(w.backends, w.holds) AS u (backend, hold_id)

@@ -3,7 +3,7 @@
 -- Every number that differs when it is counted again from the rows it stands for, every hold that is not as it was granted, and
 -- every row that stands for nothing; one statement, one snapshot.
 CREATE OR REPLACE FUNCTION quotas.verify() RETURNS TABLE (what text, id text, kept text, recounted text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = quotas, pg_temp SET timezone = 'UTC' AS $$
     WITH RECURSIVE way AS (
         SELECT n.id, ARRAY[n.id] AS path FROM node n WHERE n.parent_id IS NULL
         UNION ALL
@@ -16,12 +16,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
                coalesce(sum(amount) FILTER (WHERE kind IN ('void', 'expire')), 0) AS voided,
                coalesce(sum(amount) FILTER (WHERE kind = 'release'), 0) AS released
         FROM movement GROUP BY 1, 2, 3
+    ), line AS (
+        SELECT g.* FROM granted
+        CROSS JOIN LATERAL unnest(holds, nodes, classes, pools, amounts, owners, deadlines)
+            AS g (hold_id, node_id, resource_class, pool_id, amount, owner, expires_at)
     ), given AS (
-        SELECT g.hold_id, g.node_id, g.resource_class, g.pool_id, sum(g.amount) AS amount
-        FROM granted
-        CROSS JOIN LATERAL unnest(holds, nodes, classes, pools, amounts)
-            AS g (hold_id, node_id, resource_class, pool_id, amount)
-        GROUP BY 1, 2, 3, 4
+        SELECT hold_id, resource_class, pool_id, sum(amount) AS amount FROM line GROUP BY 1, 2, 3
+    ), asked AS (
+        SELECT DISTINCT hold_id, node_id, owner, expires_at FROM line
+    ), sent AS (
+        SELECT DISTINCT ON (hold_id) hold_id, node_id FROM hold_change WHERE what = 'move' ORDER BY hold_id, nth DESC
     )
     SELECT f.name, concat_ws('/', l.node_id, l.resource_class, l.pool_id), f.kept::text, f.recounted::text
     FROM node_limit l JOIN recounted_limits() AS o ON o.limit_id = l.id
@@ -49,15 +53,31 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = quotas, pg_temp AS $$
                                ('released', coalesce(l.released, 0), coalesce(m.released, 0))) AS f (name, kept, recounted)
     WHERE f.kept <> f.recounted
     UNION ALL
-    -- Each hold as it was granted, nothing else, and none missing: also where no limit counts it.
+    -- Each hold as it was granted, nothing else, and none missing: also where no limit counts it. Whose it is, until when it
+    -- counts and where it went since, too.
     SELECT 'hold_line.amount', concat_ws('/', hold_id, resource_class, pool_id),
            coalesce(l.amount, 0)::text, coalesce(g.amount, 0)::text
     FROM hold_line l FULL JOIN given g USING (hold_id, resource_class, pool_id)
     WHERE coalesce(l.amount, 0) <> coalesce(g.amount, 0)
     UNION ALL
-    SELECT DISTINCT 'hold.node', h.id::text, coalesce(h.asked_node_id, h.node_id)::text, g.node_id::text
-    FROM hold h JOIN given g ON g.hold_id = h.id
-    WHERE coalesce(h.asked_node_id, h.node_id) <> g.node_id
+    SELECT f.name, h.id::text, coalesce(f.kept, ''), coalesce(f.recounted, '')
+    FROM hold h
+    JOIN asked a ON a.hold_id = h.id
+    LEFT JOIN sent s ON s.hold_id = h.id
+    CROSS JOIN LATERAL (VALUES
+        ('hold.owner', h.owner::text, a.owner::text),
+        ('hold.expires_at', h.expires_at::text, a.expires_at::text),
+        ('hold.node', h.node_id::text, coalesce(s.node_id, a.node_id)::text),
+        ('hold.asked_node', h.asked_node_id::text, CASE WHEN s.node_id IS NOT NULL THEN a.node_id::text END)
+    ) AS f (name, kept, recounted)
+    WHERE ((h.owner, h.expires_at, h.node_id) <> (a.owner, a.expires_at, coalesce(s.node_id, a.node_id))
+           OR h.asked_node_id IS DISTINCT FROM CASE WHEN s.node_id IS NOT NULL THEN a.node_id END)
+      AND f.kept IS DISTINCT FROM f.recounted
+    UNION ALL
+    -- What delivery has begun with does not expire; everything else does.
+    SELECT 'hold.pinned', h.id::text, h.state, CASE WHEN p.hold_id IS NULL THEN 'held' ELSE 'pinned' END
+    FROM hold h LEFT JOIN (SELECT DISTINCT hold_id FROM hold_change WHERE what = 'pin') AS p ON p.hold_id = h.id
+    WHERE h.state = 'pinned' AND p.hold_id IS NULL OR h.state IN ('held', 'expired') AND p.hold_id IS NOT NULL
     UNION ALL
     SELECT 'hold_line.without_hold', concat_ws('/', l.hold_id, l.resource_class, l.pool_id),
            (l.amount - l.voided - l.released)::text, '0'

@@ -277,6 +277,7 @@ def test_the_recount_sees_both_sides_of_every_posting_and_every_decision(engine:
         one, two = people(session)
         made = adjustments.propose(work(session, one), session.scalars(select(Charge.id)).one(), -100, "x")
         adjustments.confirm(work(session, two), made)
+    with Session(engine) as session, session.begin():
         closing.close(work(session, now=LATER), NOVEMBER)
     with Session(owner_engine) as session:
         assert (verify(session, OCTOBER), verify(session, NOVEMBER)) == ((), ())
@@ -286,3 +287,8 @@ def test_the_recount_sees_both_sides_of_every_posting_and_every_decision(engine:
             found[change] = {d.code for d in verify(session, NOVEMBER)}
             session.rollback()
     assert found == DECISIONS_TAMPERED
+    with Session(engine) as session, session.begin():  # at the very instant of the close, but after it
+        octobers = select(Charge.id).where(Charge.adjustment_id.is_(None)).order_by(Charge.id).limit(1)
+        made = adjustments.propose(work(session, one, LATER), session.scalars(octobers).one(), -200, "x")
+        adjustments.confirm(work(session, two, LATER), made)
+        assert (verify(session, OCTOBER), verify(session, NOVEMBER)) == ((), ())
