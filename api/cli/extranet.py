@@ -58,7 +58,7 @@ def load(
 @group.command("show")
 @database_verb
 def show(call: DatabaseCall) -> None:
-    """列出已接入外网的网段：路由表、路由器、VNI 或 VLAN、核验时间。"""
+    """列出已接入外网的网段：路由表、路由器、VNI 或 VLAN、核验时间（核验问网关及其转发，不逐一问主机）。"""
     with call.core.works.begin() as work:
         found = overview(work)
     if found is None:

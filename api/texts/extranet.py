@@ -51,7 +51,8 @@ SENTENCES: Mapping[str, str] = {
     "extranet.no_network": "没有载入外网拓扑，或没有路由器的密钥（GUIYUN_EXTRANET_KEY_FILE）。",
     "extranet.no_router": "外网拓扑中没有这台路由器。",
     "extranet.differs": "外网有 {count} 处差异。",
-    "services.malformed": "服务应写成 tcp/443 或 tcp/443@3fff:122::/32 的形式，同一端口的来源不重叠，最多 {most} 项。",
+    "services.malformed": "服务应写成 tcp/443 或 tcp/443@3fff:122::/32 的形式，同一端口的来源不重叠，"
+    "来源不用内嵌 IPv4 的地址，最多 {most} 项。",
 }
 
 TROUBLES: Mapping[str, str] = {
@@ -87,6 +88,7 @@ TROUBLES: Mapping[str, str] = {
     "extranet.router_refuses_us": "路由器拒绝登录，或其主机密钥不符",
     "extranet.playbook_failed": "剧本执行失败",
     "extranet.unreachable": "网段在本区内不可达",
+    "extranet.not_forwarding": "网关应答，但其路由器不转发报文，网段内的主机不可达",
     "extranet.leak": "网段在其他网络区可达，隔离失效",
     "extranet.still_there": "网段撤除后仍可达",
     "extranet.probe_blind": "探测点看不到网络，无法核验",
@@ -135,12 +137,16 @@ FACTS: Mapping[str, str] = {
     "link": "接口与建立时不同{difference}",
     "address": "接口地址与规划不同{difference}",
     "advertisements": "路由通告的配置与建立时不同{difference}",
+    "not_forwarding": "没有开启 IPv6 转发，主机不可达",
+    "ends": "隧道接受报文的对端与规划不同{difference}",
     "services": "防火墙放行的服务与声明不同{difference}",
+    "unguarded": "不在防火墙管辖的接口之列",
     "rules": "防火墙规则与规定不同{difference}",
     "unannounced": "没有向外发布",
     "interface": "不是本系统建立的接口",
     "unfinished": "建立到一半的接口",
     "opened": "没有对应接口的放行规则{difference}",
+    "guarded": "防火墙管辖了不存在的接口",
     "announced": "发布了规划之外的网段",
     "route": "规划之外的路由（{how}）",
     "rule": "规划之外的策略路由",

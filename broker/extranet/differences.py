@@ -114,6 +114,8 @@ class _Table:
     vrf: str
     about: Mapping[str, Any]
     filters: Mapping[Key, frozenset[IPv6Network]]
+    tunnels: Mapping[str, Any]
+    """The router's own firewall, before the tunnels of all its tables."""
 
     def drift(self, gap: Gap, subject: str, *facts: Fact, spec: SegmentSpec | None = None) -> RouterDrift:
         return RouterDrift(gap, self.router, self.vrf, subject, facts, spec)
@@ -142,11 +144,12 @@ def compare(topology: Topology, rows: Rows, facts: Sequence[RouterFacts]) -> Ite
             continue
         met: set[UUID] = set()
         for vrf, about in router.facts.get("vrfs", {}).items():
-            table = _Table(topology, router.router, vrf, about, filters)
+            table = _Table(topology, router.router, vrf, about, filters, router.facts["tunnels"])
             yield from _segments(rows, table, met)
             yield from _strangers(table)
             yield from _sessions(table)
             yield from _filters(table)
+        yield from _left_open(router)
         for spec in rows.settled.values():
             if spec.router == router.router and spec.id not in met:
                 yield RouterDrift(Gap.MISSING, router.router, spec.vrf, str(spec.prefix), spec=spec)
@@ -178,14 +181,31 @@ def _segments(rows: Rows, table: _Table, met: set[UUID]) -> Iterator[RouterDrift
         met.add(segment_id)  # in another table it is not met, however much it is ours
         if wrong := _wrong(spec, name, segment, table):
             yield table.drift(Gap.CHANGED, str(spec.prefix), *wrong, spec=spec)
-    firewall = table.about["firewall"]
-    for name in sorted(set(firewall["elements"]) - set(table.about["segments"])):
-        yield table.drift(Gap.FOREIGN, name, fact("opened", extra=firewall["elements"][name]))
-    if not ours and firewall["there"] and firewall["differs"]:  # a repair writes it with the segments that it is for
-        yield table.drift(Gap.FOREIGN, "firewall", _rules(firewall["differs"]))
+    yield from _around(table, ours=ours)
     for prefix in table.about["networks"]:
         if prefix not in planned:
             yield table.drift(Gap.FOREIGN, prefix, fact("announced"))
+
+
+def _around(table: _Table, *, ours: bool) -> Iterator[RouterDrift]:
+    """The firewall and forwarding of a table; with segments of ours in it, a repair of those puts them right."""
+    firewall, there = table.about["firewall"], set(table.about["segments"])
+    for name in sorted(set(firewall["elements"]) - there):
+        yield table.drift(Gap.FOREIGN, name, fact("opened", extra=firewall["elements"][name]))
+    for name in sorted(set(firewall["segments"]) - there):
+        yield table.drift(Gap.FOREIGN, name, fact("guarded"))
+    if not ours and not table.about["forwarding"]:
+        yield table.drift(Gap.FOREIGN, "forwarding", fact("not_forwarding"))
+    if not ours and firewall["there"] and firewall["differs"]:
+        yield table.drift(Gap.FOREIGN, "firewall", _rules(firewall["differs"]))
+
+
+def _left_open(router: RouterFacts) -> Iterator[RouterDrift]:
+    """Whose packets the router would take for a tunnel that it has not."""
+    there = {name for about in router.facts["vrfs"].values() for name in about["segments"]}
+    for name, words in sorted(router.facts["tunnels"]["elements"].items()):
+        if name not in there:
+            yield RouterDrift(Gap.FOREIGN, router.router, "", name, (fact("opened", extra=words),))
 
 
 def _unmarked(rows: Rows, table: _Table, name: str, segment: Mapping[str, Any]) -> Iterator[RouterDrift]:
@@ -209,12 +229,17 @@ def _wrong(spec: SegmentSpec, name: str, segment: Mapping[str, Any], table: _Tab
     link, firewall = segment["link"], table.about["firewall"]
     live = set(segment["addresses"]) if link else configured
     told = {line for line in written if not line.startswith("ipv6 address ")}
+    tunnel = table.tunnels if spec.encapsulation is Encapsulation.VXLAN else {"elements": {}, "differs": ()}
+    differs = [*firewall["differs"], *tunnel["differs"]]
     found = [
         differing("link", *_link(spec, name, link, table.topology)) if link else fact("link_gone"),
+        None if table.about["forwarding"] and (link or {}).get("forwards", True) else fact("not_forwarding"),
+        differing("ends", _ends(spec, table.topology), tunnel["elements"].get(name, ())),
         differing("address", gateway, (gateway & configured & live) | ((configured | live) - gateway)),
         differing("advertisements", advertised(spec), told),
         differing("services", _opened(spec), firewall["elements"].get(name, ())),
-        _rules(firewall["differs"]) if firewall["differs"] else None,
+        None if name in firewall["segments"] else fact("unguarded"),
+        _rules(differs) if differs else None,
         None if str(spec.prefix) in table.about["networks"] else fact("unannounced"),
     ]
     return [each for each in found if each is not None]
@@ -249,14 +274,24 @@ def _mac(tag: int) -> str:
 
 
 def _link(spec: SegmentSpec, name: str, link: Mapping[str, Any], topology: Topology) -> tuple[set[str], set[str]]:
-    """The link as it was made, and as it is: name, kind, tag, ends, address. The kernel decides its MTU."""
+    """The link as it was made, and as it is: name, kind, tag, ends, address, no bridge. The kernel decides its MTU."""
     wanted = {f"seg{spec.vni}", f"{spec.encapsulation.value} {spec.vni}", mac_of(spec), "up"}
     found = {name, f"{link['kind']} {link['tag']}", link["mac"], "up" if link["up"] else "down"}
     access = next((a for a in topology.access if a.router == spec.router), None)
     if spec.encapsulation is Encapsulation.VXLAN and access is not None:
-        wanted |= {f"local {access.local}", f"remote {access.remote}"}
-        found |= {f"{end} {link[end]}" for end in ("local", "remote")}
+        wanted |= {f"local {access.local}", f"remote {access.remote}", f"to {access.remote}"}
+        found |= {f"{end} {link[end]}" for end in ("local", "remote")} | {f"to {far}" for far in link["to"]}
+        found |= {"learning"} if link["learns"] else set()
+    found |= {f"master {link['master']}"} if link["master"] else set()
     return wanted, found
+
+
+def _ends(spec: SegmentSpec, topology: Topology) -> set[str]:
+    """Whose packets the router has to take for a segment, and from nobody else, as an audit says it."""
+    access = next((a for a in topology.access if a.router == spec.router), None)
+    if spec.encapsulation is not Encapsulation.VXLAN or access is None:
+        return set()
+    return {"segments", f"{access.remote} {access.device}"}
 
 
 def _opened(spec: SegmentSpec) -> set[str]:

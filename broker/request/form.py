@@ -21,6 +21,7 @@ from uuid import UUID
 
 from broker.errors import Problem
 from broker.request.values import Contact, Disk, Item, RequestForm, SegmentItem, ServerItem, VolumeItem, Zone
+from playbooks.filter_plugins.extranet import source_of
 
 T = TypeVar("T")
 
@@ -216,14 +217,11 @@ def _services(r: Reader) -> tuple[str, ...]:
 
 
 def _is_service(text: str) -> bool:
-    """A source is written as routers write it, without host bits."""
+    """A source is such as a router's firewall takes it, by the rule that its playbook asserts as well."""
     found = _SERVICE.fullmatch(text)
     if found is None or int(found[2]) > MAX_PORT:
         return False
-    try:
-        return found[3] is None or str(IPv6Network(found[3])) == found[3]
-    except ValueError:
-        return False
+    return found[3] is None or source_of(found[3]) is not None
 
 
 def _says_one_twice(services: Sequence[str]) -> bool:

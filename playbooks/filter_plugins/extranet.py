@@ -17,6 +17,8 @@ FILTERING = frozenset({"frr"})
 """Vendors whose role makes a firewall. On others nothing would keep undeclared services in: private segments only."""
 _PROTOCOLS = frozenset({"tcp", "udp"})
 _PORTS = range(1, 65_536)
+_IPV4_INSIDE = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("::ffff:0:0/96"))
+"""Addresses with an IPv4 address in them (RFC 4291, 2.5.5): nobody's on a network of IPv6, written in several ways."""
 
 
 def refusal(segment: Mapping[str, Any], plan: Mapping[str, Any], router: str) -> Refusal | None:
@@ -119,11 +121,22 @@ def _source(service: Any) -> ipaddress.IPv6Network | None:
         return None
     if port not in _PORTS:
         return None
+    if text is None:
+        return ipaddress.IPv6Network("::/0")
+    return source_of(text) if isinstance(text, str) else None
+
+
+def source_of(text: str) -> ipaddress.IPv6Network | None:
+    """Where a service may be reached from, written as every router writes it; None for what is not.
+
+    Without host bits, canonical, and not for addresses with an IPv4 address in them: nft writes ``::ffff:0.0.0.0``.
+    """
     try:
-        source = ipaddress.IPv6Network(text or "::/0")
-    except (ValueError, TypeError):
+        source = ipaddress.IPv6Network(text)
+    except ValueError:
         return None
-    return source if text is None or str(source) == text else None
+    inside = any(source.subnet_of(space) for space in _IPV4_INSIDE)
+    return source if str(source) == text and not inside else None
 
 
 def _id(segment: Mapping[str, Any]) -> Refusal | None:

@@ -3,8 +3,9 @@
 
 Called by: ``audit-routers.yml``. Runs on the router with its own Python; only the standard library. Changes nothing.
 Reads the whole configuration once (an audit is not a change), what it heard from its neighbours and did not let in, and
-what the kernel has of each VRF: links, addresses, routes, the firewall. That is compared with the role's own, line by
-line: the router's nft prints both, the role's out of a namespace that is gone with its process.
+what the kernel has of each VRF: links, addresses, routes, forwarding, the firewall, and of the one before the tunnels.
+Firewalls are compared with the role's own, line by line: the router's nft prints both, the role's out of a namespace
+that is gone with its process.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.frr_config import UNWRITTEN, bgp_of, blocks, neighbours
-from ansible.module_utils.frr_firewall import differing, standing, wanted_rules
+from ansible.module_utils.frr_firewall import TUNNELS, differing, standing, wanted_rules
 
 DOCUMENTATION = r"""
 module: frr_facts
@@ -25,18 +26,37 @@ options:
 """
 
 
-def segments(config, vrf, links, addresses):
-    """Interfaces named ``seg…`` in a VRF: as written, the link that is there (or none), its addresses."""
-    found = {}
+SEGMENT = re.compile(r"seg\d+")
+
+
+def segments(module, vrf, config, links, addresses):
+    """Interfaces named as segments' are, in a VRF: as written, the link that is there (or none), its addresses."""
+    found, far, forwarding = {}, ends(module, vrf), forwards(module, vrf)
     for header, lines in config.items():
         matched = re.fullmatch(rf"interface (seg\d+) vrf {re.escape(vrf)}", header)
         if matched:
             found[matched.group(1)] = {"lines": sorted(lines), "link": None, "addresses": []}
     for name, link in links.items():
-        if name.startswith("seg"):
+        if SEGMENT.fullmatch(name):
             made = found.setdefault(name, {"lines": []})
-            made |= {"link": shape(link), "addresses": addresses.get(name, [])}
+            about = {"to": sorted(far.get(name, ())), "forwards": name in forwarding}
+            made |= {"link": shape(link) | about, "addresses": addresses.get(name, [])}
+    return found, "all" in forwarding
+
+
+def ends(module, vrf):
+    """By interface: where a tunnel sends what it has to send, to whichever address of a host."""
+    found = {}
+    listed = module.run_command(["bridge", "-n", vrf, "-j", "fdb", "show"], check_rc=True)[1]
+    for entry in json.loads(listed or "[]"):
+        if "dst" in entry:
+            found.setdefault(entry["ifname"], set()).add(entry["dst"])
     return found
+
+
+def forwards(module, vrf):
+    """The interfaces that forward; ``all`` is the VRF as a whole."""
+    return {one["interface"] for one in kernel(module, vrf, "-6", "-j", "netconf", "show") if one.get("forwarding")}
 
 
 def shape(link):
@@ -49,6 +69,8 @@ def shape(link):
         "mac": link.get("address", ""),
         "up": "UP" in link.get("flags", ()),
         "alias": link.get("ifalias", ""),
+        "master": link.get("master", ""),
+        "learns": bool(data.get("learning")),
     }
 
 
@@ -82,20 +104,37 @@ def policies(module, vrf):
 def firewall(module, vrf, wanted):
     """What the firewall's sets let in, by interface (``open``, or source, protocol, port); how its rules differ.
 
-    ``tables``: those of others beside it.
+    ``segments``: the interfaces that it is for. ``tables``: those of others beside it.
     """
     wall = standing(module, vrf)
     listed = module.run_command(["ip", "netns", "exec", vrf, "nft", "list", "tables"])[1].splitlines()
-    elements = {
-        device: sorted(" ".join(element.split(" . ")[1:]) or "open" for _, element in found)
-        for device, found in wall.elements.items()
-    }
     return {
         "there": wall.there,
-        "elements": elements,
+        "segments": sorted(device for device, found in wall.elements.items() if any(s == "segments" for s, _ in found)),
+        "elements": words(wall, "open", "services"),
         "differs": differing(wanted, wall.rules),
         "tables": [name for line in listed if (name := line.split(None, 1)[1]) != "inet guiyun"],
     }
+
+
+def tunnels(module):
+    """Whose packets tunnels take, by interface: ``segments``, and each far end with what it is behind.
+
+    ``differs``: how the rules differ. A router without a tunnel needs no such firewall.
+    """
+    wall = standing(module, "")
+    differs = differing(wanted_rules(module, TUNNELS, ""), wall.rules)
+    return {"there": wall.there, "elements": words(wall, "segments", "ends"), "differs": differs}
+
+
+def words(wall, *sets):
+    """What some sets have, by interface, without the interface: the rest of each element, or the set's own name."""
+    found = {}
+    for device, elements in wall.elements.items():
+        told = [" ".join(e.split(" . ")[1:]).replace('"', "") or name for name, e in elements if name in sets]
+        if told:
+            found[device] = sorted(told)
+    return found
 
 
 def sessions(module, vrf, summary, written):
@@ -145,10 +184,12 @@ def about(module, vrf, config, summary, rules):
         for link in kernel(module, vrf, "-6", "-j", "addr", "show")
     }
     bgp = bgp_of(config, vrf)
+    made, forwarding = segments(module, vrf, config, links, addresses)
     statics = [line for line in config.get(f"vrf {vrf}", []) if line.startswith("ipv6 route ")]
     return {
-        "segments": segments(config, vrf, links, addresses),
-        "addresses": {n: found for n, found in addresses.items() if found and not n.startswith("seg")},
+        "segments": made,
+        "forwarding": forwarding,
+        "addresses": {n: found for n, found in addresses.items() if found and not SEGMENT.fullmatch(n)},
         "networks": sorted(line.split()[1] for line in bgp if line.startswith("network ")),
         "mixed": sorted(line for line in bgp if line.startswith(LEADS_ELSEWHERE)),
         "routes": routes(module, vrf, statics),
@@ -171,9 +212,10 @@ def main():
     there = {line.split()[0] for line in module.run_command(["ip", "netns", "list"])[1].splitlines() if line.strip()}
     here = [vrf for vrf in vrfs if vrf in there]
     summaries = dict(zip(here, shown(module, [f"show bgp vrf {vrf} ipv6 unicast summary json" for vrf in here])))
-    rules = wanted_rules(module, module.params["firewall"])
+    rules = wanted_rules(module, module.params["firewall"], "every VRF's")
     facts = {vrf: about(module, vrf, config, summaries.get(vrf, {}), rules) for vrf in here}
-    module.exit_json(changed=False, guiyun={"vrfs": facts, "absent": sorted(set(vrfs) - there)})
+    absent = sorted(set(vrfs) - there)
+    module.exit_json(changed=False, guiyun={"vrfs": facts, "tunnels": tunnels(module), "absent": absent})
 
 
 if __name__ == "__main__":

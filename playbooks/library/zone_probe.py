@@ -6,6 +6,10 @@ Called by: ``verify-segment.yml``. Runs on the probe with its own Python; only t
 Sends ICMPv6 echoes from each VRF's own address. First every target must answer in its own VRF, again and again until it
 does or patience ends; then, while it does, it must be silent in every other VRF and on the management network, there
 to a TCP connection too: a refusal is an answer, and echoes may be filtered where the rest gets through.
+A gateway answers also when its router forwards nothing, and its hosts are reached by nobody. So the segment's
+subnet-router anycast address (RFC 4291, 2.6.1) is asked as well: a router leaves it when it no longer forwards there.
+A probe on that very router sends what is for that address out over the segment, so it looks at what its kernel says
+instead. Hosts are not asked: nobody knows whether there are any.
 An answer always counts; silence counts only where the probe can see: at home the target's own router (``control``) has
 to answer, in every other VRF one of the controls (other routers' own addresses there). What is not seen is said to be
 so; whether somebody else has seen it, the caller knows.
@@ -21,6 +25,7 @@ import select
 import socket
 import struct
 import time
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -39,6 +44,8 @@ ECHO_REQUEST, ECHO_REPLY = 128, 129
 KNOCKED_AT = 22
 NEWNET = 0x40000000
 AGAIN_S = 0.1
+ASKED = b"guiyun"
+"""What an echo carries, before the address that it is for: an anycast address answers by another."""
 
 
 class Vantage:
@@ -63,6 +70,10 @@ class Vantage:
         """Sockets that are made from now on are in its namespace."""
         _into(f"/run/netns/{self.vrf}" if self.vrf else f"/proc/{os.getpid()}/ns/net.own")
 
+    def forwards(self):
+        """Whether its namespace forwards at all. It has to be entered."""
+        return Path("/proc/sys/net/ipv6/conf/all/forwarding").read_text().strip() != "0"
+
     def knock(self, address):
         """A TCP connection on its way; None: there is no way there. Its namespace has to be entered."""
         one = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
@@ -76,7 +87,8 @@ class Vantage:
 
     def send(self, address):
         """False: there is no way there, which is as good as silence."""
-        packet = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, self.ident, 1) + b"guiyun"
+        header = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, self.ident, 1)
+        packet = header + ASKED + ipaddress.IPv6Address(address).packed
         try:
             self.socket.sendto(packet, (address, 0))
         except OSError as error:
@@ -86,15 +98,15 @@ class Vantage:
         return True
 
     def read(self):
-        """Addresses that have answered since."""
+        """Addresses that have been answered for since, by whomever: each answer says again what was asked."""
         found = set()
         while True:
             try:
-                packet, sender = self.socket.recvfrom(2048)
+                packet = self.socket.recv(2048)
             except BlockingIOError:
                 return found
-            if packet[0] == ECHO_REPLY and struct.unpack("!H", packet[4:6])[0] == self.ident:
-                found.add(str(ipaddress.IPv6Address(sender[0].split("%")[0])))
+            if packet[0] == ECHO_REPLY and (packet[4:6], packet[8:-16]) == (struct.pack("!H", self.ident), ASKED):
+                found.add(str(ipaddress.IPv6Address(packet[-16:])))
 
 
 _OWN = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -167,9 +179,13 @@ def look(module):
     targets = given["targets"]
     seeing = _seeing([v for v in vantages if v.controls and v.socket], given["patience_s"])
     own_routers = _own_routers(by_vrf, targets, given["patience_s"])
-    home = [(by_vrf[t["vrf"]], t["address"]) for t in targets if t["vrf"] in by_vrf and by_vrf[t["vrf"]].socket]
+    in_sight = [t for t in targets if t["vrf"] in by_vrf and by_vrf[t["vrf"]].socket]
+    home = [(by_vrf[t["vrf"]], t["address"]) for t in in_sight]
+    routed = {t["id"]: (by_vrf[t["vrf"]], t) for t in in_sight if t.get("forwarder") and given["answering"]}
+    asked = {i: (v, t["forwarder"]) for i, (v, t) in routed.items() if v.source != t["control"]}
     patience = given["patience_s"] if given["answering"] else given["quiet_s"]
-    at_home = ask(home, patience, all_of_them=given["answering"])
+    at_home = ask([*home, *asked.values()], patience, all_of_them=given["answering"])
+    forwards = {i: asked[i] in at_home if i in asked else _looked_at(v) for i, (v, _) in routed.items()}
     away = [
         (v, t["address"])
         for t in targets
@@ -189,7 +205,18 @@ def look(module):
                 "id": target["id"], "of": target["vrf"], "seen_from": v.vrf, "answered": pair in at_home | strayed,
                 "seeing": sees and not v.missing,
             })  # fmt: skip
+            if v.vrf == target["vrf"] and target["id"] in forwards:
+                rows[-1]["forwards"] = forwards[target["id"]]
     return rows
+
+
+def _looked_at(vantage):
+    """Whether the router that the probe is on forwards in a VRF."""
+    vantage.enter()
+    try:
+        return vantage.forwards()
+    finally:
+        _into("own.own")
 
 
 def _own_routers(by_vrf, targets, patience_s):
@@ -220,6 +247,8 @@ def verdict(rows, *, answering):
             return "extranet.leak" if not home else "extranet.still_there", row["seen_from"] or "management"
         if home and answering and row["seeing"] and not row["answered"]:
             return "extranet.unreachable", row["of"]
+        if home and answering and row["answered"] and not row.get("forwards", True):
+            return "extranet.not_forwarding", row["of"]
     return "", ""
 
 

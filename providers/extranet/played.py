@@ -12,7 +12,13 @@ from providers.errors import ActionRequired, Permanent, ProviderError, Temporary
 from providers.networking import Played
 
 _CODE = re.compile(r"\b(extranet\.[a-z0-9_]+)\b:?\s*([^;]*)")
-_WAITS = {"extranet.router_busy", "extranet.unreachable", "extranet.probe_blind", "extranet.still_there"}
+_WAITS = {
+    "extranet.router_busy",
+    "extranet.unreachable",
+    "extranet.not_forwarding",
+    "extranet.probe_blind",
+    "extranet.still_there",
+}
 """What may be otherwise in a moment."""
 _UNREACHABLE = "extranet.router_unreachable"
 

@@ -40,6 +40,8 @@ CAPABILITIES = NetworkCapabilities(
     audits=True,
     segments_per_run=64,
 )
+_ANYCAST = frozenset({"frr"})
+"""Vendors whose routers answer at a subnet's own address (RFC 4291, 2.6.1) exactly while they forward there."""
 _PROVISION = "provision-segment"
 """What has to go has to go, whatever the plan says: it is asked for what comes alone."""
 _MARK = re.compile(r"description guiyun ([0-9a-f-]{36})( [0-9a-f]+)?")
@@ -171,13 +173,18 @@ class Extranet:
         return {spec.id: judged(spec, heard, views(probes)) for spec in specs}
 
     def _target(self, spec: SegmentSpec) -> dict[str, Any]:
-        """A segment as the probes take it; ``control``: its router's own address there, or its gateway itself."""
+        """A segment as the probes take it; ``control``: its router's own address there, or its gateway itself.
+
+        ``forwarder``: the segment's subnet-router anycast address, where it tells that its router forwards.
+        """
+        account = self.fabric.routers.get(spec.router)
         own = self.fabric.plan["routers"].get(spec.router, {}).get("own", {})
         return {
             "id": str(spec.id),
             "vrf": spec.vrf,
             "address": str(spec.gateway),
             "control": own.get(spec.vrf, str(spec.gateway)),
+            "forwarder": str(spec.prefix.network_address) if account and account.vendor in _ANYCAST else "",
             "elsewhere": list(spec.elsewhere),
         }
 

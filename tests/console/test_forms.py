@@ -58,7 +58,8 @@ def test_a_segments_services_are_one_field(console: Console) -> None:
     page = applicant(console).post("/requests/form", flat(todays_form()) | services | {"action": "add:volume"})
     assert page.value("items[0].services") == "tcp/443 udp/53@3fff:122::/32"
     assert "可以提交" in applicant(console).post("/requests/check", flat(todays_form()) | services).text
-    for wrong in ("tcp/0", "tcp/443@3fff::1/32", "tcp/443@3fff:0122::/32", "tcp/443 tcp/443@3fff:122::/32", "icmp/1"):
+    malformed = "tcp/0", "tcp/443@3fff::1/32", "tcp/443@3fff:0122::/32", "tcp/443@::ffff:0:0/96", "icmp/1"
+    for wrong in (*malformed, "tcp/443 tcp/443@3fff:122::/32"):
         refused = applicant(console).post("/requests/check", flat(todays_form()) | {"items[0].services": wrong})
         assert "#f-items-0-services" in refused.links, wrong
 

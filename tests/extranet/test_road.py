@@ -236,15 +236,24 @@ def test_a_router_that_was_rebooted_is_brought_back_by_drift(running: Product) -
 
 
 def test_a_worker_killed_between_router_and_row(running: Product) -> None:
-    """Kill -9 as soon as the router has the segment: the next worker finds it, and there is one of it."""
+    """Kill -9 when the router has the segment: the next worker finds it, and there is one of it.
+
+    Its gateway is mute meanwhile, so that no worker can have seen it answer and be done before it is killed.
+    """
     request = running.submit("main", [SEGMENT])
-    running.order("main", request)
-    assert within(20, lambda: bool(running.attached(request)))
-    (attached,) = running.attached(request)
-    on_router = f"seg{attached.vni}"
-    assert within(20, lambda: on_router in running.lab.run("dc", "ip", "-n", "shared", "-br", "link").stdout)
-    os.kill(running.stack.processes["worker"], signal.SIGKILL)
-    assert running.state(request) == "delivering"
+    prefix = running.stack.scalar("SELECT prefix FROM broker.resource WHERE request_id = :r", r=request)
+    mute = f"hook prerouting priority -400; ip6 daddr {IPv6Network(prefix)[1]} drop;"
+    running.lab.run("dc", "nft", f"table ip6 mute {{ chain i {{ type filter {mute} }}; }}", vrf="shared")
+    try:
+        running.order("main", request)
+        assert within(20, lambda: bool(running.attached(request)))
+        (attached,) = running.attached(request)
+        on_router = f"seg{attached.vni}"
+        assert within(20, lambda: on_router in running.lab.run("dc", "ip", "-n", "shared", "-br", "link").stdout)
+        os.kill(running.stack.processes["worker"], signal.SIGKILL)
+        assert running.state(request) == "delivering"
+    finally:
+        running.lab.run("dc", "nft", "delete", "table", "ip6", "mute", vrf="shared")
     worker = running.another_worker()
     try:
         assert running.settle(request) == "delivered", running.steps(request)

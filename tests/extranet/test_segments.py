@@ -72,11 +72,12 @@ def test_every_zone_is_apart_from_every_other(site: Site, capsys: pytest.Capture
     addresses = {spec.id: site.lab.wait_address(hosts[spec.id]) for spec in specs}
     for spec in specs:
         assert addresses[spec.id] in spec.prefix
-    assert within(10, lambda: site.lab.ping(hosts[specs[1].id], addresses[specs[0].id]))
     pairs = [(a, b) for a in specs for b in specs if a is not b]
+    alike = [(a, b) for a, b in pairs if a.vrf == b.vrf]
+    assert all(within(10, lambda p=p: site.lab.ping(hosts[p[0].id], addresses[p[1].id])) for p in alike)
     routers = [r.address for r in site.lab.topology.routers]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda p: site.lab.ping(hosts[p[0].id], addresses[p[1].id]), pairs))
+        answers = list(pool.map(lambda p: p in alike or site.lab.ping(hosts[p[0].id], addresses[p[1].id]), pairs))
         from_management = list(pool.map(lambda s: site.lab.ping("mgmt", addresses[s.id]), specs))
         to_management = list(pool.map(lambda s: any(site.lab.ping(hosts[s.id], r) for r in routers), specs))
     met = {(a.vrf, b.vrf) for (a, b), answered in zip(pairs, answers, strict=True) if answered}
@@ -122,7 +123,7 @@ def test_a_withdrawn_segment_leaves_no_way(site: Site) -> None:
     assert "default" in site.lab.run(host, "ip", "-6", "route").stdout
     assert site.provider.delete([spec])[spec.id] is None
     assert within(3, lambda: site.lab.address(host) is None)
-    assert "default" not in site.lab.run(host, "ip", "-6", "route").stdout
+    assert within(3, lambda: "default" not in site.lab.run(host, "ip", "-6", "route").stdout)
     assert site.provider.verify([spec], answering=False).verdicts[spec.id] is None
     assert site.lab.vtysh("dc", "show running-config") == before
     listed = site.lab.run("dc", "nft", "list", "table", "inet", "guiyun", vrf="shared").stdout

@@ -38,6 +38,9 @@ for port in sys.argv[2:]:
 """
 
 
+OPENED = ("open", "services")
+
+
 def called(site: Site, caller: str, target: object, *ports: int) -> list[str]:
     """What becomes of connections to these ports."""
     return site.lab.run(caller, "python3", "-c", CALL, str(target), *map(str, ports)).stdout.split("\n")[:-1]
@@ -59,10 +62,9 @@ def reached(site: Site, server: str, caller: str, ports: Sequence[int]) -> list[
 
 
 def elements(site: Site, router: str, vrf: str) -> list[str]:
-    """The interfaces of which the firewall's sets have something."""
-    listed = site.lab.run(router, "nft", "list", "table", "inet", "guiyun", vrf=vrf).stdout
-    lines = (line.strip() for line in listed.splitlines())
-    return [line for line in lines if '"seg' in line and "ifname" not in line]
+    """What the firewall lets in for interfaces of segments, line by line."""
+    sets = [site.lab.run(router, "nft", "list", "set", "inet", "guiyun", name, vrf=vrf).stdout for name in OPENED]
+    return [line.strip() for listed in sets for line in listed.splitlines() if '"seg' in line]
 
 
 def internet(site: Site) -> tuple[SegmentSpec, SegmentSpec]:

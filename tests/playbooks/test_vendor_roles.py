@@ -106,9 +106,25 @@ def test_a_vlan_with_dhcpv6_on_frr_is_as_written_down() -> None:
     assert links == ["link add link lan0 name seg101 address 02:67:79:00:00:65 mtu 1500 netns shared type vlan id 101"]
     assert " ipv6 nd prefix 3fff:12f:0:1::/64 no-autoconfig" in lines
     assert {" ipv6 nd managed-config-flag", " ipv6 nd other-config-flag"} <= set(lines)
-    assert segment.elements() == [("open", '"seg101"')]
+    assert segment.elements() == [("segments", '"seg101"'), ("open", '"seg101"')]
+    assert segment.ends(router.underlay) == []
     there = kinds.Seen("Interface seg101 is up, line protocol is up\n  Interface Type Vlan\n", [], {}, {})
     assert module.wanted(segment, there, router)[0] == []
+
+
+def test_a_tunnel_on_frr_is_with_its_far_end_alone() -> None:
+    """It learns nobody, and takes packets of its VNI from there over the underlay; without a far end from nobody."""
+    frr_module()
+    kinds, underlay = shared("frr_segment"), {"device": "lan0", "local": "3fff:f02:1::1"}
+    tunnel = kinds.Segment({**MINE[0], **USUAL, "remote": "3fff:f02:1::2"})
+    assert tunnel.link(underlay).endswith("remote 3fff:f02:1::2 dev lan0 dstport 4789 nolearning")
+    assert tunnel.ends(underlay) == [("segments", "0x2711"), ("ends", '0x2711 . 3fff:f02:1::2 . "lan0"')]
+    assert kinds.Segment({**MINE[0], **USUAL}).ends(underlay) == [("segments", "0x2711")]
+    listed = "table ip6 guiyun_tunnels {\n\tset ends {\n\t\ttypeof @th,96,24 . ip6 saddr . iifname\n\t\telements = { "
+    listed += '0x2711 . 3fff:f02:1::2 . "lan0",\n\t\t\t     0x002712 . 3fff:f02:1::2 . "lan0" }\n\t}\n}\n'
+    found = shared("frr_firewall").Wall(listed).elements
+    assert found["seg10001"] == {tunnel.ends(underlay)[1]}
+    assert set(found) == {"seg10001", "seg10002"}
 
 
 @pytest.mark.parametrize("given", [{}, {"addressing": "dhcpv6"}])

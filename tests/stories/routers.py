@@ -78,8 +78,10 @@ class Routers:
                 segment = {"lines": [], "link": {"alias": f"guiyun {spec.id}"}, "addresses": []}
             tables.setdefault(spec.vrf, {})[f"seg{spec.vni}"] = segment
         empty: dict[str, Any] = {"networks": [], "sessions": {}, "routes": [], "policies": [], "mixed": []}
-        empty |= {"firewall": {"there": False, "elements": {}, "differs": [], "tables": []}, "addresses": {}}
-        facts = RouterFacts("dc", {"vrfs": {vrf: {"segments": there} | empty for vrf, there in tables.items()}})
+        nothing: dict[str, Any] = {"there": False, "elements": {}, "differs": []}
+        empty |= {"firewall": nothing | {"segments": [], "tables": []}, "addresses": {}, "forwarding": True}
+        vrfs = {vrf: {"segments": there} | empty for vrf, there in tables.items()}
+        facts = RouterFacts("dc", {"vrfs": vrfs, "tunnels": nothing})
         self._meanwhile(self.after)
         return [facts]
 

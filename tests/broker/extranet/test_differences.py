@@ -17,7 +17,7 @@ from broker.extranet import differences
 from broker.extranet.differences import Gap, Rows, compare
 from broker.extranet.reading import read_topology
 from broker.extranet.schema import PrefixFilter, Topology
-from providers.contract import Addressing
+from providers.contract import Addressing, Encapsulation
 from providers.errors import Temporary
 from providers.networking import RouterFacts, SegmentSpec, Service
 from tests.extranet import TOPOLOGY
@@ -35,9 +35,9 @@ LINES = [
     "ipv6 nd ra-interval 10",
     "no ipv6 nd suppress-ra",
 ]
-LINK = {
+LINK: dict[str, Any] = {
     "kind": "vxlan", "tag": 10001, "local": "3fff:f02:1::1", "remote": "3fff:f02:1::2", "mac": "02:67:79:00:27:11",
-    "up": True,
+    "up": True, "master": "", "learns": False, "to": ["3fff:f02:1::2"], "forwards": True,
 }  # fmt: skip
 SEGMENT: dict[str, Any] = {"lines": LINES, "link": LINK, "addresses": ["3fff:12f:0:1::1/64"]}
 LOOPBACK = "3fff:1ff:ffff::4/128"
@@ -46,13 +46,19 @@ OTHERS = "3fff:100::/24"
 UNITS = ["3fff:122::/32", "3fff:126::/32", "3fff:12f::/32", "3fff:114::/32"]
 OWN = "permit 3fff:1ff:ffff::/64 ge 128"
 SENT = [f"permit {p} le 64" for p in UNITS] + [OWN]
-FIREWALL: dict[str, Any] = {"there": True, "elements": {"seg10001": ["open"]}, "differs": [], "tables": []}
+FIREWALL: dict[str, Any] = {
+    "there": True, "segments": ["seg10001"], "elements": {"seg10001": ["open"]}, "differs": [], "tables": [],
+}  # fmt: skip
+ENDS = ["3fff:f02:1::2 lan0", "segments"]
+TUNNELS: dict[str, Any] = {"there": True, "elements": {"seg10001": ENDS}, "differs": []}
 
 
 def vrf(**changes: Any) -> dict[str, Any]:
     """A routing table in which nothing is beside the plan, unless said otherwise."""
-    empty: dict[str, Any] = {"segments": {}, "networks": [], "sessions": {}, "firewall": FIREWALL | {"elements": {}}}
-    return empty | {"routes": [], "policies": [], "mixed": [], "addresses": {"lo": [LOOPBACK]}} | changes
+    nothing: dict[str, Any] = {"segments": [], "elements": {}}
+    empty: dict[str, Any] = {"segments": {}, "networks": [], "sessions": {}, "firewall": FIREWALL | nothing}
+    empty |= {"forwarding": True, "routes": [], "policies": [], "mixed": [], "addresses": {"lo": [LOOPBACK]}}
+    return empty | changes
 
 
 def neighbour(name: str, asn: int, **changes: Any) -> dict[str, Any]:
@@ -68,19 +74,22 @@ def facts(
     firewall: dict[str, Any] | None = None,
     peers: dict[str, Any] | None = None,
     beside: dict[str, Any] | None = None,
+    tunnels: dict[str, Any] | None = None,
     **session: Any,
 ) -> RouterFacts:
     """The data centre's router with the segment as it should be, unless said otherwise."""
     there = {"seg10001": SEGMENT} if segments is None else segments
-    elements = {n: e for n, e in FIREWALL["elements"].items() if n in there}
+    mine = {"seg10001"} & there.keys()
+    elements = {n: e for n, e in FIREWALL["elements"].items() if n in mine}
     table = vrf(
         segments=there,
         networks=[LOOPBACK, *(networks or ("3fff:12f:0:1::/64",))],
         sessions={PEER: neighbour("nanning", 64601, **session)} if peers is None else peers,
-        firewall=FIREWALL | {"elements": elements} | (firewall or {}),
+        firewall=FIREWALL | {"elements": elements, "segments": sorted(mine)} | (firewall or {}),
         **(beside or {}),
     )
-    return RouterFacts("dc", {"vrfs": {"shared": table}})
+    before = TUNNELS | {"elements": {n: e for n, e in TUNNELS["elements"].items() if n in mine}} | (tunnels or {})
+    return RouterFacts("dc", {"vrfs": {"shared": table}, "tunnels": before})
 
 
 def gaps(found: RouterFacts, rows: Rows = ROWS, topology: Topology = LAB) -> list[tuple[str, str, str]]:
@@ -122,12 +131,47 @@ def test_what_was_changed_by_hand_is_named() -> None:
         ({"link": LINK | {"tag": 10002}}, "link (-vxlan 10001, +vxlan 10002)"),
         ({"link": LINK | {"mac": "02:67:79:00:27:12"}}, "link (-02:67:79:00:27:11, +02:67:79:00:27:12)"),
         ({"link": LINK | {"remote": "3fff::9"}}, "link (-remote 3fff:f02:1::2, +remote 3fff::9)"),
+        ({"link": LINK | {"to": [*LINK["to"], "3fff:f00::2"]}}, "link (+to 3fff:f00::2)"),
+        ({"link": LINK | {"to": []}}, "link (-to 3fff:f02:1::2)"),
+        ({"link": LINK | {"learns": True}}, "link (+learning)"),
+        ({"link": LINK | {"master": "br0"}}, "link (+master br0)"),
+        ({"link": LINK | {"forwards": False}}, "not_forwarding"),
         ({"link": LINK | {"up": False}}, "link (-up, +down)"),
     ],
 )
 def test_a_segment_is_compared_word_for_word(changes: dict[str, Any], said: str) -> None:
     """Advertisements, VNI, ends, MAC and live addresses: nothing beside what was made stays unseen."""
     assert gaps(facts(segments={"seg10001": SEGMENT | changes})) == [("changed", "3fff:12f:0:1::/64", said)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ({"elements": {"seg10001": ["segments"]}}, "ends (-3fff:f02:1::2 lan0)"),
+        ({"elements": {"seg10001": [*ENDS, "3fff:f00::2 mgmt0"]}}, "ends (+3fff:f00::2 mgmt0)"),
+        ({"elements": {"seg10001": [ENDS[0]]}}, "ends (-segments)"),
+        ({"differs": ["-chain vxlan: drop"]}, "rules (-chain vxlan: drop)"),
+    ],
+)
+def test_whose_packets_a_tunnel_takes_is_compared_word_for_word(ends: dict[str, Any], told: str) -> None:
+    """From the far end over the underlay alone; what is left over for a tunnel that is not there is nobody's."""
+    assert gaps(facts(tunnels=ends)) == [("changed", "3fff:12f:0:1::/64", told)]
+    by_vlan = replace(SPEC, encapsulation=Encapsulation.VLAN)
+    trunk = {"seg10001": SEGMENT | {"link": LINK | {"kind": "vlan", "local": "", "remote": "", "to": []}}}
+    nothing = {"there": False, "elements": {}, "differs": ["-chain vxlan: drop"]}
+    assert gaps(facts(segments=trunk, tunnels=nothing), Rows({ID: by_vlan}, frozenset())) == []
+    left: dict[str, Any] = {"segments": {}, "networks": (LOOPBACK,), "tunnels": TUNNELS}
+    assert gaps(facts(**left), Rows({}, frozenset())) == [("foreign", "seg10001", f"opened (+{', +'.join(ENDS)})")]
+
+
+def test_a_table_that_does_not_forward_and_interfaces_that_the_firewall_is_not_for_are_named() -> None:
+    """Changed where a segment of ours is, which a repair puts right; else somebody has to see to it."""
+    assert gaps(facts(beside={"forwarding": False})) == [("changed", "3fff:12f:0:1::/64", "not_forwarding")]
+    assert gaps(facts(firewall={"segments": []})) == [("changed", "3fff:12f:0:1::/64", "unguarded")]
+    strange = {"segments": ["seg10001", "segw"]}
+    assert gaps(facts(firewall=strange)) == [("foreign", "segw", "guarded")]
+    transit = facts(segments={}, networks=(LOOPBACK,), beside={"forwarding": False})
+    assert gaps(transit, Rows({}, frozenset())) == [("foreign", "forwarding", "not_forwarding")]
 
 
 def test_what_leads_packets_elsewhere_is_named() -> None:
@@ -257,7 +301,8 @@ def filtered(entries: Any, *also: str, way: str = "in") -> list[tuple[str, str, 
         "3fff:f01:0:1::": neighbour("core", 64600, filters={"in": [f"permit {OTHERS} le 64", OWN], "out": None}),
     }
     table = vrf(sessions=peers, addresses={})
-    return gaps(RouterFacts("nanning", {"vrfs": {"shared": table}}), Rows({}, frozenset()))
+    city = RouterFacts("nanning", {"vrfs": {"shared": table}, "tunnels": TUNNELS | {"elements": {}}})
+    return gaps(city, Rows({}, frozenset()))
 
 
 def test_a_neighbours_prefix_filter_that_differs_from_the_topology_is_named() -> None:

@@ -123,7 +123,14 @@ def test_no_probe_that_sees_is_no_proof() -> None:
 ZONES = ["shared", "internet", "prv-jyt", "prv-lz", "prv-gat", "prv-slt", ""]
 
 
-def looked(one: SegmentSpec, *, blind: Sequence[str] = (), without: Sequence[str] = (), **answered: bool) -> Any:
+def looked(
+    one: SegmentSpec,
+    *,
+    blind: Sequence[str] = (),
+    without: Sequence[str] = (),
+    forwards: bool | None = None,
+    **answered: bool,
+) -> Any:
     """What a probe says: it looked from every zone but ``without``, and from ``blind`` ones in vain.
 
     The probe's module judges what it has seen.
@@ -135,6 +142,7 @@ def looked(one: SegmentSpec, *, blind: Sequence[str] = (), without: Sequence[str
             "seen_from": zone,
             "seeing": zone not in blind,
             "answered": answered.get(zone or "management", zone == one.vrf and zone not in blind),
+            **({"forwards": forwards} if forwards is not None and zone == one.vrf else {}),
         }
         for zone in ZONES
         if zone not in without and zone not in one.elsewhere
@@ -156,6 +164,8 @@ ONE = spec()
         ({"core": looked(ONE, without=["shared"])}, "probe_blind"),
         ({"core": looked(ONE, without=ZONES)}, "probe_blind"),
         ({"core": looked(ONE), "dc": looked(ONE, shared=False)}, "unreachable"),
+        ({"core": looked(ONE, forwards=True), "dc": looked(ONE, forwards=False)}, "not_forwarding"),
+        ({"core": looked(ONE, forwards=True)}, None),
         ({"core": looked(ONE), "dc": looked(ONE, blind=["internet"], internet=True)}, "leak"),
         ({"core": looked(ONE, blind=["shared"]), "dc": looked(ONE, management=True)}, "leak"),
     ],

@@ -13,6 +13,7 @@ import re
 import time
 
 from ansible.module_utils.frr_config import bgp_of, blocks
+from ansible.module_utils.frr_firewall import table_of
 
 _FORGETTING_TURNS = 20
 _TURN_S = 0.05
@@ -21,7 +22,7 @@ _TURN_S = 0.05
 def absent(router, segments, seen, check):
     """Take away what is there and ours; what is not ours stays and is named. Returns answers and the difference."""
     answers, lines, going, holes = {}, [], [], {}
-    walls = {vrf: router.wall(vrf) for vrf in {s.vrf for s in segments} & router.vrfs}
+    walls = {vrf: router.wall(vrf) for vrf in {"", *({s.vrf for s in segments} & router.vrfs)}}
     for s in segments:
         look = seen[s.id]
         if s.vrf not in router.vrfs:
@@ -31,23 +32,32 @@ def absent(router, segments, seen, check):
             answers[s.id] = {"changed": False, "code": "extranet.not_ours", "detail": look.mark or s.device}
             continue
         written = unwanted(s, look, router)
-        # Whatever was let in for it, by whom and when: the interface's name is another segment's one day.
-        found = sorted(walls[s.vrf].elements.get(s.device, ()))
-        holes.setdefault(s.vrf, []).extend(f"delete element inet guiyun {name} {{ {e} }}" for name, e in found)
+        found = let_in(s, look, router, walls)
+        for vrf, shut in found.items():
+            holes.setdefault(vrf, []).extend(shut)
         answers[s.id] = {"changed": bool(written or found), "code": ""}
         lines += written
         if look.known:
             going.append(s)
+    if holes.get("") and not walls[""].elements:  # the last one takes it with it
+        holes[""] = [f"delete table {table_of('')}"]
     if not check:
-        if lines:
-            router.configure(lines)
-        if going:
-            time.sleep(0.1)  # the last advertisement leaves before its link does
-            _unlink(router, going, seen)
-        _shut(router, holes)
-        if going:
-            _forget(router, going)
+        _take(router, lines, going, holes, seen)
     return answers, lines + [hole for found in holes.values() for hole in found]
+
+
+def let_in(segment, seen, router, walls):
+    """What has to be shut again, by firewall: whatever was let in for it, by whom and when.
+
+    The interface's name is another segment's one day. A VNI has one tunnel, in whichever VRF: that one's stays.
+    """
+    places = (segment.vrf, "") if seen.there or not router.held(segment.device) else (segment.vrf,)
+    found = {vrf: walls[vrf].elements.pop(segment.device, ()) for vrf in places}
+    return {
+        vrf: [f"delete element {table_of(vrf)} {name} {{ {element} }}" for name, element in sorted(elements)]
+        for vrf, elements in found.items()
+        if elements
+    }
 
 
 def unwanted(segment, seen, router):
@@ -63,6 +73,19 @@ def unwanted(segment, seen, router):
             "exit",
         ]
     return lines
+
+
+def _take(router, lines, going, holes, seen):
+    """The firewalls are shut when the links are gone: a tunnel whose end is not guarded takes packets from anybody."""
+    if lines:
+        router.configure(lines)
+    if going:
+        time.sleep(0.1)  # the last advertisement leaves before its link does
+        _unlink(router, going, seen)
+    for vrf, shut in holes.items():
+        router.filter(vrf, shut)
+    if going:
+        _forget(router, going)
 
 
 def prefixes(segment, seen, router):
@@ -100,12 +123,6 @@ def _unlink(router, going, seen):
     for vrf in {s.vrf for s in going}:
         links = "".join(f"link del {s.device}\n" for s in going if s.vrf == vrf and seen[s.id].there)
         router.run("ip", "-n", vrf, "-force", "-batch", "-", stdin=links, check=False)
-
-
-def _shut(router, holes):
-    for vrf, lines in holes.items():
-        if lines:
-            router.run("ip", "netns", "exec", vrf, "nft", "-f", "-", stdin="\n".join(lines) + "\n")
 
 
 def _forget(router, going):

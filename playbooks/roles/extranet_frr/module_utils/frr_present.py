@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from ansible.module_utils.frr_firewall import differing
+from ansible.module_utils.frr_firewall import differing, table_of
 from ansible.module_utils.frr_segment import RA_INTERVAL_S, Refused
 
 
@@ -36,15 +36,20 @@ def present(router, segments, seen, check):
         failed = make_links(router, [w for w in works if w.links])
         answers.update({i: {"changed": False, **said} for i, said in failed.items()})
         works = [w for w in works if w.segment.id not in failed]
-    walls = {v: walled(router, v, [w.segment for w in works if w.segment.vrf == v]) for v in _vrfs(works)}
+    made = [w.segment for w in works]
+    walls = {v: walled(router, v, {s: s.elements() for s in made if s.vrf == v}) for v in _vrfs(works)}
+    walls[""] = walled(router, "", {s: ends for s in made if (ends := s.ends(router.underlay))})
+    still = {v: router.unforwarding(v, {s.device for s in made if s.vrf == v}) for v in _vrfs(works)}
     touched = {segment_id for ids, _ in walls.values() for segment_id in ids}
+    touched |= {s.id for s in made if {"all", s.device} & {*still[s.vrf]}}
     lines = [line for w in works for line in w.lines]
     for w in works:
         answers[w.segment.id] = {"changed": bool(w.links or w.lines or w.segment.id in touched), "code": ""}
     if not check:
-        write(router, works, lines, walls)
+        write(router, works, lines, walls, still)
     difference = [line for w in works for line in w.links] + lines
-    return answers, difference + [line for _, written in walls.values() for line in written]
+    difference += [line for _, written in walls.values() for line in written]
+    return answers, difference + [f"net.ipv6.conf.{name}.forwarding=1" for names in still.values() for name in names]
 
 
 def refuse(segment, seen, router):
@@ -111,38 +116,43 @@ def _vrfs(works):
     return sorted({w.segment.vrf for w in works})
 
 
-def walled(router, vrf, segments):
+def walled(router, vrf, given):
     """What makes a VRF's firewall the role's, also for segments that let nothing in, and the ids that it is for.
 
-    Where only elements differ they alone are written; a table whose rules are not the role's, or that is not there, is
-    made anew in one go, with others' elements as they are.
+    The same for the one before the tunnels (no VRF). ``given``: what its sets have of each segment. Where only elements
+    differ they alone are written; a table whose rules are not the role's, or that is not there, is made anew in one go,
+    with others' elements as they are, and with the names of all our interfaces: it may be the first that lists them.
     """
-    wall, wanted = router.wall(vrf), {s.device: set(s.elements()) for s in segments}
-    if not wall.there or differing(router.rules, wall.rules):
+    if not given:
+        return set(), []
+    table, wall, wanted = table_of(vrf), router.wall(vrf), {s.device: set(elements) for s, elements in given.items()}
+    if not wall.there or differing(router.rules(vrf), wall.rules):
         kept = {e for device, found in wall.elements.items() if device not in wanted for e in found}
-        elements = sorted(kept.union(*wanted.values()))
-        anew = ["add table inet guiyun", "delete table inet guiyun", *router.firewall.splitlines()]
-        return {s.id for s in segments}, anew + [said("add", *element) for element in elements]
+        names = {("segments", f'"{device}"') for device in router.ours(vrf)} if vrf else set()
+        elements = sorted(kept.union(names, *wanted.values()))
+        anew = [f"add table {table}", f"delete table {table}", *router.text(vrf).splitlines()]
+        return {s.id for s in given}, anew + [said("add", table, *element) for element in elements]
     touched, lines = set(), []
-    for s in segments:
+    for s in given:
         found = wall.elements.get(s.device, set())
-        lines += [said("delete", *element) for element in sorted(found - wanted[s.device])]
-        lines += [said("add", *element) for element in sorted(wanted[s.device] - found)]
+        lines += [said("delete", table, *element) for element in sorted(found - wanted[s.device])]
+        lines += [said("add", table, *element) for element in sorted(wanted[s.device] - found)]
         if found != wanted[s.device]:
             touched.add(s.id)
     return touched, lines
 
 
-def said(verb, name, element):
+def said(verb, table, name, element):
     """One element of one set, as nft reads it."""
-    return f"{verb} element inet guiyun {name} {{ {element} }}"
+    return f"{verb} element {table} {name} {{ {element} }}"
 
 
-def write(router, works, lines, walls):
-    """The firewall before the links come up, and the router's lines when all is ready for them."""
+def write(router, works, lines, walls, still):
+    """Firewalls before the links come up, and the router's lines when all is ready for them."""
     for vrf, (_, written) in walls.items():
-        if written:
-            router.run("ip", "netns", "exec", vrf, "nft", "-f", "-", stdin="\n".join(written) + "\n")
+        router.filter(vrf, written)
+    for vrf, names in still.items():
+        router.forward(vrf, names)
     for vrf in _vrfs(works):
         ups = "".join(f"link set {w.segment.device} up\n" for w in works if w.links and w.segment.vrf == vrf)
         if ups:

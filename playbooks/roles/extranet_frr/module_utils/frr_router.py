@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from ansible.module_utils.frr_firewall import standing, wanted_rules
+from ansible.module_utils.frr_firewall import TUNNELS, inside, standing, wanted_rules
 from ansible.module_utils.frr_segment import Seen
 
 
@@ -20,7 +20,7 @@ class Router:
         self.module, self.asn = module, module.params["asn"]
         self.underlay, self.thorough = module.params["underlay"], module.params["thorough"]
         self.firewall = module.params["firewall"]
-        self._configuration = self._rules = None
+        self._configuration, self._rules = None, {}
         self.vrfs = {line.split()[0] for line in self.run("ip", "netns", "list").split("\n") if line.strip()}
 
     def run(self, *command, stdin=None, check=True):
@@ -63,9 +63,28 @@ class Router:
         return segment.named if not described and segment.is_linked(" ".join(shown.split()), self.underlay) else ""
 
     def linked(self, segment):
-        """Whether its link is the one that was made, whatever has its name."""
+        """Whether its link is the one that was made, whatever has its name, and sends to its far end alone."""
         shown = self.run("ip", "-n", segment.vrf, "-d", "link", "show", "dev", segment.device, check=False)
-        return segment.is_linked(" ".join(shown.split()), self.underlay)
+        if not segment.is_linked(" ".join(shown.split()), self.underlay):
+            return False
+        if segment.vlan:
+            return True
+        known = self.run("bridge", "-n", segment.vrf, "-j", "fdb", "show", "dev", segment.device, check=False)
+        return {entry["dst"] for entry in json.loads(known or "[]") if "dst" in entry} == {segment.remote}
+
+    def held(self, device):
+        """Whether there is an interface of this name, in whichever VRF."""
+        return any(self.run("ip", "-n", vrf, "link", "show", "dev", device, check=False) for vrf in self.vrfs)
+
+    def ours(self, vrf):
+        """The segments' interfaces that a VRF has: named with our id, or not yet and with the address of their VNI."""
+        links = json.loads(self.run("ip", "-n", vrf, "-j", "link", "show") or "[]")
+        return [link["ifname"] for link in links if link.get("ifalias", "").startswith("guiyun ") or _addressed(link)]
+
+    def unforwarding(self, vrf, devices):
+        """What of a VRF does not forward: ``all``, or the names of these interfaces."""
+        known = json.loads(self.run("ip", "-n", vrf, "-6", "-j", "netconf", "show") or "[]")
+        return [n["interface"] for n in known if n["interface"] in {"all", *devices} and not n.get("forwarding")]
 
     def written(self, segment):
         """The lines of its interface in the router's configuration; an older description of ours is none of them."""
@@ -81,15 +100,30 @@ class Router:
         return self._configuration
 
     def wall(self, vrf):
-        """A VRF's firewall as it is."""
+        """A VRF's firewall as it is; with no VRF the one before the tunnels."""
         return standing(self.module, vrf)
 
-    @property
-    def rules(self):
-        """The role's firewall, as this router prints it."""
-        if self._rules is None:
-            self._rules = wanted_rules(self.module, self.firewall)
-        return self._rules
+    def text(self, vrf):
+        """How it has to be, as nft reads it."""
+        return self.firewall if vrf else TUNNELS
+
+    def rules(self, vrf):
+        """The same, as this router prints it."""
+        kind = bool(vrf)
+        if kind not in self._rules:
+            self._rules[kind] = wanted_rules(self.module, self.text(vrf), vrf)
+        return self._rules[kind]
+
+    def filter(self, vrf, lines):
+        """Write to a VRF's firewall, or to the one before the tunnels, in one transaction."""
+        if lines:
+            self.run(*inside(vrf, "nft", "-f", "-"), stdin="\n".join(lines) + "\n")
+
+    def forward(self, vrf, names):
+        """Let a VRF forward, or an interface of it; ``all`` does so for each that is there, and for those to come."""
+        if names:
+            files = [f"/proc/sys/net/ipv6/conf/{name}/forwarding" for name in names]
+            self.run(*inside(vrf, "tee", *files), stdin="1\n")
 
     def configure(self, lines):
         """One batch for all, saved; a line that is refused fails the run and says which."""
@@ -103,6 +137,11 @@ class Router:
         """A line of a VRF's BGP, with what stands around it."""
         head = [f"router bgp {self.asn} vrf {segment.vrf}", " address-family ipv6 unicast"]
         return [*head, f"  {line}", " exit-address-family", "exit"]
+
+
+def _addressed(link):
+    name, digits = link["ifname"], link.get("address", "").removeprefix("02:67:79:").replace(":", "")
+    return name == f"seg{int(digits, 16)}" if len(digits) == 6 else False
 
 
 def _answers(out):

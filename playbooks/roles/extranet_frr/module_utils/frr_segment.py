@@ -45,13 +45,14 @@ class Segment:
     def link(self, underlay):
         """How the kernel makes its link: a VLAN of the trunk to the sub-cloud, or a VXLAN to its gateway.
 
-        One message to the kernel: it is in its VRF, with the address made of its VNI, or it is not there at all.
+        One message to the kernel: it is in its VRF, with the address made of its VNI, or it is not there at all. It
+        sends to its far end and learns no other from who speaks to it.
         """
         named, trunk = f"{self.device} address {self.mac} mtu {MTU} netns {self.vrf} type", underlay["device"]
         if self.vlan:
             return f"link add link {trunk} name {named} vlan id {self.vni}"
         ends = f"local {underlay['local']} remote {self.remote} dev {trunk}"
-        return f"link add {named} vxlan id {self.vni} {ends} dstport 4789"
+        return f"link add {named} vxlan id {self.vni} {ends} dstport 4789 nolearning"
 
     @property
     def named(self):
@@ -62,8 +63,9 @@ class Segment:
         """Whether a link, as ``ip -d link show`` has it, is the one that ``link`` makes. Not its MTU: the kernel's."""
         kind = (f"vlan protocol 802.1Q id {self.vni} ",) if self.vlan else (
             f"vxlan id {self.vni} ", f"remote {self.remote} ", f"local {underlay['local']} ", "dstport 4789 ",
+            "nolearning ",
         )  # fmt: skip
-        return all(words in f"{shown} " for words in (*kind, f"link/ether {self.mac} "))
+        return " master " not in shown and all(words in f"{shown} " for words in (*kind, f"link/ether {self.mac} "))
 
     def configured(self):
         """All that is to be written of its interface, as the router's configuration shows it."""
@@ -79,14 +81,23 @@ class Segment:
         return [f"{prefix} no-autoconfig" if self.managed else prefix, *flags]
 
     def elements(self):
-        """What the firewall's sets have of it."""
+        """What the sets of its VRF's firewall have of it."""
+        name = f'"{self.device}"'
         if self.services is None:
-            return [("open", f'"{self.device}"')]
+            return [("segments", name), ("open", name)]
         sources = [(s.get("source") or "::/0").removesuffix("/128") for s in self.services]  # as nft writes them
-        return [
-            ("services", f'"{self.device}" . {source} . {s["protocol"]} . {s["port"]}')
+        return [("segments", name)] + [
+            ("services", f"{name} . {source} . {s['protocol']} . {s['port']}")
             for source, s in zip(sources, self.services)
         ]
+
+    def ends(self, underlay):
+        """What the sets of the router's own firewall have of it: whose packets its tunnel takes. A VLAN has none."""
+        if self.vlan:
+            return []
+        vni = f"{self.vni:#x}"
+        far = f'{vni} . {ipaddress.IPv6Address(self.remote)} . "{underlay["device"]}"' if self.remote else ""
+        return [("segments", vni), *([("ends", far)] if far else [])]
 
 
 class Seen:
