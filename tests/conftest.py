@@ -5,6 +5,7 @@ Called by: pytest. Must not: replace any of our own code, or keep anything betwe
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -28,6 +29,8 @@ from broker.embedded.postgres import EmbeddedPostgres, libpq_url
 
 TEMPLATE = "guiyun_template"
 
+gc.disable()  # until everything is imported and collected: it makes a hundred thousand objects, all of which stay
+
 # How long an example takes, or takes to be drawn, says how busy the machine is. In CI also the examples are the same
 # every time (hypothesis' own profile ``ci``, see .ci/run): what was found once is not to stop whoever comes next.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,16 +39,18 @@ settings.load_profile("patient")
 LONGEST = (
     "stories/test_faults.py",
     "embedded/test_up.py",
-    "console/test_pages.py",
     "workflows/test_kills.py",
+    "console/test_pages.py",
     "providers/test_conformance.py",
+    "workflows/test_engine_kills.py",
+    "cli/test_demo.py",
+    "console/test_money_pages.py",
+    "console/test_browser.py",
+    "broker/chargeback/test_rated_worlds.py",
     "stories/test_twice.py",
     "stories/test_routing.py",
     "stories/test_reclaim_in_use.py",
-    "workflows/test_engine_kills.py",
     "stories/test_reclaim_policies.py",
-    "console/test_browser.py",
-    "cli/test_demo.py",
     "workflows/test_workers.py",
     "stories/test_configure.py",
 )
@@ -99,6 +104,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
+def pytest_collection_finish() -> None:
+    """What is there now stays: it need not be looked through again and again for something to throw away."""
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reason in left_out(terminalreporter.config).values():
         terminalreporter.write_line(f"未包括：{reason}", yellow=True)
@@ -136,15 +147,15 @@ def template(postgres: EmbeddedPostgres) -> str:
 
 @pytest.fixture(scope="session")
 def clone(postgres: EmbeddedPostgres, template: str) -> DatabaseFactory:
-    """Makes a fresh copy of the migrated template: ``clone()``. The copy lives as long as the server."""
+    """Makes a fresh copy of the migrated template, or of another database: ``clone()``. It lives with the server."""
     numbers = itertools.count(1)
 
-    def make() -> Database:
+    def make(of: str = template) -> Database:
         name = f"test_{next(numbers)}"
         with psycopg.connect(libpq_url(postgres.superuser_url()), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER guiyun_owner STRATEGY FILE_COPY").format(
-                    sql.Identifier(name), sql.Identifier(template)
+                    sql.Identifier(name), sql.Identifier(of)
                 )
             )
         return Database(name, postgres.app_url(name), postgres.owner_url(name))

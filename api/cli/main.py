@@ -6,6 +6,7 @@ Called by: the console script and ``python -m api.cli.main``. Must not: do anyth
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Iterable
@@ -82,7 +83,11 @@ def main() -> None:
     module = QUICK.get(" ".join(words[:2])) or VERBS.get(words[0] if words else "")
     modules = [module] if module else sorted(set(VERBS.values()))
     try:
-        build(modules)()
+        gc.disable()  # what is imported stays: to look meanwhile for what could be thrown away would take a fifth more
+        root = build(modules)
+        gc.freeze()
+        gc.enable()
+        root()
     except EmbeddedError as error:
         typer.echo(str(error), err=True)
         sys.exit(1)

@@ -22,6 +22,7 @@ from api.uow import UnitOfWork, Uow
 from api.views import reclaim as views
 from broker.errors import BrokerError, Invalid, NotFound, Problem
 from broker.inventory import repository as inventory
+from broker.inventory.models import Resource
 from broker.reclamation import board, cases, opening, report, terms
 from broker.reclamation.values import Answer, Decision
 from broker.tenancy import people
@@ -166,10 +167,17 @@ def _show(uow: UnitOfWork, case_id: UUID, error: BrokerError | None = None) -> H
         return {
             "c": shown,
             "named": people.named(work.session, who),
+            "linked": _visible(work, [r.id for r in shown.parts]),
             "problems": show.problems(error.problems) if error else [],
         }
 
     return page(uow, "reclaim/case.html", collect, status=error.status if error else 200)
+
+
+def _visible(work: Work, resource_ids: list[UUID]) -> set[UUID]:
+    """Those whose page the actor may see: who answers for a cloud sees its cases, not each unit's resources."""
+    rows = work.session.execute(inventory.visible(work.actor, work.now).where(Resource.id.in_(resource_ids)))
+    return {row[0].id for row in rows}
 
 
 def _new(

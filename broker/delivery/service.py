@@ -38,7 +38,8 @@ class Action(StrEnum):
 def order(work: Work, request_id: UUID) -> ServiceRequest:
     """The operator orders delivery: one delivery for each sub-cloud the items were placed in.
 
-    Raises Forbidden ``duty.separated`` (who decided cannot deliver), Conflict ``state.refused``.
+    Raises Forbidden ``duty.separated`` (who decided cannot deliver), Conflict ``state.refused``, or ``hold.gone`` when
+    nothing is planned for it any more: it would be on its way for ever, with no delivery to end that.
     """
     request = repository.load(work.session, work.actor, request_id, lock=True)
     by = _operator(work, request)
@@ -48,10 +49,12 @@ def order(work: Work, request_id: UUID) -> ServiceRequest:
         select(Resource.sub_cloud_id, Resource.project_id, Resource.hold_id)
         .where(Resource.request_id == request.id, Resource.state == ResourceState.PLANNED.value)
         .distinct()
-    )
+    ).all()
+    if not planned:
+        raise Conflict("hold.gone")
     # All items are on their way with the first delivery.
     with_first = [requests.items_at(request, ItemState.DELIVERING)]
-    for sub_cloud_id, project_id, hold_id in planned.all():
+    for sub_cloud_id, project_id, hold_id in planned:
         delivery_id = new_id()
         ordered = insert(Delivery).values(
             id=delivery_id,

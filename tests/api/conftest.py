@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import event, text
 
@@ -24,26 +25,36 @@ from broker.region.loader import DEMONSTRATION_PASSWORD, load
 from broker.region.reading import read_region
 from broker.settings import Settings
 from broker.telemetry import configure_logging
-from broker.tenancy.passwords import hash_password
+from broker.tenancy import passwords
 from tests.api.server import DEADLINE_S, Server, wait_until
 from tests.conftest import Database, DatabaseFactory
 from tests.console.billing import bill_months, finance_of_nanning, finance_of_pingxiang
 from tests.stories.world import AT_ONCE
 
-ONE_HASH = hash_password(DEMONSTRATION_PASSWORD)
-"""Argon2 is slow on purpose; all demonstration accounts have the same password."""
+IN_SERVICE = passwords._HASHER
+"""Argon2 is slow on purpose, and people sign in all the time here: these processes have a quick one in its place."""
+passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+ONE_HASH = passwords.hash_password(DEMONSTRATION_PASSWORD)
+"""All demonstration accounts have the same password."""
+_LOADED = pytest.StashKey[Database]()
 
 
 @pytest.fixture(scope="session")
-def region_database(clone: DatabaseFactory) -> Database:
-    """A database with the demonstration region and its accounts, shared by the API's tests."""
-    made = clone()
-    engine = make_engine(made.app_url)
-    with make_sessions(engine).begin() as session:
-        load(session, read_region(), now=datetime.now(UTC), demonstration=True, hasher=lambda _: ONE_HASH)
-        session.execute(text(f"UPDATE broker.sub_cloud SET options = options || '{AT_ONCE}'"))
-    engine.dispose()
-    return made
+def region_database(clone: DatabaseFactory, request: pytest.FixtureRequest) -> Database:
+    """A database with the demonstration region and its accounts, shared by the tests of a folder.
+
+    It is a copy of what the first folder of this process that needs one has loaded.
+    """
+    stash = request.config.stash
+    if _LOADED not in stash:
+        made = clone()
+        engine = make_engine(made.app_url)
+        with make_sessions(engine).begin() as session:
+            load(session, read_region(), now=datetime.now(UTC), demonstration=True, hasher=lambda _: ONE_HASH)
+            session.execute(text(f"UPDATE broker.sub_cloud SET options = options || '{AT_ONCE}'"))
+        engine.dispose()
+        stash[_LOADED] = made
+    return clone(stash[_LOADED].name)
 
 
 @pytest.fixture(scope="session")

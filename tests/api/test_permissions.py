@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 from fastapi.routing import iter_route_contexts
@@ -19,14 +19,17 @@ FRAMEWORK = {"/api/v1/openapi.json"}
 """Public, and added by FastAPI itself."""
 
 
-def routes() -> Iterator[tuple[str, str, Permission | None]]:
+@functools.cache
+def routes() -> list[tuple[str, str, Permission | None]]:
     """Every method and path of the application with its declared permission."""
+    found = []
     for context in iter_route_contexts(create_app().routes):
         path = context.path or ""
         if path in FRAMEWORK or isinstance(context.original_route, Mount):
             continue
-        for method in sorted((context.methods or set()) - {"HEAD"}):
-            yield method, path, declared(context.original_route)
+        methods = sorted((context.methods or set()) - {"HEAD"})
+        found += [(method, path, declared(context.original_route)) for method in methods]
+    return found
 
 
 def test_every_route_declares_its_permission() -> None:

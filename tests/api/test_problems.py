@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import anyio
 import httpx
+import pytest
 from fastapi import FastAPI
 from sqlalchemy import text as sql
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +21,7 @@ import api
 import broker
 from api import errors, texts
 from api.middleware import Surroundings
+from broker.telemetry import configure_logging
 from tests.api.server import Server, wait_until
 
 FIELDS = {"type", "title", "status", "code", "detail", "instance", "request_id", "errors", "total"}
@@ -107,19 +112,28 @@ def test_every_answer_carries_the_security_headers(visitor: httpx.Client) -> Non
         assert headers["cache-control"] == "no-store"
 
 
-def test_the_log_has_the_request_id_and_no_secret(server: Server, visitor: httpx.Client) -> None:
+@pytest.fixture
+def log(server: Server) -> Iterator[io.StringIO]:
+    """What the API logs, also where the console's server was started since in this process, and logs elsewhere."""
+    handlers = logging.getLogger().handlers
+    configure_logging(server.app.state.core.settings, server.log)
+    yield server.log
+    logging.getLogger().handlers = handlers
+
+
+def test_the_log_has_the_request_id_and_no_secret(log: io.StringIO, visitor: httpx.Client) -> None:
     """One JSON line a request, found by its id; passwords and tokens never reach it."""
     visitor.post(
         "/api/v1/sessions",
         json={"login": "nobody.log", "password": "swordfish-77"},
         headers={"X-Request-Id": "find-me", "Authorization": "Bearer s3cr3t-s3cr3t"},
     )
-    wait_until(lambda: "find-me" in server.log.getvalue())  # the line is written after the answer
-    lines = [json.loads(line) for line in server.log.getvalue().splitlines() if "find-me" in line]
+    wait_until(lambda: "find-me" in log.getvalue())  # the line is written after the answer
+    lines = [json.loads(line) for line in log.getvalue().splitlines() if "find-me" in line]
     assert [line["event"] for line in lines] == ["http.request"]
     assert (lines[0]["status"], lines[0]["route"], lines[0]["method"]) == (401, "/api/v1/sessions", "POST")
-    assert "swordfish" not in server.log.getvalue()
-    assert "s3cr3t" not in server.log.getvalue()
+    assert "swordfish" not in log.getvalue()
+    assert "s3cr3t" not in log.getvalue()
 
 
 def _codes(tree: ast.AST) -> set[str]:

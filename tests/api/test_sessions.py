@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text, update
 from api.uow import COOKIE
 from broker.region.loader import DEMONSTRATION_PASSWORD
 from broker.tenancy.models import Account, ApiToken, RoleGrant, SignInAttempt, UserSession
+from tests.api.conftest import IN_SERVICE
 from tests.api.server import Server
 
 WRONG = "not-the-password"
@@ -77,6 +78,11 @@ def test_an_unknown_login_costs_a_password_verification_too(
     attempt(visitor, "assess.jyt", WRONG)
     of_nobody, of_somebody = (extract_parameters(each) for each in verified)
     assert of_nobody == of_somebody
+
+
+def test_a_password_in_service_costs_what_it_should() -> None:
+    """RFC 9106's second recommended option: three passes over 64 MiB. Only the accounts of tests have less."""
+    assert (IN_SERVICE.time_cost, IN_SERVICE.memory_cost, IN_SERVICE.parallelism) == (3, 64 << 10, 4)
 
 
 def test_guessing_is_slowed_down_for_a_login_even_with_the_right_password_at_last(

@@ -138,6 +138,15 @@ def test_a_finding_becomes_a_case_and_both_pages_say_so(console: Console, server
     assert new in page.links
 
 
+def test_a_case_links_to_what_its_reader_may_see(console: Console, case_id: UUID, servers: list[UUID]) -> None:
+    """The unit's people come to the resource; whoever only answers for the cloud is not led to a page that is none."""
+    page = f"/resources/{servers[0]}"
+    assert page in console.person("apply.jyt").get(f"/reclaim/{case_id}").links
+    answers = console.person("approve.jyt")
+    answers.get(page, status=404)
+    assert page not in answers.get(f"/reclaim/{case_id}").links
+
+
 def test_the_board_shows_policies_to_the_offices_only(console: Console) -> None:
     """And everybody on the road sees what was taken back."""
     assert "检测规则" in console.person("deliver.1").get("/reclaim").text

@@ -25,18 +25,28 @@ Databases = Callable[[], AbstractContextManager[tuple[Database, Database]]]
 
 
 Templates = tuple[Database, Database]
+_MADE = pytest.StashKey[Templates]()
 
 
 @pytest.fixture(scope="session")
 def region_template(
-    postgres: EmbeddedPostgres, clone: DatabaseFactory, tmp_path_factory: pytest.TempPathFactory
+    postgres: EmbeddedPostgres,
+    clone: DatabaseFactory,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Templates:
-    """The demonstration region and its clouds' own database, to be cloned; all clouds were asked on that Monday."""
+    """The demonstration region and its clouds' own database, to be cloned; all clouds were asked on that Monday.
+
+    Every folder that uses these fixtures has one of its own: the first of them makes it.
+    """
+    if (made := request.config.stash.get(_MADE, None)) is not None:
+        return made
     region, name = clone(), f"simulated_{secrets.token_hex(4)}"
     load_region(region)
     postgres.create_database(name)
     simulated = Database(name, postgres.owner_url(name), postgres.owner_url(name))
     make_world(region, simulated, tmp_path_factory.mktemp("template"), ask=True).app.close()
+    request.config.stash[_MADE] = region, simulated
     return region, simulated
 
 

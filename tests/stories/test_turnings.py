@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from broker.approval import service as approval
 from broker.approval.service import Decision
@@ -187,6 +188,24 @@ def test_a_request_withdrawn_after_the_assessment_lets_go_of_everything(town: Wo
         road.order(town, request_id)
     with pytest.raises(Conflict, match=r"state\.refused"), town.acting("apply.jyt") as work:
         letting_go.withdraw(work, request_id, reason="再撤一次")
+
+
+def test_a_request_for_which_nothing_is_planned_is_not_set_on_its_way(town: World) -> None:
+    """It would stay there for ever: no delivery comes of the order, and nothing else ends one."""
+    request_id = road.submit(town)
+    road.approve(town, request_id)
+    road.assess(town, request_id)
+    undone = text("UPDATE broker.resource SET state = 'undone' WHERE request_id = :r")
+    with town.acting("deliver.jyt") as work:
+        work.session.execute(undone, {"r": request_id})
+        with pytest.raises(Conflict, match=r"hold\.gone"):
+            delivery.order(work, request_id)
+        work.session.rollback()
+    assert town.request(request_id).state == "assessed"
+    assert item_states(town, request_id) == {"held"}
+    assert town.rows("SELECT FROM broker.delivery WHERE request_id = :r", r=request_id) == []
+    with town.acting("apply.jyt") as work:
+        letting_go.withdraw(work, request_id, reason="项目取消")
 
 
 def test_a_request_on_its_way_cannot_be_withdrawn(town: World) -> None:

@@ -167,6 +167,7 @@ def make_workshop(
     namespace = f"world-{region.name}"
     asyncio.run(register(temporal, namespace))
     world = make_world(region, simulated, home, clock=RunningClock())
+    world.feel_well()  # the clock has run since this module was read: what the clouds said then may count no more
     return Workshop(world, simulated, temporal, namespace, home, way)
 
 

@@ -30,8 +30,9 @@ IN_CLOUD_POINTS = ("before", "acted_once", "acted", "done")
 DATABASE_POINTS = ("before", "uncommitted", "done")
 LOOKING = {"measure_again", "look_before_deleting"}
 """Steps that change nothing in a cloud."""
-PATIENCE_S = 300
-"""Seventeen deaths and restarts take a minute on two free cores, and several beside other work."""
+PATIENCE_S = 1200
+"""Seventeen deaths and restarts take a minute on two free cores, and several beside other work: a workflow that several
+of them met is missed by the engine only after twelve seconds each time."""
 Point = tuple[str, str]
 
 
