@@ -28,13 +28,18 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def upgrade(url: str) -> str:
-    """Bring the database at ``url`` (the owner's) to the newest revision and functions; returns where it stands."""
+def upgrade(url: str, to: str = "head") -> str:
+    """Bring the database at ``url`` (the owner's) to the newest revision and functions; returns where it stands.
+
+    ``to``: an older revision, for a test of what upgrades make of what was released; without the functions of today.
+    """
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
             before = _standing(connection)
-            command.upgrade(_config(connection), "head")
+            command.upgrade(_config(connection), to)
+            if to != "head":
+                return to
             newest = _newest(connection)
             if before != newest:
                 functions.put_in_place(connection)

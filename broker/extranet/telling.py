@@ -13,7 +13,9 @@ from sqlalchemy import select
 
 from broker.catalog import repository as catalog
 from broker.catalog.models import SubCloud
-from broker.extranet.differences import Group, RouterDrift, fingerprint
+from broker.extranet.checks import sessions_of
+from broker.extranet.differences import Gap, Group, Place, RouterDrift, fingerprint
+from broker.extranet.schema import Topology
 from broker.extranet.service import Loaded, current
 from broker.lifecycle import Role
 from broker.notify import service as notify
@@ -32,7 +34,8 @@ def tell(work: Work, loaded: Loaded, found: Sequence[RouterDrift]) -> None:
     once a day.
     """
     groups: dict[Group, list[RouterDrift]] = {}
-    for drift in found:
+    lost = lost_with_their_router(loaded.topology, found)
+    for drift in (d for d in found if d.place not in lost):
         groups.setdefault(drift.group, []).append(drift)
     units = _units(work, loaded, {d.router for d in found})
     new: list[RouterDrift] = []
@@ -44,6 +47,21 @@ def tell(work: Work, loaded: Loaded, found: Sequence[RouterDrift]) -> None:
     if new:
         named = [{"gap": d.gap.value, "router": d.router, "vrf": d.vrf, "subject": d.subject} for d in new[:_RECORDED]]
         work.record("extranet.drifted", "extranet", loaded.id, data={"count": len(new), "drifts": named})
+
+
+def lost_with_their_router(topology: Topology, found: Sequence[RouterDrift]) -> set[Place]:
+    """Sessions of a router that does not answer, where a neighbour has lost all of them: one thing, told once. Pure."""
+    silent = {d.router for d in found if d.gap is Gap.SILENT}
+    down: dict[tuple[str, str], set[Place]] = {}
+    for drift in found:
+        if drift.gap is Gap.SESSION and drift.subject in silent:
+            down.setdefault((drift.router, drift.subject), set()).add(drift.place)
+    lost: set[Place] = set()
+    for session in topology.sessions:
+        for pair in ((session.upper, session.lower), (session.lower, session.upper)):
+            places = down.get(pair, set())
+            lost |= places if len(places) >= len(sessions_of(topology, session)) else set()
+    return lost
 
 
 def tell_unchecked(work: Work, code: str) -> None:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import psycopg
+from psycopg.sql import SQL, Identifier
+from sqlalchemy.orm import Session
 
+from broker.chargeback.verify import verify
 from broker.db.migrate import current, differences, upgrade
+from broker.db.session import make_engine
 from broker.embedded.postgres import libpq_url
+from broker.pricing.months import Month
 from quotas.functions import edition
 from tests.conftest import Database
+
+RELEASED = "0020_releases_and_limits"
+MONTH = Path(__file__).parent / "released_month.sql"
+BOOKS = (
+    "month_close", "month_reopening", "statement", "charge", "settlement", "settlement_line", "ledger_posting",
+    "ledger_entry", "adjustment", "dispute", "payer", "tariff_price", "resource_period",
+)  # fmt: skip
 
 LOCK = "CREATE OR REPLACE FUNCTION quotas.gate_shared() RETURNS void LANGUAGE plpgsql AS 'BEGIN END'"
 
@@ -32,6 +45,20 @@ def catalogue(url: str) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
+def books(url: str) -> dict[str, list[dict[str, str]]]:
+    """Every row of the books, as text by column."""
+    with psycopg.connect(libpq_url(url)) as connection:
+        return {
+            table: [
+                {name: str(value) for name, value in row.items()}
+                for (row,) in connection.execute(
+                    SQL("SELECT to_jsonb(t) FROM broker.{} t ORDER BY t.ctid").format(Identifier(table))
+                )
+            ]
+            for table in BOOKS
+        }
+
+
 def test_the_migrations_make_exactly_the_tables_of_the_code(blank_database: Database) -> None:
     """Alembic would find nothing to change after the newest revision."""
     newest = upgrade(blank_database.owner_url)
@@ -39,9 +66,28 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(blank_database: Data
     assert differences(blank_database.owner_url) == []
 
 
-def test_migrating_twice_changes_nothing(blank_database: Database) -> None:
-    """Every start of the broker migrates."""
+def test_a_released_month_stands_after_an_upgrade_and_migrating_twice_changes_nothing(blank_database: Database) -> None:
+    """Every start of the broker migrates. The first time here from what was released, with a closed month in it.
+
+    Months, lines, postings and decisions stay as they were, and the recount finds nothing.
+    """
+    upgrade(blank_database.owner_url, RELEASED)
+    with psycopg.connect(libpq_url(blank_database.owner_url)) as connection:
+        connection.execute(MONTH.read_bytes())
+    had = books(blank_database.owner_url)
     upgrade(blank_database.owner_url)
+    has = books(blank_database.owner_url)
+    assert min(len(had[table]) for table in BOOKS) > 0
+    assert [
+        (table, was, now)
+        for table in BOOKS
+        for was, now in zip(had[table], has[table], strict=True)
+        if not was.items() <= now.items()
+    ] == []
+    engine = make_engine(blank_database.app_url)
+    with Session(engine) as session:
+        assert verify(session, Month(2026, 9)) == ()
+    engine.dispose()
     before = catalogue(blank_database.owner_url)
     upgrade(blank_database.owner_url)
     assert len(before) > 100

@@ -14,9 +14,10 @@ import pytest
 from api import texts
 from api.texts.extranet import FACTS
 from broker.extranet import differences
-from broker.extranet.differences import Gap, Rows, compare
+from broker.extranet.differences import Gap, RouterDrift, Rows, compare
 from broker.extranet.reading import read_topology
 from broker.extranet.schema import PrefixFilter, Topology
+from broker.extranet.telling import lost_with_their_router
 from providers.contract import Addressing, Encapsulation
 from providers.errors import Temporary
 from providers.networking import RouterFacts, SegmentSpec, Service
@@ -256,6 +257,16 @@ def test_neighbours_are_looked_at_too() -> None:
     assert gaps(facts(state="Active")) == [("session", "nanning", "session Active")]
     silent = RouterFacts("dc", error=Temporary("extranet.router_unreachable"))
     assert gaps(silent) == [("silent", "dc", "silent extranet.router_unreachable")]
+
+
+def test_a_router_that_does_not_answer_is_one_thing_to_tell() -> None:
+    """Its neighbour has lost it in every table; a session that is down alone beside it is a fault of its own."""
+    silent = RouterDrift(Gap.SILENT, "yufeng", "", "yufeng")
+    lost = [RouterDrift(Gap.SESSION, "liuzhou", v.name, "yufeng") for v in LAB.vrfs]
+    beside = RouterDrift(Gap.SESSION, "liuzhou", "shared", "core")
+    assert lost_with_their_router(LAB, [silent, *lost, beside]) == {d.place for d in lost}
+    assert lost_with_their_router(LAB, [silent, *lost[1:], beside]) == set()
+    assert lost_with_their_router(LAB, [*lost, beside]) == set()
 
 
 def test_a_firewall_that_was_changed_by_hand_is_put_right_and_what_is_not_ours_is_named() -> None:
