@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import IO, Any
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from api import texts
 from broker.bootstrap import App
@@ -175,8 +175,10 @@ def _alone(core: App, given: Given | str) -> dict[str, Any]:
     try:
         with core.works.begin() as work:
             return _together(work, [given], core.settings.quarantine_days)[0]
-    except DBAPIError as error:
-        return {"code": "database.refused", "detail": type(error.orig).__name__}
+    except DataError:
+        return {"code": "value.unstorable", "detail": texts.sentence("value.unstorable")}
+    except DBAPIError:  # broken off: what became of the line is not known
+        return {"code": "database.failed", "detail": texts.sentence("database.failed")}
 
 
 def _together(work: Work, given: Sequence[Given | str], quarantine_days: int) -> list[dict[str, Any]]:
