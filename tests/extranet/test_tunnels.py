@@ -27,7 +27,7 @@ def intruding(site: Site, spec: SegmentSpec, source: str) -> Iterator[str]:
     """A host of the management network speaks VXLAN to the segment's router, as if it were the far end; its address."""
     lab, address = site.lab, str(spec.prefix[0xBAD])
     router = next(r for r in lab.topology.routers if r.name == spec.router)
-    ends = f"local {source} remote {router.address} dev br0 dstport 4789"
+    ends = f"local {source} remote {router.address} dev br0 dstport 4789 nolearning"  # not to be led to another address
     lab._ip(
         "mgmt",
         *([f"addr add {source}/128 dev lo nodad"] if source != MANAGEMENT_HOST else []),
