@@ -9,7 +9,6 @@ import asyncio
 
 import anyio.to_thread
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from broker.bootstrap import App
 from broker.region import calendars
@@ -24,7 +23,7 @@ async def say_for_ever(core: App) -> None:
     while True:
         try:
             await anyio.to_thread.run_sync(_say, core)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001  # it must be said again in a minute, whatever it was
             _log.warning("calendar not noted", error=type(error).__name__)
         await asyncio.sleep(EVERY_S)
 
