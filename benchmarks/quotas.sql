@@ -64,9 +64,10 @@ BEGIN
         RAISE EXCEPTION 'full';
     END IF;
     INSERT INTO quotas.hold_line (hold_id, resource_class, pool_id, amount) SELECT id, p_class, p_pool, 1 FROM unnest(v_ids) AS u (id);
-    INSERT INTO quotas.granted (holds, nodes, classes, pools, amounts)
+    INSERT INTO quotas.granted (holds, nodes, classes, pools, amounts, owners, deadlines)
     VALUES (v_ids, p_nodes, array_fill(p_class, ARRAY[cardinality(p_nodes)]), array_fill(p_pool, ARRAY[cardinality(p_nodes)]),
-            array_fill(1::bigint, ARRAY[cardinality(p_nodes)]));
+            array_fill(1::bigint, ARRAY[cardinality(p_nodes)]), array_fill(p_owner, ARRAY[cardinality(p_nodes)]),
+            array_fill(p_expires_at, ARRAY[cardinality(p_nodes)]));
 END $$;
 
 -- Bare commits: one small row each.
