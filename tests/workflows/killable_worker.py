@@ -59,19 +59,26 @@ class Fuse:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.step, self.point = file.read_text().split()
-        self.acted = 0
+
+    def mark(self, what: str) -> Path:
+        """The file that says so for every later attempt, be it in this process or in the next."""
+        return self.file.with_name(f"{self.file.name}.{self.step}.{what}")
 
     def begun_before(self) -> bool:
-        """Whether another process was in this step already, which then died of another's plan."""
-        mark, me = self.file.with_name(f"{self.file.name}.{self.step}.begun"), str(os.getpid())
-        earlier = mark.exists() and mark.read_text() != me
-        mark.write_text(me)
+        """Whether an earlier attempt was in this step: it died of another's plan, or asked for another attempt."""
+        earlier = self.mark("begun").exists()
+        self.mark("begun").touch()
         return earlier
+
+    @property
+    def has_acted(self) -> bool:
+        """Whether this attempt or an earlier one has done something outside the database."""
+        return self.mark("has_acted").exists()
 
     def at(self, point: str) -> None:
         """Die here if this is the point."""
         if point == self.point:
-            self.file.rename(self.file.with_name(f"{self.file.name}.{self.step}.{self.point}"))
+            self.file.rename(self.mark(self.point))
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -86,7 +93,7 @@ def acted() -> None:
     """Something outside the database has just been done."""
     fuse = _fuse()
     if fuse is not None:
-        fuse.acted += 1
+        fuse.mark("has_acted").touch()
         fuse.at("acted_once")
 
 
@@ -141,7 +148,7 @@ class DeadlyWorks:
     @contextlib.contextmanager
     def begin(self, *arguments: Any, **named: Any) -> Iterator[Work]:
         fuse = _fuse()
-        if fuse is not None and fuse.acted:
+        if fuse is not None and fuse.has_acted:
             fuse.at("acted")
         with self._works.begin(*arguments, **named) as work:
             yield work
@@ -168,8 +175,8 @@ def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any
             fuse.at("before")
             earlier = fuse.begun_before()
             answer = step(*arguments)
-            if earlier and not fuse.acted and fuse.point in {"acted_once", "acted"}:
-                fuse.at(fuse.point)  # another's plan ended the life that acted, just there
+            if earlier and not fuse.has_acted and fuse.point in {"acted_once", "acted"}:
+                fuse.at(fuse.point)  # the earlier attempt ended between the cloud's act and its own note of it
             fuse.at("done")
         finally:
             _lit.fuse = None

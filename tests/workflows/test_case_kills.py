@@ -30,7 +30,7 @@ IN_CLOUD_POINTS = ("before", "acted_once", "acted", "done")
 DATABASE_POINTS = ("before", "uncommitted", "done")
 LOOKING = {"measure_again", "look_before_deleting"}
 """Steps that change nothing in a cloud."""
-PATIENCE_S = 1200
+PATIENCE_S = 600
 """Seventeen deaths and restarts take a minute on two free cores, and several beside other work: a workflow that several
 of them met is missed by the engine only after twelve seconds each time."""
 Point = tuple[str, str]
@@ -153,7 +153,14 @@ def have_met(workshop: Workshop, kills: Mapping[Point, UUID]) -> None:
     The state is committed a moment before ``done``, and if another's plan ends the worker in that moment, the step
     comes again only when the engine has noticed.
     """
-    workshop.until(lambda: all(workshop.met(case, *point) for point, case in kills.items()), timeout_s=PATIENCE_S)
+
+    def unmet() -> list[Point]:
+        return [point for point, case in kills.items() if not workshop.met(case, *point)]
+
+    try:
+        workshop.until(lambda: not unmet(), timeout_s=PATIENCE_S)
+    except AssertionError as error:
+        raise AssertionError(f"nobody died at {unmet()}") from error
 
 
 def acts(workshop: Workshop, case_id: UUID) -> list[str]:
