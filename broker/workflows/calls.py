@@ -39,9 +39,7 @@ async def in_database(step: Callable[[Any, Given], T], order: Given) -> T:
     )
 
 
-async def on_cloud(
-    step: Callable[[Any, Given], T], order: Given, *, quick: bool = True, queue: str | None = None
-) -> T:
+async def on_cloud(step: Callable[[Any, Given], T], order: Given, *, quick: bool = True, queue: str | None = None) -> T:
     """A step on a sub-cloud: first a quick look in place, then, if it has to wait or fails, an activity that beats.
 
     Most steps are through at the first look, and the engine has written nothing but that they were (steps are

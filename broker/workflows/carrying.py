@@ -26,9 +26,9 @@ class NotCarriedError(Exception):
 
 @contextlib.contextmanager
 def carrying(app: App, clouds: Collection[str]) -> Iterator[Callable[[float], None]]:
-    """A worker for each of these sub-clouds and one for the routers; yields a wait of at most so many seconds until no row wants acting on.
+    """A worker for each of these sub-clouds, and one for routers.
 
-    The wait raises NotCarriedError.
+    Yields a wait of at most so many seconds until no row wants acting on; it raises NotCarriedError.
     """
     stop = threading.Event()
     broke: list[BaseException] = []
