@@ -141,6 +141,6 @@ def test_a_rogue_announcement_is_filtered_and_reported(site: Site) -> None:
 
 def refused_by(site: Site, router: str) -> set[str]:
     """What a router heard in the shared zone and did not let in."""
-    facts = next(f for f in site.provider.audit() if f.router == router)
+    (facts,) = site.audit(router)
     sessions = facts.facts["vrfs"]["shared"]["sessions"].values()
     return {prefix for session in sessions for prefix in session["refused"]}

@@ -197,7 +197,7 @@ def test_what_is_left_of_ours_goes_whatever_it_has_become(site: Site) -> None:
     made = shared("frr_segment").Segment(segment_variables(site.provider.fabric, spare))
     underlay = site.provider.fabric.routers["dc"].variables["extranet_underlay"]
     assert site.lab.run("dc", "ip", *made.link(underlay).split()).returncode == 0
-    found = list(compare(site.lab.topology, Rows({}, frozenset()), site.provider.audit()))
+    found = list(compare(site.lab.topology, Rows({}, frozenset()), site.audit("dc")))
     extra = [d.spec for d in found if d.gap is Gap.EXTRA and d.spec is not None]
     assert {s.vni for s in extra} == {second.vni, alone.vni, spare.vni}
     # What lost its address the rows know the prefix of.
@@ -231,8 +231,9 @@ def test_what_is_not_ours_is_named_and_left_alone(site: Site) -> None:
     for lines, _ in written:
         site.lab.vtysh("dc", *lines)
     try:
-        found = dict(differences(site, spec))
-        repaired = dict(differences(site, spec))
+        found = dict(differences(site, spec, beside="nanning"))
+        assert not any(site.provider.update([spec]).values())
+        repaired = dict(differences(site, spec, beside="nanning"))
     finally:
         for command in by_hand.values():
             site.lab.run("dc", *command.split(), vrf="shared")
@@ -249,13 +250,13 @@ def test_what_is_not_ours_is_named_and_left_alone(site: Site) -> None:
         ("neighbour", "3fff:f02:1::9"): "peer",
         ("filter", "dc"): "filter_in",
     }
-    assert within(5, lambda: differences(site, spec) == [])
+    assert within(5, lambda: differences(site, spec, beside="nanning") == [])
 
 
-def differences(site: Site, *specs: SegmentSpec) -> list[tuple[tuple[str, str], str]]:
-    """What an audit finds, when these segments are all there should be."""
+def differences(site: Site, *specs: SegmentSpec, beside: str = "dc") -> list[tuple[tuple[str, str], str]]:
+    """What an audit finds on the data centre's router and theirs, when these segments are all there should be."""
     rows = Rows({s.id: s for s in specs}, frozenset())
-    found = compare(site.lab.topology, rows, site.provider.audit())
+    found = compare(site.lab.topology, rows, site.audit(*{"dc", beside, *(s.router for s in specs)}))
     return [((d.gap.value, d.subject), said(d.facts)) for d in found]
 
 

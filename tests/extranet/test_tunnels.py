@@ -232,7 +232,7 @@ def test_an_interface_of_others_that_is_called_like_ours_is_not_touched(site: Si
 
 
 def put_right(site: Site, *specs: SegmentSpec) -> None:
-    """A repair finds all of it; a second one finds nothing. The router's daemons hear of a new link a moment later."""
+    """A repair finds all of it, and is through when it says so; a second one finds nothing."""
     runs, play = [], site.provider.play
 
     def listening(*args: object, **kwargs: object) -> object:
@@ -246,4 +246,5 @@ def put_right(site: Site, *specs: SegmentSpec) -> None:
         finally:
             site.provider.play = play
         assert runs[-1].changed == changed
-        assert within(5, lambda: differences(site, *specs) == [])
+        if changed:
+            assert within(5, lambda: differences(site, *specs) == [])

@@ -97,6 +97,25 @@ class Bench:
         return [f"vrf {segment.vrf} {line}"]
 
 
+def test_a_repair_is_through_when_the_kernel_has_the_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The router's daemons hear of a new link a moment later; who never hears is not waited for."""
+    module = frr_module()
+    segment = shared("frr_segment").Segment({**BY_VLAN[0], "services": None})
+    there = (segment.device, segment.gateway_address)
+    looks: list[set[tuple[str, str]]] = [set(), {(segment.device, "3fff::1/64")}, {there}]
+    now = iter(range(100))
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(now) * 0.1)
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    router = Bench("lan0")
+    router.addressed = lambda _: looks.pop(0)  # type: ignore[attr-defined]
+    module.settle(router, [segment])
+    assert looks == []
+    monkeypatch.setattr(module, "SETTLE_S", 0.5)
+    router.addressed = lambda _: set()  # type: ignore[attr-defined]
+    module.settle(router, [segment])
+    assert next(now) < 20
+
+
 def test_a_vlan_with_dhcpv6_on_frr_is_as_written_down() -> None:
     """Kernel commands and router lines; the laboratory's kernel has no VLAN devices: this is all there is of them."""
     module = frr_module()

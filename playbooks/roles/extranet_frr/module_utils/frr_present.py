@@ -10,9 +10,12 @@ segment away finds it.
 from __future__ import annotations
 
 import ipaddress
+import time
 
 from ansible.module_utils.frr_firewall import differing, table_of
 from ansible.module_utils.frr_segment import RA_INTERVAL_S, Refused
+
+SETTLE_S, TURN_S = 5, 0.05
 
 
 class Work:
@@ -162,6 +165,20 @@ def write(router, works, lines, walls, still):
     if router.thorough:
         for w in works:
             take_strays(router, w)
+        settle(router, [w.segment for w in works if w.links or w.lines])
+
+
+def settle(router, segments):
+    """Wait until the kernel has the gateways: the router's daemons hear of a link that was made anew a moment later.
+
+    Who compares right after a repair would find what is not missing. After a while whoever looks next says what is.
+    """
+    until = time.monotonic() + SETTLE_S
+    while segments and time.monotonic() < until:
+        there = {pair for vrf in sorted({s.vrf for s in segments}) for pair in router.addressed(vrf)}
+        segments = [s for s in segments if (s.device, s.gateway_address) not in there]
+        if segments:
+            time.sleep(TURN_S)
 
 
 def take_strays(router, work):

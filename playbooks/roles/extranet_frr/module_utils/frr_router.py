@@ -81,6 +81,11 @@ class Router:
         links = json.loads(self.run("ip", "-n", vrf, "-j", "link", "show") or "[]")
         return [link["ifname"] for link in links if link.get("ifalias", "").startswith("guiyun ") or _addressed(link)]
 
+    def addressed(self, vrf):
+        """Which interface of a VRF has which global address, as the kernel has it."""
+        links = json.loads(self.run("ip", "-n", vrf, "-6", "-j", "addr", "show", "scope", "global") or "[]")
+        return {(li["ifname"], f"{a['local']}/{a['prefixlen']}") for li in links for a in li.get("addr_info", ()) if a}
+
     def unforwarding(self, vrf, devices):
         """What of a VRF does not forward: ``all``, or the names of these interfaces."""
         known = json.loads(self.run("ip", "-n", vrf, "-6", "-j", "netconf", "show") or "[]")
