@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from broker.inventory.models import Resource
-from broker.inventory.repository import unit_names
+from broker.tenancy.repository import unit_names
 from broker.tenancy.work import Work
 from quotas import models
 from quotas.errors import BadPrefix, QuotaError, UnknownPool

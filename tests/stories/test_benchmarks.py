@@ -5,6 +5,7 @@ Nothing is measured here: a server of the tests stands where a benchmark starts 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ from typing import Any, Self
 import duckdb
 import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import create_engine, text
 
 from benchmarks import close, idle, prefixes, quota_designs, quotas, rate, road, stack
@@ -71,7 +71,12 @@ def closing(monkeypatch: Patch) -> Iterator[None]:
     """A writer's connection ends with its process; here, with the test."""
     made: list[psycopg.Connection[Any]] = []
     connect = psycopg.connect
-    monkeypatch.setattr(psycopg, "connect", lambda *a, **k: made.append(connect(*a, **k)) or made[-1])
+
+    def connected(*given: Any, **more: Any) -> psycopg.Connection[Any]:
+        made.append(connect(*given, **more))
+        return made[-1]
+
+    monkeypatch.setattr(psycopg, "connect", connected)
     yield
     for connection in made:
         connection.close()
@@ -117,7 +122,7 @@ def test_every_way_to_hand_out_prefixes_does(
     monkeypatch.setattr(prefixes, "SIZES", {"small": {"1k": 2}})
     monkeypatch.setattr(prefixes, "_PEERS", prefixes._PEERS.replace(str(prefixes.PEER_PREFIXES - 1), "9"))
     monkeypatch.setattr(prefixes, "_turn", turn)
-    monkeypatch.setattr(prefixes.multiprocessing, "get_context", lambda _: dummy)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: dummy)
     monkeypatch.setattr(prefixes, "EmbeddedPostgres", Standing(postgres, database.name))
     assert prefixes.run("small")["differences"] == 0
     with psycopg.connect(libpq_url(postgres.superuser_url(database.name))) as rows:
