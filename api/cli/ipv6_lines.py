@@ -158,7 +158,7 @@ def _lift(work: Work, given: Given, _: int) -> Allocation:
     try:
         return addresses.lift(work, UUID(_word(given, "id")))
     except ValueError as error:
-        raise Usage("id") from error
+        raise Usage("id 应为编号（UUID）") from error
 
 
 DOES: Mapping[str, Callable[[Work, Given, int], Allocation]] = {
@@ -178,25 +178,25 @@ def do(work: Work, given: Given, quarantine_days: int) -> dict[str, Any]:
 def _verb(given: Given) -> Callable[[Work, Given, int], Allocation]:
     verb = DOES.get(str(given.get("do", "")))
     if verb is None:
-        raise Usage(f"do: {', '.join(DOES)}")
+        raise Usage(f"do 应为 {'、'.join(DOES)} 之一")
     return verb
 
 
 def _word(given: Given, name: str, default: str | None = None) -> str:
     value = given.get(name, default)
     if not isinstance(value, str) or (not value and default is None) or len(value) > 200:
-        raise Usage(name)
+        raise Usage(f"{name} 应为文本，不超过 200 字" if name in given else f"缺少 {name}")
     if "\x00" in value or any(
         "\ud800" <= sign <= "\udfff" for sign in value
     ):  # no database keeps it, no output shows it
-        raise Usage(name)
+        raise Usage(f"{name} 中有不能保存的字符")
     return value
 
 
 def _number(given: Given, name: str, default: int | None = None) -> int:
     value = given.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 36500:
-        raise Usage(name)
+        raise Usage(f"{name} 应为 0 至 36500 的整数" if name in given else f"缺少 {name}")
     return value
 
 
@@ -266,8 +266,8 @@ def _parsed(line: str) -> Given | str:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
-        return "not JSON"
-    return found if isinstance(found, dict) else "not an object"
+        return "不是 JSON"
+    return found if isinstance(found, dict) else "不是 JSON 对象"
 
 
 def _waiting(lines: Iterable[str]) -> Iterator[list[str]]:

@@ -137,6 +137,10 @@ def test_lines_are_answered_one_by_one(typist: Typist, pool: UUID) -> None:
         None, None, "prefix.too_short", None, "prefix.gone", "prefix.overlap", *["usage.wrong"] * 6
     ]  # fmt: skip
     assert said.status == 1
+    assert [a["detail"] for a in answers[6:]] == [
+        "do 应为 allocate、release、grow、reserve、lift 之一", "缺少 pool", "owner 中有不能保存的字符",
+        "pool 中有不能保存的字符", "不是 JSON", "不是 JSON",
+    ]  # fmt: skip
     assert answers[1]["prefix"].endswith("/62")
     assert typist.types("ipv6", "--file", "-", stdin=json.dumps(calls[0] | {"owner": "e"})).status == 0
 
