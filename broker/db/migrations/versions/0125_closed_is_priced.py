@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0125_closed_is_priced"
-down_revision = "0097_decided_in"
+down_revision = "0110_sums_in_64_bits"
 branch_labels = None
 depends_on = None
 
