@@ -129,4 +129,3 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     demonstration: bool = False
     """Demonstration accounts exist only when this is set; refused unless ``host`` is loopback."""
-    worker_threads: int = Field(default=32, ge=1, le=512)

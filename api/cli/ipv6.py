@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +27,7 @@ from api.cli.quota import tell
 from api.cli.verb import AsJson, DatabaseCall, Home, database_verb
 from api.texts import names
 from broker.region import addresses
-from quotas.errors import QuotaError
+from quotas.errors import BadPrefix, QuotaError
 from quotas.ipv6 import service, transfer
 from quotas.ipv6.facts import facts, use_by_level
 from quotas.ipv6.values import PlanNode
@@ -155,8 +155,10 @@ def _by_level(call: DatabaseCall, nodes: list[PlanNode]) -> None:
 @database_verb
 def show_facts(call: DatabaseCall, prefix: Annotated[str, typer.Argument(metavar="网段")]) -> None:
     """网段的反向解析区、网关、能否自动配置；不读数据库。"""
-    with _refusing():
+    try:
         found = facts(service.network_of(prefix))
+    except BadPrefix as error:
+        raise _refusal(lines.of_error(error, {})) from error
     data = {
         "prefix": str(found.prefix),
         "reverse_zones": list(found.reverse_zones),
@@ -177,21 +179,26 @@ def show_facts(call: DatabaseCall, prefix: Annotated[str, typer.Argument(metavar
     call.answer(data, lambda: call.terminal.say(fields(pairs)))
 
 
+def _refusal(body: dict[str, Any]) -> Refusal:
+    return Refusal(body["code"], body["detail"], body=body)
+
+
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _refusing(call: DatabaseCall, given: Mapping[str, Any]) -> Iterator[None]:
     """What ``quotas`` refuses, and wrong arguments, in the command line's words."""
     try:
         yield
     except QuotaError as error:
-        body = lines.of_error(error)
-        raise Refusal(error.code, body["detail"], body=body) from error
+        with call.core.sessions() as session:
+            body = lines.refusal(session, call.core.clock(), error, given)
+        raise _refusal(body) from error
     except lines.Usage as error:
         raise typer.BadParameter(str(error)) from error
 
 
 def _do(call: DatabaseCall, verb: str, **given: Any) -> None:
     """One call, as its line would be."""
-    with _refusing(), call.core.works.begin() as work:
+    with _refusing(call, given), call.core.works.begin() as work:
         found = lines.do(work, {"do": verb, **given}, call.core.settings.quarantine_days)
     until = f"，至 {moment(found['until'])}" if found["until"] else ""
     call.done(found, f"{found['prefix']}（{names.PREFIX_STATES[found['state']]}{until}）")

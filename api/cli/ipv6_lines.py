@@ -12,23 +12,35 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import IO, Any
 from uuid import UUID
 
 from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.orm import Session
 
 from api import texts
+from api.texts import names
 from broker.bootstrap import App
 from broker.region import addresses
 from broker.tenancy.work import Work
-from quotas.errors import BadPrefix, CannotGrow, PoolFull, PrefixGone, PrefixOverlap, QuotaError
+from quotas.errors import (
+    BadPrefix,
+    CannotGrow,
+    HasAnother,
+    InTheWay,
+    PoolFull,
+    PrefixGone,
+    PrefixOverlap,
+    QuotaError,
+)
 from quotas.ipv6.values import Allocation, Wish
 
 Given = Mapping[str, Any]
 TOGETHER = 64
 USAGE = "usage.wrong"
+_Beside = PrefixOverlap | CannotGrow  # what tells who is in the way
 
 
 class Usage(ValueError):
@@ -50,24 +62,53 @@ def of_allocation(found: Allocation) -> dict[str, Any]:
     }
 
 
-def of_error(error: QuotaError) -> dict[str, Any]:
+def refusal(session: Session, now: datetime, error: QuotaError, given: Given) -> dict[str, Any]:
+    """A refusal of a call as JSON, with what the owners are called that it tells of."""
+    return of_error(error, _called(session, now, error, given))
+
+
+def of_error(error: QuotaError, called: Mapping[UUID, str]) -> dict[str, Any]:
     """A refusal as JSON: code and sentence, and what would help."""
     said = "prefix.fits" if isinstance(error, PoolFull) else error.code
-    body: dict[str, Any] = {"code": error.code, "detail": texts.sentence(said, _blanks(error)), "errors": []}
+    body: dict[str, Any] = {"code": error.code, "detail": texts.sentence(said, _blanks(error, called)), "errors": []}
     if isinstance(error, PoolFull | CannotGrow):
         body["fits"] = error.fits
-    if isinstance(error, PrefixOverlap | CannotGrow):
+    if isinstance(error, _Beside):
         body["by"] = [{"prefix": b.prefix, "state": b.state, "owner": b.owner, "label": b.label} for b in error.by]
     if isinstance(error, PrefixGone):
         body["state"] = error.state
     return body
 
 
-def _blanks(error: QuotaError) -> dict[str, object]:
+def _called(session: Session, now: datetime, error: QuotaError, given: Given) -> dict[UUID, str]:
+    """What the owners that a refusal tells of are called; of whom nothing is known, as he was typed."""
+    if isinstance(error, PrefixGone | HasAnother):
+        typed = {error.owner: str(given.get("owner") or error.owner)}
+        return typed | addresses.owners(session, typed, now)
+    if isinstance(error, _Beside):
+        return addresses.owners(session, (UUID(b.owner) for b in error.by), now)
+    return {}
+
+
+def _blanks(error: QuotaError, called: Mapping[UUID, str]) -> dict[str, object]:
     fits = f"/{error.fits}" if isinstance(error, PoolFull | CannotGrow) and error.fits else "无"
     length = f"/{error.length}" if isinstance(error, PoolFull | CannotGrow) else ""
     detail = error.detail if isinstance(error, BadPrefix | PrefixOverlap) else str(error)
-    return {"fits": fits, "length": length, "detail": detail}
+    blanks: dict[str, object] = {"fits": fits, "length": length, "detail": detail}
+    if isinstance(error, PrefixGone | HasAnother):
+        blanks["owner"] = called[error.owner]
+    if isinstance(error, PrefixGone):
+        blanks["state"] = names.PREFIX_GONE.get(error.state, error.state)
+    if isinstance(error, HasAnother):
+        blanks["prefix"] = error.prefix
+    if isinstance(error, _Beside):
+        blanks["by"] = "、".join(_neighbour(b, called) for b in error.by) or "地址块"
+    return blanks
+
+
+def _neighbour(there: InTheWay, called: Mapping[UUID, str]) -> str:
+    state = names.PREFIX_STATES[there.state]
+    return f"{there.prefix}（{'，'.join(filter(None, (there.label or called.get(UUID(there.owner)), state)))}）"
 
 
 def wish_of(work: Work, given: Given) -> Wish:
@@ -117,7 +158,7 @@ def _lift(work: Work, given: Given, _: int) -> Allocation:
     try:
         return addresses.lift(work, UUID(_word(given, "id")))
     except ValueError as error:
-        raise Usage("id") from error
+        raise Usage("id 应为编号（UUID）") from error
 
 
 DOES: Mapping[str, Callable[[Work, Given, int], Allocation]] = {
@@ -137,25 +178,25 @@ def do(work: Work, given: Given, quarantine_days: int) -> dict[str, Any]:
 def _verb(given: Given) -> Callable[[Work, Given, int], Allocation]:
     verb = DOES.get(str(given.get("do", "")))
     if verb is None:
-        raise Usage(f"do: {', '.join(DOES)}")
+        raise Usage(f"do 应为 {'、'.join(DOES)} 之一")
     return verb
 
 
 def _word(given: Given, name: str, default: str | None = None) -> str:
     value = given.get(name, default)
     if not isinstance(value, str) or (not value and default is None) or len(value) > 200:
-        raise Usage(name)
+        raise Usage(f"{name} 应为文本，不超过 200 字" if name in given else f"缺少 {name}")
     if "\x00" in value or any(
         "\ud800" <= sign <= "\udfff" for sign in value
     ):  # no database keeps it, no output shows it
-        raise Usage(name)
+        raise Usage(f"{name} 中有不能保存的字符")
     return value
 
 
 def _number(given: Given, name: str, default: int | None = None) -> int:
     value = given.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 36500:
-        raise Usage(name)
+        raise Usage(f"{name} 应为 0 至 36500 的整数" if name in given else f"缺少 {name}")
     return value
 
 
@@ -196,7 +237,7 @@ def _answer(work: Work, given: Given | str, quarantine_days: int) -> dict[str, A
     try:
         return do(work, given, quarantine_days)
     except QuotaError as error:
-        return of_error(error)
+        return refusal(work.session, work.now, error, given)
     except Usage as error:
         return {"code": USAGE, "detail": str(error)}
 
@@ -209,15 +250,15 @@ def _allocations(work: Work, given: Sequence[Any]) -> list[dict[str, Any]]:
             wishes.append(wish_of(work, one))
             found.append(None)
         except QuotaError as error:
-            found.append(of_error(error))
+            found.append(refusal(work.session, work.now, error, one))
         except Usage as error:
             found.append({"code": USAGE, "detail": str(error)})
     handed_out = iter(addresses.allocate(work, wishes) if wishes else ())
-    return [one or _either(next(handed_out)) for one in found]
+    return [told or _either(work, next(handed_out), one) for told, one in zip(found, given, strict=True)]
 
 
-def _either(answer: Allocation | QuotaError) -> dict[str, Any]:
-    return of_error(answer) if isinstance(answer, QuotaError) else of_allocation(answer)
+def _either(work: Work, answer: Allocation | QuotaError, given: Given) -> dict[str, Any]:
+    return refusal(work.session, work.now, answer, given) if isinstance(answer, QuotaError) else of_allocation(answer)
 
 
 def _parsed(line: str) -> Given | str:
@@ -225,8 +266,8 @@ def _parsed(line: str) -> Given | str:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
-        return "not JSON"
-    return found if isinstance(found, dict) else "not an object"
+        return "不是 JSON"
+    return found if isinstance(found, dict) else "不是 JSON 对象"
 
 
 def _waiting(lines: Iterable[str]) -> Iterator[list[str]]:

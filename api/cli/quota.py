@@ -51,13 +51,20 @@ def show(
     if not clouds:
         raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
     found: list[dict[str, Any]] = [
-        {"sub_cloud": c.code, "resource_class": kind.value, "capacity": s.capacity, "used": s.used, "left": s.left}
+        {
+            "sub_cloud": c.code,
+            "name": c.name,
+            "resource_class": kind.value,
+            "capacity": s.capacity,
+            "used": s.used,
+            "left": s.left,
+        }
         for c in clouds
         for kind, s in sorted(stock[c.id].items())
     ]
-    rows = ((f["sub_cloud"], *_amounts(f, "capacity")) for f in found)
-    headers = ("云平台", "种类", "可用总量", "已用", "剩余")
-    call.listed(found, headers, rows, nothing="没有容量记录。", right=headers[2:])
+    rows = ((f["name"], f["sub_cloud"], *_amounts(f, "capacity")) for f in found)
+    headers = ("云平台", "代码", "种类", "可用总量", "已用", "剩余")
+    call.listed(found, headers, rows, nothing="没有容量记录。", right=headers[3:])
 
 
 def _of_unit(call: DatabaseCall, unit: str, cloud: str) -> None:

@@ -129,7 +129,6 @@ def _run(settings: Settings, *, past: bool) -> None:
         servers = _start_servers(supervisor, settings)
         region = _migrate_and_load(servers, past=past)
         _start_programs(supervisor, servers)
-        _publish(servers.settings)
         _welcome(servers.settings, region, time.monotonic() - begin)
         supervisor.watch()
 
@@ -203,7 +202,7 @@ def _start_programs(supervisor: Supervisor, servers: Servers) -> None:
                 name,
                 "api.cli.main",
                 [verb],
-                environment=lambda: child_environment(servers.settings),
+                environment=lambda: _published(servers.settings),
                 log=servers.named.home / "logs" / f"{verb}.log",
                 cwd=Path.cwd(),
                 ready=ready,
@@ -211,9 +210,15 @@ def _start_programs(supervisor: Supervisor, servers: Servers) -> None:
         )
 
 
-def _publish(settings: Settings) -> None:
-    named = {name: value for name, value in child_environment(settings).items() if name.startswith("GUIYUN_")}
+def _published(settings: Settings) -> dict[str, str]:
+    """What a program is started with; first of all it stands in ``running.json``.
+
+    So whoever sees ``/readyz`` say yes can use the command line, and a server that came back at another port is found.
+    """
+    environment = child_environment(settings)
+    named = {name: value for name, value in environment.items() if name.startswith("GUIYUN_")}
     write_json(settings.home / RUNNING, named | {"GUIYUN_URL": url_of(settings)})
+    return environment
 
 
 def url_of(settings: Settings) -> str:

@@ -16,8 +16,6 @@ from broker.request.models import ServiceRequest
 from broker.tenancy.rules import mandate
 from broker.tenancy.values import Actor
 
-_OPERATOR_CASES = {RequestState.NEEDS_OPERATOR, RequestState.PARTLY_DELIVERED, RequestState.RELEASING}
-
 
 def may(actor: Actor, role: Role, unit_id: UUID | None, except_for: Iterable[UUID] = ()) -> bool:
     """Whether the actor has the duty, itself or as a deputy."""

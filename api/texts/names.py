@@ -158,6 +158,16 @@ PREFIX_STATES: Mapping[str, str] = {
     "spent": "空闲",
 }
 
+PREFIX_GONE: Mapping[str, str] = {
+    "quarantined": "已经收回，正在静置",
+    "freed": "已经收回",
+    "spent": "已经收回",
+    "overdue": "暂留已经到期",
+    "reserved": "是保留的范围，请用 guiyun ipv6 lift 解除",
+    "unknown": "没有分配过",
+}
+"""Why there is no prefix to work on."""
+
 DIFFERENCES: Mapping[str, str] = {
     "node_limit": "限额的已用",
     "node_limit.booked": "限额中为下级保留的",

@@ -163,15 +163,6 @@ class Mover:
 
 
 @dataclass(frozen=True, slots=True)
-class CloudMonth:
-    """What all payers together owe for a sub-cloud in a month."""
-
-    sub_cloud_id: UUID
-    month: Month
-    amount_fen: int
-
-
-@dataclass(frozen=True, slots=True)
 class IndustryCloud:
     """An industry cloud in a year (Art. 16(3)): under unified management, or outside with a ceiling that steps down.
 

@@ -187,9 +187,6 @@ def _references(entry: SystemEntry, known: Known, there: KnownSystem | None) -> 
             yield Problem("system.replacement_unknown", "replaceable_by", params={"code": entry.replaceable_by})
 
 
-_PAST = ("approved_on", "in_use_since", "last_business_on", "business_stopped_on", "last_maintained_on", "reported_on")
-
-
 def _numbers(entry: SystemEntry, known: Known) -> Iterable[Problem]:
     if not 1 <= entry.mlps_level <= 5:
         yield Problem("mlps.range", "mlps_level", "Art. 18(1)")

@@ -9,9 +9,9 @@ counts in no unit's quota; ``beside_quota`` says how much that is, so that it is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import IPv6Network
 from uuid import UUID, uuid5
 
@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from broker.inventory.models import Resource
+from broker.tenancy.repository import unit_names
 from broker.tenancy.work import Work
 from quotas import models
 from quotas.errors import BadPrefix, QuotaError, UnknownPool
@@ -62,6 +63,19 @@ def owner_of(given: str) -> UUID:
         return UUID(given)
     except ValueError:
         return uuid5(transfer.NAMESPACE, given)
+
+
+def owners(session: Session, ids: Iterable[UUID], now: datetime) -> dict[UUID, str]:
+    """What owners of prefixes are called: the unit and its segment; else the label of the last prefix they had."""
+    wanted = set(ids)
+    segments = session.execute(
+        select(Resource.id, Resource.unit_id, Resource.name).where(Resource.id.in_(wanted))
+    ).all()
+    units = unit_names(session, (s.unit_id for s in segments), now)
+    found = {s.id: f"{units.get(s.unit_id, '')} {s.name}".strip() for s in segments}
+    a = models.prefix_allocation.c
+    labelled = select(a.owner, a.label).where(a.owner.in_(wanted - set(found)), a.label != "").order_by(a.id)
+    return {row.owner: row.label for row in session.execute(labelled)} | found
 
 
 def pool_of(work: Work, given: str, routing_domain: str = "") -> UUID:

@@ -39,11 +39,12 @@ async def in_database(step: Callable[[Any, Given], T], order: Given) -> T:
     )
 
 
-async def on_cloud(step: Callable[[Any, Given], T], order: Given, *, quick: bool = True) -> T:
+async def on_cloud(step: Callable[[Any, Given], T], order: Given, *, quick: bool = True, queue: str | None = None) -> T:
     """A step on a sub-cloud: first a quick look in place, then, if it has to wait or fails, an activity that beats.
 
     Most steps are through at the first look, and the engine has written nothing but that they were (steps are
     idempotent, so a lost worker only looks again). The activity's worker is missed by its silence; it is tried again.
+    ``queue``: where its workers are, if not on the workflow's own; the look in place is always the workflow's worker's.
     """
     if quick:
         try:
@@ -57,19 +58,22 @@ async def on_cloud(step: Callable[[Any, Given], T], order: Given, *, quick: bool
     return await workflow.execute_activity_method(
         step,
         order,
+        task_queue=queue,
         start_to_close_timeout=STEP_TIMEOUT,
         heartbeat_timeout=timedelta(seconds=order.heartbeat_s),
         retry_policy=ON_CLOUD_RETRY,
     )
 
 
-async def tried(step: Callable[[Any, Given], bool], order: Given, *, quick: bool = True) -> bool:
+async def tried(
+    step: Callable[[Any, Given], bool], order: Given, *, quick: bool = True, queue: str | None = None
+) -> bool:
     """A step on a sub-cloud after which the road goes on, whatever came of it: rows say what failed.
 
     True: nothing failed. False: something did, or the step broke on its last attempt, which is written down then.
     """
     try:
-        return await on_cloud(step, order, quick=quick)
+        return await on_cloud(step, order, quick=quick, queue=queue)
     except FailureError as error:
         if is_cancelled_exception(error):
             raise

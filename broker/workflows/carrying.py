@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from broker.bootstrap import App
 from broker.workflows.dispatch import Dispatch, cases_wanting, wanting
 from broker.workflows.steps import Steps
-from broker.workflows.worker import Dials, connect, worker_for
+from broker.workflows.worker import Dials, connect, routers_worker, worker_for
 
 _ROUND_S = 0.1
 _DIALS = Dials()
@@ -26,9 +26,9 @@ class NotCarriedError(Exception):
 
 @contextlib.contextmanager
 def carrying(app: App, clouds: Collection[str]) -> Iterator[Callable[[float], None]]:
-    """A worker for each of these sub-clouds; yields a wait of at most so many seconds until no row wants acting on.
+    """A worker for each of these sub-clouds, and one for routers.
 
-    The wait raises NotCarriedError.
+    Yields a wait of at most so many seconds until no row wants acting on; it raises NotCarriedError.
     """
     stop = threading.Event()
     broke: list[BaseException] = []
@@ -67,6 +67,7 @@ async def _carry(app: App, clouds: Collection[str], stop: threading.Event) -> No
     client = await connect(app.settings)
     async with contextlib.AsyncExitStack() as stack:
         steps = Steps(app.tools())
+        await stack.enter_async_context(routers_worker(client, steps))
         for code in clouds:
             await stack.enter_async_context(worker_for(client, code, steps, _DIALS))
         dispatch = Dispatch(app, client, _DIALS.heartbeat_s)

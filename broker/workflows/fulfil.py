@@ -11,7 +11,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from broker.workflows.calls import in_database, tried
-    from broker.workflows.orders import Order
+    from broker.workflows.orders import ROUTERS, Order
     from broker.workflows.steps import Steps
 
 
@@ -33,8 +33,8 @@ class Fulfil:
         if plan.segments:
             good &= await tried(Steps.create_segments, order)
         if plan.routes:
-            good &= await tried(Steps.route_segments, order, quick=False)
-            good &= await tried(Steps.verify_segments, order, quick=False)
+            good &= await tried(Steps.route_segments, order, quick=False, queue=ROUTERS)
+            good &= await tried(Steps.verify_segments, order, quick=False, queue=ROUTERS)
         if plan.volumes:
             good &= await tried(Steps.create_volumes, order)
         if plan.servers:

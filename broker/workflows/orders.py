@@ -69,6 +69,10 @@ class MeasureOrder:
 MEASURING = "measuring"
 """The task queue of reading and scanning: few at once, for one store, and apart from deliveries."""
 
+ROUTERS = "routers"
+"""The task queue of steps on the extranet's routers. They mostly wait for a run that they share: on a cloud's queue
+they would take its few slots, and a cloud that is slow would hold up routers."""
+
 AnyOrder = Order | CaseOrder | MeasureOrder
 
 

@@ -41,7 +41,7 @@ from broker.workflows.health import HealthCheck
 from broker.workflows.measure import Collect, Detect
 from broker.workflows.measure_steps import MeasureSteps
 from broker.workflows.measured import Measured
-from broker.workflows.orders import MEASURING, queue_of
+from broker.workflows.orders import MEASURING, ROUTERS, queue_of
 from broker.workflows.reclaim import Resume, Suspend, TakeBack
 from broker.workflows.release import GiveBack
 from broker.workflows.steps import Steps
@@ -49,6 +49,8 @@ from broker.workflows.steps import Steps
 log = structlog.get_logger(__name__)
 
 STEPS_PER_CLOUD = 8
+AT_ROUTERS = 64
+"""As many as one run carries: they wait for it together, and a run costs what it costs."""
 MEASURES_AT_ONCE = 2
 HEALTH_EVERY_S = 60.0
 COMPARE_EVERY_S = 3600.0
@@ -131,6 +133,7 @@ class Floor:
                 await self.stack.enter_async_context(
                     measuring_worker(self.client, MeasureSteps(steps.tools), self.dials)
                 )
+                await self.stack.enter_async_context(routers_worker(self.client, steps))
             for code in appeared:
                 await self.stack.enter_async_context(worker_for(self.client, code, steps, self.dials))
                 self.served.add(code)
@@ -142,7 +145,10 @@ class Floor:
 
 
 def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
-    """The worker of one sub-cloud's queue, with threads of its own: a dead cloud blocks no one else's."""
+    """The worker of one sub-cloud's queue, with threads of its own: a dead cloud blocks no one else's.
+
+    It knows the steps on routers as well: a version before this one ordered them here.
+    """
     return Worker(
         client,
         task_queue=queue_of(code),
@@ -157,6 +163,20 @@ def worker_for(client: Client, code: str, steps: Steps, dials: Dials) -> Worker:
         max_concurrent_workflow_task_polls=2,
         max_concurrent_activity_task_polls=2,
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=dials.sticky_s),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+def routers_worker(client: Client, steps: Steps) -> Worker:
+    """The worker of the steps on routers, which wait together for the runs that they share."""
+    return Worker(
+        client,
+        task_queue=ROUTERS,
+        activities=[steps.route_segments, steps.verify_segments],
+        interceptors=[Measured()],
+        activity_executor=ThreadPoolExecutor(AT_ROUTERS, thread_name_prefix="routers"),
+        max_concurrent_activities=AT_ROUTERS,
+        max_concurrent_activity_task_polls=2,
         graceful_shutdown_timeout=timedelta(seconds=5),
     )
 

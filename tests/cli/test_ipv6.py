@@ -90,6 +90,32 @@ def test_every_refusal_has_its_code_and_changes_nothing(typist: Typist, pool: UU
     assert typist.types("ipv6").status == 2
 
 
+def test_a_refusal_names_owners_and_says_what_became_of_the_prefix(typist: Typist, pool: UUID) -> None:
+    """No id of ours, no English state: the name that was typed, another's label, each state in the operator's words."""
+    mine, theirs = allocated(typist, "教育厅"), allocated(typist, "卫健委", "--length", "62")
+
+    def sentence(*words: str) -> str:
+        return typist.refused("ipv6", *words)
+
+    assert sentence("grow", "--owner", "教育厅", "--length", "60").endswith(
+        f"{theirs}（卫健委，使用中）；最多可扩展到：/61。\n"
+    )
+    assert f"{mine} 与已有的网段、保留范围或地址块重叠：{mine}（教育厅，使用中）。" in sentence(
+        "reserve", mine, "--reason", "演练"
+    )
+    assert "“教育厅”已有另一个网段：" in sentence(
+        "allocate", "--pool", "3fff:100::/60", "--owner", "教育厅", "--length", "63"
+    )
+    assert "“无此人”没有可以操作的网段：没有分配过。" in sentence("release", "--owner", "无此人")
+    typist.does("ipv6", "release", "--owner", "教育厅", "--quarantine-days", "0")
+    assert "“教育厅”没有可以操作的网段：已经收回，正在静置。" in sentence("release", "--owner", "教育厅")
+    typist.does("ipv6", "sweep")
+    assert "“教育厅”没有可以操作的网段：已经收回。" in sentence("grow", "--owner", "教育厅", "--length", "63")
+    kept = typist.does("ipv6", "reserve", mine, "--reason", "演练", "--json").json
+    assert f"{mine}（演练，保留）" in sentence("reserve", mine, "--reason", "再来")
+    assert "“演练”没有可以操作的网段：是保留的范围" in sentence("release", "--owner", kept["owner"], "--prefix", mine)
+
+
 def test_lines_are_answered_one_by_one(typist: Typist, pool: UUID) -> None:
     """Each line an answer, in order: the prefix, or a code; 1 when any was refused."""
     calls: list[dict[str, Any]] = [
@@ -111,6 +137,10 @@ def test_lines_are_answered_one_by_one(typist: Typist, pool: UUID) -> None:
         None, None, "prefix.too_short", None, "prefix.gone", "prefix.overlap", *["usage.wrong"] * 6
     ]  # fmt: skip
     assert said.status == 1
+    assert [a["detail"] for a in answers[6:]] == [
+        "do 应为 allocate、release、grow、reserve、lift 之一", "缺少 pool", "owner 中有不能保存的字符",
+        "pool 中有不能保存的字符", "不是 JSON", "不是 JSON",
+    ]  # fmt: skip
     assert answers[1]["prefix"].endswith("/62")
     assert typist.types("ipv6", "--file", "-", stdin=json.dumps(calls[0] | {"owner": "e"})).status == 0
 

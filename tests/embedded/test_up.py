@@ -103,6 +103,8 @@ def test_one_command_starts_everything_and_the_next_goes_on(tmp_path: Path, star
     home = tmp_path / "home"
     first = Up(home, "--past")
     started.append(first)
+    first.read_until("网页与接口服务 已就绪")
+    assert (home / "running.json").exists()  # whoever sees /readyz say yes can use the command line at once
     first.read_until("桂云已启动")
     first.read_until("按 Ctrl-C 停止")
     assert wait_until(lambda: ready(first), timeout_s=PATIENCE_S)

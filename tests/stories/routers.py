@@ -99,8 +99,13 @@ class Routers:
 
 
 @pytest.fixture
-def routers(world: World, monkeypatch: pytest.MonkeyPatch) -> Routers:
+def routers(world: World) -> Routers:
     """The laboratory's topology, with a dictionary for routers."""
+    return furnished(world)
+
+
+def furnished(world: World) -> Routers:
+    """The same, in a world that a test has made itself."""
     with world.app.works.begin() as work:
         loading.load(work, read_yaml(TOPOLOGY))
     with world.app.sessions() as session:

@@ -18,7 +18,7 @@ from temporalio.testing import WorkflowEnvironment
 from broker.delivery.tools import Tools
 from broker.workflows.dispatch import WORKFLOWS, CaseWanting, Wanting
 from broker.workflows.steps import Steps
-from broker.workflows.worker import Dials, worker_for
+from broker.workflows.worker import Dials, routers_worker, worker_for
 from tests.stories import road
 from tests.stories.world import World
 
@@ -48,8 +48,9 @@ async def carry(client: Client, world: World, **changes: Any) -> list[WorkflowHi
     wanted: Sequence[Wanting | CaseWanting] = [*road.jobs(world), *road.case_jobs(world)]
     tools: Tools = replace(world.app.tools(), **changes)
     histories = []
+    steps = Steps(tools)
     for wanting in wanted:
-        async with worker_for(client, wanting.job.sub_cloud, Steps(tools), Dials()):
+        async with worker_for(client, wanting.job.sub_cloud, steps, Dials()), routers_worker(client, steps):
             handle = await start(client, wanting)
             await handle.result()
             histories.append(await handle.fetch_history())

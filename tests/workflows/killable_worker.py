@@ -175,8 +175,8 @@ def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any
             fuse.at("before")
             earlier = fuse.begun_before()
             answer = step(*arguments)
-            if earlier and not fuse.has_acted and fuse.point in {"acted_once", "acted"}:
-                fuse.at(fuse.point)  # the earlier attempt ended between the cloud's act and its own note of it
+            if earlier and fuse.point in {"acted_once", "acted"}:
+                fuse.at(fuse.point)  # the earlier attempt has acted, and ended before it could die of this plan
             fuse.at("done")
         finally:
             _lit.fuse = None

@@ -37,7 +37,7 @@ from broker.workflows.steps import Steps
 from providers.contract import Kind
 from providers.simulated import faults
 from providers.simulated.faults import Fault, Mode
-from tests.stories import reclaim, road
+from tests.stories import reclaim, road, routers
 from tests.stories.conftest import Databases
 from tests.stories.world import World, make_world
 from tests.workflows.engine import carry, leaping
@@ -100,6 +100,12 @@ def delivered_at_the_second_try(world: World) -> None:
     busy_once(world, "create")
 
 
+def routed(world: World) -> None:
+    """A segment comes onto its router, and is looked at from the zones."""
+    routers.furnished(world)
+    routers.ordered(world, [routers.SEGMENT])
+
+
 def expired(world: World) -> None:
     road.up_to_order(world)
     world.clock.forward(days=road.HOLD_DAYS)
@@ -116,6 +122,7 @@ class Road:
 ROADS = {
     "fulfil-at-once": Road(road.up_to_order),
     "fulfil-second-try": Road(delivered_at_the_second_try),
+    "fulfil-routed": Road(routed),
     "fulfil-needs-operator": Road(refused),
     "fulfil-in-part": Road(lambda world: refused(world, allow_partial=True)),
     "fulfil-undo": Road(given_up),
