@@ -13,11 +13,10 @@ from typing import Annotated
 
 import typer
 
-from api.texts import sentence
+from api.cli.verb import DatabaseCall, database_verb
 from broker.db.migrate import current, differences, upgrade
 from broker.db.session import make_engine, make_sessions
 from broker.dedicated import demonstration as networks
-from broker.errors import BrokerError
 from broker.region.loader import LoadReport, load
 from broker.region.reading import read_region
 from broker.region.schema import Region
@@ -100,17 +99,16 @@ def load_region(url: str, region: Region, *, demonstration: bool, since: timedel
 
 
 @group.command("load-region")
+@database_verb
 def load_region_file(
+    call: DatabaseCall,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="区域文件（YAML）")],
-    *,
-    as_json: AsJson = False,
 ) -> None:
     """载入或更新区域文件；有任何一处不合规则时整个文件都不载入。"""
-    try:
-        report = load_region(_owner_url(), read_region(file), demonstration=Settings().demonstration)
-    except BrokerError as error:
-        for problem in error.problems:
-            typer.echo(f"{problem.code} {problem.field}：{sentence(problem.code, problem.params)}", err=True)
-        raise typer.Exit(1) from None
+    settings = call.settings
+    url = settings.owner_database_url or settings.database_url
+    if url is None:
+        raise typer.BadParameter("没有正在运行的桂云；请先 make run，或设置 GUIYUN_OWNER_DATABASE_URL")
+    report = load_region(url.get_secret_value(), read_region(file), demonstration=settings.demonstration)
     lines = [f"{name} {count}" for name, count in report.counts.items()]
-    _say(as_json=as_json, data=dict(report.counts), lines=["没有变化"] if report.nothing_changed else lines)
+    call.done(dict(report.counts), "没有变化" if report.nothing_changed else "\n".join(lines))

@@ -76,9 +76,9 @@ def _delivered(terminal: Terminal, last: Mapping[str, Any], found: list[dict[str
 @app.command("desk")
 @client_verb
 def desk(call: Call) -> None:
-    """待人工处理的事项、待确认的释放与待关注的回收事项。"""
+    """待人工处理的事项、待确认的释放、待关注的回收事项与云平台上已不存在的资源。"""
     found = {"cases": call.api.get("/desk-cases"), "releases": call.api.get("/releases")}
-    found["reclaim"] = call.api.get("/reclaim-desk")
+    found |= {"reclaim": call.api.get("/reclaim-desk"), "lost": call.api.get("/lost-resources")}
     call.answer(found, lambda: _desk(call.terminal, found))
 
 
@@ -94,6 +94,14 @@ def _desk(terminal: Terminal, found: Mapping[str, Any]) -> None:
     if found["reclaim"]:
         rows = ((r["number"], reclaim.STATES[r["state"]], _remark(r)) for r in found["reclaim"])
         terminal.say("资源回收（guiyun reclaim show 事项）", table(("事项", "状态", "说明"), rows, folds=("说明",)))
+    if found["lost"]:
+        columns = ("资源", "类别", "名称", "单位", "云平台", "停止计量于")
+        lost = (
+            (r["number"], names.KINDS[r["kind"]], r["name"], r["unit_name"], r["sub_cloud_name"], moment(r["lost_at"]))
+            for r in found["lost"]
+        )
+        title = "云平台上已不存在的资源（核实后由使用单位交还，或者 guiyun reclaim open 资源）"
+        terminal.say(title, table(columns, lost))
 
 
 def _remark(case: Mapping[str, Any]) -> str:

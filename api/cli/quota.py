@@ -70,7 +70,7 @@ def show(
 def _of_unit(call: DatabaseCall, unit: str, cloud: str) -> None:
     with call.core.works.begin() as work:
         node = by_hand.node_of(work.session, unit, now=work.now)
-        pool = next((c.id for c in catalog.in_service(work.session) if c.code == cloud), None)
+        pool, called = next(((c.id, c.name) for c in catalog.in_service(work.session) if c.code == cloud), (None, ""))
         if cloud and pool is None:
             raise Refusal("cloud.unknown", f"没有云平台“{cloud}”。")
         left = availability.left(work.session, node, pool)
@@ -84,9 +84,10 @@ def _of_unit(call: DatabaseCall, unit: str, cloud: str) -> None:
             "bound_by": bound.get(one.bound_by) if one.bound_by else None,
         }
         for one in left
-        if one.used or one.limit is not None
+        if one.used or one.limit is not None or (cloud and one.left is not None)
     ]
-    rows = ((*_amounts(f, "limit"), f["bound_by"]) for f in found)
+    # Where no unit's limit binds and there is one nevertheless, it is what the cloud has.
+    rows = ((*_amounts(f, "limit"), f["bound_by"] or (called if f["left"] is not None else None)) for f in found)
     headers = ("种类", "限额", "已用", "还可申请", "受限于")
     call.listed(found, headers, rows, nothing="没有限额，也没有用量。", right=headers[1:4])
 

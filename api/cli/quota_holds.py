@@ -61,10 +61,12 @@ File = Annotated[str, typer.Option("--file", metavar="FILE", help="JSON 行文�
 def told(call: DatabaseCall, error: QuotaError) -> Refusal:
     """For a person: whose limit it is, and which cloud's."""
     called: dict[UUID, str] = {}
-    if isinstance(error, QuotaExceeded):
-        with call.core.sessions() as session:
+    with call.core.sessions() as session:
+        if isinstance(error, QuotaExceeded):
             called = node_names(session, (r.node for r in error.refusals), call.core.clock())
             called |= catalog.names(session, (r.pool for r in error.refusals))
+        if isinstance(error, NotThatMuch):
+            called = catalog.names(session, (s.pool for s in error.short))
     return refusal_of(error, called)
 
 
@@ -98,11 +100,22 @@ def refusal_of(error: QuotaError, called: Mapping[UUID, str] | None = None) -> R
     if isinstance(error, DoneBefore):
         body["key"] = str(error.key)
     if isinstance(error, NotThatMuch):
+        sentence = " ".join((sentence, *_short(error, called or {})))
         body["short"] = [
             {"resource_class": s.resource_class.value, "sub_cloud_id": str(s.pool), "asked": s.asked, "there": s.there}
             for s in error.short
         ]
     return Refusal(error.code, sentence, body=body)
+
+
+def _short(error: NotThatMuch, called: Mapping[UUID, str]) -> Iterable[str]:
+    """Of what there is less, and how much there is; of a hold as a whole, that nothing of it is left."""
+    if not error.short:
+        yield texts.sentence("hold.nothing_left")
+    for s in error.short:
+        cloud = called.get(s.pool, f"云平台 {s.pool} ")
+        params = {"class": s.resource_class.value, "cloud": cloud, "asked": s.asked, "there": s.there}
+        yield texts.sentence("hold.short", params)
 
 
 def malformed(detail: str, line: object = "1") -> Refusal:

@@ -328,7 +328,7 @@ def _dry(terminal: Terminal, name: str, result: Mapping[str, Any]) -> None:
         rows = ((t["number"], t["unit"], str(t["days"]), yuan(t["monthly_fen"] or 0)) for t in result["takes"])
         terminal.section("会发起", table(("资源", "单位", "天数", "每月"), rows, right=("天数", "每月")))
     if result["refused"]:
-        terminal.section("不会发起", table(("原因", "项数"), ((texts.sentence(c), str(n)) for c, n in
+        terminal.section("不会发起", table(("原因", "项数"), ((words.not_opened(c), str(n)) for c, n in
                                                        result["refused"].items()), right=("项数",)))  # fmt: skip
     if result["shares"]:
         shares = [

@@ -48,6 +48,8 @@ def bring(
 
     records 的列：resource, meter, quantity, start_at, end_at, state；
     items：resource, meter, quantity, at, note；terms：resource, term_months, start_at, end_at。
+
+    云平台不上报 public_ip（公网地址）、gpu（图形处理器）、object_gib（对象存储）等计量项：没有导入的不计费。
     """
     found = call.api.upload(f"/usage/{kind.value}/imports", file)
     wrong = found["counts"]["wrong"]

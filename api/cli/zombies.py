@@ -103,7 +103,7 @@ def show(call: Call, which: Which) -> None:
                 for d in one["decisions"]
             )  # fmt: skip
             call.terminal.section(
-                "历次认定", table(("时间", "认定", "理由", "再看", "回收案"), decided, folds=("理由",))
+                "历次认定", table(("时间", "认定", "理由", "再看", "回收事项"), decided, folds=("理由",))
             )
 
     call.answer(one, say)
@@ -133,5 +133,5 @@ def keep(
 def _decide(call: Call, which: str, body: dict[str, Any]) -> None:
     one = _one(call, which)
     made = call.api.post(f"/zombies/{one['system_id']}/decisions", {**body, "finding_id": one["finding_id"]})
-    cases = f"，回收案 {'、'.join(made['cases'])}" if made["cases"] else ""
+    cases = f"，回收事项 {'、'.join(made['cases'])}" if made["cases"] else ""
     call.done(made, f"{one['name']}（{one['code']}）：{words.DECISIONS[made['decision']]}{cases}。")

@@ -302,6 +302,7 @@ FILTERS = {
     "notice": notice,
     "trouble": texts.trouble,
     "sentence": texts.sentence,
+    "not_opened": reclaim.not_opened,
     "grace": reclaim.grace_words,
     "verdict": texts.verdict,
     "turned_down": turned_down,

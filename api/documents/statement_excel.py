@@ -36,7 +36,8 @@ _FORMATS: dict[str, dict[str, Any]] = {
     "text": {"valign": "top", "text_wrap": True},
     "money": {"num_format": "#,##0.00"},
     "price": {"num_format": "0.00######"},
-    "quantity": {"num_format": "#,##0.####"},
+    "quantity": {"num_format": "#,##0.0###"},
+    "whole": {"num_format": "#,##0"},
     "total": {"bold": True, "top": 1, "num_format": "#,##0.00"},
     "total_right": {"bold": True, "top": 1, "align": "right"},
     "right": {"align": "right"},
@@ -102,7 +103,10 @@ def _lines(book: Any, shown: Any, lines: Iterable[ExplainedLine], formats: dict[
             sheet = _sheet(book, f"明细{sheets}", shown, formats)
         row += 1
         for place, column in enumerate(shown):
-            _cell(sheet, (row, place), column.value(line), formats[column.kind])
+            value = column.value(line)
+            # With places that may be empty, a whole number would be shown with a point at its end.
+            whole = column.kind == "quantity" and isinstance(value, Decimal) and value == value.to_integral_value()
+            _cell(sheet, (row, place), value, formats["whole" if whole else column.kind])
     _finish(sheet, row, shown)
 
 

@@ -19,6 +19,7 @@ from api.schemas.reclaim import (
     CasePage,
     CaseReason,
     DryRun,
+    LostResource,
     NewAnswer,
     NewCase,
     NewRenewal,
@@ -206,6 +207,15 @@ def taken_back_csv(uow: Uow, *, first: Month = "", last: Month = "") -> Response
 def on_the_desk(uow: Uow) -> Response:
     """本单位负责的、系统未能完成的事项，以及使用单位已撤销或者云服务器被另行启动的事项。"""
     return uow.read(views.desk, render=lambda rows: rows)
+
+
+@report_router.get(
+    "/lost-resources", response_model=list[LostResource], summary="云平台上已不存在、待处理的资源",
+    openapi_extra=needs(Permission.DESK_READ),
+)  # fmt: skip
+def lost_resources(uow: Uow) -> Response:
+    """本单位负责交付的云平台上找不到、已停止计量的资源，不含已列入回收事项的；须核实后交还或者发起回收。"""
+    return uow.read(views.lost, render=lambda rows: rows)
 
 
 policies_router = APIRouter(prefix="/api/v1/reclaim-policies", tags=["闲置回收"])

@@ -147,6 +147,20 @@ class CaseOnDesk(View):
     watched: list[str]
 
 
+class LostResource(View):
+    """What its cloud does not have any more and no case holds: not charged since ``lost_at``, still the unit's."""
+
+    id: UUID
+    number: str
+    kind: str
+    name: str
+    unit_name: str
+    sub_cloud: str
+    sub_cloud_name: str
+    error_code: str
+    lost_at: datetime | None
+
+
 class CasePage(View):
     """A page of cases."""
 

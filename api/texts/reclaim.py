@@ -162,6 +162,8 @@ NOTICES: Mapping[str, str] = {
     "reclaim.lost": "回收事项 {number} 的资源 {resources} 在云平台上已不存在，停止计量，请核实。",
     "reclaim.turned_up": "回收事项 {number} 的资源 {resources} 在云平台上重新找到，自发现之时起恢复计量，"
     "此前提请的释放作废，请核实。",
+    "reclaim.back": "回收事项 {number} 的资源 {resource} 在云平台上重新找到，而该事项的释放尚未完成；"
+    "请重试：删除前会再次核对，找到的予以保留。",
     "reclaim.nobody_to_tell": "回收事项 {number} 的使用单位及其上级单位没有可告知的人员，请开通账号或者撤销事项。",
     "reclaim.unheard": "回收事项 {number} 的使用单位已撤销，告知无人接收，请确定承接单位或者撤销事项。",
     "resource.lost": "资源 {resource} 在云平台上已不存在，自 {seen_at} 发现之时起停止计量；"
@@ -172,6 +174,20 @@ NOTICES: Mapping[str, str] = {
     "核实确实不存在后，执行 guiyun reconcile {sub_cloud} --lost（自定规则）。",
     "resource.started_outside": "已停用的云服务器 {resource} 被另行启动，自 {seen_at} 发现之时起恢复全额计费。",
 }
+
+
+NOT_OPENED: Mapping[str, str] = {
+    "reclaim.case_open": "已列入其他回收事项。",
+    "reclaim.protected": "在检测规则的例外中，或者一并回收的云硬盘在例外中。",
+    "reclaim.exempt": "异议已获接受，期满之前不再列入回收。",
+    "reclaim.not_live": "已不在使用中。",
+    "reclaim.resource_unknown": "台账中已没有该资源。",
+}
+
+
+def not_opened(code: str) -> str:
+    """Why a dry run would open no case, of all that it is said of: a count names no single resource or case."""
+    return NOT_OPENED.get(code) or SENTENCES.get(code, code)
 
 
 def share_title(row: Mapping[str, Any]) -> str:

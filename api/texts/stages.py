@@ -65,6 +65,8 @@ SENTENCES: Mapping[str, str] = {
     "hold.key_reused": "该幂等键已用于另一操作。",
     "hold.done_before": "这一部分已经办过（幂等键 {key}），未重复计数；确要再办相同数量的，请用 --key 另给一个键。",
     "hold.not_that_much": "数量超过可转实或可释放的余量。",
+    "hold.short": "{cloud}的{class}本次要 {asked}，只有 {there}。",
+    "hold.nothing_left": "该预留已没有可转为使用或可释放的部分。",
     "hold.bad_date": "到期时间应为将来的时刻（ISO 8601，带时区）。",
     "database.failed": "数据库未能应答，结果未知；请以同一编号或幂等键重试。",
     "hold.malformed": "第 {line} 行有误：{detail}。",

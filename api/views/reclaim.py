@@ -15,7 +15,7 @@ from uuid import UUID
 from api.schemas import reclaim as schemas
 from api.texts import utilisation as words
 from broker.db.base import AnyRow
-from broker.reclamation import board, watched
+from broker.reclamation import board, missing, watched
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.policies import Standing, Version
 from broker.reclamation.report import TakenBack
@@ -64,6 +64,24 @@ def desk(work: Work) -> list[schemas.CaseOnDesk]:
             watched=why,
         )
         for case, why in found
+    ]
+
+
+def lost(work: Work) -> list[schemas.LostResource]:
+    """What is lost in no case, at clouds that the actor delivers for."""
+    return [
+        schemas.LostResource(
+            id=row[0].id,
+            number=row[0].number,
+            kind=row[0].kind,
+            name=row[0].name,
+            unit_name=row.unit_name or "",
+            sub_cloud=row.sub_cloud,
+            sub_cloud_name=row.sub_cloud_name,
+            error_code=row[0].error_code,
+            lost_at=row.lost_at,
+        )
+        for row in missing.listed(work)
     ]
 
 

@@ -20,7 +20,6 @@ _BILL = f"{', '.join(_OF_HEAD)}, {_OF_LINE}"
 ODD = f"(kind <> 'line' OR abs(amount_fen) > {LIMIT_FEN})"
 """What is not an ordinary line; an index finds these few among millions."""
 
-
 KEPT = (*given_sql.CHARGES, *given_sql.SUPPLIES)
 
 
@@ -45,7 +44,7 @@ def make(table: str) -> str:
     ordinary line has the number of its ``head`` (``line_n``), which says all that it shares with others, and no second
     copy of that: of millions a third is written and read. ``<table>_line`` shows every row whole.
     """
-    whole = ", ".join(f"coalesce(b.{name}, h.{name}) AS {name}" for name in _OF_HEAD)
+    of_head = ", ".join(f"{whole(name)} AS {name}" for name in _OF_HEAD)
     return f"""
 {given_sql.make(table, *KEPT)}
 DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.due, pg_temp.due_at CASCADE;
@@ -57,9 +56,15 @@ CREATE TEMP TABLE {table} (
 CREATE INDEX ON pg_temp.{table} (kind) WHERE {ODD};
 CREATE INDEX ON pg_temp.{table} (kind) WHERE line_n IS NULL;
 CREATE TEMP VIEW {table}_line AS
-SELECT b.usage_month, {whole}, b.resource_id, b.quantity_seconds, b.free_seconds, b.amount_fen, b.kind, b.adjustment_id
+SELECT b.usage_month, {of_head}, b.resource_id, b.quantity_seconds, b.free_seconds, b.amount_fen, b.kind,
+       b.adjustment_id
 FROM pg_temp.{table} b LEFT JOIN pg_temp.{table}_head h ON h.line_n = b.line_n
 """  # noqa: S608 - as below
+
+
+def whole(name: str) -> str:
+    """What a line ``b`` of a bill says of itself, or its head ``h``."""
+    return f"coalesce(b.{name}, h.{name})"
 
 
 def keep_usage(table: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from broker.chargeback.bill_sql import ODD
+from broker.chargeback.bill_sql import ODD, whole
 from broker.pricing.months import Month
 
 # The first twelve digits of an id are the time in milliseconds, the thirteenth is the version, the rest is random.
@@ -24,7 +24,8 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtext('broker.month_close'))"
 LOCK_STATEMENTS = "SELECT pg_advisory_xact_lock(hashtext('broker.statement'), :month_number)"
 
 BOOKS = """
-SELECT broker.month_to_close() AS expected, coalesce(min(month), broker.month_to_close()) AS begin,
+WITH next AS MATERIALIZED (SELECT broker.month_to_close() AS month)
+SELECT (SELECT month FROM next) AS expected, coalesce(min(month), (SELECT month FROM next)) AS begin,
        max(month) FILTER (WHERE reopened_at IS NULL) AS last_closed,
        coalesce(max(version) FILTER (WHERE month = :month), 0) AS version,
        count(*) FILTER (WHERE month = :month AND reopened_at IS NULL) > 0 AS closed
@@ -277,17 +278,26 @@ SELECT m.id, m.payer_unit_id, m.version, m.total_fen, o.lines FROM made m JOIN o
 """.replace("new_uuid7()", _UUID7)
 """One for each payer; zero for one that an older version of the month has and this one has not."""
 
-CHARGES = """
+CHARGES = f"""
 INSERT INTO broker.charge (statement_id, usage_month, unit_id, resource_id, sub_cloud_id, meter, tariff_price_id,
                            payer_rule, article, quantity_seconds, free_seconds, amount_fen, adjustment_id)
-SELECT s.id, b.usage_month, b.unit_id, b.resource_id, b.sub_cloud_id, b.meter, b.tariff_price_id,
-       b.payer_rule, b.article, b.quantity_seconds, b.free_seconds, b.amount_fen, b.adjustment_id
-FROM pg_temp.bill_line b
-JOIN broker.statement s ON s.payer_unit_id = b.payer_unit_id AND s.month = :month AND s.version = :statement_version
-WHERE b.kind = 'line'
-ORDER BY s.id, b.resource_id
+SELECT b.statement_id, b.usage_month, {whole("unit_id")}, b.resource_id, {whole("sub_cloud_id")}, {whole("meter")},
+       {whole("tariff_price_id")}, {whole("payer_rule")}, {whole("article")}, b.quantity_seconds, b.free_seconds,
+       b.amount_fen, b.adjustment_id
+FROM (
+  SELECT s.id AS statement_id, o.*
+  FROM pg_temp.bill o
+  LEFT JOIN pg_temp.bill_head p ON p.line_n = o.line_n
+  JOIN broker.statement s ON s.payer_unit_id = coalesce(o.payer_unit_id, p.payer_unit_id)
+   AND s.month = :month AND s.version = :statement_version
+  WHERE o.kind = 'line'
+  ORDER BY s.id, o.resource_id
+  OFFSET 0
+) AS b
+LEFT JOIN pg_temp.bill_head h ON h.line_n = b.line_n
 """
-"""In the order of ``uq_charge_line``, which so grows at its end: at random, millions of keys take thrice as long."""
+"""In the order of ``uq_charge_line``, which so grows at its end: at random, millions of keys take thrice as long. What
+lines share is joined to them when they are sorted: of a whole line three times as much would be moved about."""
 
 STATEMENT_SUMS = """
 INSERT INTO broker.statement_sum (statement_id, usage_month, unit_id, sub_cloud_id, system_id, meter, payer_rule,

@@ -118,7 +118,7 @@ LINES = f""", joined AS MATERIALIZED (
   ) AS ranked
   WHERE into_n <> line_n
 ), line AS (
-  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, CAST(sum({HELD}) AS bigint) AS quantity_seconds
+  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, broker.sum_64({HELD}) AS quantity_seconds
   FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
   GROUP BY u.month_s, u.resource_id, {_LINE}
 ), changed AS MATERIALIZED (

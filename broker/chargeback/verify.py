@@ -187,7 +187,8 @@ ORDER BY 2 LIMIT :most
 class Difference:
     """Something that does not add up.
 
-    ``usage.changed``, ``settlement.changed``, ``line.described``: it would be rated, or named, otherwise today.
+    ``usage.changed``, ``facts.changed``, ``settlement.changed``, ``line.described``: it would be rated, or named,
+    otherwise today.
     """
 
     code: str
@@ -198,7 +199,8 @@ def verify(session: Session, month: Month) -> tuple[Difference, ...]:
     """What does not add up in a closed month; of each kind the first hundred.
 
     Its figures, totals and entries, the decisions that it posted, and its lines rated again, with what they say they
-    are for. Usage that came after the close differs until the next close charges it (``usage.changed``).
+    are for. Usage that came after the close differs until the next close charges it (``usage.changed``); what differs
+    without that was changed behind the close's back, and no close will put it right (``facts.changed``).
     Raises Conflict ``month.not_closed``, ``month.before_books``.
     """
     drawing.be_patient(session)
@@ -213,7 +215,10 @@ def verify(session: Session, month: Month) -> tuple[Difference, ...]:
     with repository.joined_by_hash(session):
         found += [Difference(*row) for row in session.execute(_DESCRIBED, asked)]
         rows = session.execute(text(closing_sql.DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})
-        found += [Difference("usage.changed", f"{row.resource_id} {row.meter}") for row in rows]
+        waiting = session.execute(text(closing_sql.WAITING_CORRECTIONS))
+        late = any(closing_sql.touches(hint, month) for hint in waiting)
+        code = "usage.changed" if late else "facts.changed"
+        found += [Difference(code, f"{row.resource_id} {row.meter}") for row in rows]
     rows = session.execute(text(closing_sql.OWED_DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})
     found += [Difference("settlement.changed", f"{row.sub_cloud_id} {row.meter}") for row in rows]
     return tuple(found)

@@ -299,29 +299,34 @@ def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
             return False
         back = [r.id for r in resources_of(work, job.id) if r.error_code == inventory.LOST and r.id in found.there]
         if back:
+            _keep(work, case, found)
             lost.turn_up(work, case, back, work.now + timedelta(days=tools.settings.reclaim_keep_days))
         return not back
 
 
 def _spared(work: Work, case: ReclaimCase, used: Sequence[str], found: InCloud) -> bool:
-    """Whether something is in use: then nothing is deleted, the confirmation is void, and what runs is charged for.
-
-    What has been deleted by then is released by a case of its own; what was lost before stays with the rest.
-    """
-    ours = resources_of(work, case.id)
-    going = [r for r in ours if r.state == ResourceState.RELEASING.value]
-    deleted = [r.id for r in going if r.id not in found.there and r.error_code != inventory.LOST]
-    if not used or len(deleted) == len(ours):
+    """Whether something is in use: then nothing is deleted, the confirmation is void, and what runs is charged for."""
+    if not used or not _keep(work, case, found):
         return False
-    if deleted:
-        parting.free_disks(work, [r.id for r in ours if r.id not in deleted], deleted)
-        history.order(work, parting.part(work, case, deleted, CaseState.RELEASING))
-    lost.found(work, found.there.intersection(r.id for r in going))
     history.go(work, case, CaseEvent.FIND_IN_USE, note="、".join(used))
     case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
     case.waits_for = "in_use"
     history.tell_operators(work, case, "reclaim.running_again", resources="、".join(used))
     outside.running(work, sorted(found.running))
+    return True
+
+
+def _keep(work: Work, case: ReclaimCase, found: InCloud) -> bool:
+    """What is there stays, metered; what was deleted by then goes in a case of its own. Whether anything is left."""
+    ours = resources_of(work, case.id)
+    going = [r for r in ours if r.state == ResourceState.RELEASING.value]
+    deleted = [r.id for r in going if r.id not in found.there and r.error_code != inventory.LOST]
+    if len(deleted) == len(ours):
+        return False
+    if deleted:
+        parting.free_disks(work, [r.id for r in ours if r.id not in deleted], deleted)
+        history.order(work, parting.part(work, case, deleted, CaseState.RELEASING))
+    lost.found(work, found.there.intersection(r.id for r in going))
     return True
 
 

@@ -1,7 +1,7 @@
 """Servers and volumes that the regular comparison does not find at their cloud, or finds again: charged or not, told.
 
-Called by: the regular comparison (``workflows.drift``, ``guiyun reconcile``), the first page. Must not: release
-anything (the unit gives it back, or a case does: two people), or call a cloud.
+Called by: the regular comparison (``workflows.drift``, ``guiyun reconcile``), the API, the first page. Must not:
+release anything (the unit gives it back, or a case does: two people), or call a cloud.
 
 The rule is that of ``lost``. A cloud that misses very many at once has more likely lost its listing than its servers:
 then nothing is written down before an operator says that they are gone (ours).
@@ -22,8 +22,8 @@ from broker.catalog.models import SubCloud
 from broker.db.base import AnyRow, AnySelect
 from broker.delivery.reconcile import Drift, DriftKind
 from broker.inventory import service as inventory
-from broker.inventory.models import Resource
-from broker.lifecycle import CASE_MACHINE, CaseState, ResourceState, Role
+from broker.inventory.models import Resource, ResourcePeriod
+from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, ResourceState, Role
 from broker.notify import service as notify
 from broker.reclamation import board, history, lost, started
 from broker.reclamation.models import CaseResource, ReclaimCase, Release, ReleaseResource
@@ -99,9 +99,11 @@ def _many(cloud_id: UUID, audience: tuple[UUID | None, Role], day: str, params: 
 def _write_down(work: Work, settings: Settings, drift: Drift) -> bool:
     """One that is gone or back. What the machine is at is its own to find out, and not touched."""
     case = _case_over(work, drift.key.id)
-    at_it = case is not None and CaseState(case.state) in CASE_MACHINE
-    if case is not None and at_it and (case.trouble is None or case.state == CaseState.RELEASING.value):
-        return False
+    if case is not None and CaseState(case.state) in CASE_MACHINE:
+        if case.trouble is None:
+            return False
+        if case.state == CaseState.RELEASING.value:
+            return drift.kind is DriftKind.FOUND and _ask_to_retry(work, case, drift.key.id)
     return _gone(work, case, drift.key.id) if drift.kind is DriftKind.LOST else _back(work, settings, case, drift)
 
 
@@ -139,6 +141,22 @@ def _back(work: Work, settings: Settings, case: ReclaimCase | None, drift: Drift
     return True
 
 
+def _ask_to_retry(work: Work, case: ReclaimCase, resource_id: UUID) -> bool:
+    """A release is stuck, and what it had lost is there: the look at its next attempt keeps it. Told once a run.
+
+    Not put right here: what else of the case is gone by now was deleted by that very release.
+    """
+    row = work.session.get(Resource, resource_id, populate_existing=True)
+    if row is None or row.error_code != inventory.LOST:
+        return False
+    audience = (case.delivering_unit_id, Role.OPERATOR)
+    once = f"back/{case.id}/{case.run}/{resource_id}"
+    told = notify.remind(work, [history.reminder(case, audience, "reclaim.back", once, resource=row.number)])
+    if told:
+        history.write(work, case, CaseEvent.TURN_UP.value, note=row.number)
+    return bool(told)
+
+
 def _being_released(work: Work, resource_id: UUID) -> bool:
     """Whether the unit has given it back: it is deleted there, wherever it was meanwhile."""
     going = (
@@ -162,11 +180,18 @@ def _tell(work: Work, ids: Sequence[UUID], code: str) -> None:
 def listed(work: Work, *, limit: int = 100) -> list[AnyRow]:
     """What is lost, in no case, at clouds that the actor delivers for, by number.
 
-    Rows of ``(Resource, unit_name, sub_cloud_name)``.
+    Rows of ``(Resource, unit_name, sub_cloud, sub_cloud_name, lost_at)``, the last: when its metering ended.
     """
     clouds = board.clouds_to_open_in(work)
+    lost_at = select(func.max(func.upper(ResourcePeriod.during))).where(ResourcePeriod.resource_id == Resource.id)
     statement: AnySelect = (
-        select(Resource, UnitPeriod.name.label("unit_name"), SubCloud.name.label("sub_cloud_name"))
+        select(
+            Resource,
+            UnitPeriod.name.label("unit_name"),
+            SubCloud.code.label("sub_cloud"),
+            SubCloud.name.label("sub_cloud_name"),
+            lost_at.correlate(Resource).scalar_subquery().label("lost_at"),
+        )
         .join(SubCloud, SubCloud.id == Resource.sub_cloud_id)
         .outerjoin(UnitPeriod, (UnitPeriod.unit_id == Resource.unit_id) & holds(UnitPeriod.during, work.now))
         .outerjoin(CaseResource, (CaseResource.resource_id == Resource.id) & CaseResource.closed_at.is_(None))

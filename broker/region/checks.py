@@ -105,9 +105,8 @@ def _tree_at(units: Mapping[str, UnitEntry], parents: Mapping[str, str | None], 
             continue  # named already
         kind = units[parent].kind if parent is not None else None
         if kind not in PARENT_KINDS[unit.kind]:
-            yield Problem(
-                "region.wrong_parent", f"{place}.{code}", params={"kind": unit.kind, "parent_kind": kind or ""}
-            )
+            said = {"code": code, "kind": unit.kind, "parent_kind": kind or ""}
+            yield Problem("region.wrong_parent", f"{place}.{code}", params=said)
         elif len(parents) == len(units) and _in_circle(code, parents):
             yield Problem("region.circle", f"{place}.{code}", params={"code": code})
 
@@ -236,9 +235,12 @@ def _people(region: Region) -> Iterator[Problem]:
         if person.operator is not None and (
             Role.CLOUD_OPERATOR not in person.roles or person.operator not in operators
         ):
-            yield Problem("region.unknown_value", f"people[{index}].operator", params={"code": person.operator})
+            said = {"code": person.operator, "expected": ", ".join(sorted(operators))}
+            yield Problem("region.unknown_value", f"people[{index}].operator", params=said)
         if Role.SYSTEM in roles[person.login]:
-            yield Problem("region.unknown_value", f"people[{index}].roles", params={"code": Role.SYSTEM.value})
+            allowed = ", ".join(role.value for role in Role if role is not Role.SYSTEM)
+            said = {"code": Role.SYSTEM.value, "expected": allowed}
+            yield Problem("region.unknown_value", f"people[{index}].roles", params=said)
     for index, deputy in enumerate(region.deputies):
         here = f"deputies[{index}]"
         if deputy.principal == deputy.deputy:

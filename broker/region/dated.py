@@ -4,7 +4,8 @@ Called by: ``region.loader``. Must not: read the database.
 
 A rule is named by its key and the day it holds from; it ends where the next one of the same key begins. A rule the
 database does not have yet may only be added at its end and not in the past: what held until today has been acted on.
-A key that the database does not know at all is new as a whole, its past included. Rows that the file does not name are
+A key that the database does not know at all is new as a whole, its past included (but for what a closed month cost:
+``region.closed``). Rows that the file does not name are
 left alone: nothing is deleted.
 """
 

@@ -5,7 +5,8 @@ does), delete anything, or change what held until today.
 
 A second load of the same file changes nothing. An edited file adds dated rows, corrects what may be edited (names,
 sizes, quotas) and is refused as a whole, with every reason, where it would rewrite history (``region.history``: give a
-new ``from``) or what is fixed (``region.fixed``). Rows that the file does not name are left alone.
+new ``from``; ``region.closed``: a price or payer that would change closed months) or what is fixed
+(``region.fixed``). Rows that the file does not name are left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloud
 from broker.db.base import Base
 from broker.inventory.models import InformationSystem, SystemRevision
 from broker.pricing.models import FinanceOffice, Payer, TariffPrice
-from broker.region import scarce, sections
+from broker.region import closed, scarce, sections
 from broker.region.reading import RegionError
 from broker.region.rows import Run
 from broker.region.schema import Region
@@ -84,6 +85,7 @@ def load(
     sections.rules(run)
     sections.people(run, password_hash)
     sections.systems(run)
+    closed.refuse(run)
     _refuse(run)
     run.write(_REFERRED_TO, _REFERRING)
     scarce.nodes(run)

@@ -146,4 +146,4 @@ def _block_problems(region: Region) -> Iterator[Problem]:
     planned = {kind for level in region.ipv6.levels for kind in level.kinds}
     for unit in region.units.more:
         if unit.kind in planned - {"office"} and unit.block is None:
-            yield Problem("region.missing", f"units.{unit.code}.block")
+            yield Problem("region.missing", f"units.{unit.code}.block", params={"code": "block"})

@@ -29,14 +29,17 @@ _CODES = {
     "literal_error": "region.unknown_value",
     "greater_than_equal": "region.too_small",
     "less_than_equal": "region.too_large",
+    "greater_than": "region.too_small",
+    "less_than": "region.too_large",
     "too_long": "region.too_large",
     "string_too_long": "region.too_large",
     "too_short": "region.too_small",
     "string_too_short": "region.too_small",
     "string_pattern_mismatch": "region.malformed",
     "value_error": "region.malformed",
-    "decimal_max_places": "region.malformed",
+    "decimal_max_places": "region.too_many_decimals",
 }
+_LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length", "decimal_places")
 _SECRET = re.compile(
     r"password|passwd|secret|token|credential|private_?key|api_?key|_url$|://[^/@]*:[^/@]*@", re.IGNORECASE
 )
@@ -56,9 +59,11 @@ def read_region(path: Path = DEMONSTRATION) -> Region:
     if not isinstance(raw, dict):
         raise RegionError([Problem("region.malformed", "", params={"detail": "not a mapping of sections"})])
     problems = list(_secrets(raw))
+    told = len(problems)
     raw, from_tables = _with_tables(_with_defaults(raw, problems), path.parent, problems)
+    whole = len(problems) == told
     region = _validated(raw, from_tables, problems)
-    if region is not None:
+    if region is not None and whole:  # without its tables nearly every code of the file would name nothing
         problems.extend(problems_of(region))
     if region is None or problems:
         raise RegionError(problems)
@@ -84,7 +89,12 @@ def _problem(found: ErrorDetails, from_tables: list[str]) -> Problem:
             f"{from_tables[row]}.{rest}" if row < len(from_tables) else f"units.more[{row - len(from_tables)}].{rest}"
         )
     code = _CODES.get(found["type"], "region.wrong_type")
-    return Problem(code, place.rstrip("."), params={"detail": found["msg"]})
+    context = found.get("ctx", {})
+    limits = [context[name] for name in _LIMITS if name in context]
+    expected = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
+    named = str(found["input"])[:40] if expected else str(location[-1]) if location else ""
+    params = {"detail": found["msg"], "code": named, "limit": limits[0] if limits else "", "expected": expected}
+    return Problem(code, place.rstrip("."), params={name: value for name, value in params.items() if value != ""})
 
 
 def _with_defaults(raw: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
@@ -138,7 +148,7 @@ def _table(path: Path, problems: list[Problem]) -> Iterator[tuple[str, dict[str,
     reader = csv.DictReader(text.splitlines())
     absent = [column for column in UNIT_COLUMNS if column not in (reader.fieldnames or ())]
     if absent:
-        problems.append(Problem("region.missing", path.name, params={"detail": ", ".join(absent)}))
+        problems.append(Problem("region.missing", path.name, params={"code": ", ".join(absent)}))
         return
     for line, row in enumerate(reader, start=2):
         yield f"{path.name}:{line}", {column: row[column] for column in UNIT_COLUMNS if row[column]}

@@ -52,6 +52,8 @@ class Run:
     inserts: dict[type[Base], list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     updates: dict[type[Base], list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     problems: list[Problem] = field(default_factory=list)
+    places: dict[UUID, str] = field(default_factory=dict)
+    """Where in the file a dated row that is to be added stands."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def since(self, rule: Any) -> datetime:
@@ -119,7 +121,8 @@ class Run:
             self.updates[model].append({"id": row.id, "during": Range(row.since, until)})
         for rule, ends in found.added:
             named = dict(zip(key, rule.key, strict=True)) if isinstance(rule.key, tuple) else {}
-            self.add(model, {**named, **rule.values, "during": Range(rule.since, ends)})
+            made = self.add(model, {**named, **rule.values, "during": Range(rule.since, ends)})
+            self.places[made] = rule.place
 
     def write(self, first: Sequence[type[Base]], then: Sequence[type[Base]]) -> None:
         """What others refer to, then updates (a row must end before the next begins), then all that refers."""

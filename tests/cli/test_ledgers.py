@@ -121,6 +121,9 @@ def test_quotas_and_addresses_are_shown(typist: Typist, world: World) -> None:
     vcpu = next(one for one in unit if one["resource_class"] == "vcpu")
     assert (vcpu["limit"], vcpu["used"] >= 8, vcpu["left"]) == (2400, True, 2400 - vcpu["used"])
     assert "处理器（核）" in typist.does("quota", "show", "jyt").out
+    there = typist.does("quota", "show", "jyt", "--cloud", "jyt", "--json").json
+    assert next(one["left"] for one in there if one["resource_class"] == "vcpu_x86_64") is not None
+    assert "受限于" in typist.does("quota", "show", "jyt", "--cloud", "jyt").out
     clouds = typist.does("quota", "show", "--cloud", "jyt", "--json").json
     assert {one["sub_cloud"] for one in clouds} == {"jyt"}
     assert typist.refused("quota", "show", "nowhere").splitlines()[1].startswith("  unit.unknown：")

@@ -54,6 +54,8 @@ def test_the_life_of_a_hold(stocked: Typist) -> None:
     stocked.does("quota", "post", made["id"], f"{KIND}=7", "--cloud", CLOUD)
     more = stocked.refused("quota", "post", made["id"], f"{KIND}=4", "--cloud", CLOUD, "--json")
     assert code_of(more) == "hold.not_that_much"
+    said = stocked.refused("quota", "post", made["id"], f"{KIND}=4", "--cloud", CLOUD)
+    assert "壮美广西·政务云的对象存储（GiB）本次要 4，只有 3。" in said
     for _ in range(2):
         stocked.does("quota", "void", made["id"])
     assert used(stocked) == before + 7
@@ -69,6 +71,7 @@ def test_the_life_of_a_hold(stocked: Typist) -> None:
     for _ in range(2):
         stocked.does("quota", "release", made["id"], "--key", key)
     assert code_of(stocked.refused("quota", "release", made["id"], "--json")) == "hold.not_that_much"
+    assert "已没有可转为使用或可释放的部分" in stocked.refused("quota", "release", made["id"])
     assert used(stocked) == before
     assert "一致" in stocked.does("quota", "verify").out
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 
+from sqlalchemy import select
+
+from broker.inventory.models import Resource
+from broker.reclamation import lost
+from broker.request.models import ServiceRequest
 from providers.contract import Kind
 from providers.simulated.faults import Fault, Mode, inject
 from tests.cli.typist import Typist, working
@@ -134,3 +139,21 @@ def test_what_failed_waits_on_the_desk(typist: Typist, world: World) -> None:
     with working(world):
         typist.does("deliver", number, "--watch", as_="deliver.jyt")
     assert typist.refused("retry", number, as_="deliver.jyt").startswith("case.not_found：")
+
+
+def test_what_a_cloud_has_lost_is_on_the_desk(typist: Typist, world: World) -> None:
+    """Of whoever delivers for it, until its unit gives it back or a case holds it; others' desks are not theirs."""
+    number = typist.delivered(world)
+    with world.app.works.begin() as work:
+        of = select(Resource).join(ServiceRequest, ServiceRequest.id == Resource.request_id)
+        named = of.where(ServiceRequest.number == number, Resource.name == "web-01")
+        server = work.session.scalars(named).one()
+        lost.missed(work, [server.id])
+    desk = typist.does("desk", as_="deliver.jyt").out
+    assert "云平台上已不存在的资源" in desk
+    assert re.search(rf"{server.number} +云服务器 +web-01 +自治区教育厅 +教育云 +\d{{4}}-", desk)
+    (listed,) = typist.does("desk", "--json", as_="deliver.jyt").json["lost"]
+    assert (listed["number"], listed["error_code"]) == (server.number, "resource.lost")
+    assert server.number not in typist.does("desk", as_="deliver.1").out
+    typist.does("reclaim", "open", server.number, "--reason", "云上已不存在", as_="deliver.jyt")
+    assert typist.does("desk", "--json", as_="deliver.jyt").json["lost"] == []

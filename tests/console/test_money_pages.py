@@ -129,8 +129,10 @@ def test_a_statement_is_taken_away_as_csv_excel_and_pdf(console: Console, statem
     with zipfile.ZipFile(io.BytesIO(book.content)) as parts:
         lines = parts.read("xl/worksheets/sheet2.xml").decode()
         summary = parts.read("xl/worksheets/sheet1.xml").decode()
+        styles = parts.read("xl/styles.xml").decode()
     assert all(f"<v>{row['金额（元）']}</v>" in lines for row in rows)
     assert f"<v>{total:f}</v>" in summary
+    assert "#,##0.####" not in styles  # would show a whole number with a point at its end
     printed = finance.client.get(f"/statements/{statement_id}/file/pdf")
     assert printed.headers["content-type"] == "application/pdf"
     assert printed.content.startswith(b"%PDF-")

@@ -5,7 +5,7 @@ Charged from, or up to, the look that saw it; what was started is heard anew, or
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,9 @@ from broker.lifecycle import Role
 from broker.reclamation import cases, missing, watched
 from broker.reclamation.values import Cause, Decision
 from broker.workflows.drift import compare
-from providers.contract import Key, Kind
+from providers.contract import Key, Kind, Status
+from providers.simulated import faults
+from providers.simulated.faults import Fault, Mode
 from tests.stories import reclaim, road, slate
 from tests.stories.world import World
 
@@ -265,6 +267,41 @@ def test_what_a_case_proposed_as_lost_turns_up_at_the_comparison(world: World, p
     assert reclaim.refusal(world, "approve.jyt", cases.confirm, case_id) == "reclaim.state"
     reclaim.days_come(world)
     assert reclaim.state(world, case_id) == ("resuming" if power == "on" else "suspended")
+    slate.check(world)
+
+
+def test_what_comes_back_while_its_release_is_stuck_is_told_and_kept(world: World) -> None:
+    """A disk of it could not be deleted: operators hear once that the server is there, and trying again keeps it."""
+    _, case_id, (server, _) = reclaim.proposed(world)
+    hidden = new_id()
+    hide(world, server.id, hidden)
+    compare(world.app, "jyt")
+    faults.inject(world.clouds_url, Fault("jyt", "delete", Kind.VOLUME, Mode.REFUSE))
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.trouble_step) == ("releasing", "delete")
+    hide(world, hidden, server.id)
+    for _ in range(2):
+        compare(world.app, "jyt")
+    told = "SELECT role, params FROM broker.notice WHERE code = 'reclaim.back' AND subject_id = :c"
+    assert [(r.role, r.params["resource"]) for r in world.rows(told, c=case_id)] == [("operator", server.number)]
+    assert reclaim.case(world, case_id).state == "releasing", "put right by the look, not by the comparison"
+    with world.acting("deliver.jyt") as work:
+        cases.retry(work, case_id)
+    road.walk(world)
+    row = reclaim.case(world, case_id)
+    assert (row.state, row.confirmed_by, row.trouble) == ("suspended", None, None)
+    assert reclaim.status(world, server) is Status.STOPPED
+    assert charged(world, server.id)[-1][::2] == ("stopped", None)
+    disk = world.rows("SELECT id, state FROM broker.resource WHERE server_id = :s", s=server.id)[0]
+    assert (disk.state, charged(world, disk.id)[-1][2]) == ("active", None), "what was to be deleted with it stays, too"
+    world.clock.now = row.keep_until + timedelta(seconds=1)
+    with world.acting("deliver.jyt") as work:
+        cases.propose(work, case_id, reason="期满")
+    reclaim.confirm(world, case_id)
+    road.walk(world)
+    assert reclaim.state(world, case_id) == "released"
     slate.check(world)
 
 

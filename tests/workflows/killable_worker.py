@@ -168,8 +168,13 @@ def deadly(step: Callable[..., Any], plans: Path, way: str) -> Callable[..., Any
         job: Job | CaseJob = arguments[0].job
         file = plans / str(job.request_id if isinstance(job, Job) else job.id)
         fuse = Fuse(file) if file.exists() else None
-        if fuse is None or fuse.step != name:
+        if fuse is None:
             return step(*arguments)
+        if fuse.step != name:
+            answer = step(*arguments)
+            if answer is False and fuse.mark("begun").exists():
+                fuse.at("done")  # another's plan ended the life that did it: the row has moved on, it comes no more
+            return answer
         _lit.fuse = fuse
         try:
             fuse.at("before")

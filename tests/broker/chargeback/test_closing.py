@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import Range
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from broker.chargeback import budgets, closing, service
@@ -326,3 +326,12 @@ def test_november_has_its_own_month(session: Session) -> None:
     assert [(x.month, x.version, x.reopened_at) for x in closing.closes(work(session))] == [
         (OCTOBER.first_day, 1, None)
     ]
+
+
+def test_unit_seconds_of_a_line_leave_64_bits_for_an_error(session: Session) -> None:
+    """``sum_64`` is exact up to the last bigint, nothing of nothing, and raises beyond; it never wraps round."""
+    added = text("SELECT broker.sum_64(x) FROM unnest(CAST(:numbers AS bigint[])) AS u(x)")
+    assert session.scalar(added, {"numbers": []}) is None
+    assert session.scalar(added, {"numbers": [2**62, 2**62 - 1]}) == 2**63 - 1
+    with pytest.raises(DataError, match="out of range"):
+        session.scalar(added, {"numbers": [2**62, 2**62]})

@@ -26,7 +26,7 @@ from broker.tenancy.values import SYSTEM, Actor
 from broker.tenancy.work import Work
 from tests.broker.chargeback.billed import Billed, bill, close, person
 from tests.broker.chargeback.money_worlds import CITY, COUNTY, LONG_AGO, OTHER_CITY, REGION, during
-from tests.broker.chargeback.small_region import ALWAYS, NOW, OCTOBER, START, work
+from tests.broker.chargeback.small_region import ALWAYS, END, NOW, OCTOBER, work
 
 
 class Court:
@@ -247,7 +247,7 @@ def test_what_was_decided_before_a_reopening_is_not_put_right_twice(court: Court
 
 def test_finance_of_a_city_that_pays_no_more_does_not_become_the_regions(court: Court) -> None:
     """It keeps its own bills; the region's stay the region's."""
-    ended = update(Payer).where(Payer.payer_unit_id == CITY).values(during=Range(LONG_AGO, START))
+    ended = update(Payer).where(Payer.payer_unit_id == CITY).values(during=Range(LONG_AGO, END))
     court.session.execute(ended)
     city = court.as_(court.city)
     assert (closing.may_close(city), closing.may_close(court.as_(court.region))) == (False, True)

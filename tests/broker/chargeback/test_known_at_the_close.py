@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from broker.chargeback import closing
 from broker.chargeback.export import export
 from broker.chargeback.offline import rate_files
+from broker.chargeback.verify import verify
 from broker.db.base import new_id
 from broker.errors import Conflict
 from broker.inventory.models import ResourcePeriod
@@ -155,12 +156,17 @@ def test_a_month_closed_anew_exports_its_newest_close(engine: Engine, tmp_path: 
     assert recomputed(engine, OCTOBER, tmp_path) == own_lines(engine, OCTOBER) != first
 
 
-def test_an_export_that_would_not_give_the_closed_fen_is_refused(engine: Engine, tmp_path: Path) -> None:
-    """A price changed under a closed month leaves no hint; the auditor is told, and gets no wrong files."""
+def test_an_export_that_would_not_give_the_closed_fen_is_refused(
+    engine: Engine, owner_engine: Engine, tmp_path: Path
+) -> None:
+    """A price changed behind the guards leaves no hint; auditor and recount are told, and there are no wrong files."""
     lived_in(engine)
     close(engine, OCTOBER, END + HOUR)
-    with Session(engine) as session, session.begin():
+    with Session(owner_engine) as session, session.begin():
+        session.execute(text("ALTER TABLE broker.tariff_price DISABLE TRIGGER USER"))
         session.query(TariffPrice).filter_by(meter="public_ip").one().price_cny = Decimal(21)
     with Session(engine) as session, pytest.raises(Conflict) as refused:
         export(session, OCTOBER, LATER, tmp_path / "out")
     assert (refused.value.code, (tmp_path / "out").exists()) == ("month.facts_changed", False)
+    with Session(engine) as session, session.begin():
+        assert {one.code for one in verify(session, OCTOBER)} == {"facts.changed"}

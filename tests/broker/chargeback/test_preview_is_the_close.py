@@ -31,7 +31,7 @@ def freeze(session: Session, month: Month, shown: Totals) -> bool:
             closed = closing.close(work(session, now=now), month)
     except Invalid as refused:
         told = [(p.field, p.params["meter"], p.code) for p in refused.problems]
-        assert told == [(str(p.id), p.meter, obstacles.CODES[p.reason]) for p in shown.problems][:20]
+        assert told == [(str(p.id or ""), p.meter, obstacles.CODES[p.reason]) for p in shown.problems][:20]
         return False
     assert not shown.problems
     assert (closed.lines, closed.adjustments, closed.total_fen, closed.settled_fen) == (

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from api.texts import sentence
 from broker.region.reading import DEMONSTRATION, RegionError, read_region
 from tests.broker.region.editing import Edit, Edited, append, drop, put
 
 
 def refused(path: Path) -> set[tuple[str, str]]:
-    """The codes and places of everything that is wrong."""
+    """The codes and places of everything that is wrong; each has its sentence, and no blank of it is left open."""
     with pytest.raises(RegionError) as refusal:
         read_region(path)
+    said = [sentence(problem.code, problem.params) for problem in refusal.value.problems]
+    assert [each for each in said if "—" in each or "操作未能完成" in each] == []
     return {(problem.code, problem.field) for problem in refusal.value.problems}
 
 
@@ -242,6 +245,13 @@ WRONG: dict[str, tuple[Edit, str, str]] = {
         "region.block_reserved",
         "units.gat-kjxx.block",
     ),
+    "discount of nothing": (put("prices", 0, "discount", value=0), "region.too_small", "prices[0].discount"),
+    "nine decimals": (
+        put("prices", 0, "price_cny", value="0.123456789"),
+        "region.too_many_decimals",
+        "prices[0].price_cny",
+    ),
+    "price on no cloud": (put("prices", 0, "cloud", value="nowhere"), "region.unknown_cloud", "prices[0].cloud"),
     "table that is not there": (put("units", "files", value=["other.csv"]), "yaml.unreadable", "other.csv"),
     "table elsewhere": (put("units", "files", value=["../x.csv"]), "region.malformed", "units.files[0]"),
 }
@@ -252,6 +262,11 @@ def test_what_is_wrong_has_a_code_and_a_place(edited: Edited, name: str) -> None
     """One mistake in the demonstration region: its code, and where it stands."""
     edit, code, place = WRONG[name]
     assert (code, place) in refused(edited(edit))
+
+
+def test_without_a_table_nothing_else_is_judged_by_it(edited: Edited) -> None:
+    """Else nearly every unit of the file would be an unknown one."""
+    assert refused(edited(put("units", "files", value=["other.csv"]))) == {("yaml.unreadable", "other.csv")}
 
 
 def test_everything_that_is_wrong_is_said_at_once(edited: Edited) -> None:

@@ -1,0 +1,56 @@
+"""Prices and payers of the file that would change what closed months cost: each is refused with its place.
+
+Called by: ``region.loader``, before anything is written. Must not: decide which those are: the database does, in two
+functions that its own guard uses as well (``closed_is_priced``). What it lets pass here it may refuse no more later.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import text
+
+from broker.db.base import Base
+from broker.errors import Problem
+from broker.pricing.models import Payer, TariffPrice
+from broker.region.rows import Run
+
+_CLOSED = text("""
+SELECT CAST(upper(closed) AT TIME ZONE 'Asia/Shanghai' AS date) AS free_from
+FROM (SELECT broker.closed_time() AS closed) AS books WHERE NOT isempty(closed)
+""")
+
+
+def _asked(table: str, function: str) -> str:
+    return f"""
+SELECT p.id FROM jsonb_populate_recordset(CAST(NULL AS broker.{table}), CAST(:rows AS jsonb)) AS p
+WHERE broker.{function}(p, tstzmultirange(p.during))
+"""  # noqa: S608 - our own constants
+
+
+_ASKED: dict[type[Base], str] = {
+    TariffPrice: _asked("tariff_price", "reprices_closed"),
+    Payer: _asked("payer", "repays_closed"),
+}
+
+
+def refuse(run: Run) -> None:
+    """Note ``region.closed`` for each price and payer that is to be added and reaches into closed months."""
+    free_from = run.session.execute(_CLOSED).scalar_one_or_none()
+    if free_from is None:
+        return
+    for model, asked in _ASKED.items():
+        rows = [_plain(row) for row in run.inserts[model]]
+        for found in run.session.execute(text(asked), {"rows": json.dumps(rows)}).scalars():
+            run.problems.append(
+                Problem("region.closed", f"{run.places[found]}.from", params={"from": free_from.isoformat()})
+            )
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """As JSON has it: a range as PostgreSQL writes it, everything else as text."""
+    during = row["during"]
+    ends = "" if during.upper is None else during.upper.isoformat()
+    named = {name: value if value is None else str(value) for name, value in row.items()}
+    return {**named, "during": f"[{during.lower.isoformat()},{ends})"}
