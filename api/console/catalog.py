@@ -140,6 +140,7 @@ def _context(work: Work) -> Context:
             for tier in ("main", "industry", "city")
         ],
         "authorities": overview.authorities(work.session, work.now),
+        "operators": repository.operators(work.session, work.now),
         "cities": cities,
         "without": [city for city in cities if city.tier == "main"],
         "valid_for": repository.STATUS_VALID,

@@ -52,19 +52,20 @@ def sub_clouds(uow: Uow) -> Response:
     def read(work: Work) -> list[SubCloud]:
         rows = catalog.with_status(work.session)
         stock = availability.pool_left(work.session, [row[0].id for row in rows])
-        return [_sub_cloud(row, stock.get(row[0].id, {})) for row in rows]
+        operators = catalog.operators(work.session, work.now)
+        return [_sub_cloud(row, operators.get(row[0].id, ""), stock.get(row[0].id, {})) for row in rows]
 
     return uow.read(read, render=lambda found: found)
 
 
-def _sub_cloud(row: AnyRow, stock: Any) -> SubCloud:
+def _sub_cloud(row: AnyRow, operator: str, stock: Any) -> SubCloud:
     cloud, status = row
     return SubCloud(
         id=cloud.id,
         code=cloud.code,
         name=cloud.name,
         tier=cloud.tier,
-        operator=cloud.operator,
+        operator=operator,
         mlps_level=cloud.mlps_level,
         zones=cloud.zones,
         unified_management=cloud.unified_management,

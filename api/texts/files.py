@@ -59,6 +59,7 @@ SENTENCES: Mapping[str, str] = {
     "region.wrong_parent": "“{code}”的上级单位不正确。",
     "region.history": "不能改写已经生效的历史（{from}），请写明今后的生效日期。",
     "region.closed": "会改变已关账月份的费用，生效日期（from）不得早于 {from}；已关账的账单如有误，请由财政调整。",
+    "region.operator_held": "运营方不能直接改写，更换请在 operator_changes 中写明今后的生效日期（from）。",
     "region.fixed": "“{code}”的这一内容不能更改。",
     "region.unknown_unit": "没有这个单位：{code}。",
     "region.unknown_cloud": "没有这个云平台：{code}。",

@@ -26,7 +26,6 @@ class SubCloud(Base):
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     tier: Mapped[str]
-    operator: Mapped[str]
     provider: Mapped[str]
     options: Mapped[dict[str, Any]] = mapped_column(JSONB)
     options_ref: Mapped[str | None]
@@ -41,6 +40,31 @@ class SubCloud(Base):
     __table_args__ = (
         CheckConstraint("tier IN ('main', 'industry', 'city')", name="tier"),
         CheckConstraint("mlps_level BETWEEN 1 AND 5", name="mlps_level"),
+    )
+
+
+class SubCloudOperator(Base):
+    """Who operates a sub-cloud (Art. 15), from when to when: whose prices hold there, and who is owed for what it gave.
+
+    The database wants exactly one at every time (``operated_always``), and none changed in what was billed.
+    """
+
+    __tablename__ = "sub_cloud_operator"
+
+    id: Mapped[Id]
+    sub_cloud_id: Mapped[UUID] = mapped_column(ForeignKey(SubCloud.id))
+    operator: Mapped[str]
+    during: Mapped[During]
+
+    __table_args__ = (
+        CheckConstraint(
+            "lower(during) = date_trunc('second', lower(during), 'UTC') IS NOT FALSE"
+            " AND upper(during) = date_trunc('second', upper(during), 'UTC') IS NOT FALSE",
+            name="whole_seconds",
+        ),
+        ExcludeConstraint(
+            (column("sub_cloud_id"), "="), (column("during"), "&&"), using="gist", name="ex_sub_cloud_operator"
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from broker.catalog.models import SubCloud, SubCloudAuthority, SubCloudStatus
+from broker.catalog.models import SubCloud, SubCloudAuthority, SubCloudOperator, SubCloudStatus
 from broker.catalog.values import Candidate, Offered
 from broker.db.base import AnyRow
 
@@ -85,6 +85,14 @@ def names(session: Session, sub_cloud_ids: Iterable[UUID | None]) -> dict[UUID, 
     wanted = {cloud for cloud in sub_cloud_ids if cloud is not None}
     rows = session.execute(select(SubCloud.id, SubCloud.name).where(SubCloud.id.in_(wanted))) if wanted else ()
     return {row.id: row.name for row in rows}
+
+
+def operators(session: Session, at: datetime) -> dict[UUID, str]:
+    """Who operates each sub-cloud at an instant. One statement."""
+    rows = session.execute(
+        select(SubCloudOperator.sub_cloud_id, SubCloudOperator.operator).where(SubCloudOperator.during.contains(at))
+    )
+    return {row.sub_cloud_id: row.operator for row in rows}
 
 
 def with_status(session: Session) -> list[AnyRow]:

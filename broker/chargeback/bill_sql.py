@@ -28,7 +28,7 @@ def make_usage(table: str) -> str:
     return f"""
 DROP TABLE IF EXISTS pg_temp.{table}_used, pg_temp.{table}_place;
 CREATE TEMP TABLE {table}_place (
-  place_n int, spot_n int, unit_id uuid, unit_class text, sub_cloud_id uuid, tier text, operator text
+  place_n int, spot_n int, unit_id uuid, unit_class text, sub_cloud_id uuid, tier text
 ) ON COMMIT DROP;
 CREATE TEMP TABLE {table}_used (
   resource_id uuid, place_n int, spot_n int, term_months int, meter text, quantity bigint, stopped boolean,
@@ -51,7 +51,7 @@ DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.due, pg_temp.due_at CASCADE;
 CREATE TEMP TABLE {table} (
   usage_month date, payer_unit_id uuid, unit_id uuid, resource_id uuid, sub_cloud_id uuid, meter text,
   tariff_price_id uuid, payer_rule text, article text, quantity_seconds numeric, free_seconds numeric,
-  amount_fen numeric, kind text NOT NULL, adjustment_id uuid, line_n int
+  amount_fen numeric, kind text NOT NULL, adjustment_id uuid, line_n int, operator text
 ) ON COMMIT DROP;
 CREATE INDEX ON pg_temp.{table} (kind) WHERE {ODD};
 CREATE INDEX ON pg_temp.{table} (kind) WHERE line_n IS NULL;
@@ -82,19 +82,21 @@ def rate(table: str) -> str:
     own = ", ".join(f"CASE WHEN line_n IS NULL THEN {name} END" for name in _OF_HEAD)
     nobody, unruled = "NULL, NULL", "NULL, NULL"
     return f"""
-INSERT INTO pg_temp.{table} (usage_month, {_BILL}, kind, line_n)
+INSERT INTO pg_temp.{table} (usage_month, {_BILL}, kind, line_n, operator)
 {MONTHS}{given_sql.kept(table, "used", *KEPT)}{LINES}{OWED}
-SELECT m.first_day, {_BILL}, kind, line_n FROM (
-  SELECT month_s, {own}, {_OF_LINE}, 'line', line_n FROM rated
+SELECT m.first_day, {_BILL}, kind, line_n, operator FROM (
+  SELECT month_s, {own}, {_OF_LINE}, 'line', line_n, NULL FROM rated
   UNION ALL
   SELECT month_s, {nobody}, sub_cloud_id, meter, tariff_price_id, {unruled}, NULL, quantity_seconds, 0, amount_fen,
-         'owed', NULL
+         'owed', NULL, operator
   FROM owed
   UNION ALL
-  SELECT month_s, {nobody}, NULL, meter, NULL, {unruled}, resource_id, quantity_seconds, 0, NULL, missing, NULL FROM gap
+  SELECT month_s, {nobody}, NULL, meter, NULL, {unruled}, resource_id, quantity_seconds, 0, NULL, missing, NULL, NULL
+  FROM gap
   UNION ALL
-  SELECT month_s, {nobody}, sub_cloud_id, meter, NULL, {unruled}, NULL, quantity_seconds, 0, NULL, 'settlement', NULL
+  SELECT month_s, {nobody}, sub_cloud_id, meter, NULL, {unruled}, NULL, quantity_seconds, 0, NULL, 'settlement', NULL,
+         operator
   FROM owed_gap
-) AS b(month_s, {_BILL}, kind, line_n)
+) AS b(month_s, {_BILL}, kind, line_n, operator)
 JOIN month m ON m.start_s = b.month_s
 """  # noqa: S608 - our own constants

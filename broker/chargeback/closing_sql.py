@@ -93,26 +93,27 @@ SELECT *, 'line' FROM ({DIFFERENCES}) AS d
 """
 
 OWED_DIFFERENCES = """
-SELECT usage_month, sub_cloud_id, meter, tariff_price_id,
+SELECT usage_month, operator, sub_cloud_id, meter, tariff_price_id,
        coalesce(n.quantity_seconds, 0) - coalesce(w.quantity_seconds, 0) AS quantity_seconds,
        coalesce(n.amount_fen, 0) - coalesce(w.amount_fen, 0) AS amount_fen
 FROM (SELECT * FROM pg_temp.late WHERE kind = 'owed') AS n
 FULL JOIN (
-  SELECT l.usage_month, l.sub_cloud_id, l.meter, l.tariff_price_id, sum(l.quantity_seconds) AS quantity_seconds,
-         sum(l.amount_fen) AS amount_fen
+  SELECT l.usage_month, s.operator, l.sub_cloud_id, l.meter, l.tariff_price_id,
+         sum(l.quantity_seconds) AS quantity_seconds, sum(l.amount_fen) AS amount_fen
   FROM broker.settlement_line l
   JOIN broker.settlement s ON s.id = l.settlement_id
   JOIN broker.month_close m ON m.id = s.close_id AND m.reopened_at IS NULL
   WHERE l.usage_month = ANY (CAST(:late_months AS date[]))
-  GROUP BY l.usage_month, l.sub_cloud_id, l.meter, l.tariff_price_id
-) AS w USING (usage_month, sub_cloud_id, meter, tariff_price_id)
+  GROUP BY l.usage_month, s.operator, l.sub_cloud_id, l.meter, l.tariff_price_id
+) AS w USING (usage_month, operator, sub_cloud_id, meter, tariff_price_id)
 WHERE coalesce(n.quantity_seconds, 0) <> coalesce(w.quantity_seconds, 0)
    OR coalesce(n.amount_fen, 0) <> coalesce(w.amount_fen, 0)
 """
 """The operators' side: ``late`` against what was settled."""
 
 ADD_LATE_OWED = f"""
-INSERT INTO pg_temp.bill (usage_month, sub_cloud_id, meter, tariff_price_id, quantity_seconds, amount_fen, kind)
+INSERT INTO pg_temp.bill (usage_month, operator, sub_cloud_id, meter, tariff_price_id, quantity_seconds, amount_fen,
+                          kind)
 SELECT *, 'owed' FROM ({OWED_DIFFERENCES}) AS d
 """
 
@@ -235,14 +236,27 @@ DUE = "SELECT payer_unit_id, total_fen, lines, adjustments FROM pg_temp.due"
 """What each payer owes, without the lines."""
 
 UNSETTLED = f"""
-SELECT DISTINCT k.operator FROM pg_temp.due_at d JOIN broker.sub_cloud k ON k.id = d.sub_cloud_id
-WHERE d.lines > d.adjustments AND NOT EXISTS (
-  SELECT FROM pg_temp.bill b JOIN broker.sub_cloud o ON o.id = b.sub_cloud_id
-  WHERE b.kind IN ('owed', 'settlement') AND {ODD} AND b.usage_month = CAST(:month AS date)
-    AND o.operator = k.operator)
-ORDER BY k.operator
+WITH month AS (
+  SELECT tstzrange(CAST(day AS timestamp) AT TIME ZONE 'Asia/Shanghai',
+                   (CAST(day AS timestamp) + interval '1 month') AT TIME ZONE 'Asia/Shanghai') AS during
+  FROM (SELECT CAST(:month AS date) AS day) AS m
+)
+SELECT DISTINCT o.operator
+FROM (SELECT DISTINCT sub_cloud_id FROM pg_temp.due_at WHERE lines > adjustments) AS d
+CROSS JOIN month m
+JOIN broker.sub_cloud_operator o ON o.sub_cloud_id = d.sub_cloud_id AND o.during && m.during
+WHERE NOT EXISTS (
+    SELECT FROM pg_temp.bill b
+    WHERE b.kind IN ('owed', 'settlement') AND {ODD} AND b.usage_month = CAST(:month AS date)
+      AND b.operator = o.operator)
+  AND (o.during @> m.during OR EXISTS (
+    SELECT FROM pg_temp.bill_used u JOIN pg_temp.bill_place w ON w.place_n = u.place_n
+    WHERE w.sub_cloud_id = o.sub_cloud_id
+      AND tstzrange(to_timestamp(u.start_s), to_timestamp(u.end_s)) && o.during))
+ORDER BY o.operator
 """
-"""Operators that supplied something in the month and have no settlement price at all: owed nothing, and named."""
+"""Operators that supplied something in the month and have no settlement price at all: owed nothing, and named. Usage is
+looked at only for clouds that went from one to another in it."""
 
 SETTLED = f"SELECT coalesce(sum(amount_fen), 0) FROM pg_temp.bill WHERE kind = 'owed' AND {ODD}"
 
@@ -310,13 +324,10 @@ JOIN broker.statement s ON s.payer_unit_id = d.payer_unit_id AND s.month = :mont
 
 SETTLEMENTS = f"""
 WITH owed AS (
-  SELECT c.operator, sum(b.amount_fen) AS total_fen
-  FROM pg_temp.bill b JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id
-  WHERE b.kind = 'owed' AND {ODD} GROUP BY c.operator
+  SELECT operator, sum(amount_fen) AS total_fen FROM pg_temp.bill WHERE kind = 'owed' AND {ODD} GROUP BY operator
   UNION ALL
   SELECT operator, 0 FROM unnest(CAST(:unsettled AS text[])) AS u(operator)
-  WHERE operator NOT IN (SELECT c.operator FROM pg_temp.bill b JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id
-                         WHERE b.kind = 'owed' AND {ODD})
+  WHERE operator NOT IN (SELECT b.operator FROM pg_temp.bill b WHERE b.kind = 'owed' AND {ODD})
 ), made AS (
   INSERT INTO broker.settlement (id, close_id, operator, total_fen)
   SELECT new_uuid7(), :close_id, operator, total_fen FROM owed RETURNING id, operator
@@ -325,8 +336,7 @@ INSERT INTO broker.settlement_line (settlement_id, usage_month, sub_cloud_id, me
                                     quantity_seconds, amount_fen)
 SELECT m.id, b.usage_month, b.sub_cloud_id, b.meter, b.tariff_price_id, b.quantity_seconds, b.amount_fen
 FROM pg_temp.bill b
-JOIN broker.sub_cloud c ON c.id = b.sub_cloud_id
-JOIN made m ON m.operator = c.operator
+JOIN made m ON m.operator = b.operator
 WHERE b.kind = 'owed' AND {ODD}
 """.replace("new_uuid7()", _UUID7)
 

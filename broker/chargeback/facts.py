@@ -1,4 +1,4 @@
-"""Reads what the rules of a bill decide by (prices, payers, the tree, terms), and gives the parameters of a rating.
+"""Reads what a bill is decided by (prices, payers, the tree, terms, operators), and gives a rating its parameters.
 
 Called by: ``chargeback.repository``, ``bill``, ``export``. Must not: decide anything (``rules``), or read usage.
 """
@@ -14,7 +14,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from broker.chargeback import given_sql
-from broker.chargeback.feed import Facts, Home, Named, feed, payers_at
+from broker.chargeback.feed import Facts, Home, Named, Tenure, feed, operated, payers_at
 from broker.chargeback.rating_sql import PLACE
 from broker.chargeback.rules import FOR_EVER, PayerRow, Price, Seat, epoch_seconds
 from broker.pricing.months import Month
@@ -44,6 +44,7 @@ _PAYERS = text(f"""
 SELECT unit_id, tier, sub_cloud_id, payer_unit_id, rule, article, {_time()} FROM broker.payer
 WHERE {_DURING} ORDER BY id
 """)  # noqa: S608 - our own constants
+_TENURES = text(f"SELECT sub_cloud_id, operator, {_time()} FROM broker.sub_cloud_operator WHERE {_DURING}")  # noqa: S608
 _TERMS = "SELECT DISTINCT term_months FROM broker.resource_term"
 
 
@@ -92,18 +93,25 @@ class Reading:
         return given_sql.parameters({"place": places, **rows})
 
     def paid(self, homes: Sequence[Home]) -> dict[str, Any]:
-        """Who pays when at these homes, and when nobody does, as parameters."""
+        """Who pays when at these homes, and when nobody does, cut by who operates the sub-cloud, as parameters."""
         facts = self._facts(homes, str)
+        clouds = operated(facts.tenures, self._since, self._until)
+        cloud_of = {home.place_n: home.sub_cloud_id for home in homes}
         rows: list[tuple[Any, ...]] = []
         for place_n, pieces in payers_at(facts, homes, self._since, self._until).items():
+            stretches: list[tuple[UUID | None, int, int]] = []
             over = self._since
             for piece in pieces:
-                if over < piece.start:
-                    rows.append((place_n, None, over, piece.start))
-                rows.append((place_n, facts.payers[piece.number].payer_unit_id, piece.start, piece.end))
+                stretches.append((None, over, piece.start))
+                stretches.append((facts.payers[piece.number].payer_unit_id, piece.start, piece.end))
                 over = piece.end
-            if over < self._until:
-                rows.append((place_n, None, over, self._until))
+            stretches.append((None, over, self._until))
+            rows += [
+                (place_n, payer, tenure.operator, max(start, tenure.start), min(end, tenure.end))
+                for payer, start, end in stretches
+                for tenure in clouds.get(cloud_of[place_n], ())
+                if max(start, tenure.start) < min(end, tenure.end)
+            ]
         return given_sql.parameters({"paid": rows})
 
     def _facts(self, homes: Sequence[Home], read: Callable[[str], str]) -> Facts:
@@ -112,12 +120,13 @@ class Reading:
         seats = [Seat(*row) for row in self._session.execute(_SEATS, when | units)]
         payers = [PayerRow(*row) for row in self._session.execute(_PAYERS, when)]
         terms = self._session.scalars(text(read(_TERMS)))
-        return Facts(self._prices, payers, seats, sorted({0, *terms}))
+        tenures = [Tenure(*row) for row in self._session.execute(_TENURES, when)]
+        return Facts(self._prices, payers, seats, sorted({0, *terms}), tenures)
 
 
 def _homes(session: Session, statement: TextClause, values: Mapping[str, Any]) -> list[Home]:
     rows = session.execute(statement, values)
-    return [Home(r.place_n, r.spot_n, r.unit_id, r.unit_class, r.sub_cloud_id, r.tier, r.operator) for r in rows]
+    return [Home(r.place_n, r.spot_n, r.unit_id, r.unit_class, r.sub_cloud_id, r.tier) for r in rows]
 
 
 def _prices(session: Session) -> list[Named]:

@@ -9,11 +9,13 @@ its ``line_n`` numbers what makes a line of one resource (payer, place, price ve
 place, ``pool_n`` whose free quantity it takes from. ``unpaid``: priced, but nobody pays. ``covered``: what has a piece
 for every second of the time, all of one kind. ``head`` explains a ``line_n``, ``rate`` says what a price comes to for a
 unit-second of a month, as a whole fraction of fen, and the same for 64 bits, which hold up to ``most`` unit-seconds.
-``supply…``: the other side, what operators are owed.
+``supply…``: the other side, what operators are owed: a sub-cloud's time is each operator's own (``tenure``), settled
+where it has any settlement price (``supplied_spot``).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -46,7 +48,15 @@ class Home(NamedTuple):
     unit_class: str
     sub_cloud_id: UUID
     tier: str
+
+
+class Tenure(NamedTuple):
+    """Who operates a sub-cloud over [start, end)."""
+
+    sub_cloud_id: UUID
     operator: str
+    start: int
+    end: int
 
 
 class Named(NamedTuple):
@@ -59,12 +69,13 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was read: every price version, who pays, where units stood, and the terms that anything was committed to."""
+    """What was read: price versions, who pays, where units stood, the terms of any commitment, who operated clouds."""
 
     prices: Sequence[Named]
     payers: Sequence[PayerRow]
     seats: Sequence[Seat]
     terms: Sequence[int]
+    tenures: Sequence[Tenure]
 
 
 _BIGINT = 2**63 - 1
@@ -89,7 +100,7 @@ def feed(facts: Facts, homes: Sequence[Home], months: Sequence[Month], since: in
     charges = _Charges(side["charge"], facts, homes, since, until)
     out = charges.rows()
     out["granted"] = charges.granted(months)
-    out |= _supplies(side["settlement"], facts.terms, homes, since, until)
+    out |= _supplies(side["settlement"], facts, homes, since, until)
     out["rate"] = list(_rates(side["charge"], months)) + list(_rates(side["settlement"], months))
     return out
 
@@ -108,6 +119,25 @@ def payers_at(facts: Facts, homes: Sequence[Home], since: int, until: int) -> di
     }
 
 
+def operated(tenures: Iterable[Tenure], since: int, until: int) -> dict[UUID, list[Tenure]]:
+    """By sub-cloud, who operates it when within [since, until), in order."""
+    out: dict[UUID, list[Tenure]] = {}
+    for one in sorted(tenures, key=lambda one: one.start):
+        start, end = max(one.start, since), min(one.end, until)
+        if start < end:
+            out.setdefault(one.sub_cloud_id, []).append(one._replace(start=start, end=end))
+    return out
+
+
+class _Priced(NamedTuple):
+    """A stretch of time under one price version and one operator."""
+
+    start: int
+    end: int
+    number: int
+    tenure: Tenure
+
+
 class _Charges:
     """The payers' side of one feed."""
 
@@ -118,7 +148,7 @@ class _Charges:
         self._since, self._until = since, until
         self._lines, self._bills, self._pools = _Numbers(), _Numbers(), _Numbers()
         self._rules: dict[int, tuple[str, str]] = {}
-        self._at_spot = _at_spots([one.price for one in prices], facts.terms, homes, since, until)
+        self._at_spot = _at_spots([one.price for one in prices], facts, homes, since, until)
         self._payers_at = payers_at(facts, homes, since, until)
 
     def rows(self) -> Rows:
@@ -153,8 +183,11 @@ class _Charges:
             if series in free
         ]
 
-    def _cut(self, home: Home, term: int, priced: Piece, payers: Sequence[Piece]) -> Iterable[tuple[Any, ...]]:
-        """One price's stretch cut by who pays; where nobody does, without a number."""
+    def _cut(self, home: Home, term: int, priced: _Priced, payers: Sequence[Piece]) -> Iterable[tuple[Any, ...]]:
+        """One price's stretch cut by who pays; where nobody does, without a number.
+
+        What is free goes to whoever began first under one payer and operator: an export's spans begin there too.
+        """
         price = self._prices[priced.number].price
         kind = (price.per is Per.ONCE, price.charged_when_stopped)
         over = priced.start
@@ -172,7 +205,7 @@ class _Charges:
             bill_n = self._bills.of(payer.payer_unit_id, priced.number)
             pool_n = self._pools.of(payer.payer_unit_id, price.series) if price.free_quantity else None
             key = (line_n, home.place_n, term, price.meter, bill_n, pool_n)
-            yield (*key, *kind, piece.start, start, end, *rule)
+            yield (*key, *kind, max(piece.start, priced.tenure.start), start, end, *rule)
         if over < priced.end:
             yield (None, home.place_n, term, price.meter, None, None, *kind, None, over, priced.end, "", "")
 
@@ -182,48 +215,66 @@ class _Charges:
 
 
 def _at_spots(
-    prices: Sequence[Price], terms: Iterable[int], homes: Sequence[Home], since: int, until: int
-) -> Mapping[int, list[tuple[str, int, list[Piece]]]]:
-    """For each spot: meter, term and the pieces of time under one price, where there is any."""
-    meters = by_meter(prices)
-    out: dict[int, list[tuple[str, int, list[Piece]]]] = {}
-    for home in homes:
-        if home.spot_n in out:
-            continue
-        where = (str(home.sub_cloud_id), home.operator, home.unit_class)
-        found = ((m, t, cut(meters, Place(m, *where, t), since, until)) for m in meters for t in terms)
-        out[home.spot_n] = [one for one in found if one[2]]
+    prices: Sequence[Price], facts: Facts, homes: Sequence[Home], since: int, until: int
+) -> Mapping[int, list[tuple[str, int, list[_Priced]]]]:
+    """For each spot: meter, term and the pieces of time under one price and operator, where there is any."""
+    meters, clouds = by_meter(prices), operated(facts.tenures, since, until)
+    out: dict[int, list[tuple[str, int, list[_Priced]]]] = {}
+    for spot_n, home in {home.spot_n: home for home in homes}.items():
+        found = (
+            (
+                meter,
+                term,
+                [
+                    _Priced(*piece, tenure)
+                    for tenure in clouds.get(home.sub_cloud_id, ())
+                    for piece in cut(meters, _place(meter, home, tenure.operator, term), tenure.start, tenure.end)
+                ],
+            )
+            for meter in meters
+            for term in facts.terms
+        )
+        out[spot_n] = [one for one in found if one[2]]
     return out
 
 
-def _supplies(prices: Sequence[Named], terms: Iterable[int], homes: Sequence[Home], since: int, until: int) -> Rows:
+def _supplies(prices: Sequence[Named], facts: Facts, homes: Sequence[Home], since: int, until: int) -> Rows:
     """``supply``, ``supply_covered``, ``supply_head``, ``supplied_spot``: what operators are owed, by spot."""
     out: Rows = {"supply": [], "supply_covered": [], "supply_head": [], "supplied_spot": []}
     spots = {home.spot_n: home for home in homes}
-    longest = max(terms, default=0)
-    operators = {
-        home.operator
+    clouds, longest = operated(facts.tenures, since, until), max(facts.terms, default=0)
+    settled = {
+        tenure.operator
         for home in spots.values()
+        for tenure in clouds.get(home.sub_cloud_id, ())
         for one in prices
-        if one.price.distance(_place(one.price.meter, home, longest)) is not None
+        if one.price.distance(_place(one.price.meter, home, tenure.operator, longest)) is not None
     }
+    out["supplied_spot"] = [
+        (spot_n, *tenure)
+        for spot_n, home in spots.items()
+        for tenure in clouds.get(home.sub_cloud_id, ())
+        if tenure.operator in settled
+    ]
+    supplied = Counter[int]()
+    for spot_n, _, _, start, end in out["supplied_spot"]:
+        supplied[spot_n] += end - start
     numbers = _Numbers()
-    for spot_n, cuts in _at_spots([one.price for one in prices], terms, homes, since, until).items():
+    for spot_n, cuts in _at_spots([one.price for one in prices], facts, homes, since, until).items():
         for meter, term, pieces in cuts:
             kinds = set()
             for piece in pieces:
                 price = prices[piece.number].price
                 kinds.add(price.per is Per.ONCE)
-                supply_n = numbers.of(spots[spot_n].sub_cloud_id, piece.number)
+                supply_n = numbers.of(spots[spot_n].sub_cloud_id, piece.tenure.operator, piece.number)
                 kind = (price.per is Per.ONCE, price.charged_when_stopped)
                 out["supply"].append((supply_n, spot_n, term, meter, *kind, piece.start, piece.end))
-            if len(kinds) == 1 and sum(piece.end - piece.start for piece in pieces) == until - since:
+            if len(kinds) == 1 and sum(piece.end - piece.start for piece in pieces) == supplied[spot_n]:
                 out["supply_covered"].append((spot_n, term, meter, *kinds))
     out["supply_head"] = [
-        (supply_n, cloud, prices[number].price.meter, prices[number].id)
-        for (cloud, number), supply_n in numbers.seen.items()
+        (supply_n, cloud, operator, prices[number].price.meter, prices[number].id)
+        for (cloud, operator, number), supply_n in numbers.seen.items()
     ]
-    out["supplied_spot"] = [(home.spot_n, home.sub_cloud_id) for home in spots.values() if home.operator in operators]
     return out
 
 
@@ -249,5 +300,5 @@ def _discounted(price: Price) -> Decimal:
     return EXACT.multiply(price.price_cny, price.discount)
 
 
-def _place(meter: str, home: Home, term: int) -> Place:
-    return Place(meter, str(home.sub_cloud_id), home.operator, home.unit_class, term)
+def _place(meter: str, home: Home, operator: str, term: int) -> Place:
+    return Place(meter, str(home.sub_cloud_id), operator, home.unit_class, term)

@@ -25,9 +25,9 @@ SHAPES: Mapping[str, str] = {
     "granted": "month_s bigint, pool_n int, granted numeric",
     "supply": f"supply_n int, spot_n int, term_months int, meter text, {_KIND}, {_TIME}",
     "supply_covered": "spot_n int, term_months int, meter text, once boolean",
-    "supply_head": "supply_n int, sub_cloud_id uuid, meter text, tariff_price_id uuid",
-    "supplied_spot": "spot_n int, sub_cloud_id uuid",
-    "paid": "place_n int, payer_unit_id uuid, start_s bigint, end_s bigint",
+    "supply_head": "supply_n int, sub_cloud_id uuid, operator text, meter text, tariff_price_id uuid",
+    "supplied_spot": f"spot_n int, sub_cloud_id uuid, operator text, {_TIME}",
+    "paid": f"place_n int, payer_unit_id uuid, operator text, {_TIME}",
 }
 """The columns of each table, in the order of ``feed``'s rows."""
 

@@ -47,7 +47,7 @@ WITH found AS (
   UNION ALL
   SELECT CAST(min(CAST(k.id AS text)) AS uuid), '', 'settled', NULL, NULL, NULL, sum(b.amount_fen)
   FROM pg_temp.bill b JOIN broker.sub_cloud k ON k.id = b.sub_cloud_id
-  WHERE b.kind = 'owed' AND {ODD} GROUP BY k.operator HAVING abs(sum(b.amount_fen)) > :total_limit
+  WHERE b.kind = 'owed' AND {ODD} GROUP BY b.operator HAVING abs(sum(b.amount_fen)) > :total_limit
 ), shown AS (
   SELECT *, count(*) OVER () AS total FROM found
   ORDER BY reason, meter, id, usage_month, payer_unit_id, tariff_price_id LIMIT :most

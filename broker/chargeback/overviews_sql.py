@@ -72,7 +72,9 @@ GROUP BY 1, 2, 3
 """)
 
 _CLOUDS = text("""
-SELECT id, name, operator, tier, unified_management FROM broker.sub_cloud
+SELECT k.id, k.name, o.operator, k.tier, k.unified_management
+FROM broker.sub_cloud k
+LEFT JOIN broker.sub_cloud_operator o ON o.sub_cloud_id = k.id AND o.during @> CAST(:now AS timestamptz)
 WHERE tier IN ('main', 'industry') AND (retired_at IS NULL OR retired_at > :now) ORDER BY position
 """)
 

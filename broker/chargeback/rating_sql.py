@@ -10,7 +10,7 @@ tariff's free quantity takes off. ``owner_at``: whose a resource was that went f
 under one payer and price are one line (``joined``), the later unit's. ``rated``: the amount. ``slot``: by what usage
 finds price and payer; only that of slots which lack one at some time is looked at span by span. ``gap``: usage that
 found no price of its kind or no payer: never free in silence. ``owed``: the other side, what an operator is owed for
-everybody's usage together.
+everybody's usage together in its time.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ SPENT = """, spent AS (
 PLACE = """, place AS MATERIALIZED (
   SELECT CAST(row_number() OVER () AS int) AS place_n,
          CAST(dense_rank() OVER (ORDER BY w.sub_cloud_id, u.kind) AS int) AS spot_n,
-         w.unit_id, u.kind AS unit_class, w.sub_cloud_id, c.tier, c.operator
+         w.unit_id, u.kind AS unit_class, w.sub_cloud_id, c.tier
   FROM (SELECT unit_id, sub_cloud_id FROM broker.resource
         WHERE CAST(:resource_ids AS uuid[]) IS NULL OR id = ANY (CAST(:resource_ids AS uuid[]))
            OR cardinality(CAST(:shared_meters AS text[])) > 0
@@ -200,28 +200,30 @@ OWED = f""", supplied AS (
   FROM used u JOIN supply p ON {_AT_SPOT} AND {_OVERLAP}
   GROUP BY u.month_s, p.supply_n
 ), owed AS (
-  SELECT l.month_s, h.sub_cloud_id, h.meter, h.tariff_price_id, l.quantity_seconds,
+  SELECT l.month_s, h.sub_cloud_id, h.operator, h.meter, h.tariff_price_id, l.quantity_seconds,
          {half_even("(c.numerator * l.quantity_seconds)", "c.denominator")} AS amount_fen
   FROM supplied l
   JOIN supply_head h ON h.supply_n = l.supply_n
   JOIN rate c ON c.month_s = l.month_s AND c.tariff_price_id = h.tariff_price_id
 ), owed_gap AS (
-  SELECT month_s, sub_cloud_id, meter, sum(quantity * (end_s - start_s - got)) AS quantity_seconds
+  SELECT month_s, sub_cloud_id, operator, meter, sum(quantity * (end_s - start_s - got)) AS quantity_seconds
   FROM (
-    SELECT u.*, w.sub_cloud_id, s.got
+    SELECT u.month_s, w.sub_cloud_id, w.operator, u.meter, u.quantity, t.start_s, t.end_s, s.got
     FROM used u
     JOIN (
-      SELECT DISTINCT u.spot_n, u.term_months, u.meter, u.once, w.sub_cloud_id
+      SELECT DISTINCT u.spot_n, u.term_months, u.meter, u.once, w.sub_cloud_id, w.operator, w.start_s, w.end_s
       FROM slot u JOIN supplied_spot w ON w.spot_n = u.spot_n
       WHERE NOT EXISTS (SELECT FROM supply_covered p WHERE {_AT_SPOT} AND p.once = u.once)
     ) AS w ON w.spot_n = u.spot_n AND w.term_months = u.term_months AND w.meter = u.meter AND w.once = u.once
+     AND w.start_s < u.end_s AND w.end_s > u.start_s
+    CROSS JOIN LATERAL (SELECT greatest(u.start_s, w.start_s) AS start_s, least(u.end_s, w.end_s) AS end_s) AS t
     CROSS JOIN LATERAL (
-      SELECT coalesce(sum(least(u.end_s, p.end_s) - greatest(u.start_s, p.start_s)), 0) AS got
-      FROM supply p WHERE {_AT_SPOT} AND {MEET} AND {_OF_KIND}
+      SELECT coalesce(sum(least(t.end_s, p.end_s) - greatest(t.start_s, p.start_s)), 0) AS got
+      FROM supply p WHERE {_AT_SPOT} AND p.start_s < t.end_s AND p.end_s > t.start_s AND {_OF_KIND}
     ) AS s
   ) AS s
   WHERE end_s - start_s - got > 0
-  GROUP BY month_s, sub_cloud_id, meter
+  GROUP BY month_s, sub_cloud_id, operator, meter
 )
 """
 
@@ -251,7 +253,7 @@ EXPORT_COLUMNS = (
 
 
 def export_of(table: str) -> str:
-    """A month's usage (``bill.keep_usage``) as ``guiyun rate`` reads it, cut by who pays: a file needs no tree.
+    """A month's usage (``bill.keep_usage``) as ``guiyun rate`` reads it, cut by who pays and operates.
 
     Where nobody pays it stands without a payer: it is the caller's to refuse.
     """
@@ -261,7 +263,7 @@ WITH paid AS MATERIALIZED ({rows_of("paid")})
 SELECT u.resource_id, payer.code, coalesce(own.division_code, ''), c.code, u.meter, u.quantity,
        to_char(to_timestamp(greatest(u.begun_s, y.start_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
        to_char(to_timestamp(least(u.end_s, y.end_s)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-       c.operator, w.unit_class, u.term_months,
+       y.operator, w.unit_class, u.term_months,
        CASE WHEN u.once THEN 'once' WHEN u.stopped THEN 'stopped' ELSE 'active' END
 FROM pg_temp.{table}_used u
 JOIN pg_temp.{table}_place w ON w.place_n = u.place_n

@@ -18,13 +18,15 @@ from broker.chargeback.views import Axis, ExplainedLine, Mover, Standing, Sum
 
 _FETCH = 2000
 
-# Names as they were in the time that the statement covers. The order is that of uq_charge_line, so that a page of a
-# statement with millions of lines is read from the index and not sorted.
+# Names as they were in the time that the statement covers; the operator whose price it is, else the month's last. The
+# order is that of uq_charge_line, so that a page of a statement with millions of lines is read from the index and not
+# sorted.
 _LINES = f"""
 SELECT c.id, c.usage_month, c.unit_id, u.code AS unit_code, coalesce(n.name, u.code) AS unit_name, c.resource_id,
        r.number AS resource_number, r.name AS resource_name, r.kind, coalesce(i.code, '') AS system_code,
-       coalesce(i.name, '') AS system_name, k.code AS sub_cloud_code, k.name AS sub_cloud_name, k.tier, k.operator,
-       coalesce(k.division_code, '') AS division_code, coalesce(d.name, '') AS division_name, c.meter,
+       coalesce(i.name, '') AS system_name, k.code AS sub_cloud_code, k.name AS sub_cloud_name, k.tier,
+       coalesce(t.operator, o.operator) AS operator, coalesce(k.division_code, '') AS division_code,
+       coalesce(d.name, '') AS division_name, c.meter,
        c.quantity_seconds, c.free_seconds, c.tariff_price_id, t.price_cny, t.discount, t.per,
        t.version AS tariff_version, t.source AS tariff_source, lower(t.during) AS price_from,
        upper(t.during) AS price_to, c.payer_rule, c.article, c.amount_fen, c.adjustment_id,
@@ -35,6 +37,13 @@ JOIN broker.resource r ON r.id = c.resource_id
 JOIN broker.sub_cloud k ON k.id = c.sub_cloud_id
 JOIN broker.tariff_price t ON t.id = c.tariff_price_id
 JOIN broker.unit u ON u.id = c.unit_id
+LEFT JOIN LATERAL (
+  SELECT operator FROM broker.sub_cloud_operator o
+  WHERE o.sub_cloud_id = c.sub_cloud_id
+    AND o.during && tstzrange(CAST(c.usage_month AS timestamp) AT TIME ZONE 'Asia/Shanghai',
+                              (CAST(c.usage_month AS timestamp) + interval '1 month') AT TIME ZONE 'Asia/Shanghai')
+  ORDER BY lower(o.during) DESC NULLS LAST LIMIT 1
+) AS o ON true
 LEFT JOIN broker.information_system i ON i.id = r.system_id
 LEFT JOIN broker.adjustment a ON a.id = c.adjustment_id
 LEFT JOIN LATERAL (

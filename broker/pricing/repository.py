@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from broker.catalog.models import SubCloud
+from broker.catalog.models import SubCloudOperator
 from broker.pricing.models import Payer, TariffPrice
 from broker.tenancy.models import UnitPeriod
 
@@ -21,7 +21,11 @@ def prices_at(session: Session, sub_cloud_id: UUID | None, at: datetime) -> list
 
     One statement. What a class of units or a term changes is left out: a quote is a list price.
     """
-    operator = select(SubCloud.operator).where(SubCloud.id == sub_cloud_id).scalar_subquery()
+    operator = (
+        select(SubCloudOperator.operator)
+        .where(SubCloudOperator.sub_cloud_id == sub_cloud_id, SubCloudOperator.during.contains(at))
+        .scalar_subquery()
+    )
     statement = (
         select(TariffPrice)
         .where(

@@ -64,6 +64,9 @@ def _twice(region: Region) -> Iterator[Problem]:
             for price in region.prices
         ],
         "quotas": [f"{quota.unit} {quota.cloud or ''}" for quota in region.quotas],
+        "sub_clouds.operator_changes": [
+            f"{cloud.code} {change.since}" for cloud in region.sub_clouds for change in cloud.operator_changes
+        ],
         "units.changes": [f"{change.unit} {change.since}" for change in region.units.changes],
     }
     for section, named in codes.items():
@@ -227,7 +230,11 @@ def _people(region: Region) -> Iterator[Problem]:
 
     A cloud operator's people name the operator of a cloud of the file (Art. 15).
     """
-    operators = {cloud.operator for cloud in region.sub_clouds}
+    operators = {
+        name
+        for cloud in region.sub_clouds
+        for name in (cloud.operator, *(change.operator for change in cloud.operator_changes))
+    }
     roles = {person.login: frozenset(person.roles) for person in region.people}
     for index, person in enumerate(region.people):
         if roles[person.login] >= {Role.APPROVER, Role.OPERATOR}:
@@ -259,6 +266,11 @@ def _dates(region: Region) -> Iterator[Problem]:
         *((f"payers[{i}].from", region.since(rule)) for i, rule in enumerate(region.payers)),
         *((f"finance_offices[{i}].from", region.since(rule)) for i, rule in enumerate(region.finance_offices)),
         *((f"prices[{i}].from", region.since(price)) for i, price in enumerate(region.prices)),
+        *(
+            (f"sub_clouds[{i}].operator_changes[{n}].from", change.since)
+            for i, cloud in enumerate(region.sub_clouds)
+            for n, change in enumerate(cloud.operator_changes)
+        ),
         *(
             (f"sub_clouds[{i}].authorities[{n}].from", region.since(authority))
             for i, cloud in enumerate(region.sub_clouds)

@@ -1,6 +1,6 @@
-"""Prices and payers of the file that would change what closed months cost: each is refused with its place.
+"""Prices, payers and operators of the file that would change what closed months cost: each is refused with its place.
 
-Called by: ``region.loader``, before anything is written. Must not: decide which those are: the database does, in two
+Called by: ``region.loader``, before anything is written. Must not: decide which those are: the database does, in
 functions that its own guard uses as well (``closed_is_priced``). What it lets pass here it may refuse no more later.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from broker.catalog.models import SubCloudOperator
 from broker.db.base import Base
 from broker.errors import Problem
 from broker.pricing.models import Payer, TariffPrice
@@ -32,11 +33,12 @@ WHERE broker.{function}(p, tstzmultirange(p.during))
 _ASKED: dict[type[Base], str] = {
     TariffPrice: _asked("tariff_price", "reprices_closed"),
     Payer: _asked("payer", "repays_closed"),
+    SubCloudOperator: _asked("sub_cloud_operator", "reoperates_closed"),
 }
 
 
 def refuse(run: Run) -> None:
-    """Note ``region.closed`` for each price and payer that is to be added and reaches into closed months."""
+    """Note ``region.closed`` for each price, payer and operator that is to be added and reaches into closed months."""
     free_from = run.session.execute(_CLOSED).scalar_one_or_none()
     if free_from is None:
         return
@@ -51,6 +53,6 @@ def refuse(run: Run) -> None:
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """As JSON has it: a range as PostgreSQL writes it, everything else as text."""
     during = row["during"]
-    ends = "" if during.upper is None else during.upper.isoformat()
+    begins, ends = ("" if end is None else end.isoformat() for end in (during.lower, during.upper))
     named = {name: value if value is None else str(value) for name, value in row.items()}
-    return {**named, "during": f"[{during.lower.isoformat()},{ends})"}
+    return {**named, "during": f"[{begins},{ends})"}

@@ -5,7 +5,7 @@ does), delete anything, or change what held until today.
 
 A second load of the same file changes nothing. An edited file adds dated rows, corrects what may be edited (names,
 sizes, quotas) and is refused as a whole, with every reason, where it would rewrite history (``region.history``: give a
-new ``from``; ``region.closed``: a price or payer that would change closed months) or what is fixed
+new ``from``; ``region.closed``: a price, payer or operator that would change closed months) or what is fixed
 (``region.fixed``). Rows that the file does not name are left alone.
 """
 
@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from broker.audit import events
-from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority
+from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority, SubCloudOperator
 from broker.db.base import Base
 from broker.inventory.models import InformationSystem, SystemRevision
 from broker.pricing.models import FinanceOffice, Payer, TariffPrice
@@ -40,6 +40,7 @@ _LOCK = 0x67_78_72_65
 _REFERRED_TO: tuple[type[Base], ...] = (Unit, SubCloud, Person, Account)
 _REFERRING: tuple[type[Base], ...] = (
     UnitPeriod,
+    SubCloudOperator,
     SubCloudAuthority,
     Offering,
     Image,

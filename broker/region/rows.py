@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -23,6 +23,8 @@ from broker.region.dated import Held, Wanted, merge
 from broker.region.schema import Region
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+"""Since when a rule holds that has no beginning; its row has none either."""
 
 
 def midnight(day: date) -> datetime:
@@ -106,7 +108,7 @@ class Run:
             Held(
                 row.id,
                 tuple(getattr(row, name) for name in key),
-                row.during.lower,
+                row.during.lower or BEGINNING,
                 row.during.upper,
                 {name: getattr(row, name) for name in columns},
             )
@@ -118,10 +120,10 @@ class Run:
         for row, values in found.corrected:
             self.updates[model].append({"id": row.id, **values})
         for row, until in found.ended:
-            self.updates[model].append({"id": row.id, "during": Range(row.since, until)})
+            self.updates[model].append({"id": row.id, "during": _during(row.since, until)})
         for rule, ends in found.added:
             named = dict(zip(key, rule.key, strict=True)) if isinstance(rule.key, tuple) else {}
-            made = self.add(model, {**named, **rule.values, "during": Range(rule.since, ends)})
+            made = self.add(model, {**named, **rule.values, "during": _during(rule.since, ends)})
             self.places[made] = rule.place
 
     def write(self, first: Sequence[type[Base]], then: Sequence[type[Base]]) -> None:
@@ -138,6 +140,10 @@ class Run:
             if self.inserts[model]:
                 self.session.execute(insert(model), self.inserts[model])
                 self.counts[f"{model.__tablename__}.added"] += len(self.inserts[model])
+
+
+def _during(since: datetime, until: datetime | None) -> Range[datetime]:
+    return Range(None if since == BEGINNING else since, until)
 
 
 def _by_columns(rows: Sequence[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:

@@ -174,12 +174,21 @@ class CapacityEntry(_Entry):
     block: dict[BlockClass, BlockInventory] = Field(default_factory=dict)
 
 
+class OperatorChange(_Entry):
+    """From a day on another company operates the sub-cloud."""
+
+    since: date = Field(alias="from")
+    operator: Text
+
+
 class SubCloudEntry(_Entry):
     code: Code
     name: Text
     tier: Tier
     division: Code | None = None
     operator: Text
+    """Who operates it, until ``operator_changes`` name another."""
+    operator_changes: Rows[OperatorChange] = ()
     provider: Code
     options: dict[Code, Annotated[str, BeforeValidator(_text), Field(max_length=400)]] = Field(default_factory=dict)
     options_ref: Code | None = None

@@ -12,13 +12,14 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import Range
 
-from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority
+from broker.catalog.models import HomeCloud, Image, Offering, SubCloud, SubCloudAuthority, SubCloudOperator
+from broker.errors import Problem
 from broker.inventory.models import InformationSystem, SystemRevision
 from broker.inventory.register import to_json
 from broker.lifecycle import Role
 from broker.pricing.models import FinanceOffice, Payer, TariffPrice
 from broker.region.dated import Wanted
-from broker.region.rows import Plain, Run, midnight
+from broker.region.rows import BEGINNING, Plain, Run, midnight
 from broker.region.schema import SubCloudEntry
 from broker.region.tree import division_of, standings
 from broker.tenancy.models import Account, Deputy, Person, RoleGrant, Unit, UnitPeriod
@@ -72,7 +73,6 @@ def clouds(run: Run) -> None:
                 {"tier": cloud.tier, "provider": cloud.provider, "division_code": cloud.division},
                 {
                     "name": cloud.name,
-                    "operator": cloud.operator,
                     "options": options_of(run, cloud),
                     "options_ref": cloud.options_ref,
                     "mlps_level": cloud.mlps_level,
@@ -87,6 +87,11 @@ def clouds(run: Run) -> None:
         ),
     )
     run.ids["cloud"] = {code: id_ for (code,), id_ in ids.items()}
+    run.dated(SubCloudOperator, ("sub_cloud_id",), _operators(run))
+    # What has no day of its own cannot be told to take another.
+    run.problems = [
+        Problem("region.operator_held", one.field) if one.field.endswith("].operator") else one for one in run.problems
+    ]
     run.dated(SubCloudAuthority, ("sub_cloud_id", "duty"), _authorities(run))
     run.plain(Offering, _offerings(run))
     run.plain(Image, _images(run))
@@ -107,6 +112,15 @@ def options_of(run: Run, cloud: SubCloudEntry) -> dict[str, str]:
         block = cloud.capacity.block.get(block_class)
         sizes[f"block_{block_class}_gib"] = str(block.gib if block else 0)
     return {**sizes, **cloud.options}
+
+
+def _operators(run: Run) -> Iterator[Wanted]:
+    for index, cloud in enumerate(run.region.sub_clouds):
+        key, here = (run.ids["cloud"][cloud.code],), f"sub_clouds[{index}]"
+        yield Wanted(key, BEGINNING, {"operator": cloud.operator}, f"{here}.operator")
+        for number, change in enumerate(cloud.operator_changes):
+            values = {"operator": change.operator}
+            yield Wanted(key, midnight(change.since), values, f"{here}.operator_changes[{number}]")
 
 
 def _authorities(run: Run) -> Iterator[Wanted]:

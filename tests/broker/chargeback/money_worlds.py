@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
-from broker.catalog.models import SubCloud
+from broker.catalog.models import SubCloud, SubCloudOperator
 from broker.db.base import Base, new_id
 from broker.inventory.models import Project, Resource, ResourceOwner, ResourcePeriod
 from broker.metering.models import OneOffItem, ResourceTerm, UsageRecord
@@ -69,6 +69,19 @@ class Thing:
 
 
 @dataclass(frozen=True)
+class Operating:
+    """Who operates a cloud over a window."""
+
+    cloud: UUID
+    operator: str
+    window: Window
+
+
+def _always() -> list[Operating]:
+    return [Operating(cloud, operator, (LONG_AGO, None)) for cloud, operator in OPERATORS.items()]
+
+
+@dataclass(frozen=True)
 class World:
     """Everything a bill depends on."""
 
@@ -78,6 +91,15 @@ class World:
     payers: list[PayerRow]
     prices: list[PriceRow]
     things: list[Thing]
+    operators: list[Operating] = field(default_factory=_always)
+
+    def operated(self, cloud: UUID, window: Window) -> Iterator[tuple[str, Window]]:
+        """A window cut by who operates the cloud: to each it is use that begins with him."""
+        for one in self.operators:
+            start = max(window[0], one.window[0])
+            ends = [end for end in (window[1], one.window[1]) if end is not None]
+            if one.cloud == cloud and (not ends or start < min(ends)):
+                yield one.operator, (start, min(ends) if ends else None)
 
     @property
     def uses(self) -> list[Use]:
@@ -90,8 +112,8 @@ class World:
                 meter,
                 Fraction(amount),
                 state,
-                part,
-                operator=OPERATORS[t.cloud],
+                span,
+                operator=operator,
                 unit_class=UNITS[unit],
                 term=t.term,
                 once=state == "once",
@@ -108,6 +130,7 @@ class World:
             )
             if amount
             for unit, part in t.owned(whole(window))
+            for operator, span in self.operated(t.cloud, part)
         ]
 
 
@@ -174,7 +197,12 @@ def worlds(draw: st.DrawFn, *, complete: bool = False) -> World:
             )
             prices.append(committed)
     things = draw(st.lists(_things(month), min_size=1, max_size=4))
-    return World(month, until, draw(_places(month)), payers, prices, things)
+    operators = [
+        Operating(cloud, draw(st.sampled_from(["one", "two"])), window)
+        for cloud in CLOUDS
+        for window in draw(windows(month, 1))
+    ]
+    return World(month, until, draw(_places(month)), payers, prices, things, operators)
 
 
 @st.composite
@@ -268,6 +296,14 @@ def store(session: Session, world: World, request_id: UUID | None = None) -> Non
     session.add_all(sub_cloud(cloud, tier) for cloud, tier in CLOUDS.items())
     session.flush()
     session.add_all(
+        SubCloudOperator(
+            sub_cloud_id=o.cloud,
+            operator=o.operator,
+            during=Range(None if o.window[0] == LONG_AGO else o.window[0], o.window[1], bounds="[)"),
+        )
+        for o in world.operators
+    )
+    session.add_all(
         TariffPrice(
             id=p.id,
             meter=p.meter,
@@ -322,7 +358,6 @@ def sub_cloud(cloud: UUID, tier: str) -> SubCloud:
         code=f"c{cloud.int}",
         name=f"cloud {cloud.int}",
         tier=tier,
-        operator=OPERATORS[cloud],
         provider="simulated",
         options={},
         mlps_level=3,

@@ -67,7 +67,7 @@ def test_a_close_freezes_statements_and_posts_what_balances(session: Session) ->
     store(
         session, world(thing(CITY, MAIN, running(START, None)), thing(DEPARTMENT, MAIN, running(START, None, vcpu=3)))
     )
-    session.execute(text("UPDATE broker.sub_cloud SET operator = 'op' WHERE id = :id"), {"id": MAIN})
+    session.execute(text("UPDATE broker.sub_cloud_operator SET operator = 'op' WHERE sub_cloud_id = :id"), {"id": MAIN})
     session.add(settlement_price("vcpu_x86_64", "0.25"))
     session.flush()
     closed = closing.close(work(session), OCTOBER)
@@ -102,7 +102,7 @@ def test_a_month_is_closed_once_in_order_and_when_it_is_over(session: Session) -
 def test_what_cannot_be_charged_or_settled_stops_the_close(session: Session) -> None:
     """An operator that is settled for anything needs a price for everything it supplied."""
     store(session, world(thing(CITY, MAIN, running(START, None, disk=5))))
-    session.execute(text("UPDATE broker.sub_cloud SET operator = 'op' WHERE id = :id"), {"id": MAIN})
+    session.execute(text("UPDATE broker.sub_cloud_operator SET operator = 'op' WHERE sub_cloud_id = :id"), {"id": MAIN})
     session.add(settlement_price("vcpu_x86_64", "0.25"))
     session.flush()
     with pytest.raises(Invalid) as refused:
@@ -292,7 +292,7 @@ def test_the_nearest_price_wins_cloud_before_operator_before_all(session: Sessio
     """Then the class of unit, then the longest term that was committed to; a discount is a factor."""
     mine = thing(CITY, MAIN, running(START, START + HOUR))
     store(session, world(mine))
-    session.execute(text("UPDATE broker.sub_cloud SET operator = 'op' WHERE id = :id"), {"id": MAIN})
+    session.execute(text("UPDATE broker.sub_cloud_operator SET operator = 'op' WHERE sub_cloud_id = :id"), {"id": MAIN})
 
     def price(cny: str, **where: object) -> None:
         session.add(

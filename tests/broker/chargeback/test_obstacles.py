@@ -191,7 +191,7 @@ def test_totals_past_the_limit_are_named_and_nothing_is_posted(
     monkeypatch.setattr(obstacles, "TOTAL_LIMIT_FEN", limit)
     city, department = thing(CITY, MAIN, running(START, None, vcpu=2)), thing(DEPARTMENT, MAIN, running(START, None))
     store(session, world(city, department))
-    session.execute(text("UPDATE broker.sub_cloud SET operator = 'op' WHERE id = :id"), {"id": MAIN})
+    session.execute(text("UPDATE broker.sub_cloud_operator SET operator = 'op' WHERE sub_cloud_id = :id"), {"id": MAIN})
     session.add(settlement_price("vcpu_x86_64", "0.30"))
     session.flush()
     found = refused(lambda: closing.close(work(session), OCTOBER))

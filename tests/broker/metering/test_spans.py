@@ -26,7 +26,6 @@ def server(session: Session, number: str) -> UUID:
         code=number,
         name="",
         tier="main",
-        operator="",
         provider="simulated",
         options={},
         mlps_level=3,

@@ -47,7 +47,6 @@ def cloud(session: Session) -> UUID:
         code="main",
         name="main",
         tier="main",
-        operator="",
         provider="simulated",
         options={},
         mlps_level=3,

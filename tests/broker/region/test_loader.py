@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from broker.catalog.models import SubCloud, SubCloudAuthority
+from broker.catalog.models import SubCloud, SubCloudAuthority, SubCloudOperator
 from broker.inventory.models import InformationSystem
 from broker.pricing.models import TariffPrice
 from broker.pricing.repository import payer_of
@@ -138,11 +138,11 @@ def test_a_simulated_cloud_is_as_large_as_its_capacity_says(world: Session) -> N
 
 
 def test_what_may_be_edited_is_updated(world: Session, edited: Edited) -> None:
-    """Names, operators, sizes, people's titles, quotas, capacity."""
+    """Names, sizes, whose people a cloud operator's are, people's titles, quotas, capacity."""
     report = loaded(
         world,
         edited(
-            put("sub_clouds", 0, "operator", value="另一家演示公司"),
+            put("sub_clouds", 0, "operator_changes", value=[{"operator": "另一家演示公司", "from": date(2027, 1, 1)}]),
             put("people", 29, "operator", value="另一家演示公司"),
             put("people", 0, "title", value="主任"),
             put("offerings", "large", "volumes", 0, "max_gib", value=20000),
@@ -159,9 +159,17 @@ def test_what_may_be_edited_is_updated(world: Session, edited: Edited) -> None:
         "person.changed": 1,
         "role_grant.changed": 1,
         "sub_cloud.changed": 1,
+        "sub_cloud_operator.added": 1,
+        "sub_cloud_operator.changed": 1,
         "system_revision.added": 1,
     }
-    assert world.scalars(select(SubCloud.operator).where(SubCloud.code == "main")).one() == "另一家演示公司"
+    operating = select(SubCloudOperator).join(SubCloud).where(SubCloud.code == "main").order_by(SubCloudOperator.during)
+    new_year = datetime(2026, 12, 31, 16, tzinfo=UTC)
+    assert [(row.operator, row.during.lower, row.during.upper) for row in world.scalars(operating)] == [
+        ("桂云演示运营有限公司", None, new_year),
+        ("另一家演示公司", new_year, None),
+    ]
+    world.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     assert world.scalars(select(Person.title).where(Person.name == "韦海燕")).one() == "主任"
     systems = select(InformationSystem.frequency_of_use).where(InformationSystem.code == "jyt-xjgl")
     assert world.scalars(systems).one() == "每周"
@@ -232,6 +240,7 @@ def test_history_is_not_rewritten(world: Session, edited: Edited) -> None:
         put("units", "more", 0, "name", value="改名"),
         put("people", 0, "unit", value="slt"),
         put("sub_clouds", 1, "provider", value="openstack"),
+        put("sub_clouds", 2, "operator", value="另一家"),
         put("units", "more", 1, "block", value="e0"),
     )
     found = refusals(world, path)
@@ -240,6 +249,7 @@ def test_history_is_not_rewritten(world: Session, edited: Edited) -> None:
         ("region.history", "prices[18]"),
         ("region.history", "payers[3]"),
         ("region.history", "home_clouds[1]"),
+        ("region.operator_held", "sub_clouds[2].operator"),
         ("region.history", "units.gat-kjxx"),
         ("region.fixed", "people[0].unit"),
         ("region.fixed", "sub_clouds[1].provider"),
