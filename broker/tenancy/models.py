@@ -83,7 +83,7 @@ class Account(Base):
 class RoleGrant(Base):
     """A role an account holds for its unit, from when to when.
 
-    ``operator``: whose person a cloud operator is (``SubCloud.operator``): he sees what is owed to it (Art. 15).
+    ``operator``: whose person a cloud operator is (``SubCloudOperator``): he sees what is owed to it (Art. 15).
     """
 
     __tablename__ = "role_grant"

@@ -23,6 +23,7 @@ from broker.chargeback.models import Settlement, SettlementLine
 from broker.chargeback.offline import rate_files
 from broker.chargeback.verify import verify
 from broker.db.base import new_id
+from broker.errors import Invalid
 from broker.inventory.models import ResourcePeriod
 from broker.pricing.models import TariffPrice
 from broker.region import closed
@@ -53,8 +54,9 @@ OURS = [
     PriceRow(new_id(), "vcpu_x86_64", None, "0.29", "hour", ALWAYS, operator="new"),
     PriceRow(new_id(), "block_gib_ssd", None, "0.7", "month", ALWAYS, free="90"),
 ]
-SERVER = thing(CITY, MAIN, running(START + SECOND, None, vcpu=3, disk=70))
 OTHER = thing(CITY, MAIN, running(START + HOUR, END - HOUR, vcpu=1, disk=55))
+SERVER = thing(CITY, MAIN, running(START + SECOND, None, vcpu=3, disk=70))
+"""The second by its id, the first to begin: what is free it takes first under one operator, second under the next."""
 WORLD = replace(
     world(SERVER, OTHER, thing(DEPARTMENT, MAIN, running(START, CHANGE)), prices=[*OURS[:2], *OURS[3:]]),
     operators=[
@@ -85,6 +87,31 @@ def books(engine: Engine) -> Iterator[Session]:
         yield session
 
 
+def test_whoever_has_a_price_needs_one_for_all_of_its_time_and_whoever_has_none_is_named(session: Session) -> None:
+    """A second of its own time without a price stops the close, another's does not; nobody is named for nothing."""
+    hour = CHANGE + HOUR
+    mine = [
+        Operating(MAIN, "unpriced", (LONG_AGO, CHANGE)),
+        Operating(MAIN, "priced", (CHANGE, hour)),
+        Operating(MAIN, "idle", (hour, None)),
+    ]
+    server = thing(CITY, MAIN, running(START, hour))
+    store(session, replace(world(server), operators=[*mine, *WORLD.operators[2:]]))
+    price = settlement("vcpu_x86_64", "0.21", operator="priced")
+    price.during = Range(CHANGE + SECOND, None)
+    session.add(price)
+    session.flush()
+    with pytest.raises(Invalid) as refused:
+        closing.close(work(session), OCTOBER)
+    assert [(p.code, p.field) for p in refused.value.problems] == [("settlement.price_missing", str(MAIN))]
+    price.during = Range(CHANGE, None)
+    session.flush()
+    assert closing.close(work(session), OCTOBER).unsettled == ("unpriced",)
+    owed = session.execute(select(Settlement.operator, Settlement.total_fen)).all()
+    assert sorted(map(tuple, owed)) == [("priced", 21), ("unpriced", 0)]
+    assert verify(session, OCTOBER) == ()
+
+
 def test_each_operator_has_its_own_time(books: Session, tmp_path: Path) -> None:
     """Lines, settlements, an auditor's files, a recount, late usage; and nobody changes it afterwards."""
     _lines_are_those_of_the_oracle(books)
@@ -107,7 +134,7 @@ def _lines_are_those_of_the_oracle(books: Session) -> None:
     cut = [x for x in shown.lines if (x.resource_id, x.meter) == (SERVER.id, "vcpu_x86_64")]
     before, after = (CHANGE - START - SECOND).total_seconds(), (END - CHANGE).total_seconds()
     assert {(x.price_cny, x.quantity_seconds) for x in cut} == {
-        (Decimal("0.36"), 3 * int(before)), (Decimal("0.29"), 3 * int(after)),
+        (Decimal("0.36"), Decimal(3 * int(before))), (Decimal("0.29"), Decimal(3 * int(after))),
     }  # fmt: skip
     whole = [x for x in shown.lines if (x.resource_id, x.meter) == (SERVER.id, "block_gib_ssd")]
     assert [x.quantity_seconds for x in whole] == [70 * int(before + after)]
