@@ -140,7 +140,8 @@ LINES = f""", joined AS MATERIALIZED (
     freed(
         f'''
       SELECT u.month_s, u.resource_id, {_LINE} AS line_n, p.pool_n, g.granted, {HELD} AS used,
-             greatest(u.begun_s, p.payer_start_s) AS begun_s, greatest(u.start_s, p.start_s) AS start_s
+             greatest(u.begun_s, p.payer_start_s, u.month_s) AS begun_s,
+             greatest(u.start_s, p.start_s) AS start_s
       FROM used u
       JOIN piece p ON p.pool_n IS NOT NULL AND {_AT_PLACE} AND {_OVERLAP}
       JOIN granted g ON g.month_s = u.month_s AND g.pool_n = p.pool_n

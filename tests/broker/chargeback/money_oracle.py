@@ -163,7 +163,7 @@ def bill(  # noqa: C901 - one walk, so that it can be read beside the rules
             price = _price(prices, use, a)
             found = (payer, "", "", None) if payer is not None else _payer(places or [], payers or [], use, a)
             if found is None or found[3] != before:
-                before, begun = found and found[3], a
+                before, begun = found and found[3], max(a, start)  # a month's own: no other is asked
             if a < low:
                 continue
             amount = use.quantity * seconds(a, b)

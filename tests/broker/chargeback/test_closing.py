@@ -288,6 +288,20 @@ def test_free_quantity_is_used_up_in_order_of_start_then_resource(session: Sessi
     assert shown == {first.id: 0, second.id: 2 * 36}
 
 
+def test_what_is_free_in_a_month_does_not_move_when_it_is_rated_again_with_the_one_before(session: Session) -> None:
+    """Who began before a month begins with it: late usage of another in both months changes nothing of theirs."""
+    one = thing(CITY, MAIN, running(END - 2 * HOUR, None))
+    two = thing(CITY, MAIN, running(END - 5 * HOUR, None))  # the second by its id, the first to begin
+    store(session, world(one, two))
+    session.query(TariffPrice).filter_by(meter="vcpu_x86_64").update({"free_quantity": Decimal(1000)})
+    closing.close(work(session), OCTOBER)
+    closing.close(work(session, now=LATER), NOVEMBER)
+    add_thing(session, thing(DEPARTMENT, MAIN, running(END - HOUR, END + HOUR, vcpu=0, memory=1)), number="late")
+    closed = closing.close(work(session, now=LATER + 31 * 24 * HOUR), NOVEMBER.next)
+    assert (closed.lines, closed.adjustments) == (4, 2)
+    assert verify(session, NOVEMBER) == ()
+
+
 def test_the_nearest_price_wins_cloud_before_operator_before_all(session: Session) -> None:
     """Then the class of unit, then the longest term that was committed to; a discount is a factor."""
     mine = thing(CITY, MAIN, running(START, START + HOUR))
