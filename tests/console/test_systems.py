@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from api.texts.register import HEADINGS
 from tests.console.people import Console
@@ -69,7 +68,9 @@ def test_the_bureau_gives_a_system_to_another_unit_and_both_see_it_go(console: C
 
 
 @pytest.mark.browser
-def test_a_file_is_looked_at_and_imported_in_a_browser(console: Console, open_window: object, tmp_path: Path) -> None:
+def test_a_file_is_looked_at_and_imported_in_a_browser(
+    console: Console, open_window: object, screenshots: Path, tmp_path: Path
+) -> None:
     """Upload, verdict on every line, import; then the curve shows it."""
     book = openpyxl.Workbook()
     book.worksheets[0].append([HEADINGS[name] for name in ENTRY])
@@ -84,7 +85,7 @@ def test_a_file_is_looked_at_and_imported_in_a_browser(console: Console, open_wi
     page.set_input_files("#f-file", path)
     page.get_by_role("button", name="预检").click()
     expect(page.get_by_text("有 1 行有误")).to_be_visible()
-    shot(page, "verdict")
+    page.screenshot(path=screenshots / "system-verdict.png", full_page=True)
     book.worksheets[0].delete_rows(3)
     book.save(path)
     page.goto(f"{console.server.url}/systems/import")
@@ -94,7 +95,7 @@ def test_a_file_is_looked_at_and_imported_in_a_browser(console: Console, open_wi
     expect(page.get_by_text("文件已导入台账")).to_be_visible()
     page.goto(f"{console.server.url}/systems/total")
     expect(page.locator(".curve-line")).to_be_attached()
-    shot(page, "total")
+    page.screenshot(path=screenshots / "system-total.png", full_page=True)
     for at, name in (
         ("/systems", "systems"),
         ("/systems/new", "new"),
@@ -102,13 +103,7 @@ def test_a_file_is_looked_at_and_imported_in_a_browser(console: Console, open_wi
         ("/systems/import", "import"),
     ):
         page.goto(f"{console.server.url}{at}")
-        shot(page, name)
+        page.screenshot(path=screenshots / f"system-{name}.png", full_page=True)
     page.goto(f"{console.server.url}/systems")
     page.get_by_role("link", name="教师培训平台").first.click()
-    shot(page, "system")
-
-
-def shot(page: Page, name: str) -> None:
-    folder = os.environ.get("SHOTS")
-    if folder:
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+    page.screenshot(path=screenshots / "system.png", full_page=True)

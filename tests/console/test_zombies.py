@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,21 +16,18 @@ __all__ = ["open_window"]
 
 
 @pytest.mark.browser
-def test_the_center_scans_and_the_bureau_decides(console: Console, open_window: object) -> None:
+def test_the_center_scans_and_the_bureau_decides(console: Console, open_window: object, screenshots: Path) -> None:
     """The demonstration's zombie stands first; its five signs say why; not a zombie until a day, and it is gone."""
     opener: Any = open_window
     page = opener("assess.1", DESK).go("/zombies")
     page.get_by_role("button", name="重新检测").click()
     expect(page.locator("tbody tr").first).to_contain_text("教育系统疫情日报系统")
-    shots = os.environ.get("SHOTS")
-    if shots:
-        page.screenshot(path=f"{shots}/zombies.png", full_page=True)
+    page.screenshot(path=screenshots / "zombies.png", full_page=True)
     page = opener("approve.1", DESK).go("/zombies")
     page.get_by_role("link", name="教育系统疫情日报系统").click()
     expect(page.get_by_text("所支撑的业务已于 2023-01-08 停办")).to_be_visible()
     expect(page.get_by_text("不掌握：没有服务器，或没有监测数据")).to_be_visible()
-    if shots:
-        page.screenshot(path=f"{shots}/zombie.png", full_page=True)
+    page.screenshot(path=screenshots / "zombie.png", full_page=True)
     page.get_by_label("理由").fill("防疫预案要求保留")
     later = datetime.now(UTC) + timedelta(days=60)
     page.get_by_label("不是的，何时再看").fill(later.date().isoformat())
