@@ -18,9 +18,9 @@ from broker.chargeback.views import Axis, ExplainedLine, Mover, Standing, Sum
 
 _FETCH = 2000
 
-# Names as they were in the time that the statement covers; the operator whose price it is, else the month's last. The
-# order is that of uq_charge_line, so that a page of a statement with millions of lines is read from the index and not
-# sorted.
+# Names as they were in the time that the statement covers; the operator whose price it is, else all who had the cloud in
+# the month while the price held. The order is that of uq_charge_line, so that a page of a statement with millions of
+# lines is read from the index and not sorted.
 _LINES = f"""
 SELECT c.id, c.usage_month, c.unit_id, u.code AS unit_code, coalesce(n.name, u.code) AS unit_name, c.resource_id,
        r.number AS resource_number, r.name AS resource_name, r.kind, coalesce(i.code, '') AS system_code,
@@ -38,11 +38,12 @@ JOIN broker.sub_cloud k ON k.id = c.sub_cloud_id
 JOIN broker.tariff_price t ON t.id = c.tariff_price_id
 JOIN broker.unit u ON u.id = c.unit_id
 LEFT JOIN LATERAL (
-  SELECT operator FROM broker.sub_cloud_operator o
+  SELECT string_agg(operator, ' + ' ORDER BY lower(o.during) NULLS FIRST) AS operator
+  FROM broker.sub_cloud_operator o
   WHERE o.sub_cloud_id = c.sub_cloud_id
-    AND o.during && tstzrange(CAST(c.usage_month AS timestamp) AT TIME ZONE 'Asia/Shanghai',
-                              (CAST(c.usage_month AS timestamp) + interval '1 month') AT TIME ZONE 'Asia/Shanghai')
-  ORDER BY lower(o.during) DESC NULLS LAST LIMIT 1
+    AND o.during && (t.during * tstzrange(
+      CAST(c.usage_month AS timestamp) AT TIME ZONE 'Asia/Shanghai',
+      (CAST(c.usage_month AS timestamp) + interval '1 month') AT TIME ZONE 'Asia/Shanghai'))
 ) AS o ON true
 LEFT JOIN broker.information_system i ON i.id = r.system_id
 LEFT JOIN broker.adjustment a ON a.id = c.adjustment_id

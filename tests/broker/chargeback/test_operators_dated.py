@@ -17,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloudOperator
-from broker.chargeback import closing, service
+from broker.chargeback import closing, service, views_sql
+from broker.chargeback.access import Scope
 from broker.chargeback.export import export
-from broker.chargeback.models import Settlement, SettlementLine
+from broker.chargeback.models import Settlement, SettlementLine, Statement
 from broker.chargeback.offline import rate_files
 from broker.chargeback.verify import verify
 from broker.db.base import new_id
@@ -118,6 +119,7 @@ def test_each_operator_has_its_own_time(books: Session, tmp_path: Path) -> None:
     _each_is_owed_for_what_it_supplied(books)
     _the_auditor_comes_to_the_same_fen(books, tmp_path)
     assert verify(books, OCTOBER) == ()
+    _a_line_names_whose_price_it_is(books)
     _what_was_billed_keeps_its_operator(books)
     _the_region_file_is_told_the_place_and_the_first_day(books)
     _late_usage_is_settled_with_whoever_supplied_it(books)
@@ -183,6 +185,18 @@ def _set(books: Session, row: SubCloudOperator, values: Mapping[str, Any]) -> No
 def _ends(books: Session, row: SubCloudOperator, at: datetime) -> None:
     _set(books, row, {"during": Range(row.during.lower, at)})
     books.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+
+
+def _a_line_names_whose_price_it_is(books: Session) -> None:
+    everything = Scope(everything=True, root_unit_id=None, payer_unit_id=None, whole_region=True)
+    named = {
+        (line.meter, line.operator)
+        for statement_id in books.scalars(select(Statement.id))
+        for line in views_sql.every_line(books, statement_id, everything)
+        if line.resource_id == SERVER.id
+    }
+    # A general price says no operator's name: both had the cloud while it held.
+    assert named == {("vcpu_x86_64", "old + new"), ("vcpu_x86_64", "new"), ("block_gib_ssd", "old + new")}
 
 
 def _what_was_billed_keeps_its_operator(books: Session) -> None:
