@@ -25,7 +25,7 @@ _LINES = f"""
 SELECT c.id, c.usage_month, c.unit_id, u.code AS unit_code, coalesce(n.name, u.code) AS unit_name, c.resource_id,
        r.number AS resource_number, r.name AS resource_name, r.kind, coalesce(i.code, '') AS system_code,
        coalesce(i.name, '') AS system_name, k.code AS sub_cloud_code, k.name AS sub_cloud_name, k.tier,
-       coalesce(t.operator, o.operator) AS operator, coalesce(k.division_code, '') AS division_code,
+       coalesce(t.operator, e.operator, o.operator) AS operator, coalesce(k.division_code, '') AS division_code,
        coalesce(d.name, '') AS division_name, c.meter,
        c.quantity_seconds, c.free_seconds, c.tariff_price_id, t.price_cny, t.discount, t.per,
        t.version AS tariff_version, t.source AS tariff_source, lower(t.during) AS price_from,
@@ -37,10 +37,11 @@ JOIN broker.resource r ON r.id = c.resource_id
 JOIN broker.sub_cloud k ON k.id = c.sub_cloud_id
 JOIN broker.tariff_price t ON t.id = c.tariff_price_id
 JOIN broker.unit u ON u.id = c.unit_id
+LEFT JOIN broker.sub_cloud_operator e ON e.sub_cloud_id = c.sub_cloud_id AND e.during = tstzrange(NULL, NULL)
 LEFT JOIN LATERAL (
   SELECT string_agg(operator, ' + ' ORDER BY lower(o.during) NULLS FIRST) AS operator
   FROM broker.sub_cloud_operator o
-  WHERE o.sub_cloud_id = c.sub_cloud_id
+  WHERE e.id IS NULL AND t.operator IS NULL AND o.sub_cloud_id = c.sub_cloud_id
     AND o.during && (t.during * tstzrange(
       CAST(c.usage_month AS timestamp) AT TIME ZONE 'Asia/Shanghai',
       (CAST(c.usage_month AS timestamp) + interval '1 month') AT TIME ZONE 'Asia/Shanghai'))
