@@ -18,8 +18,8 @@ from broker.chargeback.views import Axis, ExplainedLine, Mover, Standing, Sum
 
 _FETCH = 2000
 
-# Names as they were in the time that the statement covers; the operator whose price it is, else all who had the cloud in
-# the month while the price held. The order is that of uq_charge_line, so that a page of a statement with millions of
+# Names as they were in the time that the statement covers; the operator whose price it is, else all who had the cloud
+# in the month while the price held. The order is that of uq_charge_line, so that a page of a statement with millions of
 # lines is read from the index and not sorted.
 _LINES = f"""
 SELECT c.id, c.usage_month, c.unit_id, u.code AS unit_code, coalesce(n.name, u.code) AS unit_name, c.resource_id,
