@@ -18,7 +18,8 @@ from broker.errors import Invalid
 from broker.inventory.models import ResourcePeriod
 from broker.pricing.models import TariffPrice
 from broker.pricing.months import Month
-from tests.broker.chargeback.money_worlds import LONG_AGO, METERS, World, during, store, worlds
+from tests.broker.chargeback.drawn_worlds import worlds
+from tests.broker.chargeback.money_worlds import LONG_AGO, METERS, World, during, store
 from tests.broker.chargeback.small_region import begin_books, work
 from tests.broker.chargeback.test_closing import people
 

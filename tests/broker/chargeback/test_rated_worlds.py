@@ -31,8 +31,9 @@ from broker.errors import Invalid
 from broker.pricing.months import Month
 from broker.pricing.rules import LIMIT_FEN
 from broker.pricing.values import Per
+from tests.broker.chargeback.drawn_worlds import ORDINARY_PRICE, instants, windows, worlds
 from tests.broker.chargeback.money_oracle import PriceRow, Use, bill, month_window
-from tests.broker.chargeback.money_worlds import DIVISIONS, ORDINARY_PRICE, World, instants, store, windows, worlds
+from tests.broker.chargeback.money_worlds import DIVISIONS, World, store
 from tests.broker.chargeback.small_region import begin_books
 
 ROLLED_BACK = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

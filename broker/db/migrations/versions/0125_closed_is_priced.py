@@ -48,6 +48,7 @@ SELECT NOT isempty(touched * tstzmultirange(closed_time())) AND EXISTS (
       AND tstzrange(CAST(m.month AS timestamp) AT TIME ZONE 'Asia/Shanghai', m.covers_until) && touched
 )
 $$;
+-- Its argument: the function that says whether a row and the time it touches would change a closed month.
 CREATE FUNCTION broker.closed_is_priced() RETURNS trigger LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
 DECLARE
     touched tstzmultirange := tstzmultirange(NEW.during);
@@ -61,11 +62,9 @@ BEGIN
             touched := touched - tstzmultirange(OLD.during * NEW.during);
         END IF;
     END IF;
-    IF TG_TABLE_NAME = 'payer' THEN
-        refused := repays_closed(NEW, touched);
-    ELSE
-        refused := reprices_closed(NEW, touched)
-            OR TG_OP = 'UPDATE' AND NOT isempty(touched * tstzmultirange(closed_time()));
+    EXECUTE format('SELECT broker.%I($1, $2)', TG_ARGV[0]) INTO refused USING NEW, touched;
+    IF TG_TABLE_NAME = 'tariff_price' AND TG_OP = 'UPDATE' THEN
+        refused := refused OR NOT isempty(touched * tstzmultirange(closed_time()));
     END IF;
     IF refused THEN
         RAISE EXCEPTION '% % would change closed months', TG_TABLE_NAME, NEW.id
@@ -74,7 +73,7 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER closed_is_priced BEFORE INSERT OR UPDATE ON broker.tariff_price
-    FOR EACH ROW EXECUTE FUNCTION broker.closed_is_priced();
+    FOR EACH ROW EXECUTE FUNCTION broker.closed_is_priced('reprices_closed');
 CREATE TRIGGER closed_is_priced BEFORE INSERT OR UPDATE ON broker.payer
-    FOR EACH ROW EXECUTE FUNCTION broker.closed_is_priced()
+    FOR EACH ROW EXECUTE FUNCTION broker.closed_is_priced('repays_closed')
 """

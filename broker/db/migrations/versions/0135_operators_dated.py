@@ -73,36 +73,8 @@ SELECT NOT isempty(touched * tstzmultirange(closed_time())) AND EXISTS (
                     (CAST(l.usage_month AS timestamp) + interval '1 month') AT TIME ZONE 'Asia/Shanghai') && touched
 )
 $$;
-CREATE OR REPLACE FUNCTION broker.closed_is_priced() RETURNS trigger
-LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
-DECLARE
-    touched tstzmultirange := tstzmultirange(NEW.during);
-    refused boolean;
-BEGIN
-    -- Whoever closes reads prices, payers and operators first, and its close only afterwards says that it did.
-    PERFORM pg_advisory_xact_lock_shared(hashtext('broker.month_close'));
-    IF TG_OP = 'UPDATE' THEN
-        touched := touched + tstzmultirange(OLD.during);
-        IF to_jsonb(OLD) - 'during' = to_jsonb(NEW) - 'during' THEN
-            touched := touched - tstzmultirange(OLD.during * NEW.during);
-        END IF;
-    END IF;
-    IF TG_TABLE_NAME = 'payer' THEN
-        refused := repays_closed(NEW, touched);
-    ELSIF TG_TABLE_NAME = 'sub_cloud_operator' THEN
-        refused := reoperates_closed(NEW, touched);
-    ELSE
-        refused := reprices_closed(NEW, touched)
-            OR TG_OP = 'UPDATE' AND NOT isempty(touched * tstzmultirange(closed_time()));
-    END IF;
-    IF refused THEN
-        RAISE EXCEPTION '% % would change closed months', TG_TABLE_NAME, NEW.id
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'closed_is_priced';
-    END IF;
-    RETURN NEW;
-END $$;
 CREATE TRIGGER closed_is_priced BEFORE INSERT OR UPDATE ON broker.sub_cloud_operator
-    FOR EACH ROW EXECUTE FUNCTION broker.closed_is_priced();
+    FOR EACH ROW EXECUTE FUNCTION broker.closed_is_priced('reoperates_closed');
 CREATE FUNCTION broker.operated_always() RETURNS trigger
 LANGUAGE plpgsql SET search_path = broker, pg_temp AS $$
 DECLARE
