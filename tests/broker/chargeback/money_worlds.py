@@ -1,4 +1,4 @@
-"""Worlds for the rating: a tree reorganised, payers and prices that change, resources that come and go; and their rows."""
+"""Worlds for the rating, and their rows: a tree, payers and prices that change, resources that come and go."""
 
 from __future__ import annotations
 
