@@ -60,7 +60,8 @@ SENTENCES: Mapping[str, str] = {
     "region.history": "不能改写已经生效的历史（{from}），请写明今后的生效日期。",
     "region.closed": "会改变已关账月份的费用，生效日期（from）不得早于 {from}；已关账的账单如有误，请由财政调整。",
     "region.operator_closed": (
-        "已关账月份是按运营方“{operator}”计费和结算的，不能改写。今后的名称请写入 operator_changes（from 不早于 {from}）；"
+        "已关账月份是按运营方“{operator}”计费和结算的，不能改写。"
+        "今后的名称请写入 operator_changes（from 不早于 {from}）；"
         "确需更正的，由两人重新打开有关月份后再改。"
     ),
     "region.fixed": "“{code}”的这一内容不能更改。",

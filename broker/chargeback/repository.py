@@ -96,9 +96,9 @@ LIMIT CAST(:limit AS int)
 
 _CHARGES = text(f"""
 SELECT c.id, c.usage_month, c.unit_id, coalesce(n.name, u.code) AS unit_name, c.resource_id,
-       r.number AS resource_number, r.name AS resource_name, c.sub_cloud_id, k.name AS sub_cloud_name, c.meter, c.quantity_seconds,
-       c.free_seconds, t.price_cny, t.discount, t.per, t.version AS tariff_version, c.payer_rule, c.article,
-       c.amount_fen, coalesce(a.reason, '') AS adjustment_reason
+       r.number AS resource_number, r.name AS resource_name, c.sub_cloud_id, k.name AS sub_cloud_name, c.meter,
+       c.quantity_seconds, c.free_seconds, t.price_cny, t.discount, t.per, t.version AS tariff_version, c.payer_rule,
+       c.article, c.amount_fen, coalesce(a.reason, '') AS adjustment_reason
 FROM broker.charge c
 JOIN broker.statement s ON s.id = c.statement_id
 JOIN broker.resource r ON r.id = c.resource_id
