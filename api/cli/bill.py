@@ -91,6 +91,7 @@ def _obstacle(one: Obstacle) -> dict[str, Any]:
         "month": None if one.month is None else f"{one.month:%Y-%m}",
         "amount_fen": one.amount_fen,
         "line": one.line,
+        "operator": one.operator,
         "message": sentence(found.code, found.params),
     }
 

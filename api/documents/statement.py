@@ -97,23 +97,22 @@ def sum_name(one: Sum) -> str:
     return one.name
 
 
-def facts(summary: StatementSummary) -> Sequence[tuple[str, str]]:
-    """The head of a statement: names and values."""
+def facts(summary: StatementSummary) -> Sequence[tuple[str, Cell]]:
+    """The head of a statement: names, and values as text or yuan."""
     before = summary.before_fen
-    change = "" if before is None else f"{summary.head.total_fen - before:+d}"
-    out = [
+    out: list[tuple[str, Cell]] = [
         ("付费主体", summary.head.payer_name),
         ("账单月份", f"{summary.month}（北京时间自然月）"),
         ("状态", f"{names.STANDINGS[summary.standing.value]}，第 {summary.head.version} 版"),
         ("计费截至", formats.when(summary.head.covers_until)),
-        ("本月合计（元）", formats.yuan(summary.head.total_fen)),
-        ("上月合计（元）", console.NO_NAME if before is None else formats.yuan(before)),
+        ("本月合计（元）", yuan(summary.head.total_fen)),
+        ("上月合计（元）", console.NO_NAME if before is None else yuan(before)),
     ]
     if summary.head.part:
         out.append(("范围", money.PART))
     if before is not None:
-        shown = formats.percent(summary.head.total_fen - before, before)
-        out.append(("较上月（元）", f"{formats.yuan(int(change))}（{shown}）"))
+        change = summary.head.total_fen - before
+        out += [("较上月（元）", yuan(change)), ("较上月幅度", formats.percent(change, before))]
     return out
 
 

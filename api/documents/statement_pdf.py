@@ -91,7 +91,10 @@ class _Footer:
 
 
 def _story(title: str, summary: StatementSummary, lines: Iterable[ExplainedLine]) -> list[Any]:
-    pairs = [[Paragraph(_mark(name), _HEAD), Paragraph(_mark(value), _TEXT)] for name, value in facts(summary)]
+    pairs = [
+        [Paragraph(_mark(name), _HEAD), Paragraph(_mark(value if isinstance(value, str) else f"{value:,.2f}"), _TEXT)]
+        for name, value in facts(summary)
+    ]
     out: list[Any] = [
         Paragraph(_mark(title), _TITLE),
         Table(pairs, colWidths=(34 * mm, 233 * mm), hAlign="LEFT"),

@@ -148,10 +148,10 @@ SENTENCES: Mapping[str, str] = {
     "charge.below_zero": "{payer} {month} 的“{meter}”将为 {amount} 元，低于零：已决定的调整与之后的用量更正重复。"
     "请核对用量，或由两人对账单行 {line} 作相反的调整，使其不低于零。",
     "statement.limit": "{payer}该月合计 {amount} 元，超出上限，请核对价格和用量。",
-    "settlement.limit": "云平台 {number} 的运营方该月结算合计 {amount} 元，超出上限，请核对价格和用量。",
+    "settlement.limit": "运营方“{operator}”（云平台 {number}）该月结算合计 {amount} 元，超出上限，请核对价格和用量。",
     "month.limit": "该月全区合计 {amount} 元，超出上限，请核对价格和用量。",
     "month.before_books": "账目从 {begin} 开始，此前的用量不计费，{month} 没有账单。",
-    "settlement.price_missing": "计量项“{meter}”在该月没有与运营方结算的价格。",
+    "settlement.price_missing": "计量项“{meter}”在该月没有与运营方“{operator}”结算的价格。",
     "settlement.none": "没有与{operators}结算的价格，应付为 0。",
     "month.closed": "{month} 已经关账。",
     "month.not_over": "{month} 尚未结束，不能关账。",

@@ -95,21 +95,23 @@ LIMIT CAST(:limit AS int)
 """)  # noqa: S608 - our own constants
 
 _CHARGES = text(f"""
-SELECT c.unit_id, coalesce(n.name, u.code) AS unit_name, c.resource_id, r.number AS resource_number,
-       r.name AS resource_name, c.sub_cloud_id, k.name AS sub_cloud_name, c.meter, c.quantity_seconds, t.price_cny,
-       t.per, t.version AS tariff_version, c.payer_rule, c.article, c.amount_fen
+SELECT c.id, c.usage_month, c.unit_id, coalesce(n.name, u.code) AS unit_name, c.resource_id,
+       r.number AS resource_number, r.name AS resource_name, c.sub_cloud_id, k.name AS sub_cloud_name, c.meter,
+       c.quantity_seconds, c.free_seconds, t.price_cny, t.discount, t.per, t.version AS tariff_version, c.payer_rule,
+       c.article, c.amount_fen, coalesce(a.reason, '') AS adjustment_reason
 FROM broker.charge c
 JOIN broker.statement s ON s.id = c.statement_id
 JOIN broker.resource r ON r.id = c.resource_id
 JOIN broker.sub_cloud k ON k.id = c.sub_cloud_id
 JOIN broker.tariff_price t ON t.id = c.tariff_price_id
 JOIN broker.unit u ON u.id = c.unit_id
+LEFT JOIN broker.adjustment a ON a.id = c.adjustment_id
 LEFT JOIN LATERAL (
   SELECT name FROM broker.unit_period p WHERE p.unit_id = c.unit_id AND lower(p.during) < s.covers_until
   ORDER BY lower(p.during) DESC LIMIT 1
 ) AS n ON true
 WHERE c.statement_id = :id AND {PART}
-ORDER BY r.number, c.meter, lower(t.during)
+ORDER BY r.number, c.meter, lower(t.during), c.id
 """)  # noqa: S608 - our own constants
 
 
