@@ -23,7 +23,6 @@ from broker.chargeback import repository
 from broker.lifecycle import Role
 from broker.tenancy.values import Actor
 
-
 _FINANCE_UNITS = text("""
 SELECT DISTINCT a.unit_id FROM broker.role_grant g JOIN broker.account a ON a.id = g.account_id
 WHERE g.role = 'finance' AND g.during @> CAST(:now AS timestamptz) AND a.disabled_at IS NULL
@@ -72,7 +71,7 @@ def finance_of_the_region(session: Session, now: datetime) -> list[UUID]:
 
 
 def told_of(session: Session, payer_unit_id: UUID, now: datetime) -> list[UUID]:
-    """The units whose finance people hear what concerns a payer: those that act for it; if nobody does, the region's."""
+    """The units whose finance people hear what concerns a payer: who acts for it; if nobody does, the region's."""
     acting, staffed = repository.finance_units(session, payer_unit_id, now), set(_with_finance(session, now))
     return [unit_id for unit_id in acting if unit_id in staffed] or finance_of_the_region(session, now) or acting
 

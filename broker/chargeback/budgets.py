@@ -17,7 +17,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloud
-from broker.chargeback import access, forecasts, overviews, repository
+from broker.chargeback import access, forecasts, overviews
 from broker.chargeback.models import Budget, FundingStep
 from broker.chargeback.values import BudgetState, Forecast, NamedBudget
 from broker.db.base import new_id

@@ -16,7 +16,7 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from broker.chargeback import access, repository, statements, views_sql
+from broker.chargeback import access, statements, views_sql
 from broker.chargeback.access import Scope
 from broker.chargeback.line_now import line_now
 from broker.chargeback.models import Adjustment, Dispute
