@@ -71,7 +71,7 @@ def finance_of_the_region(session: Session, now: datetime) -> list[UUID]:
 
 
 def told_of(session: Session, payer_unit_id: UUID, now: datetime) -> list[UUID]:
-    """The units whose finance people hear what concerns a payer: who acts for it; if nobody does, the region's."""
+    """The units whose finance people hear what concerns a payer: who acts for it; if nobody does, the region."""
     acting, staffed = repository.finance_units(session, payer_unit_id, now), set(_with_finance(session, now))
     return [unit_id for unit_id in acting if unit_id in staffed] or finance_of_the_region(session, now) or acting
 
