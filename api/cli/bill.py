@@ -19,7 +19,7 @@ from api.cli.client import Refusal
 from api.cli.display import SHOWN, moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.documents import obstacles as obstacle_file
-from api.texts import sentence
+from api.texts import names, sentence
 from broker.chargeback import budgets, closing, focus_file, obstacles, statements
 from broker.chargeback.export import export as write_files
 from broker.chargeback.values import Forecast, Obstacle
@@ -236,11 +236,13 @@ def verify(call: DatabaseCall, month: WhichMonth) -> None:
     """复核已关账的月份：合计、分录与逐行重算；有差异时退出码为 1。"""
     with call.core.works.begin() as work:
         found = recount(work.session, month)
-    answer = {"month": str(month), "differences": [{"code": d.code, "subject": d.subject} for d in found]}
+    answer = {"month": str(month), "differences": [asdict(one) for one in found]}
 
     def show() -> None:
         for one in found:
-            call.terminal.say(f"{_DIFFERENCES[one.code]}：{one.subject}")
+            _, _, meter = one.subject.partition(" ")
+            about = f"{one.about} {names.METERS.get(meter, meter)}".rstrip() if one.about else one.subject
+            call.terminal.say(f"{_DIFFERENCES[one.code]}：{about}")
         call.terminal.say(f"{month}：{len(found)} 处差异" if found else f"{month} 的账单、结算与分录核对无误")
 
     call.answer(answer, show)
