@@ -6,7 +6,7 @@ Called by: the command line. Must not: compute an amount.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from broker.chargeback import budgets, closing, focus_file, obstacles, statement
 from broker.chargeback.export import export as write_files
 from broker.chargeback.values import Forecast, Obstacle
 from broker.chargeback.verify import verify as recount
+from broker.errors import Invalid
 from broker.pricing.months import Month
 from broker.tenancy import repository as tenancy
 
@@ -122,8 +123,12 @@ def _unsettled(operators: Sequence[str]) -> str:
 @database_verb
 def close(call: DatabaseCall, month: WhichMonth) -> None:
     """关账：冻结该月账单并记账；缺价格或付费单位时列出并停止，不写入。"""
-    with call.core.works.begin() as work:
-        done = closing.close(work, month)
+    try:
+        with call.core.works.begin() as work:
+            done = closing.close(work, month)
+    except Invalid as refused:  # as people know it, and not by its id
+        told = [replace(one, field=str(one.params.get("number") or one.field)) for one in refused.problems]
+        raise Invalid(told, total=refused.total) from refused
     answer = {
         "month": str(month),
         "version": done.version,
