@@ -105,6 +105,7 @@ STEPS: Mapping[str, str] = {
     "stop_servers": "停止云服务器",
     "keep_snapshots": "保留快照",
     "start_servers": "启动云服务器",
+    "attach_disks": "重新挂载云硬盘（云服务器已启动，数据仍在，可在云平台上挂载后重试）",
     "drop_snapshots": "清除快照",
     "look_before_deleting": "删除前核对",
     "case_delete": "删除资源",

@@ -372,5 +372,6 @@ def test_a_month_is_previewed_closed_and_opened_again_in_a_browser(
     other.get_by_role("button", name="同意重新打开").click()
     other.wait_for_url("**?done=month_reopened")
     expect(other.get_by_text("已重新打开", exact=True).first).to_be_visible()
+    expect(other.get_by_text("陈慧：漏导用量（林涛同意）")).to_be_visible()
     open_window("finance", PHONE).go("/months").screenshot(path=screenshots / "months-phone.png", full_page=True)
     assert console.person("finance.nanning").client.get("/months").status_code == 403
