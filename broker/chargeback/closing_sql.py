@@ -314,9 +314,9 @@ LEFT JOIN pg_temp.bill_head h ON h.line_n = b.line_n
 """
 """In the order of ``uq_charge_line``, which so grows at its end: at random, millions of keys take thrice as long. What
 lines share is joined to them when they are sorted: of a whole line three times as much would be moved about. They are
-sorted by one whole number, the statement's and six bytes of the resource's id (near enough: nothing asks for the exact
-order): comparing two ids is four times the work, as PostgreSQL looks at the second id of every pair in its row. ``LEFT`` only
-tells it that no line is lost, so that of lines and heads it hashes the heads, and the order stays."""
+sorted by one whole number, the statement's and six bytes of the resource's id (near enough, nothing asks for the exact
+order): comparing two ids is four times the work, as PostgreSQL looks at the second id of every pair in its row.
+``LEFT`` only tells it that no line is lost, so that of lines and heads it hashes the heads, and the order stays."""
 
 STATEMENT_SUMS = """
 INSERT INTO broker.statement_sum (statement_id, usage_month, unit_id, sub_cloud_id, system_id, meter, payer_rule,
