@@ -20,10 +20,11 @@ _text = json.JSONEncoder(ensure_ascii=False).encode
 def line(found: Found) -> str:
     """The run, its evidence, what is known of its resource, and what exempts it."""
     run = found.run
+    first, last = run.first_day.isoformat(), run.last_day.isoformat()
     evidence = ", ".join([_figures(each) for each in run.evidence])
     return (
-        f'{{"resource_id": {_text(run.resource_id)}, "policy": {_text(run.policy)}, "first_day": "{run.first_day}",'
-        f' "last_day": "{run.last_day}", "days": {run.days}, "evidence": [{evidence}]{_known(found)}}}\n'
+        f'{{"resource_id": {_text(run.resource_id)}, "policy": {_text(run.policy)}, "first_day": "{first}",'
+        f' "last_day": "{last}", "days": {run.days}, "evidence": [{evidence}]{_known(found)}}}\n'
     )
 
 

@@ -120,7 +120,7 @@ def write(folder: Path, rows: Sequence[Row], shape: str) -> None:
 def test_runs_are_those_of_the_oracle(
     rows: list[Row], asked: list[dict[str, Any]], zone: ZoneInfo, shape: str, rows_at_once: int
 ) -> None:
-    """A run is maximal, found once, counts matching days and shows their figures; a mean that equals a limit matches not."""
+    """A run is maximal, found once, and shows its matching days' figures; a mean that equals a limit matches not."""
     asked = [{"name": f"p{n}", **policy} for n, policy in enumerate(asked)]
     expected = sorted(found for policy in asked for found in oracle.runs(rows, policy, zone))
     with tempfile.TemporaryDirectory() as name, engine(256, threads=1) as db:
