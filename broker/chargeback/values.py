@@ -210,8 +210,8 @@ class IssuedStatement:
 class StatementRow:
     """A statement in a list. ``month`` is the first day; ``latest`` is false where a newer version stands.
 
-    ``standing``: whether it is owed (``views.Standing``). ``part``: its lines and total are those of a part of the payer
-    only, as its reader may see it.
+    ``standing``: whether it is owed (``views.Standing``). ``part``: its lines and total are those of a part of the
+    payer only, as its reader may see it.
     """
 
     id: UUID
