@@ -185,10 +185,13 @@ class WorkCalendar:
         whole = datetime.combine(date.min, self.closes) - datetime.combine(date.min, self.opens)
         return int(whole.total_seconds())
 
+    def settled_by(self, day: date) -> int:
+        """The year whose notice settles a day: its own; once that is known, next year's for the end of December."""
+        return day.year + (day.year in self.published and day.month == 12 and day.day >= 26)
+
     def _unsettled(self, day: date) -> bool:
-        """Whether a notice may still turn this day: its year's, or next year's for the last days of December."""
-        turned_by_next_year = day.month == 12 and day.day >= 26 and day.year + 1 not in self.published
-        return day.year not in self.published or turned_by_next_year
+        """Whether a notice may still turn this day."""
+        return self.settled_by(day) not in self.published
 
     def _next_workday(self, day: date) -> date:
         # Ends: a thousand days hold a working day unless the file gives three years off in a row.

@@ -84,6 +84,7 @@ def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
             [
                 ("起因", words.CAUSES[case["cause"]]),
                 ("说明", case["reason"]),
+                ("依据", "\n".join(case["grounds"]) or None),
                 ("单位", case["unit_name"]),
                 ("信息系统", case["system_name"]),
                 ("云平台", case["sub_cloud_name"]),
@@ -111,7 +112,7 @@ def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
         others = [(s["number"], state(s["state"], words.STATES)) for s in case["siblings"]]
         terminal.section("同一事项分出的其他部分", table(("编号", "状态"), others))
     said = [
-        (moment(o["raised_at"]), o["reason"], words.EVENTS.get(o["decision"] or "", "待答复"), o["answer"] or "")
+        (moment(o["raised_at"]), o["reason"], _decision(o, case["cause"]), o["answer"] or "")
         for o in case["objections"]
     ]
     if said:
@@ -120,6 +121,18 @@ def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
     terminal.section("经过", table(("时间", "事项", "备注"), acts, folds=("备注",)))
     if case["offers"]:
         terminal.say("", f"您现在可以：{'、'.join(words.EVENTS[offer] for offer in case['offers'])}")
+
+
+def _decision(objection: Mapping[str, Any], cause: str) -> str:
+    """What was answered, with its days; when it is due while it was not."""
+    if objection["decision"] is None:
+        return f"待答复，应于 {moment(objection['due_at'])} 前答复"
+    said = words.EVENTS[objection["decision"]]
+    if objection["decision"] == "accept" and cause == "term":
+        said = words.EVENTS["renew"]
+    if objection["workdays"]:
+        return f"{said} {objection['workdays']} 个工作日"
+    return f"{said}，至 {moment(objection['until'])}" if objection["until"] else said
 
 
 def _note(act: Mapping[str, Any]) -> str:
@@ -334,13 +347,14 @@ def _dry(terminal: Terminal, name: str, result: Mapping[str, Any]) -> None:
         shares = [
             (
                 s["unit"],
-                "单位" if s["scope"] == "unit" else "云平台",
+                "单位及下级" if s["scope"] == "unit" else "云平台",
                 *(str(s[name]) for name in ("live", "held", "allowed", "would")),
             )
             for s in result["shares"]
         ]
-        title = "同时停用的上限"
-        terminal.section(title, table(("单位", "范围", "在用", "已停用", "上限", "会发起"), shares))
+        title = "同时停用的上限（资源项数；一台云服务器连同其云硬盘总可以先停）"
+        headers = ("单位或云平台", "范围", "在用", "已停用", "上限", "会列入")
+        terminal.section(title, table(headers, shares, right=headers[2:]))
 
 
 @group.command("on")

@@ -6,6 +6,7 @@ Called by: the command line. Must not: change anything but a notice's mark of ha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from api import texts
 from api.cli.client import Refusal
 from api.cli.display import Terminal, fields, moment, price, size, state, table, yuan
 from api.cli.verb import Call, client_verb
-from api.texts import names
+from api.texts import money, names
 
 app = typer.Typer()
 
@@ -106,8 +107,18 @@ def statements(
     query = {"month": month, "every_version": "true" if every_version else None}
     if not which:
         found = call.api.every("/statements", most=limit, **query)
-        rows = ((s["id"][-8:], s["month"][:7], s["payer_name"], str(s["version"]), yuan(s["total_fen"])) for s in found)
-        headers = ("账单", "月份", "付费单位", "版本", "金额")
+        rows = (
+            (
+                s["id"][-8:],
+                s["month"][:7],
+                s["payer_name"],
+                str(s["version"]),
+                names.STANDINGS[s["standing"]],
+                yuan(s["total_fen"]),
+            )
+            for s in found
+        )
+        headers = ("账单", "月份", "付费单位", "版本", "状态", "金额")
         call.listed(found, headers, rows, nothing="没有账单。", right=("版本", "金额"))
         return
     if len(which) < 36:
@@ -125,22 +136,43 @@ def statements(
 
 def _statement(terminal: Terminal, one: Mapping[str, Any]) -> None:
     head = f"{one['payer_name']} {one['month'][:7]} 账单，第 {one['version']} 版"
-    facts = (("计至", moment(one["covers_until"])), ("合计", yuan(one["total_fen"])))
+    facts = (
+        ("状态", names.STANDINGS[one["standing"]]),
+        ("计至", moment(one["covers_until"])),
+        ("合计", yuan(one["total_fen"])),
+    )
     terminal.say(head if one["latest"] else f"{head}（已被更正）", fields(facts))
     rows = (
         (
+            str(c["id"]),
             c["unit_name"],
             c["resource_number"],
             c["resource_name"],
             names.METERS.get(c["meter"], c["meter"]),
-            f"{price(c['price_cny'])} 元/{'月' if c['per'] == 'month' else '小时'}",
+            _price(c),
             texts.article(c["article"]).removeprefix("《实施细则》") or "自定规则",
+            _note(c, one["month"]),
             yuan(c["amount_fen"]),
         )
         for c in one["lines"]
     )
-    headers = ("单位", "资源", "名称", "计量项", "单价", "付费依据", "金额")
-    terminal.section("明细", table(headers, rows, right=("金额",)))
+    headers = ("行", "单位", "资源", "名称", "计量项", "单价", "付费依据", "备注", "金额")
+    terminal.section("明细", table(headers, rows, right=("行", "金额")))
+
+
+def _price(line: Mapping[str, Any]) -> str:
+    discount = Decimal(line["discount"]).normalize()
+    factor = "" if discount == 1 else f" ×{discount:f}"
+    return f"{price(line['price_cny'])} {money.PER.get(line['per'], line['per'])}{factor}"
+
+
+def _note(line: Mapping[str, Any], month: str) -> str:
+    """What is unusual about a line."""
+    if line["adjustment_reason"]:
+        return f"{money.ADJUSTMENT}：{line['adjustment_reason']}"
+    if line["usage_month"] != month:
+        return money.LATE.format(month=line["usage_month"][:7])
+    return "有免费用量" if Decimal(line["free_seconds"]) else ""
 
 
 @app.command("notices")

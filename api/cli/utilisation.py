@@ -5,6 +5,7 @@ Called by: the command line. Must not: decide which rows are good; it tells what
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,10 +38,15 @@ def import_samples(
     correct: Annotated[bool, typer.Option("--correct", help="更正：以本文件的数值为准，不论已有数据样本多少")] = False,
 ) -> None:
     """导入每小时的监测数据；重复导入不会改变结果。略去的行逐类说明原因。"""
-    done = service.import_file(call.settings, file, datetime.now(UTC), remember=True, correct=correct)
+    facts = None
+    if call.settings.database_url is not None:
+        with call.core.works.begin() as work:
+            facts = service.facts_of(work)
+    done, strangers = service.import_by_hand(call.settings, file, facts or {}, datetime.now(UTC), correct=correct)
     if done.intake.rows and not done.resources:
         raise Refusal("metrics.nothing_read", "\n".join([sentence("metrics.nothing_read"), *intake_lines(done.intake)]))
-    call.answer(_answer(done), lambda: call.terminal.say(*_lines(done)))
+    told = [] if facts is None else strangers
+    call.answer(_answer(done, told), lambda: call.terminal.say(*_lines(done, told)))
 
 
 @group.command("collect")
@@ -108,13 +114,13 @@ def _last(row: Collector) -> str:
     return f"{told}；略去：{left}" if left else told
 
 
-def _answer(done: Imported) -> dict[str, Any]:
+def _answer(done: Imported, strangers: Sequence[str]) -> dict[str, Any]:
     counts = asdict(done)
     del counts["intake"]
-    return {**intake_answer(done.intake), **counts}
+    return {**intake_answer(done.intake), **counts, "unknown": len(strangers), "unknown_first": list(strangers[:3])}
 
 
-def _lines(done: Imported) -> list[str]:
+def _lines(done: Imported, strangers: Sequence[str]) -> list[str]:
     counts = f"新增 {done.added}，更新 {done.updated}，未变 {done.unchanged}，写入 {done.days_written} 天。"
     lines = [f"读取 {done.intake.rows} 行，{done.resources} 个资源：{counts}"]
     if done.intake.left:
@@ -129,4 +135,8 @@ def _lines(done: Imported) -> list[str]:
         "天超过保存期限，已压缩为每日一行": done.days_thinned,
     }
     lines += [f"另有 {count} {'' if words[0] in '小天' else '行'}{words}。" for words, count in notes.items() if count]
+    if strangers:
+        first = "、".join(strangers[:3])
+        told = f"其中 {len(strangers)} 个不是台账中在用的资源（如 {first}），数据已保存，但不参与检测"
+        lines.append(f"注意：{told}。")
     return lines

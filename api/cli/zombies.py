@@ -12,6 +12,7 @@ import typer
 
 from api.cli.display import fields, moment, table
 from api.cli.verb import Call, client_verb
+from api.texts import reclaim as cases
 from api.texts import zombies as words
 
 app = typer.Typer()
@@ -99,7 +100,7 @@ def show(call: Call, which: Which) -> None:
         if one["decisions"]:
             decided = (
                 (moment(d["decided_at"]), words.DECISIONS[d["decision"]], d["reason"], d["look_again_on"],
-                 "、".join(d["cases"]))
+                 "、".join(f"{c['number']}（{cases.STATES[c['state']]}）" for c in d["reclaim"]))
                 for d in one["decisions"]
             )  # fmt: skip
             call.terminal.section(

@@ -40,7 +40,7 @@ _MENU = (
     ("quota", "/quota", Permission.QUOTA_READ, "scale"),
     ("ipv6", "/ipv6", Permission.PREFIX_READ, "network"),
     ("region", "/region", Permission.CATALOG_READ, "cloud"),
-    ("idle", "/idle", Permission.DESK_READ, "hourglass"),
+    ("idle", "/idle", Permission.RESOURCE_READ, "hourglass"),
     ("systems", "/systems", Permission.SYSTEM_READ, "database"),
     ("reclaim", "/reclaim", Permission.RECLAIM_READ, "recycle"),
     ("statements", "/statements", Permission.STATEMENT_READ, "file-invoice"),

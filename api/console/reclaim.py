@@ -164,10 +164,12 @@ def _show(uow: UnitOfWork, case_id: UUID, error: BrokerError | None = None) -> H
         shown = views.case(work, case_id)
         who = {shown.proposed_by, shown.confirmed_by, *(a.actor_id for a in shown.acts)}
         who |= {o.raised_by for o in shown.objections} | {o.answered_by for o in shown.objections}
+        linked = _visible(work, [r.id for r in shown.parts])
         return {
             "c": shown,
             "named": people.named(work.session, who),
-            "linked": _visible(work, [r.id for r in shown.parts]),
+            "linked": linked,
+            "pictured": next((r.id for r in shown.parts if r.kind == "server" and r.id in linked), None),
             "problems": show.problems(error.problems) if error else [],
         }
 

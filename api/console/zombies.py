@@ -15,6 +15,7 @@ from api.console import show
 from api.console.page import Context, Form, act, console_router, go, id_of, page, text_of
 from api.permissions import Permission, needs
 from api.routes.zombies import look
+from api.texts import reclaim as reclaim_words
 from api.texts import zombies as words
 from api.uow import UnitOfWork, Uow
 from api.views import zombies as views
@@ -87,6 +88,7 @@ def _page(
     def collect(work: Work) -> Context:
         return {
             "zombie": words,
+            "cases": reclaim_words,
             "found": views.one(work, str(system_id)),
             "problems": show.problems(error.problems) if error else [],
             "raw": {name: text_of(form, name) if form else "" for name in ("reason", "look_again_on")},

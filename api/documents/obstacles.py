@@ -15,7 +15,7 @@ from api.texts import names
 from broker.chargeback import obstacles
 from broker.chargeback.values import Obstacle
 
-COLUMNS = ("code", "number", "name", "meter", "payer", "month", "amount_cny", "line", "message", "id")
+COLUMNS = ("code", "number", "name", "meter", "payer", "month", "amount_cny", "line", "operator", "message", "id")
 
 
 def write(path: Path, found: Iterable[Obstacle]) -> Path:
@@ -38,6 +38,7 @@ def _row(one: Obstacle) -> list[str]:
         "" if one.month is None else f"{one.month:%Y-%m}",
         "" if one.amount_fen is None else formats.yuan(one.amount_fen).replace(",", ""),
         "" if one.line is None else str(one.line),
+        spreadsheet.text(one.operator),
         spreadsheet.text(texts.sentence(problem.code, problem.params)),
         problem.field,
     ]

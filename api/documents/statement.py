@@ -14,6 +14,7 @@ from api import formats, texts
 from api.texts import console, money, names
 from broker.chargeback.views import Axis, ExplainedLine, StatementSummary, Sum
 from broker.pricing.rules import EXACT, SECONDS_PER_HOUR, half_even
+from broker.pricing.values import Per
 
 HOUR_PLACES = 4
 Kind = Literal["text", "money", "price", "quantity"]
@@ -41,6 +42,11 @@ def hours(unit_seconds: Decimal) -> Decimal:
     return Decimal(half_even(numerator * 10**HOUR_PLACES, denominator * SECONDS_PER_HOUR)).scaleb(-HOUR_PLACES, EXACT)
 
 
+def used(unit_seconds: Decimal, per: str) -> str:
+    """Usage as people read it: unit-hours, or how many of what is charged once."""
+    return f"{unit_seconds.normalize(EXACT):,f} 次" if per == Per.ONCE else f"{hours(unit_seconds):,f}"
+
+
 def rule(line: ExplainedLine) -> str:
     """Why this payer: the rule, or several where it changed within the line."""
     return " + ".join(console.PAYER_RULES.get(each, each) for each in line.payer_rule.split(" + "))
@@ -52,12 +58,15 @@ def articles(reference: str) -> str:
 
 
 def note(line: ExplainedLine, summary: StatementSummary) -> str:
-    """What is unusual about a line: an adjustment with its reason, or usage of an earlier month."""
+    """What is unusual about a line: an adjustment with its reason, usage of an earlier month, an item charged once."""
     if line.adjustment_id:
         return f"{money.ADJUSTMENT}：{line.adjustment_reason}"
-    if line.usage_month != summary.head.month:
-        return money.LATE.format(month=line.usage_month.strftime("%Y-%m"))
-    return ""
+    late = line.usage_month != summary.head.month
+    said = [
+        money.LATE.format(month=line.usage_month.strftime("%Y-%m")) if late else "",
+        money.ONCE.format(used=used(line.quantity_seconds, line.per)) if line.per == Per.ONCE else "",
+    ]
+    return "，".join(filter(None, said))
 
 
 def columns(summary: StatementSummary) -> Sequence[Column]:
@@ -72,7 +81,7 @@ def columns(summary: StatementSummary) -> Sequence[Column]:
         Column("使用月份", "text", 10, lambda x: x.usage_month.strftime("%Y-%m")),
         Column("用量（数量·秒）", "quantity", 18, lambda x: x.quantity_seconds),
         Column("其中免费（数量·秒）", "quantity", 18, lambda x: x.free_seconds),
-        Column("用量（数量·小时）", "quantity", 16, lambda x: hours(x.quantity_seconds)),
+        Column("用量（数量·小时）", "quantity", 16, lambda x: "" if x.per == Per.ONCE else hours(x.quantity_seconds)),
         Column("单价（元）", "price", 12, lambda x: x.price_cny.normalize(EXACT)),
         Column("计价单位", "text", 10, lambda x: money.PER.get(x.per, x.per)),
         Column("折扣系数", "price", 9, lambda x: x.discount.normalize(EXACT)),
@@ -97,23 +106,22 @@ def sum_name(one: Sum) -> str:
     return one.name
 
 
-def facts(summary: StatementSummary) -> Sequence[tuple[str, str]]:
-    """The head of a statement: names and values."""
+def facts(summary: StatementSummary) -> Sequence[tuple[str, Cell]]:
+    """The head of a statement: names, and values as text or yuan."""
     before = summary.before_fen
-    change = "" if before is None else f"{summary.head.total_fen - before:+d}"
-    out = [
+    out: list[tuple[str, Cell]] = [
         ("付费主体", summary.head.payer_name),
         ("账单月份", f"{summary.month}（北京时间自然月）"),
         ("状态", f"{names.STANDINGS[summary.standing.value]}，第 {summary.head.version} 版"),
         ("计费截至", formats.when(summary.head.covers_until)),
-        ("本月合计（元）", formats.yuan(summary.head.total_fen)),
-        ("上月合计（元）", console.NO_NAME if before is None else formats.yuan(before)),
+        ("本月合计（元）", yuan(summary.head.total_fen)),
+        ("上月合计（元）", console.NO_NAME if before is None else yuan(before)),
     ]
     if summary.head.part:
         out.append(("范围", money.PART))
     if before is not None:
-        shown = formats.percent(summary.head.total_fen - before, before)
-        out.append(("较上月（元）", f"{formats.yuan(int(change))}（{shown}）"))
+        change = summary.head.total_fen - before
+        out += [("较上月（元）", yuan(change)), ("较上月幅度", formats.percent(change, before))]
     return out
 
 

@@ -35,6 +35,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
     "head_right": {"bold": True, "bg_color": "#e8eef6", "bottom": 1, "align": "right", "valign": "vcenter"},
     "text": {"valign": "top", "text_wrap": True},
     "money": {"num_format": "#,##0.00"},
+    "fact": {"num_format": "#,##0.00", "align": "left"},
     "price": {"num_format": "0.00######"},
     "quantity": {"num_format": "#,##0.0###"},
     "whole": {"num_format": "#,##0"},
@@ -63,7 +64,7 @@ def _summary(sheet: Worksheet, summary: StatementSummary, formats: dict[str, Any
     row = 2
     for name, value in facts(summary):
         sheet.write_string(row, 0, name, formats["name"])
-        sheet.write_string(row, 1, value)
+        _cell(sheet, (row, 1), value, formats["fact"])
         row += 1
     sheet.write_string(row, 0, money.ROUNDING, formats["note"])
     for axis in Axis:

@@ -23,7 +23,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from api import formats
-from api.documents.statement import articles, facts, hours, note, rule, sum_name, yuan
+from api.documents.statement import articles, facts, note, rule, sum_name, used, yuan
 from api.texts import money, names
 from broker.chargeback.views import Axis, ExplainedLine, StatementSummary
 
@@ -91,7 +91,10 @@ class _Footer:
 
 
 def _story(title: str, summary: StatementSummary, lines: Iterable[ExplainedLine]) -> list[Any]:
-    pairs = [[Paragraph(_mark(name), _HEAD), Paragraph(_mark(value), _TEXT)] for name, value in facts(summary)]
+    pairs = [
+        [Paragraph(_mark(name), _HEAD), Paragraph(_mark(value if isinstance(value, str) else f"{value:,.2f}"), _TEXT)]
+        for name, value in facts(summary)
+    ]
     out: list[Any] = [
         Paragraph(_mark(title), _TITLE),
         Table(pairs, colWidths=(34 * mm, 233 * mm), hAlign="LEFT"),
@@ -146,14 +149,14 @@ def _sums(axis: Axis, summary: StatementSummary) -> LongTable:
 
 def _line(line: ExplainedLine, summary: StatementSummary) -> tuple[str, ...]:
     discount = "" if line.discount == 1 else f" × {line.discount.normalize():f}"
-    free = f"\n其中免费 {hours(line.free_seconds):,f}" if line.free_seconds else ""
+    free = f"\n其中免费 {used(line.free_seconds, line.per)}" if line.free_seconds else ""
     remark = note(line, summary)
     return (
         f"{line.resource_name}\n{line.resource_number}",
         f"{line.unit_name}\n{line.system_name or money.NO_SYSTEM}",
         line.sub_cloud_name,
         names.METERS.get(line.meter, line.meter) + (f"\n{remark}" if remark else ""),
-        f"{hours(line.quantity_seconds):,f}{free}",
+        f"{used(line.quantity_seconds, line.per)}{free}",
         f"{formats.price(line.price_cny)} {money.PER.get(line.per, line.per)}{discount}\n{line.tariff_version}",
         f"{rule(line)}\n{articles(line.article)}",
         f"{yuan(line.amount_fen):,f}",

@@ -5,9 +5,10 @@ Called by: the schemas of every stage. Must not: know a stage.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Strict, StringConstraints
+from pydantic import BaseModel, ConfigDict, PlainSerializer, Strict, StringConstraints
 
 Integer = Annotated[int, Strict()]
 """A JSON number without a fraction; ``"3"`` and ``true`` are refused."""
@@ -19,6 +20,10 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
 """Text that the service asks for where a rule does."""
+
+
+Plain = Annotated[Decimal, PlainSerializer(lambda number: f"{number:f}", return_type=str, when_used="json")]
+"""A decimal that goes out as its digits, never with an exponent."""
 
 
 class Schema(BaseModel):

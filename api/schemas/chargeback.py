@@ -6,11 +6,10 @@ Called by: the routes of chargeback. Must not: compute an amount.
 from __future__ import annotations
 
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from api.schemas.base import Integer, Reason, Schema, View
+from api.schemas.base import Integer, Plain, Reason, Schema, View
 from api.schemas.registers import StatementHead
 
 
@@ -29,10 +28,10 @@ class Line(View):
     sub_cloud_name: str
     operator: str
     meter: str
-    quantity_seconds: Decimal
-    free_seconds: Decimal
-    price_cny: Decimal
-    discount: Decimal
+    quantity_seconds: Plain
+    free_seconds: Plain
+    price_cny: Plain
+    discount: Plain
     per: str
     tariff_version: str
     tariff_source: str
@@ -189,9 +188,9 @@ class SettlementLine(View):
     usage_month: date
     sub_cloud_name: str
     meter: str
-    quantity_seconds: Decimal
-    price_cny: Decimal
-    discount: Decimal
+    quantity_seconds: Plain
+    price_cny: Plain
+    discount: Plain
     per: str
     tariff_version: str
     amount_fen: int

@@ -28,6 +28,7 @@ class MonthObstacle(View):
     month: date | None
     amount_fen: int | None
     line: int | None
+    operator: str
 
 
 class MonthPreview(View):

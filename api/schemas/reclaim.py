@@ -116,11 +116,16 @@ class CaseAct(View):
 
 
 class Case(CaseLine):
-    """A case with everything that belongs to it. ``offers``: what the caller may do now."""
+    """A case with everything that belongs to it. ``offers``: what the caller may do now.
+
+    ``grounds``: its evidence in words; ``basis``: the article of its policy, empty when that is ours.
+    """
 
     policy: str
     policy_version: str
     evidence: dict[str, Any]
+    grounds: list[str]
+    basis: str | None
     finding_id: UUID | None
     grace_workdays: int
     run: int

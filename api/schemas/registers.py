@@ -6,13 +6,12 @@ Called by: the routes of these registers. Must not: hold rules.
 from __future__ import annotations
 
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from api.schemas.base import Schema, Text, View
+from api.schemas.base import Plain, Schema, Text, View
 
 
 class Unit(View):
@@ -149,7 +148,7 @@ class Reopening(View):
 
 
 class StatementHead(View):
-    """A statement in a list; ``month`` is its first day, amounts are fen."""
+    """A statement in a list; ``month`` is its first day, amounts are fen. ``standing``: interim, closed or reopened."""
 
     id: UUID
     payer_unit_id: UUID
@@ -157,6 +156,7 @@ class StatementHead(View):
     month: date
     version: int
     latest: bool
+    standing: str
     total_fen: int
     part: bool = False
     covers_until: datetime
@@ -164,8 +164,10 @@ class StatementHead(View):
 
 
 class Charge(View):
-    """A statement's line; ``article`` is empty where the rule is ours."""
+    """A statement's line; ``article`` is empty where the rule is ours. ``id`` is what a dispute names."""
 
+    id: int
+    usage_month: date
     unit_id: UUID
     unit_name: str
     resource_id: UUID
@@ -174,13 +176,16 @@ class Charge(View):
     sub_cloud_id: UUID
     sub_cloud_name: str
     meter: str
-    quantity_seconds: Decimal
-    price_cny: Decimal
+    quantity_seconds: Plain
+    free_seconds: Plain
+    price_cny: Plain
+    discount: Plain
     per: str
     tariff_version: str
     payer_rule: str
     article: str
     amount_fen: int
+    adjustment_reason: str
 
 
 class Statement(StatementHead):

@@ -35,8 +35,16 @@ class ZombieSign(View):
     evidence: list[ZombieEvidence]
 
 
+class ZombieCase(View):
+    """A reclaim case over a system's resources; ``id`` only for who may open it."""
+
+    id: UUID | None
+    number: str
+    state: str
+
+
 class ZombieDecision(View):
-    """What a person decided; ``cases``: numbers of the reclaim cases opened."""
+    """A decision; ``cases``: numbers of the reclaim cases over its resources, ``reclaim``: where they stand."""
 
     id: UUID
     decision: str
@@ -45,6 +53,7 @@ class ZombieDecision(View):
     decided_by: UUID
     decided_at: datetime
     cases: list[str]
+    reclaim: list[ZombieCase]
 
 
 class ZombieHead(View):

@@ -82,7 +82,17 @@ def notice(code: str, params: Mapping[str, object] | None = None) -> str:
     given: dict[str, Any] = dict(params or {})
     if "facts" in given:
         given["detail"] = facts(given.pop("facts"))
-    return _fill(notices.NOTICES.get(code, code), given)
+    if "{things}" in (said := notices.NOTICES.get(code, code)):
+        given["things"] = _things(given)
+    return _fill(said, given)
+
+
+def _things(given: Mapping[str, Any]) -> str:
+    """Which resources a notice is about, in brackets: the first by its number, how many in all."""
+    if "first" not in given:  # told before notices said so
+        return ""
+    others = f" 等 {given['count']} 项" if given["count"] > 1 else ""
+    return f"（{given['cloud']} {given['first']}{others}）"
 
 
 def facts(found: Iterable[Mapping[str, Any]]) -> str:

@@ -59,7 +59,11 @@ SENTENCES: Mapping[str, str] = {
     "region.wrong_parent": "“{code}”的上级单位不正确。",
     "region.history": "不能改写已经生效的历史（{from}），请写明今后的生效日期。",
     "region.closed": "会改变已关账月份的费用，生效日期（from）不得早于 {from}；已关账的账单如有误，请由财政调整。",
-    "region.operator_held": "运营方不能直接改写，更换请在 operator_changes 中写明今后的生效日期（from）。",
+    "region.operator_closed": (
+        "已关账月份是按运营方“{operator}”计费和结算的，不能改写。"
+        "今后的名称请写入 operator_changes（from 不早于 {from}）；"
+        "确需更正的，由两人重新打开有关月份后再改。"
+    ),
     "region.fixed": "“{code}”的这一内容不能更改。",
     "region.unknown_unit": "没有这个单位：{code}。",
     "region.unknown_cloud": "没有这个云平台：{code}。",

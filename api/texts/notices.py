@@ -84,14 +84,14 @@ NOTICES: Mapping[str, str] = {
     "capacity.missing": "{cloud}报告的{class}用量为 {reported}，少于台账中在用的 {ours}，请核实。",
     "clock.due_soon": "申请 {number} 的{stage}将于 {due_at} 到期。",
     "clock.late": "申请 {number} 的{stage}已超过时限（{due_at}）。",
-    "calendar.unpublished": "{year} 年的放假安排尚未公布，已有期限跨入该年，暂按推算日期；公布后请写入假日文件。",
+    "calendar.unpublished": "{year} 年的放假安排尚未公布，已有期限取决于它，暂按推算日期；公布后请写入假日文件。",
     "calendar.disputed": "几个进程（后台或者网页服务）使用的放假安排不同，期限暂停重新计算，请统一假日文件后重新启动。",
     "adjustment.proposed": "有人提出调整资源 {resource} 的费用，请另一人确认。",
     "adjustment.confirmed": "自治区财政已确认调整资源 {resource} 的费用，差额计入下一个关账月份。",
     "dispute.raised": "对 {month} 账单中资源 {resource} 的费用有新的异议，请答复。",
     "dispute.accepted": "您对资源 {resource} 费用的异议已获接受，差额计入下一个关账月份。",
     "dispute.rejected": "您对资源 {resource} 费用的异议未获接受，请查看答复。",
-    "budget.used": "{year} 年预算已使用 {percent}%。",
+    "budget.used": "{payer} {year} 年预算 {amount} 元，已关账费用 {spent} 元，已达预算的 {percent}%。",
     "assessment.waiting": "申请 {number} 已获批准，请在 3 个工作日内评估。",
 }
 

@@ -68,6 +68,16 @@ EVENTS: Mapping[str, str] = {
     "renewal": "申请续期",
 }
 
+GROUNDS: Mapping[str, str] = {
+    "idle": "{kind}：自 {first_day} 起连续 {days} 天（监测至 {last_day}）。",
+    "policy": "符合检测规则“{title}”：连续 {days} 天以上。",
+    "money": "在用期间每月费用 {yuan} 元。",
+    "term": "申请 {request} 写明使用至 {day}（含）。",
+    "zombie": "大数据发展局认定为僵尸信息系统；认定时得分 {score}（满分 100），特征：{signs}。",
+}
+"""Why a case was opened, in sentences."""
+NO_SIGN = "未掌握"
+
 WAITS: Mapping[str, str] = {
     "calendar": "期限内的放假安排尚未公布",
     "unmeasured": "没有近期监测数据",
@@ -95,6 +105,7 @@ STEPS: Mapping[str, str] = {
     "stop_servers": "停止云服务器",
     "keep_snapshots": "保留快照",
     "start_servers": "启动云服务器",
+    "attach_disks": "重新挂载云硬盘（云服务器已启动，数据仍在，可在云平台上挂载后重试）",
     "drop_snapshots": "清除快照",
     "look_before_deleting": "删除前核对",
     "case_delete": "删除资源",
@@ -107,7 +118,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.resource_unknown": "没有这些资源：{resources}。",
     "reclaim.case_open": "该资源已列入回收事项 {case}。",
     "reclaim.release_open": "使用单位正在释放该资源，不必再发起回收。",
-    "reclaim.protected": "{resource} 在检测规则的例外中（{reason}），不能发起回收；确需回收的，先从例外中移出。",
+    "reclaim.protected": "{resource} 在检测规则的豁免之列（{reason}），不能发起回收；确需回收的，先从豁免中移出。",
     "reclaim.exempt": "该资源的异议已获接受，{until} 之前不再列入回收。",
     "reclaim.mixed": "一个回收事项只能包含同一单位在同一云平台上的资源。",
     "reclaim.not_live": "以下资源不在使用中，不能列入回收：{resources}。",
@@ -123,7 +134,7 @@ SENTENCES: Mapping[str, str] = {
     "reclaim.kept": "停用的资源保留至 {until}，期满后才能提请释放。",
     "reclaim.no_trouble": "该事项没有需要重试的步骤。",
     "reclaim.no_term": "该事项不是期限届满，不能续期。",
-    "policy.exempted": "符合规则的例外，不收回。",
+    "policy.exempted": "属于检测规则的豁免，不收回。",
     "reclaim.dry_run_stale": "规则内容已有变化，请重新试运行后再启用。",
     "reclaim.dry_run_old": "试运行已超过 {days} 天，请重新试运行后再启用（自定规则）。",
     "reclaim.already_on": "该规则已启用。",
@@ -133,10 +144,13 @@ SENTENCES: Mapping[str, str] = {
 }
 
 NOTICES: Mapping[str, str] = {
-    "reclaim.noticed_idle": "回收事项 {number}：你单位有资源长期闲置，如有异议请于 {due_at} 前提出，逾期将停用。",
-    "reclaim.noticed_zombie": "回收事项 {number}：你单位有信息系统拟清理，如有异议请于 {due_at} 前提出，逾期停用。",
-    "reclaim.noticed_term": "回收事项 {number}：你单位有资源期限届满，请于 {due_at} 前申请续期，逾期将停用。",
-    "reclaim.noticed_person": "回收事项 {number}：你单位有资源拟收回，如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.noticed_idle": "回收事项 {number}：你单位有资源{things}长期闲置，"
+    "如有异议请于 {due_at} 前提出，逾期将停用。",
+    "reclaim.noticed_zombie": "回收事项 {number}：你单位有信息系统拟清理{things}，"
+    "如有异议请于 {due_at} 前提出，逾期停用。",
+    "reclaim.noticed_term": "回收事项 {number}：你单位有资源{things}期限届满，请于 {due_at} 前申请续期，逾期将停用。",
+    "reclaim.noticed_person": "回收事项 {number}：你单位有资源{things}拟收回，"
+    "如有异议请于 {due_at} 前提出，逾期将停用。",
     "reclaim.term_ends": "回收事项 {number}：资源的使用期限还有 {days} 天届满，需要继续使用请申请续期。",
     "reclaim.renewal_asked": "回收事项 {number} 申请续期，请于 {due_at} 前答复。",
     "reclaim.objected": "回收事项 {number} 有新的异议，请于 {due_at} 前答复。",
@@ -144,13 +158,13 @@ NOTICES: Mapping[str, str] = {
     "reclaim.answered_refuse": "回收事项 {number} 的异议未获接受，期限至 {due_at}，请查看答复。",
     "reclaim.answered_extend": "回收事项 {number} 的期限已延长，请查看答复。",
     "reclaim.dropped": "回收事项 {number} 已撤销，资源继续使用。",
-    "reclaim.in_use": "回收事项 {number} 的资源在告知后恢复使用，事项终止。",
-    "reclaim.suspended": "回收事项 {number} 的资源已停用，保留至 {due_at}；需要继续使用请尽快提出异议。",
+    "reclaim.in_use": "回收事项 {number} 的资源{things}在告知后恢复使用，事项终止。",
+    "reclaim.suspended": "回收事项 {number} 的资源{things}已停用，保留至 {due_at}；需要继续使用请尽快提出异议。",
     "reclaim.passed_on": "回收事项 {number} 的资源已划转至你单位，事项随之转来，如有异议请尽快提出。",
-    "reclaim.resumed": "回收事项 {number} 的资源已恢复使用。",
+    "reclaim.resumed": "回收事项 {number} 的资源{things}已恢复使用。",
     "reclaim.proposed": "回收事项 {number} 已提请释放，请另一人确认。",
     "reclaim.running_again": "回收事项 {number} 的资源 {resources} 重新在用，已停止释放，请核实。",
-    "reclaim.released": "回收事项 {number} 的资源已收回，配额与网段已归还。",
+    "reclaim.released": "回收事项 {number} 的资源{things}已收回，配额与网段已归还。",
     "reclaim.needs_operator": "回收事项 {number} 需要人工处理。",
     "reclaim.started": "回收事项 {number} 的云服务器已被另行启动，停用撤销，请核实。",
     "reclaim.heard_again": "回收事项 {number} 的资源已恢复运行，重新告知：如有异议请于 {due_at} 前提出，逾期将停用。",
@@ -178,7 +192,7 @@ NOTICES: Mapping[str, str] = {
 
 NOT_OPENED: Mapping[str, str] = {
     "reclaim.case_open": "已列入其他回收事项。",
-    "reclaim.protected": "在检测规则的例外中，或者一并回收的云硬盘在例外中。",
+    "reclaim.protected": "在检测规则的豁免之列，或者一并回收的云硬盘在豁免之列。",
     "reclaim.exempt": "异议已获接受，期满之前不再列入回收。",
     "reclaim.not_live": "已不在使用中。",
     "reclaim.resource_unknown": "台账中已没有该资源。",

@@ -77,7 +77,7 @@ SENTENCES: Mapping[str, str] = {
     "policy.text": "应为 200 字以内的文本。",
     "policy.months": "月份应为 1 至 12 的列表。",
     "policy.grace": "宽限应按等保级别（1 至 5）写明工作日数（0 至 250）。",
-    "policy.exempts_nothing": "例外没有写明对哪些资源、系统、单位、等保级别、新交付资源或者月份适用。",
+    "policy.exempts_nothing": "豁免没有写明对哪些资源、系统、单位、等保级别、新交付资源或者月份适用。",
     "policy.unknown_exemption": "没有这项豁免：{value}。",
     "policy.exemption_cycle": "豁免“{name}”经引用又包含了自己。",
 }

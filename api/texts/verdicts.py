@@ -109,6 +109,7 @@ TROUBLES: Mapping[str, str] = {
     "volume.attached": "云硬盘仍挂载在云服务器上",
     "volume_attached": "云硬盘仍挂载在云服务器上",
     "provider.error_state": "云平台报告创建失败",
+    "provider.still_attaching": "云硬盘迟迟未能挂载",
     "provider.still_deleting": "云平台仍在删除，尚未完成",
     "configure.failed": "云服务器配置失败",
     "unavailable": "云平台暂不可用",

@@ -14,12 +14,14 @@ from uuid import UUID
 
 from api.schemas import reclaim as schemas
 from api.texts import utilisation as words
+from api.views.grounds import grounds
 from broker.db.base import AnyRow
 from broker.reclamation import board, missing, watched
 from broker.reclamation.models import ReclaimCase
 from broker.reclamation.policies import Standing, Version
 from broker.reclamation.report import TakenBack
 from broker.tenancy.work import Work
+from broker.utilisation.values import OURS
 
 _OF_ROW = ("unit_name", "sub_cloud", "sub_cloud_name", "system_name", "resources")
 
@@ -46,6 +48,8 @@ def case(work: Work, case_id: UUID) -> schemas.Case:
         "siblings": [schemas.CaseSibling.model_validate(each) for each in board.siblings(work, file.case)],
         "watched": watched.of(work, file.case),
         "offers": board.offers(work, file.case),
+        "grounds": grounds(file.case),
+        "basis": _basis(file.case),
     }
     return schemas.Case.model_validate(_columns(file.case, schemas.Case, around))
 
@@ -96,6 +100,11 @@ def _part(row: AnyRow) -> schemas.CaseResource:
         error_code=resource.error_code,
         was_active=row.was_active,
     )
+
+
+def _basis(case: ReclaimCase) -> str | None:
+    basis = case.policy_content.get("basis")
+    return "" if basis == OURS else basis
 
 
 def _columns(found: ReclaimCase, schema: type[schemas.CaseLine], around: dict[str, Any]) -> dict[str, Any]:

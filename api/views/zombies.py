@@ -46,8 +46,8 @@ def one(work: Work, system: str) -> schemas.Zombie:
 
 
 def decisions(work: Work, made: Sequence[ZombieDecision]) -> list[schemas.ZombieDecision]:
-    """Decisions with the numbers of their cases."""
-    numbers = board.case_numbers(work, [case for each in made for case in each.case_ids])
+    """Decisions with their cases: where each stands, and its page for whoever may open it."""
+    found = board.cases_of(work, made)
     return [
         schemas.ZombieDecision(
             id=each.id,
@@ -56,7 +56,11 @@ def decisions(work: Work, made: Sequence[ZombieDecision]) -> list[schemas.Zombie
             look_again_on=each.look_again_on,
             decided_by=each.decided_by,
             decided_at=each.decided_at,
-            cases=[numbers[case] for case in each.case_ids if case in numbers],
+            cases=[case.number for case, _ in found.get(each.id, ())],
+            reclaim=[
+                schemas.ZombieCase(id=case.id if sees else None, number=case.number, state=case.state)
+                for case, sees in found.get(each.id, ())
+            ],
         )
         for each in made
     ]

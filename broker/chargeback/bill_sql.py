@@ -57,7 +57,7 @@ CREATE INDEX ON pg_temp.{table} (kind) WHERE {ODD};
 CREATE INDEX ON pg_temp.{table} (kind) WHERE line_n IS NULL;
 CREATE TEMP VIEW {table}_line AS
 SELECT b.usage_month, {of_head}, b.resource_id, b.quantity_seconds, b.free_seconds, b.amount_fen, b.kind,
-       b.adjustment_id
+       b.adjustment_id, b.operator
 FROM pg_temp.{table} b LEFT JOIN pg_temp.{table}_head h ON h.line_n = b.line_n
 """  # noqa: S608 - as below
 

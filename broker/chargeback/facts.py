@@ -61,7 +61,7 @@ class Reading:
         until = until.replace(microsecond=0)  # usage is counted in whole seconds
         self.months = sorted(month for month in months if month.start < until)
         since = self.months[0].start if self.months else until
-        self._prices = _prices(session)
+        self._prices = prices(session)
         every = [one.price for one in self._prices]
         charged = {price.meter for price in every if price.charged_when_stopped}
         self.usage: dict[str, Any] = {
@@ -120,8 +120,13 @@ class Reading:
         seats = [Seat(*row) for row in self._session.execute(_SEATS, when | units)]
         payers = [PayerRow(*row) for row in self._session.execute(_PAYERS, when)]
         terms = self._session.scalars(text(read(_TERMS)))
-        tenures = [Tenure(*row) for row in self._session.execute(_TENURES, when)]
-        return Facts(self._prices, payers, seats, sorted({0, *terms}), tenures)
+        operators = tenures(self._session, when["since_at"], when["until_at"])
+        return Facts(self._prices, payers, seats, sorted({0, *terms}), operators)
+
+
+def tenures(session: Session, since: datetime, until: datetime) -> list[Tenure]:
+    """Who operated which sub-cloud when within [since, until)."""
+    return [Tenure(*row) for row in session.execute(_TENURES, {"since_at": since, "until_at": until})]
 
 
 def _homes(session: Session, statement: TextClause, values: Mapping[str, Any]) -> list[Home]:
@@ -129,7 +134,8 @@ def _homes(session: Session, statement: TextClause, values: Mapping[str, Any]) -
     return [Home(r.place_n, r.spot_n, r.unit_id, r.unit_class, r.sub_cloud_id, r.tier) for r in rows]
 
 
-def _prices(session: Session) -> list[Named]:
+def prices(session: Session) -> list[Named]:
+    """Every price version of both sides."""
     return [
         Named(
             row.id,

@@ -36,23 +36,24 @@ _FOUND = text(f"""
 WITH found AS (
   SELECT coalesce(resource_id, sub_cloud_id) AS id, meter,
          CASE WHEN kind IN ('line', 'owed') THEN 'limit' ELSE kind END AS reason, usage_month, payer_unit_id,
-         tariff_price_id, amount_fen
+         tariff_price_id, amount_fen, coalesce(operator, '') AS operator
   FROM pg_temp.bill_line WHERE {ODD} AND (kind <> 'owed' OR abs(amount_fen) > {LIMIT_FEN})
   UNION ALL
-  SELECT payer_unit_id, '', 'statement', NULL, payer_unit_id, NULL, total_fen
+  SELECT payer_unit_id, '', 'statement', NULL, payer_unit_id, NULL, total_fen, ''
   FROM pg_temp.due WHERE abs(total_fen) > :total_limit
   UNION ALL
-  SELECT NULL, '', 'month', NULL, NULL, NULL, sum(total_fen)
+  SELECT NULL, '', 'month', NULL, NULL, NULL, sum(total_fen), ''
   FROM pg_temp.due HAVING abs(sum(total_fen)) > :total_limit AND max(abs(total_fen)) <= :total_limit
   UNION ALL
-  SELECT CAST(min(CAST(k.id AS text)) AS uuid), '', 'settled', NULL, NULL, NULL, sum(b.amount_fen)
+  SELECT CAST(min(CAST(k.id AS text)) AS uuid), '', 'settled', NULL, NULL, NULL, sum(b.amount_fen), b.operator
   FROM pg_temp.bill b JOIN broker.sub_cloud k ON k.id = b.sub_cloud_id
   WHERE b.kind = 'owed' AND {ODD} GROUP BY b.operator HAVING abs(sum(b.amount_fen)) > :total_limit
 ), shown AS (
   SELECT *, count(*) OVER () AS total FROM found
-  ORDER BY reason, meter, id, usage_month, payer_unit_id, tariff_price_id LIMIT :most
+  ORDER BY reason, meter, id, usage_month, payer_unit_id, tariff_price_id, operator LIMIT :most
 )
-SELECT s.id, s.meter, s.reason, s.usage_month, s.amount_fen, s.total, coalesce(r.number, k.code, u.code, '') AS number,
+SELECT s.id, s.meter, s.reason, s.usage_month, s.amount_fen, s.total, s.operator,
+       coalesce(r.number, k.code, u.code, '') AS number,
        coalesce(r.name, k.name, '') AS name, coalesce(p.name, u.code, '') AS payer, line.id AS line
 FROM shown s
 LEFT JOIN broker.resource r ON r.id = s.id
@@ -68,7 +69,7 @@ LEFT JOIN LATERAL (
    AND (c.resource_id, c.meter, c.tariff_price_id, c.usage_month) = (s.id, s.meter, s.tariff_price_id, s.usage_month)
   WHERE s.reason = 'below' AND t.payer_unit_id = s.payer_unit_id AND t.month >= s.usage_month
 ) AS line ON true
-ORDER BY s.reason, s.meter, s.id, s.usage_month, s.payer_unit_id, s.tariff_price_id
+ORDER BY s.reason, s.meter, s.id, s.usage_month, s.payer_unit_id, s.tariff_price_id, s.operator
 """)  # noqa: S608 - our own constants
 
 
@@ -93,6 +94,8 @@ def problem(one: Obstacle) -> Problem:
         params["amount"] = f"{Decimal(one.amount_fen).scaleb(-2):,f}"
     if one.line is not None:
         params["line"] = one.line
+    if one.operator:
+        params["operator"] = one.operator
     return Problem(CODES[one.reason], "" if one.id is None else str(one.id), params=params)
 
 
@@ -107,4 +110,5 @@ def _obstacle(row: Row[Any]) -> Obstacle:
         month=row.usage_month,
         amount_fen=None if row.amount_fen is None else int(row.amount_fen),
         line=row.line,
+        operator=row.operator,
     )

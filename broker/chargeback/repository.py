@@ -73,9 +73,11 @@ FROM acting a ORDER BY a.place LIMIT 1
 _STATEMENTS = text(f"""
 SELECT s.id, s.payer_unit_id, coalesce(n.name, u.code), s.month, s.version,
        s.version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month) AS latest,
-       s.total_fen, s.covers_until, s.created_at, CAST(:part_unit_id AS uuid) IS NOT NULL AS part
+       s.total_fen, s.covers_until, s.created_at, CAST(:part_unit_id AS uuid) IS NOT NULL AS part,
+       CASE WHEN s.close_id IS NULL THEN 'interim' WHEN m.reopened_at IS NULL THEN 'closed' ELSE 'reopened' END
 FROM {STATEMENT} s
 JOIN broker.unit u ON u.id = s.payer_unit_id
+LEFT JOIN broker.month_close m ON m.id = s.close_id
 LEFT JOIN LATERAL (
   SELECT name FROM broker.unit_period p WHERE p.unit_id = s.payer_unit_id AND lower(p.during) < s.covers_until
   ORDER BY lower(p.during) DESC LIMIT 1
@@ -95,21 +97,23 @@ LIMIT CAST(:limit AS int)
 """)  # noqa: S608 - our own constants
 
 _CHARGES = text(f"""
-SELECT c.unit_id, coalesce(n.name, u.code) AS unit_name, c.resource_id, r.number AS resource_number,
-       r.name AS resource_name, c.sub_cloud_id, k.name AS sub_cloud_name, c.meter, c.quantity_seconds, t.price_cny,
-       t.per, t.version AS tariff_version, c.payer_rule, c.article, c.amount_fen
+SELECT c.id, c.usage_month, c.unit_id, coalesce(n.name, u.code) AS unit_name, c.resource_id,
+       r.number AS resource_number, r.name AS resource_name, c.sub_cloud_id, k.name AS sub_cloud_name, c.meter,
+       c.quantity_seconds, c.free_seconds, t.price_cny, t.discount, t.per, t.version AS tariff_version, c.payer_rule,
+       c.article, c.amount_fen, coalesce(a.reason, '') AS adjustment_reason
 FROM broker.charge c
 JOIN broker.statement s ON s.id = c.statement_id
 JOIN broker.resource r ON r.id = c.resource_id
 JOIN broker.sub_cloud k ON k.id = c.sub_cloud_id
 JOIN broker.tariff_price t ON t.id = c.tariff_price_id
 JOIN broker.unit u ON u.id = c.unit_id
+LEFT JOIN broker.adjustment a ON a.id = c.adjustment_id
 LEFT JOIN LATERAL (
   SELECT name FROM broker.unit_period p WHERE p.unit_id = c.unit_id AND lower(p.during) < s.covers_until
   ORDER BY lower(p.during) DESC LIMIT 1
 ) AS n ON true
 WHERE c.statement_id = :id AND {PART}
-ORDER BY r.number, c.meter, lower(t.during)
+ORDER BY r.number, c.meter, lower(t.during), c.id
 """)  # noqa: S608 - our own constants
 
 

@@ -78,7 +78,8 @@ class Obstacle:
     """What stops a close, and why (``reason``: ``chargeback.obstacles.CODES``).
 
     ``id``, ``number``, ``name``: the resource, or for a settlement the sub-cloud, for a total the payer. ``line``: the
-    closed line that an adjustment can be about; ``payer``, ``month`` (of use), ``amount_fen``: where they are known.
+    closed line that an adjustment can be about; ``payer``, ``month`` (of use), ``amount_fen``: where they are known;
+    ``operator``: of a settlement.
     """
 
     id: UUID | None
@@ -90,6 +91,7 @@ class Obstacle:
     month: date | None = None
     amount_fen: int | None = None
     line: int | None = None
+    operator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,8 @@ class IssuedStatement:
 class StatementRow:
     """A statement in a list. ``month`` is the first day; ``latest`` is false where a newer version stands.
 
-    ``part``: its lines and total are those of a part of the payer only, as its reader may see it.
+    ``standing``: whether it is owed (``views.Standing``). ``part``: its lines and total are those of a part of the
+    payer only, as its reader may see it.
     """
 
     id: UUID
@@ -221,12 +224,18 @@ class StatementRow:
     covers_until: datetime
     created_at: datetime
     part: bool = False
+    standing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeRow:
-    """A statement's line with the names a reader needs, its price and the rule that put it there."""
+    """A statement's line with the names a reader needs, its price and the rule that put it there.
 
+    ``id`` is what an objection or an adjustment names; of an adjustment ``adjustment_reason`` says why.
+    """
+
+    id: int
+    usage_month: date
     unit_id: UUID
     unit_name: str
     resource_id: UUID
@@ -236,12 +245,15 @@ class ChargeRow:
     sub_cloud_name: str
     meter: str
     quantity_seconds: Decimal
+    free_seconds: Decimal
     price_cny: Decimal
+    discount: Decimal
     per: Per
     tariff_version: str
     payer_rule: str
     article: str
     amount_fen: int
+    adjustment_reason: str
 
 
 @dataclass(frozen=True, slots=True)

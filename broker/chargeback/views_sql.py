@@ -5,22 +5,25 @@ Called by: ``chargeback.statements`` and ``chargeback.overviews``. Must not: dec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, text
 from sqlalchemy.orm import Session
 
+from broker.chargeback import line_operators
 from broker.chargeback.access import Scope
 from broker.chargeback.seen_sql import PART
 from broker.chargeback.views import Axis, ExplainedLine, Mover, Standing, Sum
 
 _FETCH = 2000
+_FIELDS = tuple(field.name for field in fields(ExplainedLine))
 
-# Names as they were in the time that the statement covers; the operator whose price it is, else all who had the cloud
-# in the month while the price held. The order is that of uq_charge_line, so that a page of a statement with millions of
-# lines is read from the index and not sorted.
+# Names as they were in the time that the statement covers; the operator whose price it is, else who had the cloud in
+# the month while the price held: of several, ``line_operators`` says whose time the line is of. The order is that of
+# uq_charge_line, so that a page of a statement with millions of lines is read from the index and not sorted.
 _LINES = f"""
 SELECT c.id, c.usage_month, c.unit_id, u.code AS unit_code, coalesce(n.name, u.code) AS unit_name, c.resource_id,
        r.number AS resource_number, r.name AS resource_name, r.kind, coalesce(i.code, '') AS system_code,
@@ -30,7 +33,8 @@ SELECT c.id, c.usage_month, c.unit_id, u.code AS unit_code, coalesce(n.name, u.c
        c.quantity_seconds, c.free_seconds, c.tariff_price_id, t.price_cny, t.discount, t.per,
        t.version AS tariff_version, t.source AS tariff_source, lower(t.during) AS price_from,
        upper(t.during) AS price_to, c.payer_rule, c.article, c.amount_fen, c.adjustment_id,
-       coalesce(a.reason, '') AS adjustment_reason
+       coalesce(a.reason, '') AS adjustment_reason,
+       c.sub_cloud_id, u.kind AS unit_class, s.covers_until, coalesce(o.operators, 1) AS operators
 FROM broker.charge c
 JOIN broker.statement s ON s.id = c.statement_id
 JOIN broker.resource r ON r.id = c.resource_id
@@ -39,7 +43,7 @@ JOIN broker.tariff_price t ON t.id = c.tariff_price_id
 JOIN broker.unit u ON u.id = c.unit_id
 LEFT JOIN broker.sub_cloud_operator e ON e.sub_cloud_id = c.sub_cloud_id AND e.during = tstzrange(NULL, NULL)
 LEFT JOIN LATERAL (
-  SELECT string_agg(operator, ' + ' ORDER BY lower(o.during) NULLS FIRST) AS operator
+  SELECT string_agg(operator, ' + ' ORDER BY lower(o.during) NULLS FIRST) AS operator, count(*) AS operators
   FROM broker.sub_cloud_operator o
   WHERE e.id IS NULL AND t.operator IS NULL AND o.sub_cloud_id = c.sub_cloud_id
     AND o.during && (t.during * tstzrange(
@@ -165,22 +169,21 @@ def lines(
         rows = session.execute(_FIRST_LINES, wanted)
     else:
         rows = session.execute(_NEXT_LINES, wanted | {"after": after})
-    return tuple(_line(row) for row in rows.mappings())
+    return tuple(_explained(session, rows.mappings().all()))
 
 
 def every_line(session: Session, statement_id: UUID, seen: Scope) -> Iterator[ExplainedLine]:
     """All lines of a statement that are seen, fetched in portions: there may be millions."""
     wanted = {"statement_id": statement_id, **_part(seen)}
     with session.execute(_ALL_LINES, wanted, execution_options={"yield_per": _FETCH}) as rows:
-        for row in rows.mappings():
-            yield _line(row)
+        for part in rows.mappings().partitions():
+            yield from _explained(session, part)
 
 
 def one_line(session: Session, statement_id: UUID, line_id: int) -> ExplainedLine | None:
     """One line of a statement, for whoever may see it: the caller has checked that."""
     wanted = {"statement_id": statement_id, "id": line_id, "part_unit_id": None}
-    row = session.execute(_ONE_LINE, wanted).mappings().one_or_none()
-    return None if row is None else _line(row)
+    return next(_explained(session, session.execute(_ONE_LINE, wanted).mappings().all()), None)
 
 
 def sums(session: Session, statement_id: UUID, previous_id: UUID | None, seen: Scope) -> tuple[Sum, ...]:
@@ -225,5 +228,8 @@ def _part(seen: Scope | None) -> dict[str, Any]:
     return {"part_unit_id": None if seen is None else seen.parameters["part_unit_id"]}
 
 
-def _line(row: RowMapping) -> ExplainedLine:
-    return ExplainedLine(**row)
+def _explained(session: Session, rows: Sequence[RowMapping]) -> Iterator[ExplainedLine]:
+    named = line_operators.named(session, [row for row in rows if row.operators > 1])
+    for row in rows:
+        line = {name: row[name] for name in _FIELDS}
+        yield ExplainedLine(**line | {"operator": named.get(row.id, row.operator)})

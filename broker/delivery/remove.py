@@ -18,9 +18,12 @@ from providers.contract import Key, Provider
 from providers.errors import ActionRequired, Permanent, ProviderError, Temporary, UnknownOutcome
 
 
-def remove(tools: Tools, sub_cloud: str, resources: Sequence[Resource], pace: Pace) -> dict[UUID, str]:
+def remove(
+    tools: Tools, sub_cloud: str, resources: Sequence[Resource], pace: Pace, *, with_servers: bool = False
+) -> dict[UUID, str]:
     """Remove resources; returns what could not be removed, with a code (empty: all gone).
 
+    ``with_servers``: a disk whose server could not be removed stays as well, for the server may yet be spared.
     Raises TryAgainError while the cloud gives no clear answer and attempts are left.
     """
     if not resources:
@@ -35,7 +38,9 @@ def remove(tools: Tools, sub_cloud: str, resources: Sequence[Resource], pace: Pa
     # A disk that is not let go may still go with its server: its own turn decides.
     _wave(provider, [attachment_key(v) for v in volumes if v.server_id], pace)
     stuck |= _wave(provider, [key_of_resource(r) for r in resources if r.kind == "server"], pace)
-    stuck |= _wave(provider, [key_of_resource(v) for v in volumes], pace)
+    if with_servers:
+        stuck |= {v.id: stuck[v.server_id] for v in volumes if v.server_id is not None and v.server_id in stuck}
+    stuck |= _wave(provider, [key_of_resource(v) for v in volumes if v.id not in stuck], pace)
     stuck |= _wave(provider, [key_of_resource(r) for r in resources if r.kind == "segment"], pace)
     routing.free(tools, [r for r in resources if r.id not in stuck])
     return stuck

@@ -32,7 +32,8 @@ _AT_ONCE = 500
 
 _EXPAND_EMAIL = text("""
 INSERT INTO broker.notice_sending (id, notice_id, channel, account_id, next_at, state, code)
-SELECT gen_random_uuid(), n.id, 'email', a.id, :now,
+SELECT DISTINCT ON (a.id, n.code, n.subject_id, n.created_at, n.params)
+  gen_random_uuid(), n.id, 'email', a.id, :now,
   CASE WHEN n.created_at > :fresh THEN 'waiting' ELSE 'failed' END,
   CASE WHEN n.created_at > :fresh THEN '' ELSE 'sending.too_old' END
 FROM broker.notice n
@@ -42,18 +43,21 @@ JOIN broker.account a ON a.disabled_at IS NULL AND (a.id = n.account_id OR (a.un
 JOIN broker.person p ON p.id = a.person_id AND p.email <> '' AND p.blanked_at IS NULL
 WHERE n.id = ANY(CAST(:ids AS uuid[])) AND (n.created_at > :fresh OR EXISTS (
   SELECT FROM broker.notice_sending s WHERE s.channel = 'email' AND s.sent_at < n.created_at))
+ORDER BY a.id, n.code, n.subject_id, n.created_at, n.params, n.id
 ON CONFLICT DO NOTHING
 """)
 
 _EXPAND_WEBHOOK = text("""
 INSERT INTO broker.notice_sending (id, notice_id, channel, webhook, next_at, state, code)
-SELECT gen_random_uuid(), n.id, 'webhook', CAST(:name AS text), :now,
+SELECT DISTINCT ON (n.code, n.subject_id, n.created_at, n.params)
+  gen_random_uuid(), n.id, 'webhook', CAST(:name AS text), :now,
   CASE WHEN n.created_at > :fresh THEN 'waiting' ELSE 'failed' END,
   CASE WHEN n.created_at > :fresh THEN '' ELSE 'sending.too_old' END
 FROM broker.notice n JOIN broker.unit u ON u.id = n.unit_id
 WHERE n.id = ANY(CAST(:ids AS uuid[])) AND u.code = :unit
   AND n.role = ANY(CAST(:roles AS text[])) AND (n.created_at > :fresh OR EXISTS (
     SELECT FROM broker.notice_sending s WHERE s.webhook = CAST(:name AS text) AND s.sent_at < n.created_at))
+ORDER BY n.code, n.subject_id, n.created_at, n.params, n.id
 ON CONFLICT DO NOTHING
 """)
 
@@ -80,7 +84,10 @@ WHERE state = 'handing' AND leased_until < :now RETURNING id
 
 
 def expand(work: Work, *, email: bool, webhooks: Sequence[tuple[str, str, Sequence[str]]]) -> int:
-    """A row for each address of each new notice; ``webhooks``: (name, unit code, roles). Returns how many notices."""
+    """A row for each address of each new notice; ``webhooks``: (name, unit code, roles). Returns how many notices.
+
+    What one act tells several roles goes to an address once: a person may hold two of them, a group hears for all.
+    """
     new = select(Notice.id).where(Notice.expanded_at.is_(None)).order_by(Notice.id).limit(_AT_ONCE)
     ids = list(work.session.scalars(new.with_for_update(skip_locked=True)))
     if not ids:

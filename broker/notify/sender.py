@@ -6,6 +6,7 @@ address or a URL. Texts are the composition root's (``words``): a room of the br
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 Words = Callable[[str, Mapping[str, Any]], str]
 """A notice's sentence from its code and params."""
 SUBJECT = "桂云通知"
+_FIRST_CLAUSE = re.compile(r"[^，。；]{1,60}")
 _A_ROUND = 50
 
 
@@ -107,7 +109,7 @@ class Sender:
         if not mailable(address):
             raise NotTakenError("sending.bad_address", for_good=True)
         message = EmailMessage()
-        message["Subject"], message["From"], message["To"] = SUBJECT, smtp.sender, address
+        message["Subject"], message["From"], message["To"] = _subject(sentence), smtp.sender, address
         message["Message-ID"] = f"<{sending.id}@{smtp.sender.rpartition('@')[2] or 'guiyun'}>"
         message["Date"], message["Auto-Submitted"] = format_datetime(notice.created_at), "auto-generated"
         message.set_content(f"{sentence}\n\n请登录桂云办理。本邮件由系统自动发送，请勿回复。\n")
@@ -120,3 +122,9 @@ class Sender:
     def _write(self, what: Callable[..., None], sending_id: UUID, *args: Any, **named: Any) -> None:
         with self.works.begin() as work:
             what(work, sending_id, *args, **named)
+
+
+def _subject(sentence: str) -> str:
+    """What it is about, as a mailbox lists it: the sentence's first clause, on one line."""
+    found = _FIRST_CLAUSE.match(" ".join(sentence.split()))
+    return f"{SUBJECT}：{found[0]}" if found else SUBJECT

@@ -18,14 +18,23 @@ from sqlalchemy import select
 from broker.delivery.remove import remove
 from broker.delivery.tools import Pace, Tools
 from broker.inventory import service as inventory
-from broker.inventory.models import Resource
 from broker.lifecycle import CASE_MACHINE, CaseEvent, CaseState, ResourceState
 from broker.metering import service as metering
-from broker.reclamation import dates, giving_back, history, look_again, lost, objections, parting, share, snapshots
-from broker.reclamation import started as outside
-from broker.reclamation.look_again import InCloud
+from broker.reclamation import (
+    dates,
+    disks,
+    giving_back,
+    history,
+    look_again,
+    lost,
+    objections,
+    parting,
+    share,
+    snapshots,
+)
 from broker.reclamation.models import CaseResource, ReclaimCase
 from broker.reclamation.power import running, switch
+from broker.reclamation.spared import keep, resources_of, spared
 from broker.reclamation.values import Again, CaseJob, Cause, Verdict
 from broker.tenancy.work import Work
 
@@ -45,17 +54,6 @@ def mine(work: Work, job: CaseJob, *states: CaseState) -> ReclaimCase | None:
     """The case, locked, if it is still this run's and in one of these states."""
     case = history.lock(work, job.id)
     return case if case.run == job.run and case.trouble is None and CaseState(case.state) in states else None
-
-
-def resources_of(work: Work, case_id: UUID) -> Sequence[Resource]:
-    """What a case takes back."""
-    statement = (
-        select(Resource)
-        .join(CaseResource, CaseResource.resource_id == Resource.id)
-        .where(CaseResource.case_id == case_id)
-        .order_by(Resource.id)
-    )
-    return work.session.scalars(statement).all()
 
 
 def measure_again(tools: Tools, job: CaseJob, _pace: Pace) -> bool:
@@ -211,17 +209,19 @@ def suspended(tools: Tools, job: CaseJob) -> str:
 
 
 def start_servers(tools: Tools, job: CaseJob, pace: Pace) -> bool:
-    """Start what was running before the suspension; it is charged in full again.
+    """Start what was running before the suspension, with its disks; it is charged in full again.
 
-    What is not there any more cannot be started, and keeps nothing else from running.
+    What is not there keeps nothing else from running, nor does a disk that cannot be attached again (the desk's).
     """
     with tools.works.begin() as work:
         if mine(work, job, CaseState.RESUMING) is None:
             return False
+        ours = resources_of(work, job.id)
         ran = select(CaseResource.resource_id).where(CaseResource.case_id == job.id, CaseResource.was_active.is_(True))
         again = set(work.session.scalars(ran))
-        again |= {r.id for r in resources_of(work, job.id) if r.state == ResourceState.RELEASING.value}
-        servers = [r for r in resources_of(work, job.id) if r.kind == "server" and r.id in again]
+        again |= {r.id for r in ours if r.state == ResourceState.RELEASING.value}
+        servers = [r for r in ours if r.kind == "server" and r.id in again]
+    loose = disks.attach(tools, job, ours, pace)
     stuck = switch(tools, job, servers, pace, on=True)
     missing = lost.among(stuck)
     with tools.works.begin() as work:
@@ -231,12 +231,12 @@ def start_servers(tools: Tools, job: CaseJob, pace: Pace) -> bool:
         started = [s.id for s in servers if s.id not in stuck]
         lost.found(work, started, ResourceState.ACTIVE)
         inventory.move(work, started, ResourceState.ACTIVE)
-        if _stuck(work, case, "start_servers", [code for i, code in stuck.items() if i not in missing]):
+        unstarted = [code for i, code in stuck.items() if i not in missing]
+        if _stuck(work, case, "start_servers", unstarted) or _stuck(work, case, "attach_disks", loose.values()):
             return False
         if missing:
             lost.mark(work, case, missing)
-            others = [r.id for r in resources_of(work, job.id) if r.id not in missing]
-            lost.leave_behind(work, case, missing, others)
+            lost.leave_behind(work, case, missing, [r.id for r in ours if r.id not in missing])
         return not missing
 
 
@@ -293,41 +293,17 @@ def look_before_deleting(tools: Tools, job: CaseJob, pace: Pace) -> bool:
     used += found.used
     if not used and asked is not None and look_again.measure(tools.settings, asked).verdict in _USED:
         used = [r.number for r in resources if r.kind == "server"] or [r.number for r in resources]
+    if used or any(r.error_code == inventory.LOST and r.id in found.there for r in resources):
+        disks.attach(tools, job, [r for r in resources if r.id in found.there], pace)
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)
-        if case is None or _spared(work, case, used, found):
+        if case is None or spared(work, case, used, found):
             return False
         back = [r.id for r in resources_of(work, job.id) if r.error_code == inventory.LOST and r.id in found.there]
         if back:
-            _keep(work, case, found)
+            keep(work, case, found)
             lost.turn_up(work, case, back, work.now + timedelta(days=tools.settings.reclaim_keep_days))
         return not back
-
-
-def _spared(work: Work, case: ReclaimCase, used: Sequence[str], found: InCloud) -> bool:
-    """Whether something is in use: then nothing is deleted, the confirmation is void, and what runs is charged for."""
-    if not used or not _keep(work, case, found):
-        return False
-    history.go(work, case, CaseEvent.FIND_IN_USE, note="、".join(used))
-    case.proposed_by = case.proposed_at = case.confirmed_by = case.confirmed_at = None
-    case.waits_for = "in_use"
-    history.tell_operators(work, case, "reclaim.running_again", resources="、".join(used))
-    outside.running(work, sorted(found.running))
-    return True
-
-
-def _keep(work: Work, case: ReclaimCase, found: InCloud) -> bool:
-    """What is there stays, metered; what was deleted by then goes in a case of its own. Whether anything is left."""
-    ours = resources_of(work, case.id)
-    going = [r for r in ours if r.state == ResourceState.RELEASING.value]
-    deleted = [r.id for r in going if r.id not in found.there and r.error_code != inventory.LOST]
-    if len(deleted) == len(ours):
-        return False
-    if deleted:
-        parting.free_disks(work, [r.id for r in ours if r.id not in deleted], deleted)
-        history.order(work, parting.part(work, case, deleted, CaseState.RELEASING))
-    lost.found(work, found.there.intersection(r.id for r in going))
-    return True
 
 
 def last_reading(tools: Tools, job: CaseJob) -> bool:
@@ -351,10 +327,11 @@ def delete(tools: Tools, job: CaseJob, pace: Pace) -> bool:
         used = inventory.standing_on(work, [r.id for r in going])
     found = look_again.in_cloud(tools, job, going, pace)
     if used + found.used:
+        disks.attach(tools, job, [r for r in going if r.id in found.there], pace)
         with tools.works.begin() as work:
             case = mine(work, job, CaseState.RELEASING)
-            return case is not None and not _spared(work, case, used + found.used, found)
-    stuck = remove(tools, job.sub_cloud, going, pace)
+            return case is not None and not spared(work, case, used + found.used, found)
+    stuck = remove(tools, job.sub_cloud, going, pace, with_servers=True)
     with tools.works.begin() as work:
         case = mine(work, job, CaseState.RELEASING)
         return case is not None and not _stuck(work, case, "delete", stuck.values())

@@ -153,7 +153,7 @@ def _would_do(work: Work, settings: Settings, found: Sequence[Finding], whole: P
     refused: Counter[str] = Counter()
     going = []
     for each in found:
-        why = "reclaim.heard" if each.id in heard else _refusal(work, whole, each)
+        why = "reclaim.heard" if each in heard else _refusal(work, whole, each)
         if why:
             refused[why] += 1
         else:

@@ -10,9 +10,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
+from broker.catalog.models import SubCloud
 from broker.errors import NotFound
+from broker.inventory.models import Resource
 from broker.lifecycle import CASE_MACHINE, CASE_OPEN, CaseEvent, CaseState, Role, case_after
 from broker.notify import service as notify
 from broker.reclamation.models import CaseAct, CaseResource, ReclaimCase
@@ -120,9 +122,22 @@ def owners(work: Work, unit_id: UUID) -> list[tuple[UUID, Role]]:
 
 
 def tell_owner(work: Work, case: ReclaimCase, code: str, **params: object) -> None:
-    """A notice to the unit and its cloud chief, or to whom their duties fall above it."""
+    """A notice to the unit and its cloud chief, or to whom their duties fall above it: which resources, too."""
     nobody = [(case.unit_id, role) for role in OWNERS]  # who comes later finds it
-    tell(work, case, code, owners(work, case.unit_id) or nobody, **params)
+    tell(work, case, code, owners(work, case.unit_id) or nobody, **_named(work, case), **params)
+
+
+def _named(work: Work, case: ReclaimCase) -> dict[str, object]:
+    """What a case is about in a notice: the first resource, servers before all else, of how many, on which cloud."""
+    row = work.session.execute(
+        select(Resource.number, Resource.name, SubCloud.name.label("cloud"), func.count().over().label("count"))
+        .join(CaseResource, CaseResource.resource_id == Resource.id)
+        .join(SubCloud, SubCloud.id == Resource.sub_cloud_id)
+        .where(CaseResource.case_id == case.id)
+        .order_by(Resource.kind != "server", Resource.id)
+        .limit(1)
+    ).first()
+    return {} if row is None else {"first": f"{row.number} {row.name}", "count": row.count, "cloud": row.cloud}
 
 
 def tell_operators(work: Work, case: ReclaimCase, code: str, **params: object) -> None:

@@ -8,9 +8,9 @@ word in the file and it is off until somebody has looked again. The database hol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,8 @@ from broker.tenancy.rules import one_of
 from broker.tenancy.values import Mandate
 from broker.tenancy.work import Work
 from broker.utilisation import findings, policy_words, service
+from broker.utilisation.findings import Finding
+from broker.utilisation.models import IdleFinding
 from broker.utilisation.values import Exemption, Policy, PolicySet
 
 log = structlog.get_logger(__name__)
@@ -124,16 +126,30 @@ def may_switch(work: Work) -> bool:
     return True
 
 
-def heard(work: Work) -> set[UUID]:
-    """Findings of which a case was dropped: a person said no, or it was in use again.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The runs of which a case was dropped: a person said no, or it was in use again.
 
-    The same run is not taken up again by itself, or whatever a person undoes would be back in five minutes; what is
-    idle anew is another finding.
+    The same run is not taken up again by itself, or whatever a person undoes would be back in five minutes. It is told
+    by its days, not by its finding: one that ended for want of samples is found anew when these come late.
     """
-    ended = select(ReclaimCase.finding_id).where(
-        ReclaimCase.finding_id.is_not(None), ReclaimCase.state == CaseState.DROPPED.value
+
+    last_days: Mapping[tuple[UUID, str], date]
+    """The last day that was heard about, by resource and policy; what is idle anew began later."""
+
+    def __contains__(self, found: Finding) -> bool:
+        return found.first_day <= self.last_days.get((found.resource_id, found.policy), date.min)
+
+
+def heard(work: Work) -> Heard:
+    """What cases that were dropped had been about."""
+    ended = (
+        select(IdleFinding.resource_id, IdleFinding.policy, func.max(IdleFinding.last_day))
+        .join(ReclaimCase, ReclaimCase.finding_id == IdleFinding.id)
+        .where(ReclaimCase.state == CaseState.DROPPED.value)
+        .group_by(IdleFinding.resource_id, IdleFinding.policy)
     )
-    return set(work.session.scalars(ended))
+    return Heard({(row[0], row[1]): row[2] for row in work.session.execute(ended)})
 
 
 def switch_on(work: Work, settings: Settings, name: str, dry_run_id: UUID) -> ReclaimPolicy:
@@ -209,7 +225,7 @@ def take_up(work: Work, settings: Settings) -> int:
         fresh = today - found.scanned_on <= timedelta(days=rules.FRESH_DAYS)
         if found.days < policies.get(found.policy, found.days + 1) or not fresh:
             continue
-        if found.resource_id in in_cases or found.id in ended:
+        if found.resource_id in in_cases or found in ended:
             continue
         try:
             with work.session.begin_nested():

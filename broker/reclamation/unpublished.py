@@ -5,10 +5,11 @@ Called by: dispatch, ``guiyun doctor``, the first page. Must not: count a deadli
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Integer, cast, func, select, union_all
+from sqlalchemy import Date, cast, func, select, union_all
 from sqlalchemy.orm import Session
 
 from broker.catalog import repository as catalog
@@ -23,15 +24,20 @@ from broker.workdays import WorkCalendar
 
 
 def waiting(session: Session, calendar: WorkCalendar) -> Mapping[int, int]:
-    """By year that is not published: how many steps of requests and windows of cases end in it, on a guess so far."""
+    """By year whose notice is wanting: how many steps of requests and windows of cases end on a guess for want of it.
+
+    The last days of December are next year's: its notice may turn them, however long this year's has been published.
+    """
     clocks = select(StageClock.due_at).where(StageClock.finished_at.is_(None), StageClock.provisional)
     windows = select(ReclaimCase.due_at).where(
         ReclaimCase.state == CaseState.NOTICED.value, ReclaimCase.due_provisional
     )
     ends = union_all(clocks, windows).subquery()
-    year = cast(func.extract("year", func.timezone(str(calendar.zone), ends.c.due_at)), Integer)
-    rows = session.execute(select(year, func.count()).group_by(year).order_by(year))
-    return {row[0]: row[1] for row in rows}
+    day = cast(func.timezone(str(calendar.zone), ends.c.due_at), Date)
+    counts = Counter[int]()
+    for ends_on, count in session.execute(select(day, func.count()).group_by(day).order_by(day)):
+        counts[calendar.settled_by(ends_on)] += count
+    return counts
 
 
 def tell(work: Work) -> int:

@@ -212,7 +212,7 @@ def _payers(region: Region) -> Iterator[Problem]:
 
 
 def _prices(region: Region) -> Iterator[Problem]:
-    """Whatever is metered has a price."""
+    """Whatever is metered has a price; a price of an operator is one of a cloud's."""
     priced = {
         price.meter
         for price in region.prices
@@ -223,6 +223,20 @@ def _prices(region: Region) -> Iterator[Problem]:
     for meter in METERS:
         if meter not in priced:
             yield Problem("region.no_price", "prices", params={"code": meter})
+    operators = _operators(region)
+    for index, price in enumerate(region.prices):
+        if price.operator is not None and price.operator not in operators:  # it would hold nowhere, in silence
+            said = {"code": price.operator, "expected": ", ".join(sorted(operators))}
+            yield Problem("region.unknown_value", f"prices[{index}].operator", params=said)
+
+
+def _operators(region: Region) -> set[str]:
+    """Who operates a cloud of the file at some time."""
+    return {
+        name
+        for cloud in region.sub_clouds
+        for name in (cloud.operator, *(change.operator for change in cloud.operator_changes))
+    }
 
 
 def _people(region: Region) -> Iterator[Problem]:
@@ -230,11 +244,7 @@ def _people(region: Region) -> Iterator[Problem]:
 
     A cloud operator's people name the operator of a cloud of the file (Art. 15).
     """
-    operators = {
-        name
-        for cloud in region.sub_clouds
-        for name in (cloud.operator, *(change.operator for change in cloud.operator_changes))
-    }
+    operators = _operators(region)
     roles = {person.login: frozenset(person.roles) for person in region.people}
     for index, person in enumerate(region.people):
         if roles[person.login] >= {Role.APPROVER, Role.OPERATOR}:

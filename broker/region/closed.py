@@ -37,8 +37,17 @@ _ASKED: dict[type[Base], str] = {
 }
 
 
+_RENAMED = text("""
+SELECT p.id, p.operator FROM broker.sub_cloud_operator p
+WHERE p.id = ANY (CAST(:ids AS uuid[])) AND broker.reoperates_closed(p, tstzmultirange(p.during))
+""")
+
+
 def refuse(run: Run) -> None:
-    """Note ``region.closed`` for each price, payer and operator that is to be added and reaches into closed months."""
+    """Note ``region.closed`` for each price, payer and operator that is to be added and reaches into closed months.
+
+    And ``region.operator_closed`` where an operator's name is to be corrected under which closed months were settled.
+    """
     free_from = run.session.execute(_CLOSED).scalar_one_or_none()
     if free_from is None:
         return
@@ -48,6 +57,10 @@ def refuse(run: Run) -> None:
             run.problems.append(
                 Problem("region.closed", f"{run.places[found]}.from", params={"from": free_from.isoformat()})
             )
+    renamed = [row["id"] for row in run.updates[SubCloudOperator] if "operator" in row]
+    for row in run.session.execute(_RENAMED, {"ids": renamed}):
+        said = {"from": free_from.isoformat(), "operator": row.operator}
+        run.problems.append(Problem("region.operator_closed", run.places[row.id], params=said))
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ database does not have yet may only be added at its end and not in the past: wha
 A key that the database does not know at all is new as a whole, its past included (but for what a closed month cost:
 ``region.closed``). Rows that the file does not name are
 left alone: nothing is deleted.
+
+Of some rules what counts is not that they held but what was charged under them: ``open_past`` lets the file say what it
+says of the past too, and the caller refuses what a closed month stands on.
 """
 
 from __future__ import annotations
@@ -49,12 +52,12 @@ class Merge:
 
     added: list[tuple[Wanted, datetime | None]] = field(default_factory=list)
     ended: list[tuple[Held, datetime]] = field(default_factory=list)
-    corrected: list[tuple[Held, Mapping[str, Any]]] = field(default_factory=list)
+    corrected: list[tuple[Held, Wanted]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
-def merge(wanted: Iterable[Wanted], held: Iterable[Held], now: datetime) -> Merge:
-    """What to change so that the rows say what the file says."""
+def merge(wanted: Iterable[Wanted], held: Iterable[Held], now: datetime, *, open_past: bool = False) -> Merge:
+    """What to change so that the rows say what the file says. ``open_past``: also of what held until now."""
     by_key: defaultdict[Hashable, list[Held]] = defaultdict(list)
     for row in held:
         by_key[row.key].append(row)
@@ -65,7 +68,9 @@ def merge(wanted: Iterable[Wanted], held: Iterable[Held], now: datetime) -> Merg
     for key, of_key in rules.items():
         of_key.sort(key=lambda rule: rule.since)
         rows = sorted(by_key[key], key=lambda row: row.since)
-        if rows:
+        if rows and open_past:
+            _over(result, of_key, rows)
+        elif rows:
             _onto(result, of_key, rows, now)
         else:
             _chain(result, of_key)
@@ -100,6 +105,27 @@ def _onto(result: Merge, rules: Sequence[Wanted], rows: Sequence[Held], now: dat
 def _correct(result: Merge, rule: Wanted, row: Held, now: datetime) -> None:
     """What does not hold yet may still be written differently; what holds needs a new rule with a new day."""
     if row.since > now:
-        result.corrected.append((row, rule.values))
+        result.corrected.append((row, rule))
     else:
         result.problems.append(Problem("region.history", rule.place, params={"from": rule.since.isoformat()}))
+
+
+def _over(result: Merge, rules: Sequence[Wanted], rows: Sequence[Held]) -> None:
+    """A rule of a new day takes the time that is left of the row it falls into; one of a known day corrects its row."""
+    known = {row.since: row for row in rows}
+    new: defaultdict[UUID | None, list[Wanted]] = defaultdict(list)
+    for rule in rules:
+        row = known.get(rule.since)
+        if row is None:
+            within = [one for one in rows if one.since < rule.since and (one.until is None or rule.since < one.until)]
+            new[within[0].id if within else None].append(rule)
+        elif dict(row.values) != dict(rule.values):
+            result.corrected.append((row, rule))
+    for row in rows:
+        if found := new.pop(row.id, None):
+            result.ended.append((row, found[0].since))
+            result.added += [(rule, following.since) for rule, following in pairwise(found)]
+            result.added.append((found[-1], row.until))
+    for rule in new.pop(None, ()):
+        days = [*(row.since for row in rows), *(one.since for one in rules)]
+        result.added.append((rule, min((day for day in days if day > rule.since), default=None)))

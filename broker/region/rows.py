@@ -55,7 +55,7 @@ class Run:
     updates: dict[type[Base], list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     problems: list[Problem] = field(default_factory=list)
     places: dict[UUID, str] = field(default_factory=dict)
-    """Where in the file a dated row that is to be added stands."""
+    """Where in the file a dated row that is to be added or corrected stands."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def since(self, rule: Any) -> datetime:
@@ -100,7 +100,9 @@ class Run:
             # All free columns: rows of one bulk update must name the same ones.
             self.updates[model].append({"id": row.id, **entry.free})
 
-    def dated(self, model: type[Base], key: Sequence[str], wanted: Iterable[Wanted]) -> None:
+    def dated(
+        self, model: type[Base], key: Sequence[str], wanted: Iterable[Wanted], *, open_past: bool = False
+    ) -> None:
         """Dated rows with a column ``during``: see ``region.dated``. ``key`` are the columns that name a rule."""
         rules = list(wanted)
         columns = tuple(rules[0].values) if rules else ()
@@ -115,10 +117,11 @@ class Run:
             for row in self._rows(model)
             if not row.during.isempty
         ]
-        found = merge(rules, held, self.now)
+        found = merge(rules, held, self.now, open_past=open_past)
         self.problems += found.problems
-        for row, values in found.corrected:
-            self.updates[model].append({"id": row.id, **values})
+        for row, rule in found.corrected:
+            self.updates[model].append({"id": row.id, **rule.values})
+            self.places[row.id] = rule.place
         for row, until in found.ended:
             self.updates[model].append({"id": row.id, "during": _during(row.since, until)})
         for rule, ends in found.added:

@@ -133,3 +133,17 @@ def import_file(
     with engine(settings.utilisation_memory_mib) as db:
         months = settings.utilisation_months
         return store.import_samples(db, storage, path, now, months, wait_s=wait_s, remember=remember, correct=correct)
+
+
+def import_by_hand(
+    settings: Settings, path: Path, facts: Mapping[str, Facts], now: datetime, *, correct: bool = False
+) -> tuple[Imported, list[str]]:
+    """As ``import_file``, of a person's file; and its names that nothing in use bears: no detection reads these.
+
+    ``facts``: as ``facts_of`` says.
+    """
+    storage = store.storage_of(settings)
+    with engine(settings.utilisation_memory_mib) as db:
+        months = settings.utilisation_months
+        done = store.import_samples(db, storage, path, now, months, remember=True, correct=correct)
+        return done, sorted(store.names_taken_in(db) - facts.keys())

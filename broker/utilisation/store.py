@@ -222,6 +222,11 @@ def _one_row_an_hour(engine: Engine, report: Report) -> tuple[int, int, int, int
     return staged - times - kept, jittered, int(missing), resources
 
 
+def names_taken_in(engine: Engine) -> set[str]:
+    """Of which resources this engine's import had hours."""
+    return {str(row[0]) for row in engine.rows(f"SELECT DISTINCT {ID} FROM hours")}
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

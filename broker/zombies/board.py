@@ -17,6 +17,7 @@ from broker.errors import NotFound
 from broker.inventory import systems
 from broker.inventory.models import InformationSystem, Resource
 from broker.lifecycle import CaseState
+from broker.reclamation import board as reclaim
 from broker.reclamation import opening
 from broker.reclamation.models import ReclaimCase
 from broker.tenancy.models import UnitPeriod
@@ -133,7 +134,15 @@ def one(work: Work, system: str) -> tuple[AnyRow, ZombieFinding, ZombieScan]:
     return row, finding, work.session.get_one(ZombieScan, finding.scan_id)
 
 
-def case_numbers(work: Work, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """What reclaim cases are called."""
-    rows = work.session.execute(select(ReclaimCase.id, ReclaimCase.number).where(ReclaimCase.id.in_(ids)))
-    return {row.id: row.number for row in rows} if ids else {}
+def cases_of(work: Work, made: Sequence[ZombieDecision]) -> dict[UUID, list[tuple[ReclaimCase, bool]]]:
+    """By decision: its reclaim cases with what was parted from them, each with whether the actor may see it."""
+    named = {case_id for each in made for case_id in each.case_ids}
+    if not named:
+        return {}
+    these = or_(ReclaimCase.id.in_(named), ReclaimCase.split_from.in_(named))
+    mine = reclaim.seen(work).label("mine")
+    rows = work.session.execute(select(ReclaimCase, mine).where(these).order_by(ReclaimCase.id)).all()
+    return {
+        each.id: [(c, sees) for c, sees in rows if c.id in each.case_ids or c.split_from in each.case_ids]
+        for each in made
+    }

@@ -62,8 +62,12 @@ def test_a_statement_is_shown_line_by_line(typist: Typist, world: World) -> None
     listed = typist.does("statements", as_="finance").out
     short = made[0]["id"][-8:]
     assert short in listed
+    assert "试算账单" in listed
     shown = typist.does("statements", short, as_="finance").out
     assert "明细" in shown
     whole = typist.does("statements", made[0]["id"], "--json", as_="finance").json
+    # An objection names its line by this number.
+    assert all(f"\n{line['id']} " in shown or f" {line['id']} " in shown for line in whole["lines"])
+    assert all("E" not in line["price_cny"] for line in whole["lines"])
     assert whole["total_fen"] == sum(line["amount_fen"] for line in whole["lines"])
     assert typist.refused("statements", "00000000", as_="finance").startswith("statement.unknown：")

@@ -37,6 +37,7 @@ def test_a_scan_of_the_store_names_the_resources_of_the_inventory(typist: Typist
     rows = [row(name, hour) for name in (server["number"], "stranger") for hour in hours(start, 96)]
     said = typist.does("utilisation", "import", str(write_csv(tmp_path / "m.csv", rows)), "--json")
     assert (said.json["added"], said.json["resources"]) == (192, 2)
+    assert (said.json["unknown"], said.json["unknown_first"]) == (1, ["stranger"])
     found = typist.does("idle", "scan", "--policy", policy_file(tmp_path, 1), "--exempted", "--json")
     (run,) = [json.loads(each) for each in found.out.splitlines()]
     assert (run["resource_id"], run["number"], run["policy"]) == (server["number"], server["number"], "idle")

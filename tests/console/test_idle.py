@@ -90,6 +90,8 @@ def test_who_may_not_see_a_resource_does_not_see_its_findings(console: Console, 
     stranger.get(f"/resources/{idle['idle']}", status=404)
     assert idle["number"] in console.person("apply.jyt").get("/idle").text
     console.person("apply.jyt").get("/idle/heat", status=403)
+    for reader in ("apply.jyt", "cloud.operator", "deliver.jyt"):
+        assert "/idle" in console.person(reader).get("/").links, "who may read the page finds the way to it"
 
 
 def _known(console: Console, login: str) -> bool:

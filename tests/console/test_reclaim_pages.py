@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from broker.reclamation import cases
 from broker.utilisation import findings, looking, policy_words
 from broker.utilisation.findings import Day, Evidence, FindingKind, Seen
 from broker.utilisation.service import policies_of
@@ -76,6 +77,26 @@ def test_a_case_is_heard_on_its_pages(console: Console, case_id: UUID) -> None:
     assert url not in operator.get("/reclaim").links
     assert url in operator.get("/reclaim?closed=true").links
     console.person("apply.wjw").get(url, status=404)
+
+
+def test_a_case_says_why_on_its_page(console: Console, servers: list[UUID]) -> None:
+    """What was measured, by which policy, since when, and the picture: for whom it is to answer."""
+    why = {"first_day": "2026-01-01", "last_day": "2026-02-09", "days": 40, "kind": "off", "monthly_fen": 12300}
+    why |= {"evidence": [{"code": "seen.stopped", "params": {}}]}
+    rule = {"name": "off-server", "title": "已关机仍计费", "days": 15, "basis": "ours"}
+    made = reclaim.open_case(console.world, servers[0], evidence=why, policy_content=rule)
+    page = console.person("apply.jyt").get(f"/reclaim/{made}")
+    for words in (
+        "自 2026-01-01 起连续 40 天",
+        "主机已关机，仍在计费",
+        "“已关机仍计费”：连续 15 天",
+        "123.00 元",
+        "自定规则",
+    ):
+        assert words in page.text
+    assert f"/resources/{servers[0]}" in page.links
+    with console.world.acting("deliver.jyt") as work:
+        cases.withdraw(work, made, reason="看过")
 
 
 def test_a_finding_becomes_a_case_and_both_pages_say_so(console: Console, servers: list[UUID], finding: UUID) -> None:

@@ -122,6 +122,11 @@ def test_a_policy_acts_only_after_a_dry_run_of_its_very_content(world: World, tm
         cases.withdraw(work, opened, reason="月底要用")
     assert take_up(world) == 0, "what a person has undone is not back in five minutes"
     assert dry_run(world).result["refused"] == {"reclaim.heard": 1}
+    with world.app.sessions.begin() as session:
+        ended = "UPDATE broker.idle_finding SET cleared_at = :now, cleared_because = 'not_measured'"
+        session.execute(text(ended), {"now": world.clock()})
+    find(world, first.id)
+    assert take_up(world) == 0, "nor when samples that came late show the same run anew"
 
     find(world, second.id)
     (tmp_path / "policies.yaml").write_text(reclaim.POLICY.replace("below: 5", "below: 50"))

@@ -112,6 +112,55 @@ def test_half_deleted_and_in_use_again_the_rest_stays_its_owners(world: World) -
     slate.check(world)
 
 
+def disk_of(world: World, server: Any) -> Any:
+    return world.rows("SELECT id, project_id, server_id FROM broker.resource WHERE server_id = :s", s=server.id)[0]
+
+
+def hangs_on(world: World, disk: Any) -> UUID | None:
+    """The server that a disk hangs on at its cloud."""
+    seen = world.app.providers("jyt").observe(Key(Kind.ATTACHMENT, disk.id, disk.project_id))
+    return None if seen is None else seen.server_id
+
+
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_server_spared_half_way_has_its_disk_again(refused: int, world: World) -> None:
+    """Its disk had been let go when the deletion was refused, and is not deleted before it; it runs, the disk hangs on.
+
+    If it cannot be attached the server runs all the same, and the case says so on the desk until it is tried again.
+    """
+    _, case_id, (server, _) = reclaim.proposed(world)
+    disk = disk_of(world, server)
+    reclaim.confirm(world, case_id)
+    faults.inject(world.clouds_url, Fault("jyt", "delete", Kind.SERVER, Mode.REFUSE, object_id=server.id))
+    road.walk(world)
+    assert reclaim.case(world, case_id).trouble_step == "delete"
+    assert hangs_on(world, disk) is None, "it was let go"
+    assert world.app.providers("jyt").observe(Key(Kind.VOLUME, disk.id, disk.project_id)) is not None
+    start(world, server)
+    if refused:
+        fault = Fault("jyt", "create", Kind.ATTACHMENT, Mode.REFUSE, times=2, object_id=disk.id)
+        faults.inject(world.clouds_url, fault)
+    with world.acting("deliver.jyt") as work:
+        cases.retry(work, case_id)
+    road.walk(world)
+    assert (reclaim.state(world, case_id), reclaim.case(world, case_id).waits_for) == ("suspended", "in_use")
+    assert hangs_on(world, disk) == (None if refused else server.id)
+    reclaim.days_come(world)
+    road.walk(world)
+    if refused:
+        row = reclaim.case(world, case_id)
+        assert (row.state, row.trouble_step, row.trouble) == ("resuming", "attach_disks", "refused")
+        assert reclaim.spans(world, server.id)[-1] == ("memory_gib", "active", True)
+        with world.acting("deliver.jyt") as work:
+            cases.retry(work, case_id)
+        road.walk(world)
+    assert reclaim.state(world, case_id) == "noticed"
+    assert hangs_on(world, disk) == server.id
+    states = "SELECT state FROM broker.resource WHERE id = :i"
+    assert [world.scalar(states, i=r.id) for r in (server, disk)] == ["active", "active"]
+    slate.check(world)
+
+
 def test_what_was_lost_was_not_deleted_by_us(world: World) -> None:
     """One of two vanished before it could be stopped; the other runs before the release: nothing is deleted, for good.
 

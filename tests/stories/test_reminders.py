@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from sqlalchemy import text
+
 from broker.reclamation import dates as case_dates
 from broker.reclamation import unpublished
 from broker.region import calendars
@@ -108,3 +110,8 @@ def test_a_year_that_nobody_has_published_is_told_before_a_deadline_falls_due_in
         assert [unpublished.tell(work) for _ in range(2)] == [1, 0]
     code = "SELECT code FROM broker.notice WHERE dedupe = 'calendar.unpublished/2030'"
     assert world.scalar(code) == "calendar.unpublished"
+    with world.app.works.begin() as work:  # its own notice is known: only the next one may turn its last days
+        known = replace(work.calendar, published=work.calendar.published | {2030})
+        work.session.execute(text("UPDATE broker.stage_clock SET due_at = '2030-12-30T09:30Z' WHERE provisional"))
+        assert unpublished.waiting(work.session, known) == {2031: 1}
+        work.session.rollback()

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from api.views import zombies as views
 from broker.errors import BrokerError, Invalid
 from broker.notify import service as notify
 from broker.reclamation import cases
@@ -181,6 +182,9 @@ def test_a_confirmed_zombie_s_resources_are_taken_back_by_a_case(world: World) -
         session.connection().exec_driver_sql("UPDATE broker.zombie_decision SET reason = 'x'")
 
     reclaim.days_come(world)
+    with world.acting("approve.jyt") as work:
+        (decided,) = views.one(work, code).decisions
+    assert {(each.id, each.state) for each in decided.reclaim} == {(case_id, "noticed") for case_id in opened}
     for case_id in opened:
         reclaim.object_to(world, case_id)
         reclaim.say(world, case_id, Decision.ACCEPT, until=world.clock() + timedelta(days=30))

@@ -58,8 +58,9 @@ OURS = [
 OTHER = thing(CITY, MAIN, running(START + HOUR, END - HOUR, vcpu=1, disk=55))
 SERVER = thing(CITY, MAIN, running(START + SECOND, None, vcpu=3, disk=70))
 """The second by its id, the first to begin: what is free it takes first under one operator, second under the next."""
+GONE = thing(DEPARTMENT, MAIN, running(START, CHANGE))
 WORLD = replace(
-    world(SERVER, OTHER, thing(DEPARTMENT, MAIN, running(START, CHANGE)), prices=[*OURS[:2], *OURS[3:]]),
+    world(SERVER, OTHER, GONE, prices=[*OURS[:2], *OURS[3:]]),
     operators=[
         Operating(MAIN, "old", (LONG_AGO, CHANGE)),
         Operating(MAIN, "new", (CHANGE, None)),
@@ -104,7 +105,9 @@ def test_whoever_has_a_price_needs_one_for_all_of_its_time_and_whoever_has_none_
     session.flush()
     with pytest.raises(Invalid) as refused:
         closing.close(work(session), OCTOBER)
-    assert [(p.code, p.field) for p in refused.value.problems] == [("settlement.price_missing", str(MAIN))]
+    assert [(p.code, p.field, p.params["operator"]) for p in refused.value.problems] == [
+        ("settlement.price_missing", str(MAIN), "priced")
+    ]
     price.during = Range(CHANGE, None)
     session.flush()
     assert closing.close(work(session), OCTOBER).unsettled == ("unpriced",)
@@ -189,14 +192,15 @@ def _ends(books: Session, row: SubCloudOperator, at: datetime) -> None:
 
 def _a_line_names_whose_price_it_is(books: Session) -> None:
     everything = Scope(everything=True, root_unit_id=None, payer_unit_id=None, whole_region=True)
-    named = {
-        (line.meter, line.operator)
+    lines = [
+        line
         for statement_id in books.scalars(select(Statement.id))
         for line in views_sql.every_line(books, statement_id, everything)
-        if line.resource_id == SERVER.id
-    }
-    # A general price says no operator's name: both had the cloud while it held.
-    assert named == {("vcpu_x86_64", "old + new"), ("vcpu_x86_64", "new"), ("block_gib_ssd", "old + new")}
+    ]
+    named = {(line.meter, line.operator) for line in lines if line.resource_id == SERVER.id}
+    # A general price names no operator: the line names those of its own seconds. The other's processor is priced apart.
+    assert named == {("vcpu_x86_64", "old"), ("vcpu_x86_64", "new"), ("block_gib_ssd", "old + new")}
+    assert {line.operator for line in lines if line.resource_id == GONE.id} == {"old"}
 
 
 def _what_was_billed_keeps_its_operator(books: Session) -> None:
@@ -245,8 +249,21 @@ def _the_region_file_is_told_the_place_and_the_first_day(books: Session) -> None
         ("region.closed", "sub_clouds[0].operator_changes[0].from", "2026-11-01")
     ]
     run = Run(books, AS_SHIPPED, NOW)
+    _wanted(run, ("old", BEGINNING), ("new", CHANGE), ("third", END + HOUR))  # late in an open month: nobody is harmed
+    closed.refuse(run)
+    assert (run.problems, len(run.inserts[SubCloudOperator])) == ([], 1)
+    run = Run(books, AS_SHIPPED, NOW)
+    _wanted(run, ("oId", BEGINNING), ("new", CHANGE))
+    closed.refuse(run)
+    assert [(p.code, p.field, p.params["operator"]) for p in run.problems] == [("region.operator_closed", "oId", "old")]
+    run = Run(books, AS_SHIPPED, NOW)
     run.dated(SubCloudOperator, ("sub_cloud_id",), [Wanted((MAIN,), BEGINNING, {"operator": "old"}, "here")])
     assert (run.problems, dict(run.inserts), dict(run.updates)) == ([], {}, {})
+
+
+def _wanted(run: Run, *rules: tuple[str, datetime]) -> None:
+    wanted = [Wanted((MAIN,), since, {"operator": name}, name) for name, since in rules]
+    run.dated(SubCloudOperator, ("sub_cloud_id",), wanted, open_past=True)
 
 
 def _late_usage_is_settled_with_whoever_supplied_it(books: Session) -> None:

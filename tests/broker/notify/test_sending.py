@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
 import re
 import threading
@@ -93,11 +95,11 @@ def mailbox() -> Iterator[tuple[Mailbox, Smtp]]:
     controller.stop()
 
 
-def tell(world: World, login: str = "apply.jyt", role: Role = Role.APPLICANT) -> None:
+def tell(world: World, login: str = "apply.jyt", role: Role = Role.APPLICANT, number: str = "HS-000001") -> None:
     """A notice to the applicants of the education department, now, or to who has a role where this account is."""
     with world.app.works.begin() as work:
         unit = work.session.scalar(text("SELECT unit_id FROM broker.account WHERE login = :l"), {"l": login})
-        notify.tell_role(work, (unit, role), "reclaim.dropped", ("unit", unit), number="HS-000001")
+        notify.tell_role(work, (unit, role), "reclaim.dropped", ("unit", unit), number=number)
         work.session.flush()
         on_our_clock = text("UPDATE broker.notice SET created_at = :now WHERE expanded_at IS NULL")
         work.session.execute(on_our_clock, {"now": work.now})
@@ -237,8 +239,8 @@ def test_a_slow_server_that_took_it_has_taken_it(
 def test_several_workers_send_each_message_once(world: World, mailbox: tuple[Mailbox, Smtp]) -> None:
     """Four at once over ten notices: ten messages."""
     box, smtp = mailbox
-    for _ in range(10):
-        tell(world)
+    for number in range(10):
+        tell(world, number=f"HS-{number}")
     mine = sender(world, smtp=smtp)
     threads = [threading.Thread(target=mine.round) for _ in range(4)]
     for thread in threads:
@@ -390,3 +392,26 @@ def test_every_code_of_a_channel_has_words() -> None:
     assert len(codes) > 5
     assert texts.sending_trouble("smtp.451") == "邮件服务器答复 451"
     assert texts.sending_trouble("webhook.503") == "群机器人答复 503"
+
+
+def test_what_several_roles_are_told_reaches_a_person_and_a_group_once(
+    world: World, mailbox: tuple[Mailbox, Smtp], robot: Any
+) -> None:
+    """One act tells two roles: who holds both has one mail, the group of both one message; its subject says of what."""
+    box, smtp = mailbox
+    with world.app.sessions.begin() as session:
+        both = text(
+            "INSERT INTO broker.role_grant (id, account_id, role, during) SELECT gen_random_uuid(), id, 'cloud_chief',"
+            " tstzrange(CAST(:now AS timestamptz), CAST(:now AS timestamptz) + interval '1 second')"
+            " FROM broker.account WHERE login = 'apply.jyt'"
+        )
+        session.execute(both, {"now": world.clock()})
+    tell(world)
+    tell(world, role=Role.CLOUD_CHIEF)
+    hook = Webhook("jyt", "wecom", SecretStr(robot[0]), None, "jyt", ("applicant", "cloud_chief"))
+    mine = sender(world, smtp=smtp, webhooks=(hook,))
+    assert [mine.round(), mine.round()] == [2, 0]
+    [content] = box.taken
+    subject = email.message_from_bytes(content, policy=email.policy.default)["Subject"]
+    assert subject == "桂云通知：回收事项 HS-000001 已撤销"
+    assert len(robot[1]) == 1

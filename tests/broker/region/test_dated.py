@@ -26,7 +26,7 @@ def rule(offset: int, value: str, key: str = "k") -> Wanted:
 def applied(rows: list[Held], found: Merge) -> list[Held]:
     """The rows as they are after the merge was written."""
     ends = {row.id: until for row, until in found.ended}
-    values = {row.id: new for row, new in found.corrected}
+    values = {row.id: rule.values for row, rule in found.corrected}
     kept = [Held(r.id, r.key, r.since, ends.get(r.id, r.until), values.get(r.id, r.values)) for r in rows]
     return kept + [Held(uuid4(), w.key, w.since, until, w.values) for w, until in found.added]
 
@@ -60,7 +60,7 @@ def test_what_does_not_hold_yet_may_be_corrected() -> None:
         Held(UUID(int=2), ("k",), day(30), None, {"value": "b"}),
     ]
     found = merge([rule(-900, "a"), rule(30, "c")], rows, NOW)
-    assert found.corrected == [(rows[1], {"value": "c"})]
+    assert found.corrected == [(rows[1], rule(30, "c"))]
     assert not found.problems
     assert not found.ended
 
@@ -107,3 +107,20 @@ def test_what_holds_today_holds_on_unless_refused(first: dict[int, str], second:
         for offset in {*first, *second, -1}:
             if offset < 0:
                 assert value_at(after, day(offset)) == value_at(rows, day(offset))
+
+
+@patient
+@given(plans, plans)
+def test_where_the_past_is_open_the_rows_say_what_the_file_says(first: dict[int, str], second: dict[int, str]) -> None:
+    """Whatever day a rule names: it holds from there to the next known day, no two at once, no gap; once is enough."""
+    rows = applied([], merge([rule(d, v) for d, v in {-2000: "z", **first}.items()], [], NOW))
+    wanted = [rule(d, v) for d, v in second.items()]
+    found = merge(wanted, rows, NOW, open_past=True)
+    assert found.problems == []
+    after = sorted(applied(rows, found), key=lambda row: row.since)
+    assert [row.until for row in after[:-1]] == [row.since for row in after[1:]]
+    assert after[-1].until is None
+    stood = {row.since: row.values["value"] for row in rows}
+    named = {rule.since: rule.values["value"] for rule in wanted}
+    assert {row.since: row.values["value"] for row in after} == stood | named
+    assert merge(wanted, after, NOW, open_past=True) == Merge()

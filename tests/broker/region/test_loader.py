@@ -18,7 +18,7 @@ from broker.pricing.models import TariffPrice
 from broker.pricing.repository import payer_of
 from broker.region.loader import DEMONSTRATION_PASSWORD, LoadReport, load
 from broker.region.plan import candidate_pools, own_pool_id
-from broker.region.reading import RegionError
+from broker.region.reading import RegionError, read_region
 from broker.tenancy.models import Account, Person, RoleGrant, Unit, UnitPeriod
 from quotas import models as quota_models
 from tests.broker.region.editing import AS_SHIPPED, NOW, Edited, append, drop, hashed, loaded, put
@@ -240,7 +240,6 @@ def test_history_is_not_rewritten(world: Session, edited: Edited) -> None:
         put("units", "more", 0, "name", value="改名"),
         put("people", 0, "unit", value="slt"),
         put("sub_clouds", 1, "provider", value="openstack"),
-        put("sub_clouds", 2, "operator", value="另一家"),
         put("units", "more", 1, "block", value="e0"),
     )
     found = refusals(world, path)
@@ -249,12 +248,35 @@ def test_history_is_not_rewritten(world: Session, edited: Edited) -> None:
         ("region.history", "prices[18]"),
         ("region.history", "payers[3]"),
         ("region.history", "home_clouds[1]"),
-        ("region.operator_held", "sub_clouds[2].operator"),
         ("region.history", "units.gat-kjxx"),
         ("region.fixed", "people[0].unit"),
         ("region.fixed", "sub_clouds[1].provider"),
     }
     assert loaded(world).nothing_changed
+
+
+def test_an_operator_is_put_right_as_long_as_nothing_was_closed(world: Session, edited: Edited) -> None:
+    """A misspelt name from the beginning on, and a contract that the file learns of late; a price names one that is."""
+    change = {"operator": "新运营方", "from": date(2026, 11, 5)}
+    path = edited(
+        put("sub_clouds", 2, "operator", value="拼写更正"), put("sub_clouds", 2, "operator_changes", value=[change])
+    )
+    assert dict(loaded(world, path).counts) == {"sub_cloud_operator.added": 1, "sub_cloud_operator.changed": 2}
+    cloud_id = world.scalars(select(SubCloud.id).where(SubCloud.code == "rst")).one()
+    rows = world.execute(
+        select(SubCloudOperator.operator, SubCloudOperator.during)
+        .where(SubCloudOperator.sub_cloud_id == cloud_id)
+        .order_by(SubCloudOperator.during)
+    )
+    since = datetime(2026, 11, 4, 16, tzinfo=UTC)
+    assert [(name, span.lower, span.upper) for name, span in rows] == [
+        ("拼写更正", None, since), ("新运营方", since, None),
+    ]  # fmt: skip
+    assert loaded(world, path).nothing_changed
+    price = {"meter": "gpu", "price_cny": "1", "per": "month", "version": "x", "source": "x", "operator": "拼写更错"}
+    with pytest.raises(RegionError) as refused:
+        read_region(edited(append("prices", price)))
+    assert [(p.code, p.field) for p in refused.value.problems] == [("region.unknown_value", "prices[18].operator")]
 
 
 def test_a_block_once_given_stays(world: Session, edited: Edited) -> None:
