@@ -76,7 +76,7 @@ def evidence(rows: Sequence[Row], policy: Mapping[str, Any], zone: ZoneInfo, run
             days.setdefault(day, []).append(row)
     enough = [held for held in days.values() if len(held) >= policy["min_samples_per_day"]]
     matching = [held for held in enough if holds(policy["when"], held)]
-    found = []
+    found: list[tuple[float, ...]] = []
     for leaf in {str(each): each for each in leaves(policy["when"])}.values():
         texts = [[row.values[leaf["metric"]] for row in held] for held in matching]
         measured = [values for day in texts if (values := [Fraction(text) for text in day if text is not None])]
