@@ -6,7 +6,7 @@ Called by: the command line. Must not: compute an amount.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +19,12 @@ from api.cli.client import Refusal
 from api.cli.display import SHOWN, moment, table, yuan
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.documents import obstacles as obstacle_file
-from api.texts import sentence
+from api.texts import names, sentence
 from broker.chargeback import budgets, closing, focus_file, obstacles, statements
 from broker.chargeback.export import export as write_files
 from broker.chargeback.values import Forecast, Obstacle
 from broker.chargeback.verify import verify as recount
+from broker.errors import Invalid
 from broker.pricing.months import Month
 from broker.tenancy import repository as tenancy
 
@@ -122,8 +123,12 @@ def _unsettled(operators: Sequence[str]) -> str:
 @database_verb
 def close(call: DatabaseCall, month: WhichMonth) -> None:
     """关账：冻结该月账单并记账；缺价格或付费单位时列出并停止，不写入。"""
-    with call.core.works.begin() as work:
-        done = closing.close(work, month)
+    try:
+        with call.core.works.begin() as work:
+            done = closing.close(work, month)
+    except Invalid as refused:  # as people know it, and not by its id
+        told = [replace(one, field=str(one.params.get("number") or one.field)) for one in refused.problems]
+        raise Invalid(told, total=refused.total) from refused
     answer = {
         "month": str(month),
         "version": done.version,
@@ -236,11 +241,13 @@ def verify(call: DatabaseCall, month: WhichMonth) -> None:
     """复核已关账的月份：合计、分录与逐行重算；有差异时退出码为 1。"""
     with call.core.works.begin() as work:
         found = recount(work.session, month)
-    answer = {"month": str(month), "differences": [{"code": d.code, "subject": d.subject} for d in found]}
+    answer = {"month": str(month), "differences": [asdict(one) for one in found]}
 
     def show() -> None:
         for one in found:
-            call.terminal.say(f"{_DIFFERENCES[one.code]}：{one.subject}")
+            _, _, meter = one.subject.partition(" ")
+            about = f"{one.about} {names.METERS.get(meter, meter)}".rstrip() if one.about else one.subject
+            call.terminal.say(f"{_DIFFERENCES[one.code]}：{about}")
         call.terminal.say(f"{month}：{len(found)} 处差异" if found else f"{month} 的账单、结算与分录核对无误")
 
     call.answer(answer, show)

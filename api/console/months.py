@@ -87,7 +87,8 @@ def _act(uow: UnitOfWork, run: Callable[[Work], object], done: str) -> Response:
 def _list(uow: UnitOfWork, error: BrokerError | None = None) -> HTMLResponse:
     def collect(work: Work) -> Context:
         found = agenda(work)
-        who = [one.closed_by for one in found.closes] + [one.asked_by for one in found.asked.values()]
+        who = [one.closed_by for one in found.closes]
+        who += [by for one in found.asked.values() for by in (one.asked_by, one.agreed_by)]
         return {
             "tabs": tabs(work),
             "found": found,

@@ -14,6 +14,7 @@ from api import formats, texts
 from api.texts import console, money, names
 from broker.chargeback.views import Axis, ExplainedLine, StatementSummary, Sum
 from broker.pricing.rules import EXACT, SECONDS_PER_HOUR, half_even
+from broker.pricing.values import Per
 
 HOUR_PLACES = 4
 Kind = Literal["text", "money", "price", "quantity"]
@@ -41,6 +42,11 @@ def hours(unit_seconds: Decimal) -> Decimal:
     return Decimal(half_even(numerator * 10**HOUR_PLACES, denominator * SECONDS_PER_HOUR)).scaleb(-HOUR_PLACES, EXACT)
 
 
+def used(unit_seconds: Decimal, per: str) -> str:
+    """Usage as people read it: unit-hours, or how many of what is charged once."""
+    return f"{unit_seconds.normalize(EXACT):,f} 次" if per == Per.ONCE else f"{hours(unit_seconds):,f}"
+
+
 def rule(line: ExplainedLine) -> str:
     """Why this payer: the rule, or several where it changed within the line."""
     return " + ".join(console.PAYER_RULES.get(each, each) for each in line.payer_rule.split(" + "))
@@ -52,12 +58,15 @@ def articles(reference: str) -> str:
 
 
 def note(line: ExplainedLine, summary: StatementSummary) -> str:
-    """What is unusual about a line: an adjustment with its reason, or usage of an earlier month."""
+    """What is unusual about a line: an adjustment with its reason, usage of an earlier month, an item charged once."""
     if line.adjustment_id:
         return f"{money.ADJUSTMENT}：{line.adjustment_reason}"
-    if line.usage_month != summary.head.month:
-        return money.LATE.format(month=line.usage_month.strftime("%Y-%m"))
-    return ""
+    late = line.usage_month != summary.head.month
+    said = [
+        money.LATE.format(month=line.usage_month.strftime("%Y-%m")) if late else "",
+        money.ONCE.format(used=used(line.quantity_seconds, line.per)) if line.per == Per.ONCE else "",
+    ]
+    return "，".join(filter(None, said))
 
 
 def columns(summary: StatementSummary) -> Sequence[Column]:
@@ -72,7 +81,7 @@ def columns(summary: StatementSummary) -> Sequence[Column]:
         Column("使用月份", "text", 10, lambda x: x.usage_month.strftime("%Y-%m")),
         Column("用量（数量·秒）", "quantity", 18, lambda x: x.quantity_seconds),
         Column("其中免费（数量·秒）", "quantity", 18, lambda x: x.free_seconds),
-        Column("用量（数量·小时）", "quantity", 16, lambda x: hours(x.quantity_seconds)),
+        Column("用量（数量·小时）", "quantity", 16, lambda x: "" if x.per == Per.ONCE else hours(x.quantity_seconds)),
         Column("单价（元）", "price", 12, lambda x: x.price_cny.normalize(EXACT)),
         Column("计价单位", "text", 10, lambda x: money.PER.get(x.per, x.per)),
         Column("折扣系数", "price", 9, lambda x: x.discount.normalize(EXACT)),

@@ -23,7 +23,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from api import formats
-from api.documents.statement import articles, facts, hours, note, rule, sum_name, yuan
+from api.documents.statement import articles, facts, note, rule, sum_name, used, yuan
 from api.texts import money, names
 from broker.chargeback.views import Axis, ExplainedLine, StatementSummary
 
@@ -149,14 +149,14 @@ def _sums(axis: Axis, summary: StatementSummary) -> LongTable:
 
 def _line(line: ExplainedLine, summary: StatementSummary) -> tuple[str, ...]:
     discount = "" if line.discount == 1 else f" × {line.discount.normalize():f}"
-    free = f"\n其中免费 {hours(line.free_seconds):,f}" if line.free_seconds else ""
+    free = f"\n其中免费 {used(line.free_seconds, line.per)}" if line.free_seconds else ""
     remark = note(line, summary)
     return (
         f"{line.resource_name}\n{line.resource_number}",
         f"{line.unit_name}\n{line.system_name or money.NO_SYSTEM}",
         line.sub_cloud_name,
         names.METERS.get(line.meter, line.meter) + (f"\n{remark}" if remark else ""),
-        f"{hours(line.quantity_seconds):,f}{free}",
+        f"{used(line.quantity_seconds, line.per)}{free}",
         f"{formats.price(line.price_cny)} {money.PER.get(line.per, line.per)}{discount}\n{line.tariff_version}",
         f"{rule(line)}\n{articles(line.article)}",
         f"{yuan(line.amount_fen):,f}",

@@ -28,6 +28,7 @@ PER: Mapping[str, str] = {"hour": "元/小时", "month": "元/月", "once": "元
 NO_SYSTEM = "未登记信息系统"
 ADJUSTMENT = "调整"
 LATE = "{month} 用量更正"
+ONCE = "一次性计费，{used}"
 ROUNDING = "每行金额由“单价 × 数量 × 时间”一次舍入到分（四舍六入五成双），合计为各行之和。"
 ISSUER = "开具单位：{name}。"
 MORE_LINES = "本账单共 {lines} 行，此处只列前 {shown} 行；全部明细见 Excel 或 CSV。"

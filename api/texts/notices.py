@@ -91,7 +91,7 @@ NOTICES: Mapping[str, str] = {
     "dispute.raised": "对 {month} 账单中资源 {resource} 的费用有新的异议，请答复。",
     "dispute.accepted": "您对资源 {resource} 费用的异议已获接受，差额计入下一个关账月份。",
     "dispute.rejected": "您对资源 {resource} 费用的异议未获接受，请查看答复。",
-    "budget.used": "{year} 年预算已使用 {percent}%。",
+    "budget.used": "{payer} {year} 年预算 {amount} 元，已关账费用 {spent} 元，已达预算的 {percent}%。",
     "assessment.waiting": "申请 {number} 已获批准，请在 3 个工作日内评估。",
 }
 

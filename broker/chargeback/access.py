@@ -16,11 +16,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from broker.chargeback import repository
 from broker.lifecycle import Role
 from broker.tenancy.values import Actor
+
+_FINANCE_UNITS = text("""
+SELECT DISTINCT a.unit_id FROM broker.role_grant g JOIN broker.account a ON a.id = g.account_id
+WHERE g.role = 'finance' AND g.during @> CAST(:now AS timestamptz) AND a.disabled_at IS NULL
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +63,18 @@ def scope(session: Session, actor: Actor, now: datetime) -> Scope:
         return Scope(actor.sees_everything, None, None, whole_region=False)
     payer, whole, part = repository.finance_scope(session, actor.unit_id, now)
     return Scope(actor.sees_everything, payer, payer if part is None else None, whole, part)
+
+
+def finance_of_the_region(session: Session, now: datetime) -> list[UUID]:
+    """The units whose finance people keep the region's books."""
+    return [unit_id for unit_id in _with_finance(session, now) if repository.finance_scope(session, unit_id, now)[1]]
+
+
+def told_of(session: Session, payer_unit_id: UUID, now: datetime) -> list[UUID]:
+    """The units whose finance people hear what concerns a payer: who acts for it; if nobody does, the region."""
+    acting, staffed = repository.finance_units(session, payer_unit_id, now), set(_with_finance(session, now))
+    return [unit_id for unit_id in acting if unit_id in staffed] or finance_of_the_region(session, now) or acting
+
+
+def _with_finance(session: Session, now: datetime) -> list[UUID]:
+    return list(session.scalars(_FINANCE_UNITS, {"now": now}))

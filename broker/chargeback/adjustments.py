@@ -16,7 +16,7 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from broker.chargeback import access, closing, disputes, repository, views_sql
+from broker.chargeback import access, closing, repository, views_sql
 from broker.chargeback.access import Scope
 from broker.chargeback.line_now import line_now
 from broker.chargeback.models import Adjustment, AdjustmentProposal, Charge, Statement
@@ -146,7 +146,7 @@ def propose(work: Work, charge_id: int, amount_fen: int | None, reason: str) -> 
     work.record(
         "adjustment.proposed", "adjustment_proposal", made, data={"charge_id": charge_id, "amount_fen": amount_fen}
     )
-    for unit_id in disputes.finance_of_the_region(work):
+    for unit_id in access.finance_of_the_region(work.session, work.now):
         notify.tell_role(
             work, (unit_id, Role.FINANCE), "adjustment.proposed", ("adjustment_proposal", made),
             resource=line.resource_number,

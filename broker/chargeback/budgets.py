@@ -1,14 +1,15 @@
 """Budgets of a payer and year: what is spent, what the year will end with, and who is told at 80 % and 100 %.
 
 And the step-down: what an industry cloud outside unified management may still cost, year by year (Art. 16(3)).
-Called by: ``chargeback.closing`` (after each close), the API, the console, ``guiyun bill``. Must not: stop
-a bill: a budget only tells.
+A budget tells after each close, and when it is set.
+Called by: ``chargeback.closing``, the API, the console, ``guiyun bill``. Must not: stop a bill: a budget only tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from broker.catalog.models import SubCloud
-from broker.chargeback import access, forecasts, overviews, repository
+from broker.chargeback import access, forecasts, overviews
 from broker.chargeback.models import Budget, FundingStep
 from broker.chargeback.values import BudgetState, Forecast, NamedBudget
 from broker.db.base import new_id
@@ -110,6 +111,7 @@ def set_budget(work: Work, payer_unit_id: UUID, year: int, amount_fen: int) -> B
     work.session.add(made)
     work.session.flush()
     work.record("budget.set", "budget", made.id, data={"year": year, "amount_fen": amount_fen})
+    notice(work, year)
     return made
 
 
@@ -200,16 +202,27 @@ def may_set(work: Work) -> bool:
 
 
 def notice(work: Work, year: int) -> None:
-    """Tell the finance of every payer that has used up 80 % or 100 % of its budget, once for each."""
+    """Tell the finance of every payer that has used up 80 % or 100 % of its budget, once for each.
+
+    Of both at once, it hears of the higher.
+    """
     for state in states(work.session, year):
-        for percent in STEPS:
-            if state.spent_fen * 100 < state.amount_fen * percent:
-                continue
-            values = {"budget_id": state.id, "percent": percent, "spent_fen": state.spent_fen}
-            if work.session.execute(_NOTE, values).one_or_none() is not None:
-                for unit_id in repository.finance_units(work.session, state.payer_unit_id, work.now):
-                    audience = (unit_id, Role.FINANCE)
-                    notify.tell_role(work, audience, "budget.used", ("budget", state.id), percent=percent, year=year)
+        reached = [percent for percent in STEPS if state.spent_fen * 100 >= state.amount_fen * percent]
+        values = {"budget_id": state.id, "spent_fen": state.spent_fen}
+        new = [p for p in reached if work.session.execute(_NOTE, values | {"percent": p}).one_or_none() is not None]
+        if new:
+            _tell(work, state, year, max(new))
+
+
+def _tell(work: Work, state: BudgetState, year: int, percent: int) -> None:
+    payer = tenancy.unit_names(work.session, [state.payer_unit_id], work.now).get(state.payer_unit_id, "")
+    fen = {"amount": state.amount_fen, "spent": state.spent_fen}
+    amounts = {name: f"{Decimal(each).scaleb(-2):,f}" for name, each in fen.items()}
+    for unit_id in access.told_of(work.session, state.payer_unit_id, work.now):
+        notify.tell_role(
+            work, (unit_id, Role.FINANCE), "budget.used", ("budget", state.id),
+            percent=percent, year=year, payer=payer, **amounts,
+        )  # fmt: skip
 
 
 def _check_may(work: Work) -> None:

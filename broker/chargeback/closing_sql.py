@@ -302,16 +302,21 @@ FROM (
   SELECT s.id AS statement_id, o.*
   FROM pg_temp.bill o
   LEFT JOIN pg_temp.bill_head p ON p.line_n = o.line_n
-  JOIN broker.statement s ON s.payer_unit_id = coalesce(o.payer_unit_id, p.payer_unit_id)
-   AND s.month = :month AND s.version = :statement_version
+  LEFT JOIN (
+    SELECT id, payer_unit_id, row_number() OVER (ORDER BY id) AS statement_n
+    FROM broker.statement WHERE month = :month AND version = :statement_version
+  ) AS s ON s.payer_unit_id = coalesce(o.payer_unit_id, p.payer_unit_id)
   WHERE o.kind = 'line'
-  ORDER BY s.id, o.resource_id
+  ORDER BY s.statement_n << 48 | CAST(substring(uuid_send(o.resource_id) FROM 1 FOR 6) AS bigint)
   OFFSET 0
 ) AS b
 LEFT JOIN pg_temp.bill_head h ON h.line_n = b.line_n
 """
 """In the order of ``uq_charge_line``, which so grows at its end: at random, millions of keys take thrice as long. What
-lines share is joined to them when they are sorted: of a whole line three times as much would be moved about."""
+lines share is joined to them when they are sorted: of a whole line three times as much would be moved about. They are
+sorted by one whole number, the statement's and six bytes of the resource's id (near enough, nothing asks for the exact
+order): comparing two ids is four times the work, as PostgreSQL looks at the second id of every pair in its row.
+``LEFT`` only tells it that no line is lost, so that of lines and heads it hashes the heads, and the order stays."""
 
 STATEMENT_SUMS = """
 INSERT INTO broker.statement_sum (statement_id, usage_month, unit_id, sub_cloud_id, system_id, meter, payer_rule,

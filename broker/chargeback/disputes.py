@@ -16,7 +16,7 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from broker.chargeback import access, repository, statements, views_sql
+from broker.chargeback import access, statements, views_sql
 from broker.chargeback.access import Scope
 from broker.chargeback.line_now import line_now
 from broker.chargeback.models import Adjustment, Dispute
@@ -89,11 +89,6 @@ ORDER BY d.id DESC
 LIMIT :limit
 """)  # noqa: S608 - our own constants
 
-_FINANCE_UNITS = text("""
-SELECT DISTINCT a.unit_id FROM broker.role_grant g JOIN broker.account a ON a.id = g.account_id
-WHERE g.role = 'finance' AND g.during @> CAST(:now AS timestamptz) AND a.disabled_at IS NULL
-""")
-
 
 def line_to_dispute(work: Work, statement_id: UUID, charge_id: int) -> ExplainedLine:
     """The line, if the actor may object to it now. Raises what ``object_to`` raises, but for the reason."""
@@ -141,7 +136,7 @@ def object_to(work: Work, statement_id: UUID, charge_id: int, reason: str) -> UU
     data = {"statement_id": str(statement_id), "charge_id": charge_id, "amount_fen": line.amount_fen}
     work.record("dispute.raised", "dispute", made, data=data)
     about = {"month": f"{head.month:%Y-%m}", "resource": line.resource_number}
-    for unit_id in finance_of_the_region(work):
+    for unit_id in access.finance_of_the_region(work.session, work.now):
         notify.tell_role(work, (unit_id, Role.FINANCE), "dispute.raised", ("dispute", made), **about)
     return made
 
@@ -245,12 +240,6 @@ def _answered(work: Work, found: Dispute, decision: str, answer: str, data: dict
 
 def _missing_answer(answer: str) -> list[Problem]:
     return [] if answer.strip() else [Problem("dispute.answer_missing", "reason")]
-
-
-def finance_of_the_region(work: Work) -> list[UUID]:
-    """The units whose finance people keep the region's books."""
-    units = work.session.scalars(_FINANCE_UNITS, {"now": work.now})
-    return [unit_id for unit_id in units if repository.finance_scope(work.session, unit_id, work.now)[1]]
 
 
 def _scope(work: Work) -> Scope:

@@ -5,7 +5,8 @@ Called by: ``guiyun bill verify``. Must not: write (its working table is gone wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -183,16 +184,33 @@ ORDER BY 2 LIMIT :most
 """)
 
 
+_NAMES = text("""
+WITH wanted AS (SELECT CAST(id AS uuid) AS id FROM unnest(CAST(:ids AS text[])) AS u(id)), payer AS (
+  SELECT s.id, s.payer_unit_id FROM broker.statement s JOIN wanted USING (id)
+)
+SELECT CAST(id AS text) AS id, number AS name FROM broker.resource JOIN wanted USING (id)
+UNION ALL
+SELECT CAST(id AS text), name FROM broker.sub_cloud JOIN wanted USING (id)
+UNION ALL
+SELECT CAST(id AS text), operator FROM broker.settlement JOIN wanted USING (id)
+UNION ALL
+SELECT CAST(s.id AS text), n.name FROM payer s CROSS JOIN LATERAL (
+  SELECT name FROM broker.unit_period p WHERE p.unit_id = s.payer_unit_id ORDER BY lower(p.during) DESC LIMIT 1
+) AS n
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Something that does not add up.
 
     ``usage.changed``, ``facts.changed``, ``settlement.changed``, ``line.described``: it would be rated, or named,
-    otherwise today.
+    otherwise today. ``about`` is the subject as people know it, where it has a name: resource, cloud, payer, operator.
     """
 
     code: str
     subject: str
+    about: str = field(default="", compare=False)
 
 
 def verify(session: Session, month: Month) -> tuple[Difference, ...]:
@@ -221,4 +239,11 @@ def verify(session: Session, month: Month) -> tuple[Difference, ...]:
         found += [Difference(code, f"{row.resource_id} {row.meter}") for row in rows]
     rows = session.execute(text(closing_sql.OWED_DIFFERENCES + "LIMIT 100"), {"late_months": [month.first_day]})
     found += [Difference("settlement.changed", f"{row.sub_cloud_id} {row.meter}") for row in rows]
-    return tuple(found)
+    return _named(session, found)
+
+
+def _named(session: Session, found: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Each with the name of what its subject begins with."""
+    ids = {one.subject.partition(" ")[0] for one in found}
+    names = {row.id: row.name for row in session.execute(_NAMES, {"ids": sorted(ids)})} if ids else {}
+    return tuple(replace(one, about=names.get(one.subject.partition(" ")[0], "")) for one in found)

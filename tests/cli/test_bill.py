@@ -116,6 +116,7 @@ def test_a_recount_names_what_differs(typist: Typist, owner: Engine, month: Mont
     assert said.status == 1
     assert code in {d["code"] for d in said.json["differences"]}
     assert all(d["subject"] for d in said.json["differences"])
+    assert all(d["about"] for d in said.json["differences"] if d["code"].startswith("statement."))
     assert "bill.differs" in said.err
 
 

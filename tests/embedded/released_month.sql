@@ -81,3 +81,44 @@ INSERT INTO broker.dispute (id, statement_id, charge_id, payer_unit_id, reason, 
   SELECT gen_random_uuid(), '00000000-0000-0000-0002-000000000002', charge_id, '00000000-0000-0000-0000-000000000002', '重复计费',
          '00000000-0000-0000-0000-0000000000b1', '2026-10-02Z', 'accepted', '属实', decided_by, decided_at, id
   FROM broker.adjustment;
+
+-- What was scarce, counted by the released schema's own functions: a tree with limits (one borrows), a stock, holds in each
+-- state (held, pinned, posted in part and released in part, void, expired), and prefixes that are held, in use and at rest.
+DO $$
+DECLARE
+  root uuid := '00000000-0000-0000-0000-000000000001';
+  leaf uuid := '00000000-0000-0000-0000-000000000002';
+  pool uuid := '00000000-0000-0000-0000-000000000011';
+  owner uuid := '00000000-0000-0000-0000-000000000041';
+  classes text[] := '{vcpu_x86_64,memory_gib}';
+  pools uuid[] := ARRAY['00000000-0000-0000-0000-000000000011', '00000000-0000-0000-0000-000000000011'];
+  said text;
+BEGIN
+  PERFORM quotas.add_node(root, NULL), quotas.add_node(leaf, root);
+  PERFORM quotas.set_inventory(pool, 'vcpu_x86_64', 100, 10, 2, 1), quotas.set_inventory(pool, 'memory_gib', 400, 0, 1, 1);
+  PERFORM quotas.set_limit(root, 'vcpu', NULL, 80, NULL, NULL), quotas.set_limit(leaf, 'vcpu', NULL, 20, 10, NULL),
+          quotas.set_limit(leaf, 'memory_gib', pool, 100, NULL, NULL);
+  SELECT string_agg(quotas.hold(CAST('00000000-0000-0000-0007-00000000000' || n AS uuid), owner, leaf, classes, pools,
+                                ARRAY[n, 4 * n]::bigint[], timestamptz '2026-09-01Z' + n * interval '100 years', NULL)
+                    ->> 'outcome', ' ' ORDER BY n)
+    INTO said FROM generate_series(1, 6) AS n;
+  ASSERT said = 'ok ok ok ok ok ok', said;
+  said := concat_ws(' ', quotas.pin('00000000-0000-0000-0007-000000000002', '2026-09-01Z'),
+    quotas.post('00000000-0000-0000-0007-000000000003', gen_random_uuid(), classes, pools, '{3,12}', '2026-09-01Z') ->> 'outcome',
+    quotas.post('00000000-0000-0000-0007-000000000004', gen_random_uuid(), classes[1:1], pools[1:1], '{3}', '2026-09-01Z') ->> 'outcome',
+    quotas.release('00000000-0000-0000-0007-000000000003', gen_random_uuid(), classes[1:1], pools[1:1], '{1}') ->> 'outcome',
+    quotas.void('00000000-0000-0000-0007-000000000005'));
+  ASSERT said = 'ok ok ok ok ok', said;
+  SELECT count(*) INTO said FROM quotas.sweep('2127-01-01Z', 100);
+  ASSERT said = '1', said;
+  said := concat_ws(' ', quotas.ensure_pool(root, NULL, 'zone', 'shared', 'gx-shared', '3fff:100::/24', false),
+    quotas.ensure_pool(leaf, root, 'city', 'shared', 'gx-shared', '3fff:101::/32', true));
+  ASSERT said = 'ok ok', said;
+  SELECT string_agg(quotas.allocate(gen_random_uuid(), leaf, CAST('00000000-0000-0000-0008-00000000000' || n AS uuid), 64,
+                                    '2126-09-01Z', 'held', '') ->> 'outcome', ' ' ORDER BY n)
+    INTO said FROM generate_series(1, 3) AS n;
+  ASSERT said = 'ok ok ok', said;
+  PERFORM quotas.turn('00000000-0000-0000-0008-000000000002', 'activate', '2026-09-01Z'),
+          quotas.turn('00000000-0000-0000-0008-000000000003', 'activate', '2026-09-01Z'),
+          quotas.give_back('00000000-0000-0000-0008-000000000003', NULL, '2126-10-01Z');
+END $$;

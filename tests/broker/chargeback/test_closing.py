@@ -199,6 +199,11 @@ def test_a_budget_tells_once_at_80_and_at_100_percent(session: Session) -> None:
     assert seen.forecast_fen == spent + month_fen
     told = [n.params["percent"] for n in session.scalars(select(Notice).where(Notice.code == "budget.used"))]
     assert sorted(told) == [80, 100]
+    budgets.set_budget(work(session, now=LATER), CITY, 2026, spent)
+    notices = session.scalars(select(Notice).where(Notice.code == "budget.used").order_by(Notice.id)).all()
+    # Set anew when all of it is spent: told at once, and of the higher alone.
+    assert [n.params["percent"] for n in notices] == [80, 100, 100]
+    assert notices[-1].params["spent"] == notices[-1].params["amount"] == f"{spent // 100:,}.{spent % 100:02}"
 
 
 def test_the_database_refuses_a_posting_that_does_not_balance(session: Session) -> None:
