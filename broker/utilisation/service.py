@@ -32,6 +32,9 @@ from broker.utilisation.store import Imported
 from broker.utilisation.values import ID, Facts, PolicySet
 from providers.contract import Provider
 
+BY_HAND_WAIT_S = 30.0
+"""A collector is at it for some seconds an hour: whoever imports a file waits for it rather than being sent away."""
+
 _MAY = frozenset({Role.SYSTEM, Role.ADMINISTRATOR, Role.AUDIT, Role.ASSESSOR, Role.OPERATOR})
 
 
@@ -145,5 +148,7 @@ def import_by_hand(
     storage = store.storage_of(settings)
     with engine(settings.utilisation_memory_mib) as db:
         months = settings.utilisation_months
-        done = store.import_samples(db, storage, path, now, months, remember=True, correct=correct)
+        done = store.import_samples(
+            db, storage, path, now, months, wait_s=BY_HAND_WAIT_S, remember=True, correct=correct
+        )
         return done, sorted(store.names_taken_in(db) - facts.keys())
