@@ -16,6 +16,7 @@ from api import texts
 from api.cli.client import Refusal
 from api.cli.display import Terminal, fields, moment, state, table, yuan
 from api.cli.verb import Call, client_verb
+from api.formats import last_day
 from api.texts import names
 from api.texts import reclaim as words
 
@@ -42,8 +43,8 @@ def cases(
         ("编号", "状态", "起因", "单位", "云平台", "资源", "到期", "说明"),
         (
             (
-                c["number"], words.STATES[c["state"]], words.CAUSES[c["cause"]], c["unit_name"], c["sub_cloud_name"],
-                str(c["resources"]), _date(c), _remark(c),
+                c["number"], words.standing(c["state"], c["waits_for"]), words.CAUSES[c["cause"]], c["unit_name"],
+                c["sub_cloud_name"], str(c["resources"]), _date(c), _remark(c),
             )
             for c in found
         ),
@@ -78,7 +79,7 @@ def show(call: Call, number: Number) -> None:
 
 
 def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
-    terminal.say(Text(f"{case['number']} {words.STATES[case['state']]}", "bold"))
+    terminal.say(Text(f"{case['number']} {words.standing(case['state'], case['waits_for'])}", "bold"))
     terminal.say(
         fields(
             [
@@ -132,7 +133,7 @@ def _decision(objection: Mapping[str, Any], cause: str) -> str:
         said = words.EVENTS["renew"]
     if objection["workdays"]:
         return f"{said} {objection['workdays']} 个工作日"
-    return f"{said}，至 {moment(objection['until'])}" if objection["until"] else said
+    return f"{said}，至 {last_day(objection['until'])}" if objection["until"] else said
 
 
 def _note(act: Mapping[str, Any]) -> str:
