@@ -104,15 +104,15 @@ def scan_store(
     """
     zone, now = when
     files = store.hourly_files(settings, first and first - timedelta(days=1))
-    kinds = {policy.name: policy.kind for policy in policies.policies}
+    asked = {policy.name: policy for policy in policies.measured}
     if not files or not policies.measured:
         return
     with engine(settings.utilisation_memory_mib) as db:
         ask = Question(policies.measured, zone, now, aliases=_aliases(db, files, facts))
         for run in scan(db, files, ask, report):
-            known = facts.get(run.resource_id)
-            if known is not None and known.kind == kinds[run.policy]:
-                yield joined(run, known, policies)
+            known, policy = facts.get(run.resource_id), asked[run.policy]
+            if known is not None and known.kind == policy.kind:
+                yield joined(run, known, policy, policies)
 
 
 def _aliases(db: Engine, files: Sequence[Path], facts: Mapping[str, Facts]) -> dict[str, str]:
