@@ -80,7 +80,7 @@ def sizes(
         for each in found
     )
     headers = ("资源", "名称", "建议", "每月节省（元）", "风险", "依据")
-    nothing = f"{len(servers)} 台在用主机：没有更小的规格可以建议。"
+    nothing = f"{len(servers)} 台在用主机：没有更小的规格可以建议（近 30 天监测不足两周的不作建议）。"
     call.listed(found, headers, rows, nothing=nothing, right=("每月节省（元）",), folds=("风险", "依据"))
     saved = sum(each.saved_fen or 0 for each in found)
     if found:

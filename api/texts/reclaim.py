@@ -76,6 +76,24 @@ EVENTS: Mapping[str, str] = {
     "renewal": "申请续期",
 }
 
+
+def happened(event: str, *, by_machine: bool, renewal: bool) -> str:
+    """One thing that happened to a case. ``renewal``: what was raised asked for a longer term.
+
+    The machine repeats what a person had answered when it has carried it out: then it says just that.
+    """
+    if by_machine and event in {"accept", "renew"}:
+        return EVENTS["start"]
+    return EVENTS["renewal" if renewal and event == "object" else event] if event in EVENTS else event
+
+
+def answered(decision: str, *, renewal: bool) -> str:
+    """What was answered to an objection, or to who asked for a longer term."""
+    if renewal and decision in {"accept", "refuse"}:
+        return EVENTS["renew"] if decision == "accept" else "不同意续期"
+    return EVENTS[decision]
+
+
 GROUNDS: Mapping[str, str] = {
     "idle": "{kind}：自 {first_day} 起连续 {days} 天（监测至 {last_day}）。",
     "policy": "符合检测规则“{title}”：连续 {days} 天以上。",
@@ -88,7 +106,7 @@ NO_SIGN = "未掌握"
 
 WAITS: Mapping[str, str] = {
     "calendar": "期限内的放假安排尚未公布",
-    "unmeasured": "没有近期监测数据",
+    "unmeasured": "告知以来的监测数据不足（须有八成的天数，含昨天）",
     "share_unit": "本单位同时停用的资源已达上限",
     "share_cloud": "该云平台同时停用的资源已达上限",
     "in_use": "资源重新在用",
