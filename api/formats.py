@@ -30,10 +30,10 @@ def percent(change: int, before: int) -> str:
 
 
 def price(value: object) -> str:
-    """A price in 元 without needless zeros, at least two decimals."""
+    """A price in 元 without needless zeros, at least two decimals: ``5000`` -> ``5,000.00``."""
     text = f"{Decimal(str(value)):f}"
     whole, _, rest = text.partition(".")
-    return f"{whole}.{rest.rstrip('0'):0<2}"
+    return f"{int(whole):,}.{rest.rstrip('0'):0<2}"
 
 
 def when(moment: datetime | str | None) -> str:

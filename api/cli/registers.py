@@ -14,8 +14,8 @@ import typer
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import Terminal, fields, moment, price, size, state, table, yuan
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, client_verb
 from api.texts import money, names
 
@@ -168,9 +168,11 @@ def _price(line: Mapping[str, Any]) -> str:
 
 def _note(line: Mapping[str, Any], month: str) -> str:
     """What is unusual about a line."""
+    late = line["usage_month"] != month
     if line["adjustment_reason"]:
-        return f"{money.ADJUSTMENT}：{line['adjustment_reason']}"
-    if line["usage_month"] != month:
+        of_month = f"（{line['usage_month'][:7]}）" if late else ""
+        return f"{money.ADJUSTMENT}{of_month}：{line['adjustment_reason']}"
+    if late:
         return money.LATE.format(month=line["usage_month"][:7])
     return "有免费用量" if Decimal(line["free_seconds"]) else ""
 
