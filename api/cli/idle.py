@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.client import Refusal
 from api.cli.idle_scan import app, group
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.formats import yuan
 from api.texts import sentence

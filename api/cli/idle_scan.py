@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.client import Refusal
 from api.cli.idle_lines import line
 from api.cli.intake import intake_answer, intake_lines
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import sentence
 from api.texts.utilisation import evidence

@@ -13,8 +13,9 @@ import typer
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Api, Refusal
+from api.cli.client import Api
 from api.cli.display import Terminal, fields, indented, instant, moment, size, state, table, yuan
+from api.cli.refusal import Refusal
 from api.cli.requests import Number
 from api.cli.verb import Call, client_verb
 from api.formats import last_day

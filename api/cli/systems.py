@@ -14,8 +14,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import fields, moment, shortened, table
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, client_verb
 from api.texts import register as words
 

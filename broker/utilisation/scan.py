@@ -178,13 +178,13 @@ def _runs(engine: Engine, ways: Plan, policies: Sequence[Policy], days: Days) ->
 def _cut(
     rows: Sequence[tuple[Any, ...]], policies: Sequence[Policy], first: int
 ) -> Iterator[tuple[str, int, int, int, int]]:
-    for resource, *strings in rows:
+    for row in rows:
         for i, policy in enumerate(policies):
-            matches, measured = strings[2 * i : 2 * i + 2]
+            matches, measured = row[2 * i + 1], row[2 * i + 2]
             if matches is not None:
                 letters = matches if measured is None else day_letters(matches, measured)
                 for start, end, count in runs_of(letters, policy.missing_day, policy.days):
-                    yield resource, i, first + start, first + end, count
+                    yield row[0], i, first + start, first + end, count
 
 
 def _found(engine: Engine, ways: Plan, policies: Sequence[Policy]) -> Iterator[Run]:
