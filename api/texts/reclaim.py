@@ -102,7 +102,7 @@ GROUNDS: Mapping[str, str] = {
     "zombie": "大数据发展局认定为僵尸信息系统；认定时得分 {score}（满分 100），特征：{signs}。",
 }
 """Why a case was opened, in sentences."""
-NO_SIGN = "未掌握"
+NO_SIGN = "均未得分或不掌握"
 
 WAITS: Mapping[str, str] = {
     "calendar": "期限内的放假安排尚未公布",
@@ -186,7 +186,7 @@ NOTICES: Mapping[str, str] = {
     "reclaim.renewal_accept": "回收事项 {number} 的续期申请已获同意，资源{things}可使用至 {last_day}（含）。",
     "reclaim.renewal_refuse": "回收事项 {number} 的续期申请未获同意，期限至 {due_at}，请查看答复。",
     "reclaim.renewal_extend": "回收事项 {number} 的期限已延长，请查看答复。",
-    "reclaim.dropped": "回收事项 {number} 已撤销，资源继续使用。",
+    "reclaim.dropped": "回收事项 {number} 已撤销，资源{things}继续使用。",
     "reclaim.in_use": "回收事项 {number} 的资源{things}在告知后恢复使用，事项终止。",
     "reclaim.suspended": "回收事项 {number} 的资源{things}已停用，保留至 {due_at}；需要继续使用请尽快提出异议。",
     "reclaim.passed_on": "回收事项 {number} 的资源已划转至你单位，事项随之转来，如有异议请尽快提出。",
