@@ -5,7 +5,7 @@ Called by: the console's filters, ``api.documents``. Must not: use a float for m
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -30,10 +30,10 @@ def percent(change: int, before: int) -> str:
 
 
 def price(value: object) -> str:
-    """A price in 元 without needless zeros, at least two decimals."""
+    """A price in 元 without needless zeros, at least two decimals: ``5000`` -> ``5,000.00``."""
     text = f"{Decimal(str(value)):f}"
     whole, _, rest = text.partition(".")
-    return f"{whole}.{rest.rstrip('0'):0<2}"
+    return f"{int(whole):,}.{rest.rstrip('0'):0<2}"
 
 
 def when(moment: datetime | str | None) -> str:
@@ -41,6 +41,13 @@ def when(moment: datetime | str | None) -> str:
     if moment is None:
         return console.NO_NAME
     return aware(moment).astimezone(LOCAL).strftime("%Y-%m-%d %H:%M")
+
+
+def last_day(moment: datetime | str | None) -> str:
+    """The last day before an instant at which something has ended, as people say it: ``2027-06-30（含）``."""
+    if moment is None:
+        return console.NO_NAME
+    return f"{(aware(moment) - timedelta(microseconds=1)).astimezone(LOCAL).date()}（含）"
 
 
 def second(moment: datetime | str | None) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from api.cli.client import Api, Refusal
+from api.cli.client import Api
 from api.cli.home import is_loopback, running
+from api.cli.refusal import Refusal
 
 USUAL_URL = "http://127.0.0.1:8080"
 

@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 
 from api.cli import access
-from api.cli.client import Api, Refusal
+from api.cli.client import Api
 from api.cli.display import Terminal, fields, moment
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, client_verb
 from api.texts import names
 

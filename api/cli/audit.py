@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.client import Refusal
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from broker.audit import seal
 from broker.audit.seal import Finding, Head

@@ -15,8 +15,8 @@ import typer
 
 from api.cli import adjustments, disputes
 from api.cli.amounts import parse_yuan
-from api.cli.client import Refusal
 from api.cli.display import SHOWN, moment, table, yuan
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.documents import obstacles as obstacle_file
 from api.texts import names, sentence

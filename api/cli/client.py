@@ -11,8 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +19,8 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
+
+from api.cli.refusal import Mistake, Refusal
 
 BASE = "/api/v1"
 TIMEOUT = httpx.Timeout(30, connect=5)
@@ -30,32 +31,6 @@ DOWNLOAD_TIMEOUT = httpx.Timeout(900, connect=5)
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 """Before each new try after a lost connection or a busy broker."""
 PAGE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One thing that is wrong, in words. ``article`` is empty where the rule is ours."""
-
-    code: str
-    field: str
-    message: str
-    article: str = ""
-
-
-class Refusal(Exception):
-    """The broker, or the client itself, will not do it: a stable code, a sentence, everything that is wrong."""
-
-    def __init__(self, code: str, message: str, mistakes: Sequence[Mistake] = (), body: Any = None) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
-        self.mistakes = tuple(mistakes)
-        self.body = body if body is not None else {"code": code, "detail": message, "errors": []}
-
-    @property
-    def codes(self) -> set[str]:
-        """The code and those of everything that is wrong."""
-        return {self.code} | {mistake.code for mistake in self.mistakes}
 
 
 class Unreachable(Refusal):

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.client import Refusal
 from api.cli.display import Terminal, moment, table
 from api.cli.reclaim import trouble
+from api.cli.refusal import Refusal
 from api.cli.requests import Number, Reason
 from api.cli.show import cases, handed_over
 from api.cli.verb import Call, client_verb

@@ -20,9 +20,9 @@ from typing import Any
 import yaml
 
 import api
-from api.cli.client import Refusal
 from api.cli.db import load_region
 from api.cli.home import DEMONSTRATION_MARK, running
+from api.cli.refusal import Refusal
 from api.cli.up import answers
 from broker.db.migrate import upgrade
 from broker.embedded.postgres import EmbeddedPostgres

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import typer
 from sqlalchemy import select
 
-from api.cli.client import Refusal
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from broker import bootstrap
 from broker.approval import service as approval

@@ -14,9 +14,10 @@ from typing import Any
 
 from api import texts
 from api.cli.access import enter
-from api.cli.client import Api, Refusal
+from api.cli.client import Api
 from api.cli.demo_story import Story
 from api.cli.display import ZONE, moment, yuan
+from api.cli.refusal import Refusal
 from api.cli.requests import quote_lines
 from api.cli.show import placements
 from api.cli.watching import watch

@@ -15,8 +15,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import Terminal, indented
+from api.cli.refusal import Refusal
 from api.cli.watching import Shown, watcher
 
 

@@ -116,7 +116,7 @@ def yuan(fen: int) -> str:
 
 def price(text: str) -> str:
     """A price in yuan without the zeros at its end."""
-    return f"{Decimal(text).normalize():f}"
+    return f"{Decimal(text).normalize():,f}"
 
 
 def moment(iso: str | None) -> str:

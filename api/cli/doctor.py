@@ -26,9 +26,9 @@ from typer import Typer
 
 import api
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import table
 from api.cli.home import running
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from broker.audit import seal
 from broker.catalog import repository as catalog

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.client import Refusal
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import sentence, trouble
 from broker.extranet import loading

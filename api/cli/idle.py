@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.client import Refusal
 from api.cli.idle_scan import app, group
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, DatabaseCall, client_verb, database_verb
 from api.formats import yuan
 from api.texts import sentence
@@ -80,7 +80,7 @@ def sizes(
         for each in found
     )
     headers = ("资源", "名称", "建议", "每月节省（元）", "风险", "依据")
-    nothing = f"{len(servers)} 台在用主机：没有更小的规格可以建议。"
+    nothing = f"{len(servers)} 台在用主机：没有更小的规格可以建议（近 30 天监测不足两周的不作建议）。"
     call.listed(found, headers, rows, nothing=nothing, right=("每月节省（元）",), folds=("风险", "依据"))
     saved = sum(each.saved_fen or 0 for each in found)
     if found:

@@ -16,8 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.client import Refusal
+from api.cli.idle_lines import line
 from api.cli.intake import intake_answer, intake_lines
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import sentence
 from api.texts.utilisation import evidence
@@ -26,7 +27,7 @@ from broker.utilisation.local_days import zone_of
 from broker.utilisation.policy_file import DEFAULTS, read_policies
 from broker.utilisation.rules import rivals
 from broker.utilisation.samples import Report
-from broker.utilisation.values import OURS, Daily, Figures, PolicySet
+from broker.utilisation.values import OURS, PolicySet
 
 app = typer.Typer()
 group = typer.Typer(name="idle", help="闲置检测。", no_args_is_help=True)
@@ -72,8 +73,7 @@ def scan(
                 yield each
 
     if call.as_json:
-        for each in wanted():
-            sys.stdout.write(json.dumps(_answer(each), ensure_ascii=False) + "\n")
+        sys.stdout.writelines(line(each) for each in wanted())
     else:
         _show(call, list(wanted()), policies)
     _tell_intake(call, report, len(covered), exempted=exempted)
@@ -110,34 +110,6 @@ def _tell_intake(call: DatabaseCall, report: Report, covered: int, *, exempted: 
         call.terminal.say(f"另有 {covered} 段按豁免规定未列出，可加 --exempted 查看。")
     if intake.rows and intake.dropped == intake.rows:
         raise Refusal("metrics.nothing_read", sentence("metrics.nothing_read"))
-
-
-def _answer(found: Found) -> dict[str, Any]:
-    run = found.run
-    answer: dict[str, Any] = {
-        "resource_id": run.resource_id,
-        "policy": run.policy,
-        "first_day": run.first_day.isoformat(),
-        "last_day": run.last_day.isoformat(),
-        "days": run.days,
-        "evidence": [_figures(each) for each in run.evidence],
-    }
-    if found.facts is not None:
-        facts = found.facts
-        answer |= {"number": facts.number, "name": facts.name, "unit": facts.unit, "system": facts.system}
-        answer |= {"sub_cloud": facts.sub_cloud, "mlps_level": facts.mlps_level}
-    if found.exemption is not None:
-        answer["exemption"] = found.exemption.name
-    return answer
-
-
-def _figures(figures: Figures) -> dict[str, Any]:
-    leaf = figures.condition
-    limits = {name: float(x) for name, x in (("below", leaf.below), ("above", leaf.above)) if x is not None}
-    measured = {"least": figures.least, "greatest": figures.greatest, "mean": figures.mean}
-    if leaf.daily is Daily.P95:  # the share of the day's samples on this side of the limit
-        measured = {f"share_{name}": value for name, value in measured.items()}
-    return {"metric": leaf.metric, "daily": leaf.daily.value, **limits, **{k: round(v, 4) for k, v in measured.items()}}
 
 
 def _show(call: DatabaseCall, found: list[Found], policies: PolicySet) -> None:

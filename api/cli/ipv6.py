@@ -20,10 +20,10 @@ from typing import IO, Annotated, Any
 import typer
 
 from api.cli import ipv6_lines as lines
-from api.cli.client import Refusal
 from api.cli.display import fields, moment
 from api.cli.home import home_of
 from api.cli.quota import tell
+from api.cli.refusal import Refusal
 from api.cli.verb import AsJson, DatabaseCall, Home, database_verb
 from api.texts import names
 from broker.region import addresses

@@ -13,8 +13,8 @@ import typer
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import Terminal, fields, moment, table, yuan
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, client_verb
 from api.texts import dedicated as words
 from api.texts import names

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import typer
 
 from api.cli import quota_holds as holds
-from api.cli.client import Refusal
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
 from broker.catalog import repository as catalog

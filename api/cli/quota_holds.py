@@ -28,8 +28,8 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import moment
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, of_broker
 from broker.catalog import repository as catalog
 from broker.errors import BrokerError

@@ -64,7 +64,7 @@ def rate(
     else:
         yuan, fen = divmod(done.amount_fen, 100)
         typer.echo(
-            f"{month}：{done.spans} 条用量，{done.lines} 行费用，{done.payers} 个付费方，合计 {yuan}.{fen:02d} 元"
+            f"{month}：{done.spans} 条用量，{done.lines} 行费用，{done.payers} 个付费方，合计 {yuan:,}.{fen:02d} 元"
         )
 
 
@@ -85,4 +85,6 @@ def _complain(error: Invalid, *, as_json: bool) -> None:
 
 
 def _sentence(problem: Problem) -> str:
-    return texts.sentence(problem.code, problem.params)
+    """In the files' own words: a meter is whatever the tariff calls it, and is shown as it stands there."""
+    quoted = {"meter": f"“{problem.params['meter']}”"} if "meter" in problem.params else {}
+    return texts.sentence(problem.code, {**problem.params, **quoted})

@@ -13,9 +13,10 @@ import typer
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import Terminal, fields, moment, state, table, yuan
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, client_verb
+from api.formats import last_day
 from api.texts import names
 from api.texts import reclaim as words
 
@@ -42,8 +43,8 @@ def cases(
         ("编号", "状态", "起因", "单位", "云平台", "资源", "到期", "说明"),
         (
             (
-                c["number"], words.STATES[c["state"]], words.CAUSES[c["cause"]], c["unit_name"], c["sub_cloud_name"],
-                str(c["resources"]), _date(c), _remark(c),
+                c["number"], words.standing(c["state"], c["waits_for"]), words.CAUSES[c["cause"]], c["unit_name"],
+                c["sub_cloud_name"], str(c["resources"]), _date(c), _remark(c),
             )
             for c in found
         ),
@@ -78,7 +79,7 @@ def show(call: Call, number: Number) -> None:
 
 
 def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
-    terminal.say(Text(f"{case['number']} {words.STATES[case['state']]}", "bold"))
+    terminal.say(Text(f"{case['number']} {words.standing(case['state'], case['waits_for'])}", "bold"))
     terminal.say(
         fields(
             [
@@ -111,28 +112,31 @@ def _show(terminal: Terminal, case: Mapping[str, Any]) -> None:
     if case["siblings"]:
         others = [(s["number"], state(s["state"], words.STATES)) for s in case["siblings"]]
         terminal.section("同一事项分出的其他部分", table(("编号", "状态"), others))
-    said = [
-        (moment(o["raised_at"]), o["reason"], _decision(o, case["cause"]), o["answer"] or "")
-        for o in case["objections"]
-    ]
+    said = [(moment(o["raised_at"]), o["reason"], _decision(o), o["answer"] or "") for o in case["objections"]]
     if said:
         terminal.section("异议", table(("时间", "异议", "答复", "理由"), said, folds=("异议", "理由")))
-    acts = [(moment(a["at"]), words.EVENTS.get(a["event"], a["event"]), _note(a)) for a in case["acts"]]
+    asked = {o["raised_at"] for o in case["objections"] if o["renew_until"]}
+    acts = [
+        (
+            moment(a["at"]),
+            words.happened(a["event"], by_machine=a["actor_id"] is None, renewal=a["at"] in asked),
+            _note(a),
+        )
+        for a in case["acts"]
+    ]
     terminal.section("经过", table(("时间", "事项", "备注"), acts, folds=("备注",)))
     if case["offers"]:
         terminal.say("", f"您现在可以：{'、'.join(words.EVENTS[offer] for offer in case['offers'])}")
 
 
-def _decision(objection: Mapping[str, Any], cause: str) -> str:
+def _decision(objection: Mapping[str, Any]) -> str:
     """What was answered, with its days; when it is due while it was not."""
     if objection["decision"] is None:
         return f"待答复，应于 {moment(objection['due_at'])} 前答复"
-    said = words.EVENTS[objection["decision"]]
-    if objection["decision"] == "accept" and cause == "term":
-        said = words.EVENTS["renew"]
+    said = words.answered(objection["decision"], renewal=objection["renew_until"] is not None)
     if objection["workdays"]:
         return f"{said} {objection['workdays']} 个工作日"
-    return f"{said}，至 {moment(objection['until'])}" if objection["until"] else said
+    return f"{said}，至 {last_day(objection['until'])}" if objection["until"] else said
 
 
 def _note(act: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from api import texts
-from api.cli.client import Mistake, Refusal
+from api.cli.refusal import Mistake, Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.texts import names
 from api.texts.extranet import GAPS

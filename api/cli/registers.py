@@ -14,8 +14,8 @@ import typer
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import Terminal, fields, moment, price, size, state, table, yuan
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, client_verb
 from api.texts import money, names
 
@@ -107,8 +107,18 @@ def statements(
     query = {"month": month, "every_version": "true" if every_version else None}
     if not which:
         found = call.api.every("/statements", most=limit, **query)
-        rows = ((s["id"][-8:], s["month"][:7], s["payer_name"], str(s["version"]), yuan(s["total_fen"])) for s in found)
-        headers = ("账单", "月份", "付费单位", "版本", "金额")
+        rows = (
+            (
+                s["id"][-8:],
+                s["month"][:7],
+                s["payer_name"],
+                str(s["version"]),
+                names.STANDINGS[s["standing"]],
+                yuan(s["total_fen"]),
+            )
+            for s in found
+        )
+        headers = ("账单", "月份", "付费单位", "版本", "状态", "金额")
         call.listed(found, headers, rows, nothing="没有账单。", right=("版本", "金额"))
         return
     if len(which) < 36:
@@ -126,7 +136,11 @@ def statements(
 
 def _statement(terminal: Terminal, one: Mapping[str, Any]) -> None:
     head = f"{one['payer_name']} {one['month'][:7]} 账单，第 {one['version']} 版"
-    facts = (("计至", moment(one["covers_until"])), ("合计", yuan(one["total_fen"])))
+    facts = (
+        ("状态", names.STANDINGS[one["standing"]]),
+        ("计至", moment(one["covers_until"])),
+        ("合计", yuan(one["total_fen"])),
+    )
     terminal.say(head if one["latest"] else f"{head}（已被更正）", fields(facts))
     rows = (
         (
@@ -154,9 +168,11 @@ def _price(line: Mapping[str, Any]) -> str:
 
 def _note(line: Mapping[str, Any], month: str) -> str:
     """What is unusual about a line."""
+    late = line["usage_month"] != month
     if line["adjustment_reason"]:
-        return f"{money.ADJUSTMENT}：{line['adjustment_reason']}"
-    if line["usage_month"] != month:
+        of_month = f"（{line['usage_month'][:7]}）" if late else ""
+        return f"{money.ADJUSTMENT}{of_month}：{line['adjustment_reason']}"
+    if late:
         return money.LATE.format(month=line["usage_month"][:7])
     return "有免费用量" if Decimal(line["free_seconds"]) else ""
 

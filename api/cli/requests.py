@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from api import texts
-from api.cli.client import Mistake, Refusal
 from api.cli.display import moment, price, shortened, state, table, yuan
+from api.cli.refusal import Mistake, Refusal
 from api.cli.verb import Call, client_verb
 from api.texts import names
 from broker.yaml_file import YamlError, read_yaml

@@ -13,10 +13,12 @@ import typer
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Api, Refusal
+from api.cli.client import Api
 from api.cli.display import Terminal, fields, indented, instant, moment, size, state, table, yuan
+from api.cli.refusal import Refusal
 from api.cli.requests import Number
 from api.cli.verb import Call, client_verb
+from api.formats import last_day
 from api.texts import names
 
 app = typer.Typer()
@@ -77,6 +79,13 @@ def _show(terminal: Terminal, found: Mapping[str, Any], *, reasons: bool) -> Non
         terminal.section("待人工处理", cases(open_cases))
 
 
+def _term(form: Mapping[str, Any], renewed_until: str | None) -> str:
+    if not form.get("end_date"):
+        return ""
+    renewed = f"，已续期至 {last_day(renewed_until)}" if renewed_until else ""
+    return f"{form['start_date']} 至 {form['end_date']}{renewed}"
+
+
 def _facts(found: Mapping[str, Any]) -> Any:
     form, head = found["form"] or {}, found["head"]
     quote, cost = found["quote"], found["cost"]
@@ -87,7 +96,7 @@ def _facts(found: Mapping[str, Any]) -> Any:
         ("云平台", head.get("target_cloud_name")),
         ("用途", found["purpose"]),
         ("公文文号", form.get("document_number")),
-        ("期限", f"{form['start_date']} 至 {form['end_date']}" if form.get("end_date") else ""),
+        ("期限", _term(form, found["renewed_until"])),
         ("联系人", f"{contact['name']} {contact['phone']}" if contact else ""),
         ("报价", f"每月 {yuan(quote['total_fen'])}" if quote else ""),
         (

@@ -14,8 +14,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from api import texts
-from api.cli.client import Refusal
 from api.cli.display import fields, moment, shortened, table
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, client_verb
 from api.texts import register as words
 
@@ -130,6 +130,8 @@ def _verdicts(call: Call, found: Mapping[str, Any]) -> None:
     shown: list[RenderableType] = [table(("行", "结论", "编号", "名称", "说明"), rows, right=("行",), folds=("说明",))]
     counts = "，".join(f"{words.VERDICTS[kind]} {n}" for kind, n in found["counts"].items() if n)
     done = "已写入台账" if found["applied_at"] else "尚未写入台账"
+    if found["applied_at"] and found["counts"].get("proposal"):
+        done += "；报批新增的待大数据发展局批准后列入台账"
     call.terminal.say(*shown, f"共 {len(found['lines'])} 行：{counts}。{done}。")
 
 

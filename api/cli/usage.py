@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from api.cli.client import Refusal
 from api.cli.display import table
+from api.cli.refusal import Refusal
 from api.cli.verb import Call, client_verb
 from api.texts import names
 from api.texts import usage as words

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.client import Refusal
 from api.cli.intake import intake_answer, intake_lines
+from api.cli.refusal import Refusal
 from api.cli.verb import DatabaseCall, database_verb
 from api.formats import when
 from api.texts import sentence, trouble

@@ -16,20 +16,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
 import typer
 from rich.console import RenderableType
 
 from api import texts
-from api.cli import access
-from api.cli.client import Api, Mistake, Refusal
 from api.cli.display import SHOWN, Terminal, more, table
 from api.cli.home import home_of, running
+from api.cli.refusal import Mistake, Refusal
 from broker.errors import BrokerError, Invalid
 from providers.errors import ProviderError
 
 if TYPE_CHECKING:
+    from api.cli.client import Api
     from broker.bootstrap import App
     from broker.settings import Settings
 
@@ -79,12 +80,19 @@ class Call(Output):
 
     @cached_property
     def url(self) -> str:
-        return access.url_of(self.given_url, self.home)
+        url: str = self._access.url_of(self.given_url, self.home)
+        return url
 
     @cached_property
     def api(self) -> Api:
         """The broker; signs in when first used. Raises Refusal."""
-        return access.enter(self.url, login=self.login)
+        api: Api = self._access.enter(self.url, login=self.login)
+        return api
+
+    @property
+    def _access(self) -> ModuleType:
+        # Only now: what speaks HTTP is a fifth of all that a verb loads, and a DatabaseCall never needs it.
+        return importlib.import_module("api.cli.access")
 
     def close(self) -> None:
         if "api" in vars(self):

@@ -18,8 +18,9 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from api import texts
-from api.cli.client import Api, Refusal
+from api.cli.client import Api
 from api.cli.display import Terminal
+from api.cli.refusal import Refusal
 from api.texts import names
 
 ON_ITS_WAY = frozenset({"delivering", "releasing"})

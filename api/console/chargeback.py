@@ -124,6 +124,7 @@ def _list(uow: UnitOfWork, paged: Any, month: str, error: BrokerError | None = N
             "paged": paged.after is not None,
             "month": month,
             "this_month": _this_month(work.now),
+            "may_draw": closing.may_close(work),
             "problems": show.problems(error.problems) if error else [],
         }
 

@@ -17,6 +17,7 @@ from api.console import show
 from api.console.page import Context, Form, act, console_router, go, id_of, page, text_of
 from api.paging import Paged
 from api.permissions import Permission, needs
+from api.texts import reclaim as case_words
 from api.texts import utilisation as words
 from api.uow import UnitOfWork, Uow
 from api.views import reclaim as views
@@ -167,6 +168,7 @@ def _show(uow: UnitOfWork, case_id: UUID, error: BrokerError | None = None) -> H
         linked = _visible(work, [r.id for r in shown.parts])
         return {
             "c": shown,
+            "cases": case_words,
             "named": people.named(work.session, who),
             "linked": linked,
             "pictured": next((r.id for r in shown.parts if r.kind == "server" and r.id in linked), None),

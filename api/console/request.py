@@ -34,6 +34,7 @@ from broker.errors import BrokerError
 from broker.inventory import service as inventory
 from broker.lifecycle import RequestState
 from broker.reclamation import service as reclamation
+from broker.reclamation import terms
 from broker.request import attachments, clocks, pages, repository
 from broker.request.models import ServiceRequest
 from broker.tenancy import people
@@ -203,6 +204,7 @@ def _context(work: Work, request_id: UUID) -> Context:
         "revision": revisions[0] if revisions else None,
         "items": repository.items(work.session, request),
         "contact": people.person(work.session, request.contact_id),
+        "renewed_until": terms.renewed_until(work, request.id),
         "unit_name": around.unit_name,
         "system": around[1],
         "cloud": around[2],

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from api import texts
-from api.formats import LOCAL, aware, percent, price, second, when, yuan
+from api.formats import LOCAL, aware, last_day, percent, price, second, when, yuan
 from api.texts import console, extranet, names, reclaim
 from api.texts.actions import AUDIT_ACTIONS
 from broker.inventory import rules as scarce
@@ -289,6 +289,8 @@ FILTERS = {
     "percent": percent,
     "price": price,
     "when": when,
+    "last_day": last_day,
+    "standing": reclaim.standing,
     "second": second,
     "clock": clock,
     "day": day,

@@ -59,9 +59,10 @@ def articles(reference: str) -> str:
 
 def note(line: ExplainedLine, summary: StatementSummary) -> str:
     """What is unusual about a line: an adjustment with its reason, usage of an earlier month, an item charged once."""
-    if line.adjustment_id:
-        return f"{money.ADJUSTMENT}：{line.adjustment_reason}"
     late = line.usage_month != summary.head.month
+    if line.adjustment_id:
+        of_month = f"（{line.usage_month:%Y-%m}）" if late else ""
+        return f"{money.ADJUSTMENT}{of_month}：{line.adjustment_reason}"
     said = [
         money.LATE.format(month=line.usage_month.strftime("%Y-%m")) if late else "",
         money.ONCE.format(used=used(line.quantity_seconds, line.per)) if line.per == Per.ONCE else "",

@@ -82,13 +82,14 @@ class CaseResource(View):
 
 
 class Objection(View):
-    """What the owner said, and what was answered."""
+    """What the owner said, and what was answered. ``renew_until``: it asks for a longer term, up to that instant."""
 
     id: UUID
     reason: str
     raised_by: UUID
     raised_at: datetime
     due_at: datetime
+    renew_until: datetime | None
     decision: str | None
     answer: str | None
     until: datetime | None

@@ -148,7 +148,7 @@ class Reopening(View):
 
 
 class StatementHead(View):
-    """A statement in a list; ``month`` is its first day, amounts are fen."""
+    """A statement in a list; ``month`` is its first day, amounts are fen. ``standing``: interim, closed or reopened."""
 
     id: UUID
     payer_unit_id: UUID
@@ -156,6 +156,7 @@ class StatementHead(View):
     month: date
     version: int
     latest: bool
+    standing: str
     total_fen: int
     part: bool = False
     covers_until: datetime

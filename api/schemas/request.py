@@ -224,6 +224,8 @@ class ServiceRequest(View):
     created_at: datetime
     submitted_at: datetime | None
     closed_at: datetime | None
+    renewed_until: datetime | None
+    """The instant at which its renewed term ends; none: the form's ``end_date`` stands."""
 
 
 class RequestState(View):

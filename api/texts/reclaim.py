@@ -28,6 +28,14 @@ STATES: Mapping[str, str] = {
     "released": "已收回",
 }
 
+_AFTER_ITS_WINDOW = frozenset({"unmeasured", "today", "share_unit", "share_cloud"})
+
+
+def standing(state: str, waits_for: str | None) -> str:
+    """Where a case stands; one whose window is over and that cannot go on yet is not within it any more."""
+    return "期满待停用" if state == "noticed" and waits_for in _AFTER_ITS_WINDOW else STATES[state]
+
+
 CAUSES: Mapping[str, str] = {
     "idle": "长期闲置",
     "zombie": "僵尸信息系统",
@@ -68,19 +76,37 @@ EVENTS: Mapping[str, str] = {
     "renewal": "申请续期",
 }
 
+
+def happened(event: str, *, by_machine: bool, renewal: bool) -> str:
+    """One thing that happened to a case. ``renewal``: what was raised asked for a longer term.
+
+    The machine repeats what a person had answered when it has carried it out: then it says just that.
+    """
+    if by_machine and event in {"accept", "renew"}:
+        return EVENTS["start"]
+    return EVENTS["renewal" if renewal and event == "object" else event] if event in EVENTS else event
+
+
+def answered(decision: str, *, renewal: bool) -> str:
+    """What was answered to an objection, or to who asked for a longer term."""
+    if renewal and decision in {"accept", "refuse"}:
+        return EVENTS["renew"] if decision == "accept" else "不同意续期"
+    return EVENTS[decision]
+
+
 GROUNDS: Mapping[str, str] = {
     "idle": "{kind}：自 {first_day} 起连续 {days} 天（监测至 {last_day}）。",
     "policy": "符合检测规则“{title}”：连续 {days} 天以上。",
     "money": "在用期间每月费用 {yuan} 元。",
-    "term": "申请 {request} 写明使用至 {day}（含）。",
+    "term": "申请 {request} 的使用期限至 {day}。",
     "zombie": "大数据发展局认定为僵尸信息系统；认定时得分 {score}（满分 100），特征：{signs}。",
 }
 """Why a case was opened, in sentences."""
-NO_SIGN = "未掌握"
+NO_SIGN = "均未得分或不掌握"
 
 WAITS: Mapping[str, str] = {
     "calendar": "期限内的放假安排尚未公布",
-    "unmeasured": "没有近期监测数据",
+    "unmeasured": "告知以来的监测数据不足（须有八成的天数，含昨天）",
     "share_unit": "本单位同时停用的资源已达上限",
     "share_cloud": "该云平台同时停用的资源已达上限",
     "in_use": "资源重新在用",
@@ -157,7 +183,10 @@ NOTICES: Mapping[str, str] = {
     "reclaim.answered_accept": "回收事项 {number} 的异议已获接受。",
     "reclaim.answered_refuse": "回收事项 {number} 的异议未获接受，期限至 {due_at}，请查看答复。",
     "reclaim.answered_extend": "回收事项 {number} 的期限已延长，请查看答复。",
-    "reclaim.dropped": "回收事项 {number} 已撤销，资源继续使用。",
+    "reclaim.renewal_accept": "回收事项 {number} 的续期申请已获同意，资源{things}可使用至 {last_day}（含）。",
+    "reclaim.renewal_refuse": "回收事项 {number} 的续期申请未获同意，期限至 {due_at}，请查看答复。",
+    "reclaim.renewal_extend": "回收事项 {number} 的期限已延长，请查看答复。",
+    "reclaim.dropped": "回收事项 {number} 已撤销，资源{things}继续使用。",
     "reclaim.in_use": "回收事项 {number} 的资源{things}在告知后恢复使用，事项终止。",
     "reclaim.suspended": "回收事项 {number} 的资源{things}已停用，保留至 {due_at}；需要继续使用请尽快提出异议。",
     "reclaim.passed_on": "回收事项 {number} 的资源已划转至你单位，事项随之转来，如有异议请尽快提出。",

@@ -6,10 +6,9 @@ Called by: ``api.views.reclaim``. Must not: judge, or look anything up: a case k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
-from api.formats import LOCAL, yuan
+from api.formats import last_day, yuan
 from api.texts import reclaim as words
 from api.texts import utilisation
 from api.texts.zombies import SIGNS
@@ -24,8 +23,7 @@ def grounds(case: ReclaimCase) -> list[str]:
     if case.cause == Cause.IDLE.value and "evidence" in kept:
         return _idle(kept, case.policy_content)
     if case.cause == Cause.TERM.value and "ends_at" in kept:
-        last = (datetime.fromisoformat(kept["ends_at"]).astimezone(LOCAL) - timedelta(microseconds=1)).date()
-        return [words.GROUNDS["term"].format(request=kept["request"], day=last)]
+        return [words.GROUNDS["term"].format(request=kept["request"], day=last_day(kept["ends_at"]))]
     if case.cause == Cause.ZOMBIE.value and "signs" in kept:
         return _zombie(kept)
     return []

@@ -16,6 +16,7 @@ from broker.delivery import progress as steps
 from broker.delivery import service as delivery
 from broker.errors import Problem
 from broker.lifecycle import RequestState, Role, possible
+from broker.reclamation import terms
 from broker.request import attachments, clocks, repository
 from broker.request.models import RequestRevision, ServiceRequest
 from broker.request.service import Checked
@@ -104,6 +105,7 @@ def detail(work: Work, request_id: UUID) -> schemas.ServiceRequest:
         deciding_unit_id=request.deciding_unit_id,
         assessing_unit_id=request.assessing_unit_id,
         delivering_unit_id=request.delivering_unit_id,
+        renewed_until=terms.renewed_until(work, request_id),
     )
 
 

@@ -5,7 +5,8 @@ Called by: ``chargeback.focus_file``. Must not: read the database, use a float, 
 One billing account for each payer. The region provides and invoices (the specification has both be one where the money
 goes to the invoicing one), the operator publishes; the sub-cloud is the availability zone, its city the region. There
 are no commitment discounts, but a rule of the validator reads their status: that column is there and empty. Costs are
-the fen that were billed; the list cost is the same quantity at the list price, rounded the same way.
+the fen that were billed; the list cost is the same quantity at the list price, rounded the same way. What is charged
+once is used once: a Purchase is paid ahead for charges to come, and has no effective cost of its own.
 
 Quantities have ``PLACES`` decimals, so ``check`` allows what that and one rounding may do, and nothing more: it finds
 what the official validator does not (a cost that is not price times quantity, an end before its start).
@@ -155,7 +156,7 @@ class Writer:
     def _charge(self, line: ExplainedLine) -> dict[str, Value]:
         start, end = charge_period(line, self.statement.head.covers_until)
         once = line.per == "once"
-        category = "Adjustment" if line.adjustment_id else "Purchase" if once else "Usage"
+        category = "Adjustment" if line.adjustment_id else "Usage"
         late = line.usage_month != self.statement.head.month
         tags = {
             "article": line.article or "own rule",
@@ -204,8 +205,8 @@ class Writer:
             "PricingCurrency": CURRENCY,
             "PricingQuantity": quantity(priced_seconds(line), seconds_of(line)),
             "PricingUnit": "Units" if once else f"{unit}-{'Hours' if line.per == 'hour' else 'Months'}",
-            "ConsumedQuantity": None if once else quantity(line.quantity_seconds, SECONDS_PER_HOUR),
-            "ConsumedUnit": None if once else f"{unit}-Hours",
+            "ConsumedQuantity": quantity(line.quantity_seconds, 1 if once else SECONDS_PER_HOUR),
+            "ConsumedUnit": "Units" if once else f"{unit}-Hours",
             "PricingCategory": "Standard",
             "SkuId": line.meter,
             "SkuMeter": line.meter,
@@ -275,12 +276,17 @@ def yuan(fen: int) -> Decimal:
 
 
 def text_of(value: Value) -> str:
-    """A value as the specification writes it: decimals without exponent, UTC to the second, nothing for null."""
+    """A value as the specification writes it: decimals without exponent, UTC to the second, nothing for null.
+
+    A whole number has its point too: a column of nothing else (a month of whole hours) would be read as integers, which
+    quantities, prices and costs must not be.
+    """
     match value:
         case None:
             return ""
         case Decimal():
-            return f"{value:f}"
+            text = f"{value:f}"
+            return text if "." in text else f"{text}.0"
         case datetime():
             return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         case _:

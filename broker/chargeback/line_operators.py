@@ -4,6 +4,7 @@ Called by: ``chargeback.views_sql``, for such lines alone. Must not: say which p
 
 A general price names no operator, and its line may be of one operator's time, or of several'. Usage and prices are
 asked again: prices of closed months stay, and usage that was taken back since leaves a line with no seconds to ask.
+Who pays is not: of a resource that went to another payer in that month, all of its time counts.
 """
 
 from __future__ import annotations

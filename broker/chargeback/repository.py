@@ -73,9 +73,11 @@ FROM acting a ORDER BY a.place LIMIT 1
 _STATEMENTS = text(f"""
 SELECT s.id, s.payer_unit_id, coalesce(n.name, u.code), s.month, s.version,
        s.version = (SELECT max(version) FROM broker.statement o WHERE o.month = s.month) AS latest,
-       s.total_fen, s.covers_until, s.created_at, CAST(:part_unit_id AS uuid) IS NOT NULL AS part
+       s.total_fen, s.covers_until, s.created_at, CAST(:part_unit_id AS uuid) IS NOT NULL AS part,
+       CASE WHEN s.close_id IS NULL THEN 'interim' WHEN m.reopened_at IS NULL THEN 'closed' ELSE 'reopened' END
 FROM {STATEMENT} s
 JOIN broker.unit u ON u.id = s.payer_unit_id
+LEFT JOIN broker.month_close m ON m.id = s.close_id
 LEFT JOIN LATERAL (
   SELECT name FROM broker.unit_period p WHERE p.unit_id = s.payer_unit_id AND lower(p.during) < s.covers_until
   ORDER BY lower(p.during) DESC LIMIT 1

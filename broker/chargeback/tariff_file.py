@@ -19,6 +19,7 @@ from broker.chargeback.problems import Problems
 from broker.chargeback.rules import Price, check_prices, epoch_seconds
 from broker.chargeback.span_file import read_decimal
 from broker.errors import Invalid, Problem
+from broker.pricing.rules import charged_when_stopped
 from broker.pricing.values import Per
 
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -38,7 +39,7 @@ _KEYS = frozenset(
     }
 )
 _FRACTION = re.compile(r"[.,][0-9]*[1-9]")
-_TRUTH = {"true": True, "false": False, "": True}
+_TRUTH = {"true": True, "false": False, "": None}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 Entry = dict[str, tuple[str, str]]
@@ -147,7 +148,7 @@ def _price(entry: Entry, place: str, problems: Problems) -> Price | None:
         term_months=int(term or 0),
         discount=discount,
         free_quantity=free,
-        charged_when_stopped=_TRUTH[stopped],
+        charged_when_stopped=charged_when_stopped(entry["meter"][0], said=_TRUTH[stopped]),
         price_cny=price,
         per=Per(per),
         valid_from=entry["valid_from"][0],

@@ -210,7 +210,8 @@ class IssuedStatement:
 class StatementRow:
     """A statement in a list. ``month`` is the first day; ``latest`` is false where a newer version stands.
 
-    ``part``: its lines and total are those of a part of the payer only, as its reader may see it.
+    ``standing``: whether it is owed (``views.Standing``). ``part``: its lines and total are those of a part of the
+    payer only, as its reader may see it.
     """
 
     id: UUID
@@ -223,6 +224,7 @@ class StatementRow:
     covers_until: datetime
     created_at: datetime
     part: bool = False
+    standing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 Words = Callable[[str, Mapping[str, Any]], str]
 """A notice's sentence from its code and params."""
 SUBJECT = "桂云通知"
-_FIRST_CLAUSE = re.compile(r"[^，。；]{1,60}")
+_FIRST_CLAUSE = re.compile(r"[^，。；]+")
+_SUBJECT_CHARS = 70
 _A_ROUND = 50
 
 
@@ -127,4 +128,7 @@ class Sender:
 def _subject(sentence: str) -> str:
     """What it is about, as a mailbox lists it: the sentence's first clause, on one line."""
     found = _FIRST_CLAUSE.match(" ".join(sentence.split()))
-    return f"{SUBJECT}：{found[0]}" if found else SUBJECT
+    if found is None:
+        return SUBJECT
+    clause = found[0] if len(found[0]) <= _SUBJECT_CHARS else f"{found[0][: _SUBJECT_CHARS - 1]}…"
+    return f"{SUBJECT}：{clause}"

@@ -9,7 +9,7 @@ who objects does not answer, and the database says so too (``two_people``).
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from broker.errors import Conflict, Invalid, Problem
@@ -74,8 +74,13 @@ def answer(work: Work, case_id: UUID, given: Answer) -> ReclaimCase:
         dates.set_window(work, case)
     elif given.decision is Decision.EXTEND and case.keep_until is not None:
         case.keep_until = max(case.keep_until, work.calendar.deadline(work.now, given.workdays or 0).at)
-    due = "" if case.due_at is None else case.due_at.isoformat()
-    history.tell_owner(work, case, f"reclaim.answered_{given.decision.value}", due_at=due)
+    asked = "answered" if objection.renew_until is None else "renewal"
+    told = {"due_at": "" if case.due_at is None else case.due_at.isoformat()}
+    if objection.until is not None:  # the first instant at which it does not hold any more
+        told["last_day"] = (
+            (objection.until - timedelta(microseconds=1)).astimezone(work.calendar.zone).date().isoformat()
+        )
+    history.tell_owner(work, case, f"reclaim.{asked}_{given.decision.value}", **told)
     return case
 
 

@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from broker.errors import BrokerError, Conflict, Invalid, Problem
+from broker.inventory.models import Resource
 from broker.lifecycle import CaseState, Role
 from broker.notify import service as notify
 from broker.reclamation import history, objections, opening
-from broker.reclamation.models import ReclaimCase
+from broker.reclamation.models import CaseResource, ReclaimCase
 from broker.reclamation.values import Cause, Opening
 from broker.tenancy.work import Work
 
@@ -54,6 +55,21 @@ WHERE q.ends_at <= :ahead
       OR (c.cause = 'term' AND c.state = 'dropped' AND c.closed_at > :behind)))
 GROUP BY q.id, q.number, q.ends_at, r.sub_cloud_id ORDER BY q.ends_at, q.id LIMIT :most
 """)
+
+
+_RENEWED = select(func.max(ReclaimCase.exempt_until)).where(
+    ReclaimCase.cause == Cause.TERM.value, ReclaimCase.state == CaseState.RENEWED.value
+)
+
+
+def renewed_until(work: Work, request_id: UUID) -> datetime | None:
+    """The instant up to which the term of what a request brought was renewed; None: it ends as it was asked for."""
+    brought = (
+        select(CaseResource.case_id)
+        .join(Resource, Resource.id == CaseResource.resource_id)
+        .where(Resource.request_id == request_id)
+    )
+    return work.session.scalar(_RENEWED.where(ReclaimCase.id.in_(brought)))
 
 
 def come(work: Work) -> int:

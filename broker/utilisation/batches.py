@@ -15,7 +15,7 @@ from broker.utilisation.engine import literal
 from broker.utilisation.local_days import day_number, day_starts
 
 ROWS = 32_000_000
-"""Of one batch. At 24 rows a day it makes 1.3 million sums at once, about 150 MiB."""
+"""Of what is added up at once. At 24 rows a day it makes 1.3 million sums, about 150 MiB."""
 WASTE = 1.5
 """How many times more rows than there are the batches may look at; beyond that the data is not sorted that way."""
 TWICE = 2.2
@@ -36,10 +36,12 @@ class Group:
 class Batch:
     """Files to read and the part of them: local days (both included) with hours around them, or ids (half-open).
 
-    ``day``: all of it is this one local day, so that its samples are told apart by their resource alone.
+    ``rows``: of the row groups that have to be looked at. ``day``: all of it is this one local day, so that its samples
+    are told apart by their resource alone.
     """
 
     files: tuple[str, ...]
+    rows: int
     days: tuple[int, int] | None = None
     hours: tuple[datetime, datetime] | None = None
     resources: tuple[str | None, str | None] | None = None
@@ -60,12 +62,25 @@ def of(groups: Sequence[Group], zone: ZoneInfo, *, fixed: bool, rows: int = ROWS
         if fixed:
             ways.insert(0, (_by_days(groups, zone, 1, fixed=True), TWICE))
         for cut, waste in ways:
-            if cut and sum(seen for _, seen in cut) <= waste * total:
-                return [batch for batch, _ in cut]
-    return [Batch(files)]
+            if cut and sum(batch.rows for batch in cut) <= waste * total:
+                return cut
+    return [Batch(files, total)]
 
 
-def _by_days(groups: Sequence[Group], zone: ZoneInfo, rows: int, *, fixed: bool) -> list[tuple[Batch, int]]:
+def together(cut: Sequence[Batch], rows: int = ROWS) -> list[list[Batch]]:
+    """Neighbours that hold at most about ``rows`` rows between them: one question keeps all cores busy to its end."""
+    found: list[list[Batch]] = []
+    held = 0
+    for batch in cut:
+        if not found or held + batch.rows > rows:
+            found.append([])
+            held = 0
+        found[-1].append(batch)
+        held += batch.rows
+    return found
+
+
+def _by_days(groups: Sequence[Group], zone: ZoneInfo, rows: int, *, fixed: bool) -> list[Batch]:
     """As many whole local days a batch as ``rows`` has room for, but at least one."""
     spans = [(group, *group.hours) for group in groups if group.hours is not None]
     if len(spans) < len(groups):
@@ -83,13 +98,13 @@ def _by_days(groups: Sequence[Group], zone: ZoneInfo, rows: int, *, fixed: bool)
         held = [span[0] for span in spans if span[1] < until and span[2] >= since]
         if held:
             files = tuple(dict.fromkeys(group.file for group in held))
+            seen = sum(group.rows for group in held)
             only = start if fixed and start == end else None
-            batch = Batch(files, None if fixed else (start, end), (since, until), day=only)
-            found.append((batch, sum(group.rows for group in held)))
+            found.append(Batch(files, seen, None if fixed else (start, end), (since, until), day=only))
     return found
 
 
-def _by_resources(groups: Sequence[Group], rows: int) -> list[tuple[Batch, int]]:
+def _by_resources(groups: Sequence[Group], rows: int) -> list[Batch]:
     spans = [(group, *group.resources) for group in groups if group.resources is not None]
     if len(spans) < len(groups):
         return []
@@ -105,8 +120,7 @@ def _by_resources(groups: Sequence[Group], rows: int) -> list[tuple[Batch, int]]
     for low, high in _pairs(cuts):
         inside = [g for g, least, most in spans if _before(least, high) and (low is None or not _before(most, low))]
         files = tuple(dict.fromkeys(group.file for group in inside))
-        batch = Batch(files, resources=(_sql(low), _sql(high)))
-        found.append((batch, sum(group.rows for group in inside)))
+        found.append(Batch(files, sum(group.rows for group in inside), resources=(_sql(low), _sql(high))))
     return found
 
 

@@ -123,13 +123,14 @@ def collect(bench: Bench, errand: Errand) -> bool:
         row = work.session.get_one(Collector, errand.id)
         if row.run != errand.run:
             return True
-        read_until, failures, now = row.read_until, row.failures, work.now
+        read_until, read_from, failures, now = row.read_until, row.source, row.failures, work.now
         facts = service.facts_of(work, errand.sub_cloud)
     try:
         source = _source(bench, errand.sub_cloud)
         name, telemetry = source.name, source.telemetry
         source.look(now)
-        start, end = _window(read_until, now, telemetry)
+        # What another source has not told may stand in this one: it is read from its beginning.
+        start, end = _window(read_until if read_from == name else None, now, telemetry)
         named = Named(facts)
         done = _take_in(bench.settings, source, named, (start, end), now) if telemetry is not Telemetry.NONE else None
     except (ProviderError, BrokerError) as error:

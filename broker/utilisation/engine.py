@@ -52,6 +52,7 @@ def engine(memory_mib: int = MEMORY_MIB, threads: int | None = None) -> Iterator
         db = duckdb.connect(folder / "scratch.duckdb", config=config)
         try:
             db.execute("SET TimeZone = 'UTC'")
+            db.execute("SET enable_progress_bar = false")  # it would be drawn on standard output, into an answer
             db.execute("SET parquet_metadata_cache = true")  # a day lies in two files: each is opened twice
             yield Engine(db, folder)
         finally:

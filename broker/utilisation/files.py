@@ -15,7 +15,7 @@ from broker.utilisation.engine import engine
 from broker.utilisation.rules import exemption_of
 from broker.utilisation.samples import Report, files_of
 from broker.utilisation.scan import Question, scan
-from broker.utilisation.values import Exemption, Facts, PolicySet, Run
+from broker.utilisation.values import Exemption, Facts, Policy, PolicySet, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ def scan_files(
         return
     with engine(memory_mib) as db:
         runs = scan(db, files_of(path), Question(policies.measured, zone, now), report)
-        yield from (joined(run, None, policies) for run in runs)
+        asked = {policy.name: policy for policy in policies.measured}
+        yield from (joined(run, None, asked[run.policy], policies) for run in runs)
 
 
-def joined(run: Run, facts: Facts | None, policies: PolicySet) -> Found:
+def joined(run: Run, facts: Facts | None, policy: Policy, policies: PolicySet) -> Found:
     """A run with what is known of its resource and what exempts it."""
-    policy = next(each for each in policies.policies if each.name == run.policy)
     return Found(run, facts, exemption_of(run, facts, policy, policies))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from broker.errors import Problem
@@ -88,6 +89,7 @@ def day_starts(number: int, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
+@lru_cache(4096)
 def day_of(number: int) -> date:
     """The day with this number."""
     return EPOCH + timedelta(days=number)

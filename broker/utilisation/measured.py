@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from broker.errors import Problem
 from broker.utilisation.batches import Group
 from broker.utilisation.engine import Engine, listing, parquet
@@ -94,7 +92,8 @@ def _measure(
 ) -> Measured | None:
     files = list(types)
     resource, hour, plain = _keys(types)
-    groups = _groups(engine, files, types, plain=plain)
+    _footers(engine, files, columns)
+    groups = _groups(engine, types, plain=plain)
     rows = sum(group.rows for group in groups)
     if not rows:
         return None
@@ -105,6 +104,20 @@ def _measure(
     if not inside:
         checks.append(f"{hour} BETWEEN TIMESTAMP '{EARLIEST}' AND {moment(now)}")
     return Measured(tuple(files), rows, first, last, resource, hour, frozenset(gaps), tuple(checks), groups)
+
+
+def _footers(engine: Engine, files: list[str], columns: Sequence[str]) -> None:
+    """Fill ``footer``: what the files say of each of these columns in each row group, read once."""
+    names = ", ".join(f"'{c}'" for c in (ID, HOUR, *columns))
+    engine.db.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE footer AS
+        SELECT file_name, row_group_id, row_group_num_rows, path_in_schema, stats_min_value, stats_max_value,
+            coalesce(stats_min_value, stats_min) AS least, coalesce(stats_max_value, stats_max) AS most,
+            coalesce(stats_null_count = 0, false) AS whole
+        FROM parquet_metadata({listing(files)}) WHERE path_in_schema IN ({names})
+        """
+    )
 
 
 def _keys(types: dict[str, dict[str, str]]) -> tuple[str, str, bool]:
@@ -149,25 +162,19 @@ def _proven(
 
     A float's statistics pass over what is not a number, unless DuckDB wrote them: it leaves them out then.
     """
-    names = ", ".join(f"'{c}'" for c in (ID, *columns))
-    try:
-        seen: dict[str, tuple[Any, ...]] = {
-            row[0]: row[1:]
-            for row in engine.rows(
-                f"""
-                SELECT path_in_schema, bool_and(coalesce(stats_null_count = 0, false)),
-                    min(TRY_CAST(coalesce(stats_min_value, stats_min) AS DOUBLE)),
-                    max(TRY_CAST(coalesce(stats_max_value, stats_max) AS DOUBLE)),
-                    bool_and(coalesce(stats_max_value, stats_max) IS NOT NULL)
-                FROM parquet_metadata({listing(files)}) WHERE path_in_schema IN ({names}) GROUP BY 1
-                """
-            )
-        }
-        ours = engine.one(
-            f"SELECT bool_and(coalesce(created_by, '') LIKE 'DuckDB%') FROM parquet_file_metadata({listing(files)})"
-        )[0]
-    except duckdb.Error:
-        return set(columns), list(columns), True
+    seen: dict[str, tuple[Any, ...]] = {
+        row[0]: row[1:]
+        for row in engine.rows(
+            """
+            SELECT path_in_schema, bool_and(whole), min(TRY_CAST(least AS DOUBLE)), max(TRY_CAST(most AS DOUBLE)),
+                bool_and(most IS NOT NULL)
+            FROM footer GROUP BY 1
+            """
+        )
+    }
+    ours = engine.one(
+        f"SELECT bool_and(coalesce(created_by, '') LIKE 'DuckDB%') FROM parquet_file_metadata({listing(files)})"
+    )[0]
     gaps = {c for c in columns if not seen[c][0]}
     unproven = []
     for column in columns:
@@ -179,7 +186,7 @@ def _proven(
     return gaps, unproven, not seen[ID][0]
 
 
-def _groups(engine: Engine, files: list[str], types: dict[str, dict[str, str]], *, plain: bool) -> tuple[Group, ...]:
+def _groups(engine: Engine, types: dict[str, dict[str, str]], *, plain: bool) -> tuple[Group, ...]:
     """The row groups with their spans of hours (when they are plain timestamps) and of resource ids."""
     id_types = {found[ID] for found in types.values()}
     numeric = id_types <= {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}
@@ -190,8 +197,8 @@ def _groups(engine: Engine, files: list[str], types: dict[str, dict[str, str]], 
             any_value(TRY_CAST(stats_max_value AS TIMESTAMP)) FILTER (path_in_schema = '{HOUR}'),
             any_value(stats_min_value) FILTER (path_in_schema = '{ID}'),
             any_value(stats_max_value) FILTER (path_in_schema = '{ID}'),
-            bool_and(coalesce(stats_null_count = 0, false))
-        FROM parquet_metadata({listing(files)}) WHERE path_in_schema IN ('{ID}', '{HOUR}')
+            bool_and(whole)
+        FROM footer WHERE path_in_schema IN ('{ID}', '{HOUR}')
         GROUP BY file_name, row_group_id
         """
     )

@@ -14,6 +14,7 @@ from broker.settings import Settings
 from broker.utilisation import store
 from broker.utilisation.engine import engine, literal, parquet
 from broker.utilisation.local_days import day_number_sql, day_of, offsets
+from broker.utilisation.samples import moment
 from broker.utilisation.values import HOUR, ID, Facts
 
 HEAT_DAYS = 30
@@ -61,8 +62,8 @@ def days(settings: Settings, names: Collection[str], first: date, last: date, zo
         rows = db.rows(
             f"SELECT {day} AS d, avg(cpu_avg_pct), max(cpu_max_pct), 100 * avg(mem_used_gib / nullif(mem_gib, 0)),"
             f" avg(net_kbps), avg(disk_kbps), count(*), coalesce(bool_and(n_off >= n_samples AND n_samples > 0), false)"
-            f" FROM {parquet(files)} WHERE {ID} IN ({listed}) AND epoch({HOUR}) >= {start.timestamp():.0f}"
-            f" AND epoch({HOUR}) < {end.timestamp():.0f} GROUP BY 1"
+            f" FROM {parquet(files)} WHERE {ID} IN ({listed}) AND {HOUR} >= {moment(start)} AND {HOUR} < {moment(end)}"
+            " GROUP BY 1"
         )
     found = [DayFigures(day_of(row[0]), *row[1:]) for row in rows]
     return {each.day: each for each in found}
@@ -77,7 +78,7 @@ def heat(settings: Settings, facts: Mapping[str, Facts], day: date, zone: ZoneIn
     with engine(settings.utilisation_memory_mib) as db:
         rows = db.rows(
             f"SELECT CAST({ID} AS VARCHAR), avg(cpu_avg_pct), avg(mem_used_gib) FROM {parquet(files)}"
-            f" WHERE epoch({HOUR}) >= {start.timestamp():.0f} AND epoch({HOUR}) < {end.timestamp():.0f} GROUP BY 1"
+            f" WHERE {HOUR} >= {moment(start)} AND {HOUR} < {moment(end)} GROUP BY 1"
         )
     held: dict[tuple[str, str], list[tuple[Facts, float | None, float | None]]] = {}
     for name, cpu, memory in rows:

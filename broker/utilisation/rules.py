@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from broker.utilisation.values import (
     AllOf,
@@ -28,7 +29,8 @@ from broker.utilisation.values import (
 MATCH, OTHER, MISSING = "1", "0", "-"
 """One letter a day: it matches; it has its samples and does not match; it has too few samples."""
 
-_RUNS = {MissingDay.BREAK: re.compile("1+"), MissingDay.SKIP: re.compile("1(?:-*1)*")}
+_MORE = {MissingDay.BREAK: "1", MissingDay.SKIP: "-*1"}
+"""What a run goes on with after its first day."""
 
 
 def day_letters(matches: str, measured: str) -> str:
@@ -38,10 +40,16 @@ def day_letters(matches: str, measured: str) -> str:
     return "".join(m if p == "1" else MISSING for m, p in zip(matches, measured, strict=True))
 
 
-def runs_of(letters: str, missing_day: MissingDay) -> Iterator[tuple[int, int, int]]:
-    """Each maximal run as (first, last, days): positions in ``letters``, and how many days of it match."""
-    for found in _RUNS[missing_day].finditer(letters):
+def runs_of(letters: str, missing_day: MissingDay, least: int) -> Iterator[tuple[int, int, int]]:
+    """Each maximal run of at least so many matching days as (first, last, days): positions in ``letters``."""
+    for found in _run(missing_day, least).finditer(letters):
         yield found.start(), found.end() - 1, found.group().count(MATCH)
+
+
+@lru_cache(1024)
+def _run(missing_day: MissingDay, least: int) -> re.Pattern[str]:
+    # Greedy from left to right, so maximal; looking back saves trying again within a run that is too short.
+    return re.compile(f"(?<!1)1(?:{_MORE[missing_day]}){{{least - 1},}}")
 
 
 def exemption_of(run: Run, facts: Facts | None, policy: Policy, known: PolicySet) -> Exemption | None:

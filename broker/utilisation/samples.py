@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -157,8 +157,8 @@ def reason_sql(columns: Sequence[str], now: datetime, *, written: str = "") -> s
 
 
 def moment(at: datetime) -> str:
-    """An instant in UTC as SQL."""
-    return f"TIMESTAMP '{at:%Y-%m-%d %H:%M:%S}'"
+    """An instant as SQL, in UTC."""
+    return f"TIMESTAMP '{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}'"
 
 
 def clean(engine: Engine, path: Path, columns: Sequence[str], now: datetime, report: Report) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from broker.utilisation import batches
@@ -85,16 +86,20 @@ def _add_up(engine: Engine, found: Measured, ways: Plan, ask: Question, report: 
         f"{letter}{i}" for letter, each in (("m", ways.matches), ("p", ways.measured)) for i in _of(each)
     )
     resource, source = _named(engine, found, ask)
-    cut = batches.of(found.groups, ask.zone, fixed=len(known) == 1, rows=ask.rows_at_once, torn=bool(ask.aliases))
-    for number, batch in enumerate(cut):
+
+    def added_up(batch: Batch) -> str:
         # By one column that stands in the file as a dictionary, grouping is three times as quick as by two.
         which = day if batch.day is None else f"CAST({batch.day} AS INTEGER)"
-        sql = f"""
+        return f"""
             SELECT * FROM (SELECT r, d{shown} FROM (
                 SELECT {resource} AS r, {which} AS d{picked} FROM {parquet(batch.files)}{source}
                 {_where(found, batch, day)} GROUP BY {"ALL" if batch.day is None else 1}))
             WHERE {useful}
             """
+
+    cut = batches.of(found.groups, ask.zone, fixed=len(known) == 1, rows=ask.rows_at_once, torn=bool(ask.aliases))
+    for number, at_once in enumerate(batches.together(cut, ask.rows_at_once)):
+        sql = " UNION ALL ".join(added_up(batch) for batch in at_once)
         engine.db.execute(f"CREATE TEMP TABLE daily AS {sql}" if number == 0 else f"INSERT INTO daily {sql}")
     if found.checks:
         good = engine.one(f"SELECT count(*) FROM {parquet(found.files)} WHERE {' AND '.join(found.checks)}")[0]
@@ -149,28 +154,37 @@ def _runs(engine: Engine, ways: Plan, policies: Sequence[Policy], days: Days) ->
     """Fill ``run``: one string of days per resource, cut into runs by ``rules.runs_of``."""
 
     def string(flag: str) -> str:
-        return f", CAST(bitstring_agg(d, {days.first}, {days.last}) FILTER ({flag}) AS VARCHAR)"
+        return f", bitstring_agg(d, {days.first}, {days.last}) FILTER ({flag}) AS {flag}"
 
-    asked = "".join(
-        string(f"m{i}") + (string(f"p{i}") if i in ways.measured else ", NULL") for i in range(len(policies))
+    numbers = range(len(policies))
+    strings = "".join(string(f"m{i}") + (string(f"p{i}") if i in ways.measured else f", NULL AS p{i}") for i in numbers)
+    # A resource with fewer matching days than a run has is not worth its string.
+    enough = [f"bit_count(m{i}) >= {policy.days}" for i, policy in enumerate(policies)]
+    asked = "".join(f", CASE WHEN {enough[i]} THEN CAST(m{i} AS VARCHAR) END, CAST(p{i} AS VARCHAR)" for i in numbers)
+    answer = engine.db.execute(
+        f"SELECT CAST(r AS VARCHAR){asked} FROM (SELECT r{strings} FROM daily GROUP BY r) WHERE {' OR '.join(enough)}"
     )
     path = engine.folder / "runs.csv"
-    answer = engine.db.execute(f"SELECT CAST(r AS VARCHAR){asked} FROM daily GROUP BY r")
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         while rows := answer.fetchmany(_FETCH):
-            for resource, *strings in rows:
-                for i, policy in enumerate(policies):
-                    matches, measured = strings[2 * i : 2 * i + 2]
-                    if matches:
-                        letters = matches if measured is None else day_letters(matches, measured)
-                        for start, end, count in runs_of(letters, policy.missing_day):
-                            if count >= policy.days:
-                                writer.writerow((resource, i, days.first + start, days.first + end, count))
+            writer.writerows(_cut(rows, policies, days.first))
     engine.db.execute(
         f"CREATE TABLE run AS SELECT * FROM read_csv({listing([path])}, auto_detect = false, header = false,"
         " columns = {'r': 'VARCHAR', 'policy': 'INTEGER', 'a': 'INTEGER', 'b': 'INTEGER', 'days': 'INTEGER'})"
     )
+
+
+def _cut(
+    rows: Sequence[tuple[Any, ...]], policies: Sequence[Policy], first: int
+) -> Iterator[tuple[str, int, int, int, int]]:
+    for row in rows:
+        for i, policy in enumerate(policies):
+            matches, measured = row[2 * i + 1], row[2 * i + 2]
+            if matches is not None:
+                letters = matches if measured is None else day_letters(matches, measured)
+                for start, end, count in runs_of(letters, policy.missing_day, policy.days):
+                    yield row[0], i, first + start, first + end, count
 
 
 def _found(engine: Engine, ways: Plan, policies: Sequence[Policy]) -> Iterator[Run]:
@@ -179,20 +193,17 @@ def _found(engine: Engine, ways: Plan, policies: Sequence[Policy]) -> Iterator[R
     matches = " ".join(f"WHEN {i} THEN m{i}" for i in range(len(policies)))
     answer = engine.db.execute(
         f"""
-        SELECT run.r, policy, a, b, days{figures} FROM run
-        JOIN daily ON run.r = CAST(daily.r AS VARCHAR) AND d BETWEEN a AND b AND CASE policy {matches} END
-        GROUP BY ALL
+        SELECT run.r, policy, a, b, days, figures.* EXCLUDE (number) FROM run JOIN (
+            SELECT run.rowid AS number{figures} FROM run
+            JOIN daily ON run.r = CAST(daily.r AS VARCHAR) AND d BETWEEN a AND b AND CASE policy {matches} END
+            GROUP BY 1
+        ) figures ON run.rowid = number
         """
     )
+    places = {leaf: 5 + 3 * i for i, leaf in enumerate(ways.leaves)}
+    asked = [[(leaf, places[leaf]) for leaf in dict.fromkeys(conditions(policy.when))] for policy in policies]
     while rows := answer.fetchmany(_FETCH):
-        for resource, number, first, last, count, *figures_found in rows:
-            policy = policies[number]
-            triples = {
-                leaf: figures_found[3 * i : 3 * i + 3]
-                for i, leaf in enumerate(ways.leaves)
-                if figures_found[3 * i] is not None
-            }
-            evidence = tuple(
-                Figures(leaf, *triples[leaf]) for leaf in dict.fromkeys(conditions(policy.when)) if leaf in triples
-            )
-            yield Run(resource, policy.name, day_of(first), day_of(last), count, evidence)
+        for row in rows:
+            resource, number, first, last, count = row[:5]
+            evidence = tuple(Figures(leaf, *row[at : at + 3]) for leaf, at in asked[number] if row[at] is not None)
+            yield Run(resource, policies[number].name, day_of(first), day_of(last), count, evidence)

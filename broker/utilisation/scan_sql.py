@@ -101,7 +101,7 @@ class _Builder:
 
     def _low(self, metric: str, limit: Decimal, sign: str) -> str:
         name = f"low_{metric}_{'e' if sign == '<=' else 't'}_{format(limit, 'f').replace('.', '_').replace('-', 'm')}"
-        self.aggregates[name] = f"count(*) FILTER ({metric} {sign} {_number(limit)})"
+        self.aggregates[name] = f"count_if({metric} {sign} {_number(limit)})"
         return name
 
     def _count(self, metric: str) -> str:

@@ -32,6 +32,9 @@ from broker.utilisation.store import Imported
 from broker.utilisation.values import ID, Facts, PolicySet
 from providers.contract import Provider
 
+BY_HAND_WAIT_S = 30.0
+"""A collector is at it for some seconds an hour: whoever imports a file waits for it rather than being sent away."""
+
 _MAY = frozenset({Role.SYSTEM, Role.ADMINISTRATOR, Role.AUDIT, Role.ASSESSOR, Role.OPERATOR})
 
 
@@ -101,15 +104,15 @@ def scan_store(
     """
     zone, now = when
     files = store.hourly_files(settings, first and first - timedelta(days=1))
-    kinds = {policy.name: policy.kind for policy in policies.policies}
+    asked = {policy.name: policy for policy in policies.measured}
     if not files or not policies.measured:
         return
     with engine(settings.utilisation_memory_mib) as db:
         ask = Question(policies.measured, zone, now, aliases=_aliases(db, files, facts))
         for run in scan(db, files, ask, report):
-            known = facts.get(run.resource_id)
-            if known is not None and known.kind == kinds[run.policy]:
-                yield joined(run, known, policies)
+            known, policy = facts.get(run.resource_id), asked[run.policy]
+            if known is not None and known.kind == policy.kind:
+                yield joined(run, known, policy, policies)
 
 
 def _aliases(db: Engine, files: Sequence[Path], facts: Mapping[str, Facts]) -> dict[str, str]:
@@ -145,5 +148,7 @@ def import_by_hand(
     storage = store.storage_of(settings)
     with engine(settings.utilisation_memory_mib) as db:
         months = settings.utilisation_months
-        done = store.import_samples(db, storage, path, now, months, remember=True, correct=correct)
+        done = store.import_samples(
+            db, storage, path, now, months, wait_s=BY_HAND_WAIT_S, remember=True, correct=correct
+        )
         return done, sorted(store.names_taken_in(db) - facts.keys())

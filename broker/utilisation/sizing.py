@@ -9,11 +9,12 @@ who needs a larger one asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from math import ceil
+from pathlib import Path
 from uuid import UUID
 
 from broker.db.base import AnyRow
@@ -25,7 +26,8 @@ from broker.pricing.values import PriceVersion
 from broker.settings import Settings
 from broker.tenancy.work import Work
 from broker.utilisation import store
-from broker.utilisation.engine import engine, literal, parquet
+from broker.utilisation.engine import Engine, engine, literal, parquet
+from broker.utilisation.samples import moment
 from broker.utilisation.values import HOUR, ID
 
 DAYS = 30
@@ -38,6 +40,8 @@ MEMORY_PEAK_SHARE = 0.9
 """And the most memory that any hour took no larger than this: who lacks cores waits, who lacks memory is killed."""
 VCPU = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 MEMORY_GIB = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_AT_ONCE = 5000
+"""Servers whose hours are in memory at once (a p95 needs them all): some 100 MB."""
 
 
 class Risk(StrEnum):
@@ -193,24 +197,47 @@ def _saved(server: Server, made: Proposal) -> int | None:
 def _measure(settings: Settings, servers: Collection[Server], now: datetime) -> dict[UUID, Needs]:
     """What was measured of each over the last days, under all its names, in hours that it was not off."""
     start = now - timedelta(days=DAYS)
-    files = store.hourly_files(settings, start.date())
-    numbered = list(servers)
-    named = [(name, n, each.resource.spec["vcpu"]) for n, each in enumerate(numbered) for name in each.names]
-    if not files or not named:
+    files = store.hourly_files(settings, start.astimezone(UTC).date())
+    if not files or not servers:
         return {}
-    listed = ", ".join(f"({literal(name)}, {n}, {int(vcpu)})" for name, n, vcpu in sorted(named))
+    found: dict[UUID, Needs] = {}
+    with engine(settings.utilisation_memory_mib) as db:
+        for some in _in_parts(db, files, servers):
+            found |= _measured(db, files, some, start)
+    return found
+
+
+def _in_parts(db: Engine, files: Sequence[Path], servers: Collection[Server]) -> Iterator[list[Server]]:
+    """So many servers at once as memory has room for: of a region only those with samples, neighbours together.
+
+    Files are sorted by names, so that a part reads its own stretch of each.
+    """
+    if len(servers) <= _AT_ONCE:
+        yield list(servers)
+        return
+    known = {str(row[0]) for row in db.rows(f"SELECT DISTINCT {ID} FROM {parquet(files)}")}
+    named = (replace(each, names=tuple(sorted(known.intersection(each.names)))) for each in servers)
+    ordered = sorted((each for each in named if each.names), key=lambda each: each.names)
+    for at in range(0, len(ordered), _AT_ONCE):
+        yield ordered[at : at + _AT_ONCE]
+
+
+def _measured(db: Engine, files: Sequence[Path], servers: Sequence[Server], start: datetime) -> dict[UUID, Needs]:
+    named = [(name, n, each.resource.spec["vcpu"]) for n, each in enumerate(servers) for name in each.names]
+    if not named:
+        return {}
+    listed = ", ".join(f"({literal(name)}, {n}, {int(vcpu)})" for name, n, vcpu in named)
     # A share of the cores of that hour is another share of today's: it may have been resized meanwhile.
     of_now = "coalesce(nullif(s.vcpu, 0), now_has) / now_has"
-    with engine(settings.utilisation_memory_mib) as db:
-        rows = db.rows(
-            f"SELECT n, count(cpu), quantile_disc(cpu, 0.95), count(peak), quantile_disc(peak, 0.95), max(peak),"
-            f" count(memory), quantile_disc(memory, 0.95), max(memory) FROM ("
-            f"SELECT n, cpu_avg_pct * {of_now} AS cpu, cpu_max_pct * {of_now} AS peak, mem_used_gib AS memory"
-            f" FROM {parquet(files)} s JOIN (VALUES {listed}) e(name, n, now_has) ON CAST({ID} AS VARCHAR) = name"
-            f" WHERE epoch({HOUR}) >= {start.timestamp():.0f} AND coalesce(n_off, 0) < coalesce(n_samples, 1)"
-            f") GROUP BY 1"
-        )
-    return {numbered[n].resource.id: _needs(*figures) for n, *figures in rows}
+    rows = db.rows(
+        f"SELECT n, count(cpu), quantile_disc(cpu, 0.95), count(peak), quantile_disc(peak, 0.95), max(peak),"
+        f" count(memory), quantile_disc(memory, 0.95), max(memory) FROM ("
+        f"SELECT n, cpu_avg_pct * {of_now} AS cpu, cpu_max_pct * {of_now} AS peak, mem_used_gib AS memory"
+        f" FROM {parquet(files)} s JOIN (VALUES {listed}) e(name, n, now_has) ON CAST({ID} AS VARCHAR) = name"
+        f" WHERE {HOUR} >= {moment(start)} AND coalesce(n_off, 0) < coalesce(n_samples, 1)"
+        f") GROUP BY 1"
+    )
+    return {servers[n].resource.id: _needs(*figures) for n, *figures in rows}
 
 
 def _needs(hours: int, cpu: float, peak_hours: int, peak_p95: float, peak: float, *memory: float) -> Needs:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.client import Mistake, Refusal
 from api.cli.demo_broker import LABORATORY_CLOUD, laboratory_region, running_demonstration
 from api.cli.demo_story import NotAsItShouldBe, Story
 from api.cli.display import Terminal
+from api.cli.refusal import Mistake, Refusal
 from broker.region.reading import read_region
 
 LONGEST_S = 900

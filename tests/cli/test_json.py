@@ -62,6 +62,7 @@ def test_a_statement_is_shown_line_by_line(typist: Typist, world: World) -> None
     listed = typist.does("statements", as_="finance").out
     short = made[0]["id"][-8:]
     assert short in listed
+    assert "试算账单" in listed
     shown = typist.does("statements", short, as_="finance").out
     assert "明细" in shown
     whole = typist.does("statements", made[0]["id"], "--json", as_="finance").json

@@ -155,6 +155,9 @@ def test_a_payer_objects_on_the_page_and_the_region_answers(
 ) -> None:
     """From the line to the objection, to the notice, to the answer: -1.50 yuan stay -1.50 yuan."""
     city, region = console.person("finance.nanning"), console.person("finance")
+    shown, whole = city.get("/statements").text, region.get("/statements").text
+    assert "生成账单" not in shown, "only who keeps the region's books draws one"
+    assert all(word in whole for word in ("生成账单", "已关账", "试算账单"))
     statement = city.get(f"/statements/{closed_id}")
     links = [link for link in statement.links if link.endswith("/dispute")]
     assert links
@@ -163,8 +166,10 @@ def test_a_payer_objects_on_the_page_and_the_region_answers(
     assert "请填写异议理由" in city.post(links[0], {"reason": " "}, status=422).text
     page = city.post(links[0], {"reason": "该服务器 9 月 10 日已停用"})
     assert "异议已提交" in page.text
-    assert "有新的异议" in region.get("/notices").text
+    told = region.get("/notices")
+    assert "有新的异议" in told.text
     found = next(x for x in region.get("/disputes").links if x.startswith("/disputes/"))
+    assert found in told.links
     given = {"decision": "accepted", "reason": "核实属实", "amount": "-1.505"}
     wrong = region.post(f"{found}/answer", given, status=422)
     assert wrong.value("amount") == "-1.505"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,22 @@ def test_reading_again_changes_nothing(measured: World, store: Path) -> None:
     outcome = state(measured).outcome
     assert outcome is not None
     assert (outcome["added"], outcome["updated"], outcome["unchanged"]) == (0, 0, 6)
+
+
+def test_another_source_is_read_from_its_beginning(measured: World, store: Path) -> None:
+    """What the last one did not tell may stand in it; from its second act on it is read where it was left."""
+    catch_up(measured)
+    until, whole = state(measured).read_until, rows(store)
+    assert until is not None
+    with measured.app.sessions.begin() as session:
+        session.execute(text("UPDATE broker.collector SET source = 'prometheus'"))
+    assert act(measured)
+    row = state(measured)
+    assert row.outcome is not None
+    assert datetime.fromisoformat(row.outcome["from"]) == until - collectors.FIRST
+    assert (row.source, row.read_until) == ("simulated", until - collectors.FIRST + collectors.AT_ONCE)
+    catch_up(measured)
+    assert (state(measured).read_until, rows(store)) == (until, whole)
 
 
 def test_an_act_that_was_carried_already_does_nothing(measured: World, store: Path) -> None:

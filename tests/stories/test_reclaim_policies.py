@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.views import reclaim as views
+from api.views import requests
 from broker.db.base import new_id
 from broker.errors import BrokerError, Conflict, Invalid
 from broker.reclamation import cases, dry_runs, opening, policies, terms
@@ -316,7 +317,7 @@ def test_a_term_ends_on_the_same_rails(world: World) -> None:
 
 def test_a_term_is_renewed_by_request(world: World) -> None:
     """The unit asks, the authority answers; the term then ends later, and nothing is taken up before that."""
-    reclaim.delivered(world, end_date=str((world.clock() + timedelta(days=20)).date()))
+    request_id = reclaim.delivered(world, end_date=str((world.clock() + timedelta(days=20)).date()))
     assert expire(world) == 1
     reclaim.days_come(world)
     case_id = world.scalar("SELECT id FROM broker.reclaim_case")
@@ -328,6 +329,10 @@ def test_a_term_is_renewed_by_request(world: World) -> None:
     with world.acting("approve.jyt") as work:
         cases.answer(work, case_id, Answer(Decision.ACCEPT, "同意续期"))
     assert reclaim.state(world, case_id) == "renewed"
+    assert reclaim.told(world, "reclaim.renewal_accept") == {"applicant", "cloud_chief"}
+    assert reclaim.told(world, "reclaim.answered_accept") == set(), "nobody had objected"
+    with world.acting("apply.jyt") as work:
+        assert requests.detail(work, request_id).renewed_until == until
     world.clock.now = until - timedelta(days=31)
     assert expire(world) == 0
     world.clock.now = until - timedelta(days=29)

@@ -29,8 +29,9 @@ from broker.lifecycle import Role
 from broker.metering.models import UsageCorrection
 from broker.notify.models import Notice
 from broker.pricing.models import TariffPrice
-from broker.tenancy.models import Account
+from broker.tenancy.models import Account, RoleGrant
 from broker.tenancy.values import SYSTEM, Actor
+from tests.broker.chargeback.billed import person
 from tests.broker.chargeback.money_oracle import month_window
 from tests.broker.chargeback.money_worlds import CITY, DEPARTMENT, LONG_AGO, MAIN, REGION, add_thing, store
 from tests.broker.chargeback.small_region import END, HOUR, OCTOBER, START, running, thing, work, world
@@ -203,6 +204,11 @@ def test_a_budget_tells_once_at_80_and_at_100_percent(session: Session) -> None:
     notices = session.scalars(select(Notice).where(Notice.code == "budget.used").order_by(Notice.id)).all()
     # Set anew when all of it is spent: told at once, and of the higher alone.
     assert [n.params["percent"] for n in notices] == [80, 100, 100]
+    region = person(session, Role.FINANCE, REGION)
+    session.add(RoleGrant(account_id=region.account_id, role="finance", during=Range(LONG_AGO, None)))
+    budgets.set_budget(work(session, now=LATER), CITY, 2026, spent - 1)
+    heard = session.scalars(select(Notice.unit_id).where(Notice.code == "budget.used").order_by(Notice.id)).all()
+    assert (heard[-2], heard[-1]) == (CITY, region.unit_id), "nobody acts for the city: the region's finance hears"
     assert notices[-1].params["spent"] == notices[-1].params["amount"] == f"{spent // 100:,}.{spent % 100:02}"
 
 

@@ -15,6 +15,7 @@ import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
 from broker.chargeback import focus_file, statements
@@ -22,11 +23,13 @@ from broker.chargeback.focus import COLUMNS, PLACES, Writer, check, list_fen, qu
 from broker.chargeback.views import ExplainedLine, StatementSummary
 from broker.db.base import new_id
 from broker.errors import Invalid
+from broker.metering.models import OneOffItem
+from broker.pricing.models import TariffPrice
 from broker.pricing.rules import half_even
 from broker.tenancy.values import SYSTEM
 from tests.broker.chargeback.billed import Billed, bill, close
 from tests.broker.chargeback.money_worlds import CITY
-from tests.broker.chargeback.small_region import NOW, START
+from tests.broker.chargeback.small_region import HOUR, NOW, START
 
 Statements = list[tuple[StatementSummary, list[ExplainedLine]]]
 
@@ -38,7 +41,17 @@ def billed(session: Session) -> Billed:
 
 @pytest.fixture
 def closed(billed: Billed) -> Statements:
-    """The closed statements of October with their lines."""
+    """The closed statements of October with their lines, one of an item charged once."""
+    billed.session.add_all(
+        [
+            TariffPrice(
+                side="charge", meter="migration", price_cny=Decimal(5000), per="once", version="once", source="test",
+                during=Range(START, None),
+            ),
+            OneOffItem(resource_id=billed.city.id, meter="migration", quantity=2, at=START + HOUR),
+        ]
+    )  # fmt: skip
+    billed.session.flush()
     out = []
     for one in close(billed.session).values():
         head = statements.summary(billed.session, one, actor=SYSTEM, now=NOW)
@@ -68,8 +81,15 @@ def test_a_month_is_written_with_one_billing_account_a_payer(closed: Statements,
         assert sum(Decimal(row["BilledCost"]) for row in mine) == yuan(head.head.total_fen)
         assert {row["InvoiceId"] for row in mine} == {f"GX-{head.payer_code}-2026-10-v{head.head.version}"}
     assert {row["BillingPeriodStart"] for row in found} == {"2026-09-30T16:00:00Z"}
-    assert not any("E" in row[name] for row in found for name in COLUMNS if COLUMNS[name].startswith("DECIMAL"))
+    numbers = [row[name] for row in found for name in COLUMNS if COLUMNS[name].startswith("DECIMAL") and row[name]]
+    assert not any("E" in number for number in numbers)
+    # A column of whole numbers alone would be read as integers, which the specification's quantities are not.
+    assert all("." in number for number in numbers)
+    assert [text_of(Decimal(number)) for number in ("720", "1E+3", "0.50")] == ["720.0", "1000.0", "0.50"]
     assert "CN-450100" in {row["RegionId"] for row in found}
+    [item] = [row for row in found if row["SkuMeter"] == "migration"]
+    named = ("ChargeCategory", "ChargeFrequency", "EffectiveCost", "ConsumedQuantity", "PricingQuantity", "PricingUnit")
+    assert [item[name] for name in named] == ["Usage", "One-Time", "10000.00", "2.0", "2.0", "Units"]
     assert list(tmp_path.iterdir()) == [target]
 
 

@@ -122,6 +122,27 @@ prices:
     }
 
 
+def test_a_stopped_server_costs_what_the_close_would_charge(tmp_path: Path) -> None:
+    """Processors and memory nothing, all else its price, unless the tariff says otherwise (0005, rule 6)."""
+    said = {
+        "vcpu_x86_64": "",
+        "memory_gib": ", charged_when_stopped: true",
+        "disk": "",
+        "gpu": ", charged_when_stopped: false",
+    }
+    prices = "".join(
+        f"\n - {{meter: {meter}, price_cny: 1, per: hour, valid_from: 2020-01-01T00:00:00Z{more}}}"
+        for meter, more in said.items()
+    )
+    rows = [f"r,p,c,s,{meter},1,2026-10-05T00:00:00Z,2026-10-05T02:00:00Z,stopped" for meter in said]
+    done = run(tmp_path, *rows, tariff=f"prices:{prices}", header=f"{HEADER},state")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert {row["meter"]: row["amount_fen"] for row in read(tmp_path, "lines.csv")} == {
+        "memory_gib": "200",
+        "disk": "200",
+    }
+
+
 def test_an_amount_of_ten_trillion_fen_is_billed_and_one_more_refused(tmp_path: Path) -> None:
     """The limit itself is allowed."""
     tariff = "prices: [{meter: m, price_cny: 0.01, per: hour, valid_from: 2020-01-01T00:00:00Z}]"

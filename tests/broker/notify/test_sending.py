@@ -415,3 +415,12 @@ def test_what_several_roles_are_told_reaches_a_person_and_a_group_once(
     subject = email.message_from_bytes(content, policy=email.policy.default)["Subject"]
     assert subject == "桂云通知：回收事项 HS-000001 已撤销"
     assert len(robot[1]) == 1
+
+
+def test_a_subject_is_one_clause_on_one_line() -> None:
+    """A mailbox's list shows its beginning: what is cut says so."""
+    assert sender_module._subject("回收事项 HS-1：甲\n乙，请办理。") == "桂云通知：回收事项 HS-1：甲 乙"
+    assert sender_module._subject("，") == "桂云通知"
+    long = sender_module._subject("长" * 200)
+    assert len(long) == len("桂云通知：") + 70
+    assert long.endswith("长…")

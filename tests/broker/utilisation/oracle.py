@@ -65,3 +65,38 @@ def runs(rows: Sequence[Row], policy: Mapping[str, Any], zone: ZoneInfo) -> Iter
                     yield resource, policy["name"], matching[0], matching[-1], len(matching)
                 matching = []
             day += timedelta(days=1)
+
+
+def evidence(rows: Sequence[Row], policy: Mapping[str, Any], zone: ZoneInfo, run: Found) -> list[tuple[float, ...]]:
+    """For each condition of the policy that was measured: the least, the greatest and the mean of the run's days."""
+    days: dict[date, list[Row]] = {}
+    for row in rows:
+        day = row.hour.astimezone(zone).date()
+        if row.resource == run[0] and run[2] <= day <= run[3]:
+            days.setdefault(day, []).append(row)
+    enough = [held for held in days.values() if len(held) >= policy["min_samples_per_day"]]
+    matching = [held for held in enough if holds(policy["when"], held)]
+    found: list[tuple[float, ...]] = []
+    for leaf in {str(each): each for each in leaves(policy["when"])}.values():
+        texts = [[row.values[leaf["metric"]] for row in held] for held in matching]
+        measured = [values for day in texts if (values := [Fraction(text) for text in day if text is not None])]
+        shown = [shown_figure(values, leaf) for values in measured]
+        if shown:
+            found.append((float(min(shown)), float(max(shown)), float(sum(shown) / len(shown))))
+    return found
+
+
+def leaves(when: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The conditions as they stand in the file, ``all`` before ``any``."""
+    if "all" not in when and "any" not in when:
+        yield when
+    for part in (*when.get("all", ()), *when.get("any", ())):
+        yield from leaves(part)
+
+
+def shown_figure(values: Sequence[Fraction], leaf: Mapping[str, Any]) -> Fraction:
+    """A day's figure; for a p95 the share of its values on the right side of the limit."""
+    if leaf["daily"] != "p95":
+        return figure(values, leaf["daily"])
+    limit = Fraction(str(leaf["below"] if "below" in leaf else leaf["above"]))
+    return Fraction(sum(v < limit if "below" in leaf else v <= limit for v in values), len(values))

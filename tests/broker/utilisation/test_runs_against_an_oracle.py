@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,12 +115,12 @@ def write(folder: Path, rows: Sequence[Row], shape: str) -> None:
     asked=policies,
     zone=st.sampled_from(ZONES).map(ZoneInfo),
     shape=st.sampled_from(["csv", "by day", "by resource", "one"]),
-    rows_at_once=st.sampled_from([24, 1000]),
+    rows_at_once=st.sampled_from([24, 60, 200, 1000]),
 )
 def test_runs_are_those_of_the_oracle(
     rows: list[Row], asked: list[dict[str, Any]], zone: ZoneInfo, shape: str, rows_at_once: int
 ) -> None:
-    """A run is maximal, found once, and counts matching days; a mean that equals a limit is on neither side of it."""
+    """A run is maximal, found once, and shows its matching days' figures; a mean that equals a limit matches not."""
     asked = [{"name": f"p{n}", **policy} for n, policy in enumerate(asked)]
     expected = sorted(found for policy in asked for found in oracle.runs(rows, policy, zone))
     with tempfile.TemporaryDirectory() as name, engine(256, threads=1) as db:
@@ -127,8 +128,19 @@ def test_runs_are_those_of_the_oracle(
         report = Report()
         ask = Question(parse_lenient(asked), zone, NOW, rows_at_once)
         found = list(scan(db, files_of(Path(name)), ask, report)) if rows else []
-    assert sorted((r.resource_id, r.policy, r.first_day, r.last_day, r.days) for r in found) == expected
+    runs = {(r.resource_id, r.policy, r.first_day, r.last_day, r.days): r.evidence for r in found}
+    assert len(runs) == len(found)
+    assert sorted(runs) == expected
     assert report.intake().dropped == 0
+    by_name = {policy["name"]: policy for policy in asked}
+    for run, evidence in runs.items():
+        figures = [(each.least, each.greatest, each.mean) for each in evidence]
+        assert figures == approx_all(oracle.evidence(rows, by_name[run[1]], zone, run))
+
+
+def approx_all(expected: Sequence[tuple[float, ...]]) -> list[Any]:
+    """Figures are kept in four bytes."""
+    return [pytest.approx(each, rel=1e-6, abs=1e-9) for each in expected]
 
 
 def parse_lenient(asked: Sequence[dict[str, Any]]) -> Any:
