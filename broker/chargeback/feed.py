@@ -6,10 +6,9 @@ these tables by ``rating_sql``, millions of rows at a time.
 How it reads. A ``place`` is where a resource can belong (unit, sub-cloud), a ``spot`` all places with the same prices
 (sub-cloud, class of unit). ``piece``: for a place, a meter and a term, a stretch of time under one price and one payer;
 its ``line_n`` numbers what makes a line of one resource (payer, place, price version), ``bill_n`` the same wherever the
-place, ``pool_n`` whose free quantity it takes from; ``changed``: pieces of its line have more than one rule or article.
-``unpaid``: priced, but nobody pays. ``covered``: what has a piece for every second of the time, all of one kind.
-``head`` explains a ``line_n``, ``rate`` says what a price comes to for a unit-second of a month, as a whole fraction of
-fen, and the same for 64 bits, which hold up to ``most`` unit-seconds.
+place, ``pool_n`` whose free quantity it takes from. ``unpaid``: priced, but nobody pays. ``covered``: what has a piece
+for every second of the time, all of one kind. ``head`` explains a ``line_n``, ``rate`` says what a price comes to for a
+unit-second of a month, as a whole fraction of fen, and the same for 64 bits, which hold up to ``most`` unit-seconds.
 ``supply…``: the other side, what operators are owed: a sub-cloud's time is each operator's own (``tenure``), settled
 where it has any settlement price (``supplied_spot``).
 """
@@ -148,7 +147,7 @@ class _Charges:
         self._homes = homes
         self._since, self._until = since, until
         self._lines, self._bills, self._pools = _Numbers(), _Numbers(), _Numbers()
-        self._rules: dict[int, set[tuple[str, str]]] = {}
+        self._rules: dict[int, tuple[str, str]] = {}
         self._at_spot = _at_spots([one.price for one in prices], facts, homes, since, until)
         self._payers_at = payers_at(facts, homes, since, until)
 
@@ -165,12 +164,11 @@ class _Charges:
                 kinds = {row[6] for row in paid_for}
                 if len(kinds) == 1 and sum(row[10] - row[9] for row in paid_for) == self._until - self._since:
                     out["covered"].append((home.place_n, term, meter, *kinds))
-        out["piece"] = [(*row, len(self._rules[row[0]]) > 1) for row in out["piece"]]
         homes = {home.place_n: home for home in self._homes}
         out["head"] = [
-            (line_n, payer, home.unit_id, home.sub_cloud_id, *self._price(number), *min(self._rules[line_n]))
+            (line_n, payer, homes[place_n].unit_id, homes[place_n].sub_cloud_id, *self._price(number))
+            + self._rules[line_n]
             for (payer, place_n, number), line_n in self._lines.seen.items()
-            for home in (homes[place_n],)
         ]
         return out
 
@@ -203,7 +201,7 @@ class _Charges:
             payer = self._payers[piece.number]
             line_n = self._lines.of(payer.payer_unit_id, home.place_n, priced.number)
             rule = (payer.rule, payer.article)
-            self._rules.setdefault(line_n, set()).add(rule)
+            self._rules[line_n] = min(rule, self._rules.get(line_n, rule))
             bill_n = self._bills.of(payer.payer_unit_id, priced.number)
             pool_n = self._pools.of(payer.payer_unit_id, price.series) if price.free_quantity else None
             key = (line_n, home.place_n, term, price.meter, bill_n, pool_n)

@@ -15,7 +15,7 @@ _TIME = "start_s bigint, end_s bigint"
 SHAPES: Mapping[str, str] = {
     "place": "place_n int, spot_n int, unit_id uuid, sub_cloud_id uuid",
     "piece": f"line_n int, {_PIECE}, bill_n int, pool_n int, {_KIND}, payer_start_s bigint, {_TIME}, rule text,"
-    " article text, changed boolean",
+    " article text",
     "unpaid": f"{_PIECE}, {_KIND}, {_TIME}",
     "covered": f"{_PIECE}, once boolean",
     "head": "line_n int, payer_unit_id uuid, unit_id uuid, sub_cloud_id uuid, meter text, tariff_price_id uuid,"

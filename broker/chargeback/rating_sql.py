@@ -7,11 +7,10 @@ The arithmetic is ``arithmetic_sql``'s, which DuckDB runs as well.
 How it reads. ``used``: usage cut to each month, term and owner, in whole seconds since 1970. ``line``: usage within
 pieces, summed to a resource's number and so to a payer's resource, meter and price version. ``free_of``: what a
 tariff's free quantity takes off. ``owner_at``: whose a resource was that went from a unit to another; both in a month
-under one payer and price are one line (``joined``), the later unit's. ``rated``: the amount. Every line has a head and
-a rate: ``LEFT`` tells PostgreSQL that none is lost, else it takes millions for a few and hashes these. ``slot``: by
-what usage finds price and payer; only that of slots which lack one at some time is looked at span by span. ``gap``:
-usage that found no price of its kind or no payer: never free in silence. ``owed``: the other side, what an operator is
-owed for everybody's usage together in its time.
+under one payer and price are one line (``joined``), the later unit's. ``rated``: the amount. ``slot``: by what usage
+finds price and payer; only that of slots which lack one at some time is looked at span by span. ``gap``: usage that
+found no price of its kind or no payer: never free in silence. ``owed``: the other side, what an operator is owed for
+everybody's usage together in its time.
 """
 
 from __future__ import annotations
@@ -122,13 +121,15 @@ LINES = f""", joined AS MATERIALIZED (
   SELECT u.month_s, u.resource_id, {_LINE} AS line_n, broker.sum_64({HELD}) AS quantity_seconds
   FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
   GROUP BY u.month_s, u.resource_id, {_LINE}
+), changed AS MATERIALIZED (
+  SELECT line_n FROM piece GROUP BY line_n HAVING count(DISTINCT (rule, article)) > 1
 ), ruled AS MATERIALIZED (
   SELECT month_s, resource_id, line_n, string_agg(DISTINCT rule, ' + ') AS payer_rule,
          coalesce(string_agg(DISTINCT nullif(article, ''), ' + '), '') AS article
   FROM (
     SELECT u.month_s, u.resource_id, {_LINE} AS line_n, p.rule, p.article
     FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
-    WHERE p.changed
+    WHERE p.line_n IN (SELECT line_n FROM changed)
     UNION ALL
     SELECT u.month_s, u.resource_id, {_LINE}, p.rule, p.article
     FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
@@ -155,8 +156,8 @@ LINES = f""", joined AS MATERIALIZED (
          {_NUMERATOR} AS numerator, c.denominator, {_FEN} AS amount_fen,
          CASE WHEN r.resource_id IS NULL THEN l.line_n END AS line_n
   FROM line l
-  LEFT JOIN head h ON h.line_n = l.line_n
-  LEFT JOIN rate c ON c.month_s = l.month_s AND c.tariff_price_id = h.tariff_price_id
+  JOIN head h ON h.line_n = l.line_n
+  JOIN rate c ON c.month_s = l.month_s AND c.tariff_price_id = h.tariff_price_id
   LEFT JOIN free_of f ON f.month_s = l.month_s AND f.resource_id = l.resource_id AND f.line_n = l.line_n
   LEFT JOIN ruled r ON r.month_s = l.month_s AND r.resource_id = l.resource_id AND r.line_n = l.line_n
 ), slot AS MATERIALIZED (
