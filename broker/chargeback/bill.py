@@ -31,6 +31,10 @@ def fill(
         for name in bill_sql.KEPT:
             session.execute(text(given_sql.keep(table, name)), given)
         session.execute(text(f"ANALYZE {', '.join(f'pg_temp.{table}_{name}' for name in bill_sql.KEPT)}"))
+        session.execute(text(read(bill_sql.keep_joined(table))), reading.usage)
+        session.execute(text(f"ANALYZE pg_temp.{table}_joined"))
+        session.execute(text(bill_sql.keep_ruled(table)))
+        session.execute(text(f"ANALYZE pg_temp.{table}_ruled"))
         session.execute(text(read(bill_sql.rate(table))), reading.usage)
     session.execute(text(f"ANALYZE pg_temp.{table}"))
     return snapshot

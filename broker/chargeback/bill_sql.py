@@ -3,14 +3,15 @@
 Called by: ``chargeback.bill``. Must not: hold a rule of its own: the parts are those of ``rating_sql``.
 
 The first statement reads all usage, and with it the snapshot that a close remembers, into a table; then the tables of
-``feed`` are written beside it, and one statement rates. Of tables PostgreSQL knows the size: in one statement it takes
-millions of rows for a few hundred, and joins and groups them accordingly.
+``feed`` are written beside it, those lines that are not explained by them (``joined``, ``ruled``), and one statement
+rates. Of tables PostgreSQL knows the size: in one statement it takes millions of rows for a few hundred or the other
+way round, and joins and groups them accordingly.
 """
 
 from __future__ import annotations
 
 from broker.chargeback import given_sql
-from broker.chargeback.rating_sql import LINES, MONTHS, OWED, PLACE, SPENT, used_rows
+from broker.chargeback.rating_sql import JOINED, LINES, MONTHS, OWED, PLACE, RULED, SPENT, used_rows
 from broker.pricing.rules import LIMIT_FEN
 
 _OF_HEAD = ("payer_unit_id", "unit_id", "sub_cloud_id", "meter", "tariff_price_id", "payer_rule", "article")
@@ -47,7 +48,12 @@ def make(table: str) -> str:
     of_head = ", ".join(f"{whole(name)} AS {name}" for name in _OF_HEAD)
     return f"""
 {given_sql.make(table, *KEPT)}
-DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.due, pg_temp.due_at CASCADE;
+DROP TABLE IF EXISTS pg_temp.{table}, pg_temp.{table}_joined, pg_temp.{table}_ruled CASCADE;
+DROP TABLE IF EXISTS pg_temp.due, pg_temp.due_at;
+CREATE TEMP TABLE {table}_joined (month_s bigint, resource_id uuid, line_n int, into_n int) ON COMMIT DROP;
+CREATE TEMP TABLE {table}_ruled (
+  month_s bigint, resource_id uuid, line_n int, payer_rule text, article text
+) ON COMMIT DROP;
 CREATE TEMP TABLE {table} (
   usage_month date, payer_unit_id uuid, unit_id uuid, resource_id uuid, sub_cloud_id uuid, meter text,
   tariff_price_id uuid, payer_rule text, article text, quantity_seconds numeric, free_seconds numeric,
@@ -77,13 +83,31 @@ SELECT CAST(pg_current_snapshot() AS text)
 """  # noqa: S608 - as said
 
 
+def keep_joined(table: str) -> str:
+    """Keeps which lines are one with another."""
+    return f"""
+INSERT INTO pg_temp.{table}_joined
+{MONTHS}{given_sql.kept(table, "used", "piece")}{JOINED}
+SELECT month_s, resource_id, line_n, into_n FROM joined
+"""  # noqa: S608 - our own constants
+
+
+def keep_ruled(table: str) -> str:
+    """Keeps what stands on the few lines that their head does not explain."""
+    return f"""
+INSERT INTO pg_temp.{table}_ruled
+WITH {given_sql.kept(table, "used", "piece", "joined").removeprefix(", ")}{RULED}
+SELECT month_s, resource_id, line_n, payer_rule, article FROM ruled
+"""  # noqa: S608 - our own constants
+
+
 def rate(table: str) -> str:
     """Rates what was kept, both sides."""
     own = ", ".join(f"CASE WHEN line_n IS NULL THEN {name} END" for name in _OF_HEAD)
     nobody, unruled = "NULL, NULL", "NULL, NULL"
     return f"""
 INSERT INTO pg_temp.{table} (usage_month, {_BILL}, kind, line_n, operator)
-{MONTHS}{given_sql.kept(table, "used", *KEPT)}{LINES}{OWED}
+{MONTHS}{given_sql.kept(table, "used", "joined", "ruled", *KEPT)}{LINES}{OWED}
 SELECT m.first_day, {_BILL}, kind, line_n, operator FROM (
   SELECT month_s, {own}, {_OF_LINE}, 'line', line_n, NULL FROM rated
   UNION ALL

@@ -105,7 +105,7 @@ def used_rows(join: str) -> str:
 """
 
 
-LINES = f""", joined AS MATERIALIZED (
+JOINED = f""", joined AS MATERIALIZED (
   SELECT month_s, resource_id, line_n, into_n
   FROM (
     SELECT *, first_value(line_n) OVER (PARTITION BY month_s, resource_id, bill_n ORDER BY over_s DESC) AS into_n
@@ -117,11 +117,10 @@ LINES = f""", joined AS MATERIALIZED (
     ) AS owned
   ) AS ranked
   WHERE into_n <> line_n
-), line AS (
-  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, broker.sum_64({HELD}) AS quantity_seconds
-  FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
-  GROUP BY u.month_s, u.resource_id, {_LINE}
-), changed AS MATERIALIZED (
+)"""
+"""Which lines are one with another: an owner's with the next one's."""
+
+RULED = f""", changed AS MATERIALIZED (
   SELECT line_n FROM piece GROUP BY line_n HAVING count(DISTINCT (rule, article)) > 1
 ), ruled AS MATERIALIZED (
   SELECT month_s, resource_id, line_n, string_agg(DISTINCT rule, ' + ') AS payer_rule,
@@ -136,6 +135,13 @@ LINES = f""", joined AS MATERIALIZED (
     WHERE u.resource_id IN (SELECT resource_id FROM joined)
   ) AS stretch
   GROUP BY month_s, resource_id, line_n
+)"""
+"""What stands on lines whose rule changed within them, and on those that are ``joined``; on others their ``head``'s."""
+
+LINES = f""", line AS (
+  SELECT u.month_s, u.resource_id, {_LINE} AS line_n, broker.sum_64({HELD}) AS quantity_seconds
+  FROM used u JOIN piece p ON {_AT_PLACE} AND {_OVERLAP} {_JOINED}
+  GROUP BY u.month_s, u.resource_id, {_LINE}
 ), free_of AS MATERIALIZED ({
     freed(
         f'''
@@ -194,7 +200,7 @@ LINES = f""", joined AS MATERIALIZED (
 """
 
 _USED = f"{MONTHS}{SPENT}{given('place')}, used AS MATERIALIZED ({used_rows('LEFT JOIN')})"
-_RATING = f"{_USED}{given(*CHARGES)}{LINES}"
+_RATING = f"{_USED}{given(*CHARGES)}{JOINED}{RULED}{LINES}"
 
 OWED = f""", supplied AS (
   SELECT u.month_s, p.supply_n, sum({HELD}) AS quantity_seconds
