@@ -8,8 +8,8 @@ A key that the database does not know at all is new as a whole, its past include
 ``region.closed``). Rows that the file does not name are
 left alone: nothing is deleted.
 
-Of some rules what counts is not that they held but what was charged under them: ``open_past`` lets the file say what it
-says of the past too, and the caller refuses what a closed month stands on.
+Of some rules what counts is not that they held but what was charged under them: with ``open_past`` the file is right
+about the past too, also in rows of days that it does not name; the caller refuses what a closed month stands on.
 """
 
 from __future__ import annotations
@@ -111,21 +111,24 @@ def _correct(result: Merge, rule: Wanted, row: Held, now: datetime) -> None:
 
 
 def _over(result: Merge, rules: Sequence[Wanted], rows: Sequence[Held]) -> None:
-    """A rule of a new day takes the time that is left of the row it falls into; one of a known day corrects its row."""
-    known = {row.since: row for row in rows}
+    """A rule of a new day takes the time that is left of the row it falls into; a row says what the file says then.
+
+    A row of a day that the file does not name any more (a day put right, a change taken back) stays with the value of
+    the rule before it.
+    """
+    known = {row.since for row in rows}
     new: defaultdict[UUID | None, list[Wanted]] = defaultdict(list)
     for rule in rules:
-        row = known.get(rule.since)
-        if row is None:
+        if rule.since not in known:
             within = [one for one in rows if one.since < rule.since and (one.until is None or rule.since < one.until)]
             new[within[0].id if within else None].append(rule)
-        elif dict(row.values) != dict(rule.values):
-            result.corrected.append((row, rule))
     for row in rows:
+        said = [rule for rule in rules if rule.since <= row.since][-1:]
+        result.corrected += [(row, rule) for rule in said if dict(row.values) != dict(rule.values)]
         if found := new.pop(row.id, None):
             result.ended.append((row, found[0].since))
             result.added += [(rule, following.since) for rule, following in pairwise(found)]
             result.added.append((found[-1], row.until))
     for rule in new.pop(None, ()):
-        days = [*(row.since for row in rows), *(one.since for one in rules)]
+        days = [*known, *(one.since for one in rules)]
         result.added.append((rule, min((day for day in days if day > rule.since), default=None)))

@@ -112,7 +112,10 @@ def test_what_holds_today_holds_on_unless_refused(first: dict[int, str], second:
 @patient
 @given(plans, plans)
 def test_where_the_past_is_open_the_rows_say_what_the_file_says(first: dict[int, str], second: dict[int, str]) -> None:
-    """Whatever day a rule names: it holds from there to the next known day, no two at once, no gap; once is enough."""
+    """From its first day on what the file says holds, whatever days stood before; earlier what stood.
+
+    No two at once, no gap; once is enough.
+    """
     rows = applied([], merge([rule(d, v) for d, v in {-2000: "z", **first}.items()], [], NOW))
     wanted = [rule(d, v) for d, v in second.items()]
     found = merge(wanted, rows, NOW, open_past=True)
@@ -120,7 +123,11 @@ def test_where_the_past_is_open_the_rows_say_what_the_file_says(first: dict[int,
     after = sorted(applied(rows, found), key=lambda row: row.since)
     assert [row.until for row in after[:-1]] == [row.since for row in after[1:]]
     assert after[-1].until is None
-    stood = {row.since: row.values["value"] for row in rows}
-    named = {rule.since: rule.values["value"] for rule in wanted}
-    assert {row.since: row.values["value"] for row in after} == stood | named
+    stood = {-2000: "z", **first}
+    for offset in {*stood, *second}:
+        said = second if offset >= min(second) else stood
+        held = [
+            r.values["value"] for r in after if r.since <= day(offset) and (r.until is None or day(offset) < r.until)
+        ]
+        assert held == [said[max(known for known in said if known <= offset)]]
     assert merge(wanted, after, NOW, open_past=True) == Merge()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -263,16 +263,26 @@ def test_an_operator_is_put_right_as_long_as_nothing_was_closed(world: Session, 
     )
     assert dict(loaded(world, path).counts) == {"sub_cloud_operator.added": 1, "sub_cloud_operator.changed": 2}
     cloud_id = world.scalars(select(SubCloud.id).where(SubCloud.code == "rst")).one()
-    rows = world.execute(
+    rows = (
         select(SubCloudOperator.operator, SubCloudOperator.during)
         .where(SubCloudOperator.sub_cloud_id == cloud_id)
         .order_by(SubCloudOperator.during)
     )
     since = datetime(2026, 11, 4, 16, tzinfo=UTC)
-    assert [(name, span.lower, span.upper) for name, span in rows] == [
+    assert [(name, span.lower, span.upper) for name, span in world.execute(rows)] == [
         ("拼写更正", None, since), ("新运营方", since, None),
     ]  # fmt: skip
     assert loaded(world, path).nothing_changed
+    # A day put right: who it was in between is what the file says now.
+    change["from"] = date(2026, 11, 9)
+    names = (
+        put("sub_clouds", 2, "operator", value="拼写更正"),
+        put("sub_clouds", 2, "operator_changes", value=[change]),
+    )
+    loaded(world, edited(*names))
+    assert [(name, span.lower) for name, span in world.execute(rows)] == [
+        ("拼写更正", None), ("拼写更正", since), ("新运营方", since + timedelta(days=4)),
+    ]  # fmt: skip
     price = {"meter": "gpu", "price_cny": "1", "per": "month", "version": "x", "source": "x", "operator": "拼写更错"}
     with pytest.raises(RegionError) as refused:
         read_region(edited(append("prices", price)))
